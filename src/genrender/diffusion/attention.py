@@ -1,0 +1,117 @@
+"""The mathematics of mechanism 3: self-attention that looks at keyframes, outputs blended on the surface.
+
+Pure functions on projected queries, keys and values. Rows of a batch are branch-major, as diffusers lays out
+classifier-free guidance: all frames of the unconditional branch, then all frames of the conditional one.
+Nothing here ever mixes rows of different branches.
+
+Axes: N rows of a batch, B branches, K keyframes, L tokens of one frame, M tokens of all keyframes, D channels
+of a head.
+"""
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+from torch.nn import functional
+
+from genrender.errors import ModelError
+
+
+def feature_size(n_tokens: int, height: int, width: int) -> tuple[int, int]:
+    """Height and width of the feature map that a self-attention layer sees as a row of tokens.
+
+    The number of tokens alone does not tell: 24 may be 4 x 6 or 6 x 4. Every downsampling convolution of
+    these UNets turns h into ceil(h / 2), so the map is found by halving the latents' size.
+
+    Args:
+        n_tokens: tokens that the layer received for one frame.
+        height: of the latents, in latent pixels.
+        width: of the latents, in latent pixels.
+
+    Raises:
+        ModelError: no level has that many tokens.
+    """
+    level_height, level_width = height, width
+    while level_height * level_width > n_tokens:
+        level_height, level_width = (level_height + 1) // 2, (level_width + 1) // 2
+    if level_height * level_width != n_tokens:
+        raise ModelError(
+            f"a self-attention layer received {n_tokens} tokens, which fits no level of {height}x{width} "
+            "latents, expected a UNet that halves its maps: choose other layers with InjectionConfig.layers"
+        )
+    return level_height, level_width
+
+
+def split_heads(tokens: Float[Tensor, "N L C"], n_heads: int) -> Float[Tensor, "N heads L D"]:
+    """Projected tokens as one row per attention head."""
+    return tokens.unflatten(-1, (n_heads, -1)).transpose(1, 2)
+
+
+def merge_heads(tokens: Float[Tensor, "N heads L D"]) -> Float[Tensor, "N L C"]:
+    """The inverse of `split_heads`."""
+    return tokens.transpose(1, 2).flatten(2)
+
+
+def join_frames(tokens: Float[Tensor, "N heads L D"], n_branches: int) -> Float[Tensor, "B heads M D"]:
+    """The tokens of all frames of a branch as one long row."""
+    return tokens.unflatten(0, (n_branches, -1)).transpose(1, 2).flatten(2, 3)
+
+
+def split_frames(tokens: Float[Tensor, "B heads M D"], n_tokens: int) -> Float[Tensor, "N heads L D"]:
+    """The inverse of `join_frames`, where each frame has `n_tokens` tokens."""
+    return tokens.unflatten(2, (-1, n_tokens)).transpose(1, 2).flatten(0, 1)
+
+
+def extend_with_keyframes(
+    own: Float[Tensor, "N heads L D"], keyframes: Float[Tensor, "B heads M D"]
+) -> Float[Tensor, "N heads L+M D"]:
+    """Keys (or values) of every frame, followed by those of all keyframes of the same branch.
+
+    Args:
+        own: keys of the frames, branch-major.
+        keyframes: keys of the keyframes, one row per branch.
+    """
+    by_branch = own.unflatten(0, (keyframes.shape[0], -1))
+    shared = keyframes[:, None].expand(-1, by_branch.shape[1], -1, -1, -1)
+    return torch.cat([by_branch, shared], dim=3).flatten(0, 1)
+
+
+def attend(
+    query: Float[Tensor, "N heads L D"],
+    key: Float[Tensor, "N heads M D"],
+    value: Float[Tensor, "N heads M D"],
+    scale: float,
+) -> Float[Tensor, "N heads L D"]:
+    """softmax(Q K^T scale) V."""
+    return functional.scaled_dot_product_attention(query, key, value, scale=scale)
+
+
+def tokens_to_map(
+    tokens: Float[Tensor, "N L C"], n_branches: int, size: tuple[int, int]
+) -> Float[Tensor, "F BC h w"]:
+    """Layer outputs as feature maps, the branches side by side in the channels.
+
+    The surface point that a pixel shows is the same in both branches, so one blend of twice the channels does
+    the work of two; channels never mix in it, which keeps the branches apart.
+    """
+    # Channels stay contiguous in memory: the blend gathers whole pixels.
+    rows = tokens.unflatten(0, (n_branches, -1)).permute(1, 2, 0, 3).flatten(2)
+    return rows.transpose(1, 2).unflatten(-1, size)
+
+
+def map_to_tokens(features: Float[Tensor, "F BC h w"], n_branches: int) -> Float[Tensor, "N L C"]:
+    """The inverse of `tokens_to_map`."""
+    rows = features.flatten(2).transpose(1, 2).unflatten(-1, (n_branches, -1))
+    return rows.permute(2, 0, 1, 3).flatten(0, 1)
+
+
+def blend_with_surface(
+    output: Float[Tensor, "N L C"],
+    surface: Float[Tensor, "N L C"],
+    valid: Bool[Tensor, "N L"],
+    alpha: float,
+) -> Float[Tensor, "N L C"]:
+    """A' = alpha R + (1 - alpha) A where the surface features R are valid, A' = A elsewhere.
+
+    Source: Generative Rendering, post-attention injection.
+    """
+    return torch.where(valid[..., None], alpha * surface + (1.0 - alpha) * output, output)

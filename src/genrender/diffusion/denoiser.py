@@ -1,0 +1,123 @@
+"""UNet and ControlNet as one function: noisy latents of some frames in, guided model output out."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from diffusers.models.controlnets.controlnet import ControlNetModel
+from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
+from jaxtyping import Float, Float32
+from torch import Tensor
+
+from genrender.diffusion.processors import AttentionState
+
+
+@dataclass(frozen=True)
+class Denoiser:
+    """One evaluation of the image model under classifier-free guidance.
+
+    Rows go to the networks branch-major: all frames of the unconditional branch, then all of the conditional
+    one.
+
+    Attributes:
+        unet: predicts noise, x0 or v, whatever its scheduler expects.
+        controlnet: turns control images into residuals for the UNet.
+        prompt_embeds: text features, one row per branch (unconditional first); one row switches guidance off.
+        guidance_scale: weight of the conditional branch.
+        conditioning_scale: weight of the ControlNet's residuals.
+        guidance_embedding: for UNets distilled with guidance as an input (LCM), one row; else None.
+        image_embeds: IP-Adapter features, one tensor per adapter with one row per branch; else None.
+    """
+
+    unet: UNet2DConditionModel
+    controlnet: ControlNetModel
+    prompt_embeds: Float[Tensor, "B L C"]
+    guidance_scale: float
+    conditioning_scale: float
+    guidance_embedding: Float[Tensor, "1 E"] | None = None
+    image_embeds: list[Tensor] | None = None
+
+    @property
+    def n_branches(self) -> int:
+        return self.prompt_embeds.shape[0]
+
+    def __call__(
+        self,
+        latents: Float32[Tensor, "F C h w"],
+        timestep: Tensor,
+        control_images: Float32[Tensor, "F 3 H W"],
+    ) -> Float32[Tensor, "F C h w"]:
+        """The guided model output for some frames.
+
+        Args:
+            latents: noisy latents, already scaled by the scheduler's `scale_model_input`.
+            timestep: scalar, as the scheduler lists it.
+            control_images: in [0, 1].
+        """
+        n_frames = latents.shape[0]
+        rows = latents.repeat(self.n_branches, 1, 1, 1)
+        prompt_embeds = self.prompt_embeds.repeat_interleave(n_frames, dim=0)
+        down_residuals, mid_residual = self.controlnet(
+            rows.to(self.controlnet.dtype),
+            timestep,
+            encoder_hidden_states=prompt_embeds.to(self.controlnet.dtype),
+            controlnet_cond=control_images.repeat(self.n_branches, 1, 1, 1).to(self.controlnet.dtype),
+            conditioning_scale=self.conditioning_scale,
+            return_dict=False,
+        )
+        dtype = self.unet.dtype
+        added = None
+        if self.image_embeds is not None:
+            added = {"image_embeds": [e.repeat_interleave(n_frames, dim=0) for e in self.image_embeds]}
+        output = self.unet(
+            rows.to(dtype),
+            timestep,
+            encoder_hidden_states=prompt_embeds.to(dtype),
+            timestep_cond=self.guidance_embedding,
+            down_block_additional_residuals=[residual.to(dtype) for residual in down_residuals],
+            mid_block_additional_residual=mid_residual.to(dtype),
+            added_cond_kwargs=added,
+            return_dict=False,
+        )[0].float()
+        if self.n_branches == 1:
+            return output
+        unconditional, conditional = output.chunk(2)
+        # lerp would round differently from diffusers, whose output we promise to match.
+        return unconditional + self.guidance_scale * (conditional - unconditional)
+
+
+def frame_chunks(n_frames: int, chunk_size: int) -> list[list[int]]:
+    """Consecutive frame numbers in chunks of at most `chunk_size`."""
+    return [list(range(start, min(start + chunk_size, n_frames))) for start in range(0, n_frames, chunk_size)]
+
+
+def guided_output(
+    denoiser: Denoiser,
+    attention: AttentionState,
+    latents: Float32[Tensor, "F C h w"],
+    timestep: Tensor,
+    control_images: Float32[Tensor, "F 3 H W"],
+    keyframes: Sequence[int],
+    chunk_size: int,
+) -> Float32[Tensor, "F C h w"]:
+    """The guided model output for all frames of a clip at one step: keyframes first, then every frame.
+
+    Args:
+        denoiser: its UNet runs under `injected_attention` with the state `attention`.
+        attention: state of the injections; where it is not active, `keyframes` are ignored.
+        latents: of all frames, already scaled by the scheduler's `scale_model_input`.
+        timestep: scalar, as the scheduler lists it.
+        control_images: of all frames, in [0, 1].
+        keyframes: frames that lend their features to all others at this step.
+        chunk_size: frames that go through the networks at once.
+    """
+    if attention.is_active:
+        attention.start_keyframes(keyframes)
+        # The output is not needed: the pass fills the memory of the attention layers. Keyframes run once more
+        # in their chunk, so that what a frame becomes never depends on how frames are cut into chunks.
+        denoiser(latents[list(keyframes)], timestep, control_images[list(keyframes)])
+    outputs = []
+    for frames in frame_chunks(latents.shape[0], chunk_size):
+        attention.start_frames(frames)
+        outputs.append(denoiser(latents[frames], timestep, control_images[frames]))
+    return torch.cat(outputs)

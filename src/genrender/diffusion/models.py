@@ -1,0 +1,128 @@
+"""Where the weights of a named model are: the packaged pocket model, Stable Diffusion 1.5, a folder, the hub.
+
+Nothing here loads weights; `genrender.pipeline.load_pipeline` does, with what it finds here.
+"""
+
+import json
+import re
+from collections.abc import Collection
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from huggingface_hub import hf_hub_download
+
+import genrender
+from genrender.errors import ModelError
+
+POCKET_FOLDER = Path(genrender.__file__).parent / "models" / "pocket"
+SD15_HUB_ID = "stable-diffusion-v1-5/stable-diffusion-v1-5"
+SD15_DEPTH_CONTROLNET = "lllyasviel/control_v11f1p_sd15_depth"
+
+# Folder layouts, by the class in model_index.json, that hold a VAE, one CLIP text encoder and a UNet.
+SUPPORTED_PIPELINES = (
+    "GenerativeRenderingPipeline",
+    "StableDiffusionControlNetPipeline",
+    "StableDiffusionImg2ImgPipeline",
+    "StableDiffusionPipeline",
+)
+AVAILABLE = "pocket, sd15, a folder that holds model_index.json, or a hub id such as owner/name"
+
+
+@dataclass(frozen=True)
+class ModelSource:
+    """Where a model's components come from.
+
+    Attributes:
+        location: folder or hub id of the pipeline.
+        controlnet: folder or hub id of a ControlNet that `location` lacks; None if `location` may carry one.
+        is_local: the user named no hub model: the network must not be touched.
+    """
+
+    location: str
+    controlnet: str | None
+    is_local: bool
+
+
+def find_model(model: str, controlnet: str | None = None) -> ModelSource:
+    """Where the model of a given name is.
+
+    Args:
+        model: `pocket`, `sd15`, a local folder or a hub id.
+        controlnet: folder or hub id of a ControlNet to use instead of the model's own.
+
+    Raises:
+        ModelError: there is no such model; the message lists what there is.
+
+    Example:
+        >>> find_model("sd15").location
+        'stable-diffusion-v1-5/stable-diffusion-v1-5'
+    """
+    if model == "pocket":
+        if not (POCKET_FOLDER / "model_index.json").is_file():
+            raise ModelError(
+                f"model pocket: {POCKET_FOLDER} holds no model_index.json, expected the packaged weights: "
+                "reinstall genrender, train them with `genrender train pocket`, or choose another --model"
+            )
+        return ModelSource(str(POCKET_FOLDER), controlnet, is_local=True)
+    if model == "sd15":
+        return ModelSource(SD15_HUB_ID, controlnet or SD15_DEPTH_CONTROLNET, is_local=False)
+    if model and Path(model).is_dir():
+        return ModelSource(model, controlnet, is_local=True)
+    # "weights/mine" may be a folder that is missing or a hub id; where weights/ exists, a folder was meant.
+    is_hub_id = re.fullmatch(r"[\w-][\w.-]*/[\w.-]+", model) is not None and not Path(model).parent.is_dir()
+    if not is_hub_id:
+        raise ModelError(f"unknown model {model!r}, expected {AVAILABLE}")
+    return ModelSource(model, controlnet, is_local=False)
+
+
+def read_model_index(source: ModelSource) -> dict[str, Any]:
+    """The list of components that a pipeline's folder or hub repository declares.
+
+    Raises:
+        ModelError: there is none, or it declares networks that the method cannot drive.
+    """
+    path = Path(source.location) / "model_index.json"
+    if not source.is_local:
+        path = Path(hf_hub_download(source.location, "model_index.json"))
+    if not path.is_file():
+        raise ModelError(f"model {source.location}: it holds no model_index.json, expected {AVAILABLE}")
+    model_index = json.loads(path.read_text(encoding="utf-8"))
+    kind = model_index.get("_class_name") if isinstance(model_index, dict) else None
+    if kind not in SUPPORTED_PIPELINES:
+        raise ModelError(
+            f"model {source.location}: its model_index.json names a {kind}, expected one of "
+            f"{', '.join(SUPPORTED_PIPELINES)}: choose a Stable Diffusion 1.x model with a depth ControlNet"
+        )
+    return model_index
+
+
+def read_vocabulary(folder: str | Path) -> frozenset[str] | None:
+    """The words that the model in `folder` knows, in lower case; None if it says nothing about that.
+
+    Raises:
+        ModelError: `vocabulary.json` is no list of words.
+    """
+    path = Path(folder) / "vocabulary.json"
+    if not path.is_file():
+        return None
+    try:
+        words = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ModelError(
+            f"{path}: no valid JSON ({error}), expected a list of words: restore the file"
+        ) from error
+    if not isinstance(words, list) or not all(isinstance(word, str) for word in words):
+        raise ModelError(f"{path}: expected a JSON list of words: restore the file")
+    return frozenset(word.lower() for word in words)
+
+
+def unknown_words(prompt: str, vocabulary: Collection[str]) -> list[str]:
+    """Words of a prompt that are not in the vocabulary: lower case, in order, each once.
+
+    Example:
+        >>> unknown_words("A red dragon, a red dragon!", {"a", "red"})
+        ['dragon']
+    """
+    words = re.findall(r"[^\W_]+(?:'[^\W_]+)?", prompt.lower())
+    return [word for word in dict.fromkeys(words) if word not in vocabulary]

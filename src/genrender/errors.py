@@ -1,0 +1,29 @@
+"""Every error that genrender raises on purpose.
+
+A message is one line: what is wrong, where, what was expected, how to mend it. The command line prints that
+line and exits with code 2; a library user catches `GenRenderError`, or the fitting builtin.
+"""
+
+
+class GenRenderError(Exception):
+    """Base class of all errors that a user can cause and mend."""
+
+
+class SceneError(GenRenderError, ValueError):
+    """A scene file, or something in it, cannot be used."""
+
+
+class ConfigError(GenRenderError, ValueError):
+    """A setting is out of range, or two settings contradict each other."""
+
+
+class ModelError(GenRenderError, RuntimeError):
+    """A diffusion model cannot be loaded or does not fit the method."""
+
+
+class MediaError(GenRenderError, OSError):
+    """An image, video or run folder cannot be read or written."""
+
+
+class MissingDependency(GenRenderError, ImportError):
+    """An optional library is needed and not installed."""

@@ -1,0 +1,45 @@
+"""The data that the 3D stage hands to the diffusion stage: one `GBuffer` per frame."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Bool, Float32, Int32
+
+
+@dataclass(frozen=True)
+class GBuffer:
+    """What every pixel of one frame shows. Row 0 is the top; one sample per pixel centre, never anti-aliased.
+
+    Attributes:
+        depth: planar distance along the view axis in scene units, > 0; background is +inf.
+        uv: texture coordinates in [0, 1], origin top-left as in glTF (V grows downwards); background is 0.
+        object_id: 0 is background, objects count from 1.
+        tri_id: index into the scene's triangles; -1 is background. Never compare it between frames of a scene
+            whose topology changes. A G-buffer that was read from an image file knows no triangles: -1
+            everywhere.
+        bary: weights of the triangle's second and third corner; 0 where `tri_id` is -1.
+    """
+
+    depth: Float32[np.ndarray, "H W"]
+    uv: Float32[np.ndarray, "H W 2"]
+    object_id: Int32[np.ndarray, "H W"]
+    tri_id: Int32[np.ndarray, "H W"]
+    bary: Float32[np.ndarray, "H W 2"]
+
+    @property
+    def height(self) -> int:
+        return self.depth.shape[0]
+
+    @property
+    def width(self) -> int:
+        return self.depth.shape[1]
+
+    @property
+    def visible(self) -> Bool[np.ndarray, "H W"]:
+        """True where the pixel shows a surface."""
+        return self.object_id > 0
+
+    @property
+    def has_triangles(self) -> bool:
+        """False if the exact surface points are unknown because the G-buffer was read from an image file."""
+        return not np.any(self.visible & (self.tri_id < 0))

@@ -1,0 +1,126 @@
+"""Ray casting with Embree: world-space triangles and a camera in, a `GBuffer` out."""
+
+import embreex.mesh_construction
+import embreex.rtcore_scene
+import numpy as np
+from jaxtyping import Float, Float32, Int32
+
+from genrender.errors import ConfigError
+from genrender.gbuffer.gbuffer import GBuffer
+from genrender.scene.camera import Camera
+
+
+def render_gbuffer(
+    verts: Float[np.ndarray, "V 3"],
+    tris: Int32[np.ndarray, "T 3"],
+    uvs: Float32[np.ndarray, "T 3 2"],
+    object_id: Int32[np.ndarray, "T"],
+    camera: Camera,
+    height: int,
+    width: int,
+) -> GBuffer:
+    """What every pixel of one frame shows: one ray through each pixel centre, the first triangle wins.
+
+    Both sides of a triangle are visible. Triangles without area are never hit. Vertices must be finite, which
+    loading a scene ensures.
+
+    Args:
+        verts: world-space positions at this frame's time, in scene units.
+        tris: vertex indices of each triangle.
+        uvs: texture coordinates of each triangle's corners, any range, V downwards as in glTF.
+        object_id: the object that each triangle belongs to, from 1.
+        camera: where the picture is taken from; its field of view is vertical.
+        height: rows, at least 1.
+        width: columns, at least 1.
+
+    Raises:
+        ConfigError: the picture has no pixels.
+    """
+    if height < 1 or width < 1:
+        raise ConfigError(f"picture size is {width}x{height}, expected at least 1x1")
+    origins, directions = camera.rays(height, width)
+    # The directions are scaled so that the ray parameter IS the planar depth.
+    depth, tri_id, bary = intersect(verts, tris, origins, directions)
+    hit = tri_id >= 0
+    uv = np.zeros((height * width, 2), np.float32)
+    uv[hit] = wrap_uv(interpolate_corners(uvs, tri_id[hit], bary[hit]))
+    pixel_object_id = np.zeros(height * width, np.int32)
+    pixel_object_id[hit] = object_id[tri_id[hit]]
+    return GBuffer(
+        depth=depth.reshape(height, width),
+        uv=uv.reshape(height, width, 2),
+        object_id=pixel_object_id.reshape(height, width),
+        tri_id=tri_id.reshape(height, width),
+        bary=bary.reshape(height, width, 2),
+    )
+
+
+def intersect(
+    verts: Float[np.ndarray, "V 3"],
+    tris: Int32[np.ndarray, "T 3"],
+    origins: Float[np.ndarray, "N 3"],
+    directions: Float[np.ndarray, "N 3"],
+) -> tuple[Float32[np.ndarray, "N"], Int32[np.ndarray, "N"], Float32[np.ndarray, "N 2"]]:
+    """The first triangle that each ray meets.
+
+    Returns:
+        Ray parameter t (+inf: no hit), triangle index (-1: no hit) and barycentric weights of corners 2 and
+        3, which are >= 0 and sum to at most 1.
+    """
+    n_rays = len(origins)
+    if n_rays == 0 or len(tris) == 0:
+        return (
+            np.full(n_rays, np.inf, np.float32),
+            np.full(n_rays, -1, np.int32),
+            np.zeros((n_rays, 2), np.float32),
+        )
+    # Embree computes in float32. Seen from the first ray's origin the numbers are as small as the picture
+    # allows, so a scene far from the world's origin loses nothing here.
+    centre = np.asarray(origins[0], np.float64)
+    # Robust: rays through an edge that two triangles share, or close by, must not slip between them.
+    scene = embreex.rtcore_scene.EmbreeScene(robust=True)
+    embreex.mesh_construction.TriangleMesh(
+        scene, np.ascontiguousarray(verts - centre, np.float32), np.ascontiguousarray(tris)
+    )
+    hit = scene.run(
+        np.ascontiguousarray(origins - centre, np.float32),
+        np.ascontiguousarray(directions, np.float32),
+        output=1,
+    )
+    tri_id = hit["primID"].astype(np.int32)
+    missed = tri_id < 0
+    t = np.where(missed, np.float32(np.inf), hit["tfar"]).astype(np.float32)
+    # On an edge, Embree's weights may leave the triangle by a rounding error.
+    second = np.clip(hit["u"], 0, 1)
+    third = np.clip(hit["v"], 0, 1 - second)
+    bary = np.stack([second, third], axis=1).astype(np.float32)
+    bary[missed] = 0
+    return t, tri_id, bary
+
+
+def interpolate_corners(
+    corners: Float32[np.ndarray, "T 3 C"],
+    tri_id: Int32[np.ndarray, "N"],
+    bary: Float32[np.ndarray, "N 2"],
+) -> Float32[np.ndarray, "N C"]:
+    """The values that points inside triangles have when each triangle's corners have the given ones.
+
+    The result never leaves the range of the three corners, not even by a rounding error: a texture coordinate
+    of 1.0000001 would wrap to the other side of the texture.
+
+    Args:
+        corners: C values at each triangle's three corners.
+        tri_id: the triangle of each point, >= 0.
+        bary: the point's weights of its triangle's second and third corner.
+    """
+    first, second, third = (corners[tri_id, corner] for corner in range(3))
+    value = first + bary[:, :1] * (second - first) + bary[:, 1:] * (third - first)
+    low = np.minimum(np.minimum(first, second), third)
+    high = np.maximum(np.maximum(first, second), third)
+    return np.clip(value, low, high)
+
+
+def wrap_uv(uv: Float32[np.ndarray, "*N 2"]) -> Float32[np.ndarray, "*N 2"]:
+    """Texture coordinates repeated into [0, 1]. What lies inside already is untouched, so 1.0 stays 1.0."""
+    is_inside = (uv >= 0) & (uv <= 1)
+    return np.where(is_inside, uv, uv - np.floor(uv))

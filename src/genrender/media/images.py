@@ -1,0 +1,101 @@
+"""PNG files, and the contact sheet: a clip at a glance."""
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import UInt8
+from PIL import Image, ImageDraw, ImageFont, UnidentifiedImageError
+
+from genrender.atomic import atomic_write
+from genrender.errors import MediaError
+
+PAPER = (250, 250, 248)
+INK = (70, 70, 68)
+FAINT = (150, 150, 146)
+
+
+def write_png(path: str | os.PathLike[str], picture: UInt8[np.ndarray, "H W 3"]) -> None:
+    """Writes an RGB picture.
+
+    Raises:
+        MediaError: the file cannot be written. Nothing half-written stays behind.
+    """
+    with atomic_write(path) as part:
+        Image.fromarray(picture).save(part, format="PNG")
+
+
+def read_png(path: str | os.PathLike[str]) -> UInt8[np.ndarray, "H W 3"]:
+    """Reads a picture as RGB.
+
+    Raises:
+        MediaError: the file is missing, or it is no picture.
+    """
+    if not Path(path).is_file():
+        raise MediaError(f"cannot read {path}: there is no such file")
+    try:
+        with Image.open(path) as image:
+            return np.array(image.convert("RGB"))
+    except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
+        raise MediaError(f"cannot read {path}: it is no picture, or it is damaged") from error
+
+
+def spread(n_frames: int, n_columns: int) -> list[int]:
+    """At most `n_columns` frame numbers, evenly over the clip, the first and the last among them."""
+    n_columns = min(n_frames, n_columns)
+    return np.linspace(0, n_frames - 1, n_columns).round().astype(int).tolist() if n_columns > 1 else [0]
+
+
+def contact_sheet(
+    rows: Mapping[str, Sequence[np.ndarray] | UInt8[np.ndarray, "F H W 3"]],
+    max_columns: int = 8,
+    cell_px: int = 192,
+) -> UInt8[np.ndarray, "sheet_height sheet_width 3"]:
+    """The same frames of several pictures of a clip below each other, with labels.
+
+    Args:
+        rows: what the rows are called, and their uint8 RGB frames; all rows have as many frames. Only frames
+            that are shown are looked at, so a sequence may load them lazily.
+        max_columns: frames shown at most.
+        cell_px: longer side of each picture on the sheet.
+
+    Raises:
+        MediaError: there is no row, a row has no frames, or rows differ in the number of frames.
+    """
+    counts = {label: len(frames) for label, frames in rows.items()}
+    if len(set(counts.values())) != 1 or 0 in counts.values():
+        got = ", ".join(f"{label} {count}" for label, count in counts.items()) or "no rows"
+        raise MediaError(f"a contact sheet needs rows of one length, at least 1 frame; got {got}")
+    columns = spread(next(iter(counts.values())), max_columns)
+    height, width = np.shape(next(iter(rows.values()))[columns[0]])[:2]
+    scale = cell_px / max(height, width)
+    cell_width, cell_height = max(1, round(width * scale)), max(1, round(height * scale))
+
+    margin, gap = cell_px // 12, max(2, cell_px // 48)
+    font_px = max(10, cell_px // 14)
+    font = ImageFont.load_default(size=font_px)
+    text_height = round(font_px * 1.8)
+    label_width = round(max(font.getlength(label) for label in rows)) + margin
+    left, top = margin + label_width, margin + text_height
+    sheet_width = left + len(columns) * (cell_width + gap) - gap + margin
+    sheet_height = top + len(rows) * (cell_height + gap) - gap + margin
+    sheet = Image.new("RGB", (sheet_width, sheet_height), PAPER)
+    draw = ImageDraw.Draw(sheet)
+    for column, frame in enumerate(columns):
+        x = left + column * (cell_width + gap)
+        draw.text((x + cell_width / 2, top - text_height / 2), str(frame), FAINT, font, anchor="mm")
+        for row, (label, frames) in enumerate(rows.items()):
+            y = top + row * (cell_height + gap)
+            if column == 0:
+                draw.text((left - margin / 2, y + cell_height / 2), label, INK, font, anchor="rm")
+            sheet.paste(_fit(frames[frame], cell_width, cell_height), (x, y))
+    return np.array(sheet)
+
+
+def _fit(picture: UInt8[np.ndarray, "H W 3"], width: int, height: int) -> Image.Image:
+    # Small pictures are enlarged pixel by pixel: a sheet should show what is there.
+    is_larger = picture.shape[1] > width
+    return Image.fromarray(picture).resize(
+        (width, height), Image.Resampling.LANCZOS if is_larger else Image.Resampling.NEAREST
+    )

@@ -1,0 +1,130 @@
+"""H.264 video in MP4 files, through PyAV."""
+
+import os
+from collections.abc import Iterable
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import av.error
+import numpy as np
+from av.video.reformatter import ColorRange, Colorspace
+from jaxtyping import UInt8
+
+from genrender.atomic import atomic_write
+from genrender.errors import MediaError
+
+# x264's constant rate factor: 16 is hardly distinguishable from the frames, and a clip is small anyway.
+QUALITY = "16"
+
+# The number of ITU-R BT.709 in the tables of colour spaces, primaries and transfer curves in H.264.
+BT709 = 1
+
+
+def write_video(
+    path: str | os.PathLike[str], frames: Iterable[UInt8[np.ndarray, "H W 3"]], fps: int | float
+) -> None:
+    """Writes frames to an MP4 file as they come, so that a long clip never lies in memory.
+
+    The codec stores colour at half resolution and needs even sizes: an odd height or width grows by repeating
+    the last row or column.
+
+    Args:
+        path: the file; whatever it is called, it becomes an MP4.
+        frames: RGB pictures of one size, at least one.
+        fps: frames per second, > 0.
+
+    Raises:
+        MediaError: there are no frames, they differ in size, the rate is not positive, or the file cannot be
+            written. Nothing half-written stays behind, and an older file of that name is kept.
+    """
+    if not 0 < fps < float("inf"):
+        raise MediaError(f"cannot write {path}: {fps} frames per second, expected more than 0")
+    with atomic_write(path) as part:
+        try:
+            _encode(path, part, frames, Fraction(fps).limit_denominator(1001))
+        except av.error.FFmpegError as error:
+            raise MediaError(f"cannot write {path}: {error.strerror}") from error
+
+
+def _encode(
+    path: str | os.PathLike[str],
+    part: Path,
+    frames: Iterable[UInt8[np.ndarray, "H W 3"]],
+    rate: Fraction,
+) -> None:
+    # `faststart` moves the index to the front, so that a browser can play while it loads.
+    with av.open(str(part), "w", format="mp4", options={"movflags": "+faststart"}) as container:
+        stream = container.add_stream("libx264", rate=rate, options={"crf": QUALITY})
+        stream.pix_fmt = "yuv420p"
+        _tag_colours(stream.codec_context)
+        size = None
+        for frame in frames:
+            if size is None:
+                size = frame.shape
+                stream.height, stream.width = (n + n % 2 for n in size[:2])
+            elif frame.shape != size:
+                raise MediaError(
+                    f"cannot write {path}: a frame is {frame.shape[1]}x{frame.shape[0]}, "
+                    f"expected {size[1]}x{size[0]} as the first; give frames of one size"
+                )
+            for packet in stream.encode(_to_yuv(frame)):
+                container.mux(packet)
+        if size is None:
+            raise MediaError(f"cannot write {path}: there are no frames, expected at least 1")
+        for packet in stream.encode():
+            container.mux(packet)
+
+
+def _tag_colours(codec: av.VideoCodecContext) -> None:
+    """Says in the file which RGB its numbers mean; a player that has to guess shows other colours."""
+    codec.colorspace = BT709
+    codec.color_range = ColorRange.MPEG
+    codec.color_primaries = BT709
+    codec.color_trc = BT709
+
+
+def _to_yuv(frame: UInt8[np.ndarray, "H W 3"]) -> av.VideoFrame:
+    height, width = frame.shape[:2]
+    even = np.pad(frame, ((0, height % 2), (0, width % 2), (0, 0)), mode="edge")
+    return av.VideoFrame.from_ndarray(even, format="rgb24").reformat(
+        format="yuv420p",
+        src_colorspace=Colorspace.ITU709,
+        dst_colorspace=Colorspace.ITU709,
+        src_color_range=ColorRange.JPEG,
+        dst_color_range=ColorRange.MPEG,
+    )
+
+
+def read_video(path: str | os.PathLike[str]) -> tuple[UInt8[np.ndarray, "F H W 3"], float]:
+    """All frames of a video that `write_video` wrote, and its frames per second.
+
+    Raises:
+        MediaError: the file is missing, or it is no video.
+    """
+    if not Path(path).is_file():
+        raise MediaError(f"cannot read {path}: there is no such file")
+    try:
+        with av.open(str(path)) as container:
+            if not container.streams.video:
+                raise MediaError(f"cannot read {path}: it holds no video")
+            stream = container.streams.video[0]
+            frames = [_to_rgb(frame) for frame in container.decode(stream)]
+            rate = stream.average_rate
+    except av.error.FFmpegError as error:
+        raise MediaError(
+            f"cannot read {path}: it is no video, or it is damaged ({error.strerror})"
+        ) from error
+    if not frames or rate is None:
+        raise MediaError(f"cannot read {path}: the video has no frames")
+    return np.stack(frames), float(rate)
+
+
+def _to_rgb(frame: av.VideoFrame) -> UInt8[np.ndarray, "H W 3"]:
+    return frame.reformat(
+        format="rgb24",
+        src_colorspace=Colorspace.ITU709,
+        dst_colorspace=Colorspace.ITU709,
+        src_color_range=ColorRange.MPEG,
+        dst_color_range=ColorRange.JPEG,
+    ).to_ndarray()

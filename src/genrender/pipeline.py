@@ -1,0 +1,379 @@
+"""From a sentence and the G-buffers of a clip to frames: the whole diffusion stage as numbered steps.
+
+Example:
+    >>> from genrender.pipeline import load_pipeline
+    >>> pipe = load_pipeline("pocket")
+    >>> result = pipe("a red and white striped biped", gbuffers, seed=7)
+    >>> result.frames.shape  # (frames, height, width, 3), float32 in [0, 1]
+    (16, 128, 128, 3)
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, cast
+
+import numpy as np
+import PIL.Image
+import torch
+from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
+from diffusers.models.autoencoders.autoencoder_tiny import AutoencoderTiny
+from diffusers.models.controlnets.controlnet import ControlNetModel
+from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
+from diffusers.pipelines.controlnet.pipeline_controlnet import StableDiffusionControlNetPipeline
+from diffusers.pipelines.stable_diffusion.safety_checker import StableDiffusionSafetyChecker
+from diffusers.schedulers.scheduling_utils import SchedulerMixin
+from diffusers.utils import logging
+from diffusers.utils.outputs import BaseOutput
+from jaxtyping import Float, Float32
+from safetensors import SafetensorError
+from torch import Tensor
+from transformers import CLIPImageProcessor, CLIPTextModel, CLIPTokenizer, CLIPVisionModelWithProjection
+
+from genrender.config import MethodConfig
+from genrender.correspondence.texture import TextureCorrespondence
+from genrender.diffusion.denoiser import Denoiser, frame_chunks, guided_output
+from genrender.diffusion.keyframes import choose_keyframes, default_n_keyframes
+from genrender.diffusion.models import (
+    SD15_DEPTH_CONTROLNET,
+    ModelSource,
+    find_model,
+    read_model_index,
+    read_vocabulary,
+    unknown_words,
+)
+from genrender.diffusion.processors import AttentionState, injected_attention
+from genrender.errors import ConfigError, ModelError
+from genrender.gbuffer.control import depth_control
+from genrender.gbuffer.gbuffer import GBuffer
+from genrender.noise import surface_noise
+
+logger = logging.get_logger(__name__)
+
+StepCallback = Callable[
+    ["GenerativeRenderingPipeline", int, Tensor, dict[str, Tensor]], dict[str, Tensor] | None
+]
+
+
+@dataclass
+class GenerativeRenderingOutput(BaseOutput):
+    """What a run returns.
+
+    Attributes:
+        frames: "F H W 3" float32 in [0, 1]; a list of pictures for `output_type="pil"`, None for "latent".
+        latents: the final latents of all frames, float32.
+    """
+
+    frames: Any
+    latents: Float32[Tensor, "F C h w"]
+
+
+class GenerativeRenderingPipeline(StableDiffusionControlNetPipeline):
+    """Generative Rendering: all frames of a clip denoised together by an image model.
+
+    It is diffusers' ControlNet pipeline with another `__call__`: components, `from_pretrained`,
+    `save_pretrained`, schedulers, LoRA, textual inversion, IP-Adapter and offloading are diffusers' own. Any
+    Stable Diffusion 1.x folder loads unchanged:
+
+    Example:
+        >>> controlnet = ControlNetModel.from_pretrained("lllyasviel/control_v11f1p_sd15_depth")
+        >>> pipe = GenerativeRenderingPipeline.from_pretrained("stable-diffusion-v1-5", controlnet=controlnet)
+        >>> pipe.scheduler = DPMSolverMultistepScheduler.from_config(pipe.scheduler.config)
+        >>> frames = pipe("a bronze statue of a fox", gbuffers, num_inference_steps=20).frames
+    """
+
+    def __init__(
+        self,
+        vae: AutoencoderKL | AutoencoderTiny,
+        text_encoder: CLIPTextModel,
+        tokenizer: CLIPTokenizer,
+        unet: UNet2DConditionModel,
+        controlnet: ControlNetModel,
+        scheduler: SchedulerMixin,
+        safety_checker: StableDiffusionSafetyChecker | None = None,
+        feature_extractor: CLIPImageProcessor | None = None,
+        image_encoder: CLIPVisionModelWithProjection | None = None,
+        requires_safety_checker: bool = False,
+    ) -> None:
+        # diffusers requires a safety checker and a feature extractor by signature, though not in fact.
+        components: dict[str, Any] = {
+            "vae": vae,
+            "text_encoder": text_encoder,
+            "tokenizer": tokenizer,
+            "unet": unet,
+            "controlnet": controlnet,
+            "scheduler": scheduler,
+            "safety_checker": safety_checker,
+            "feature_extractor": feature_extractor,
+            "image_encoder": image_encoder,
+        }
+        super().__init__(**components, requires_safety_checker=requires_safety_checker)
+
+    @torch.no_grad()
+    def __call__(  # pyright: ignore[reportIncompatibleMethodOverride] (a clip is no batch of pictures)
+        self,
+        prompt: str,
+        gbuffers: Sequence[GBuffer],
+        negative_prompt: str | None = None,
+        config: MethodConfig = MethodConfig(),  # noqa: B008 (frozen)
+        num_inference_steps: int = 20,
+        guidance_scale: float = 7.5,
+        controlnet_conditioning_scale: float = 1.0,
+        seed: int = 0,
+        generator: torch.Generator | None = None,
+        eta: float = 0.0,
+        latents: Tensor | None = None,
+        ip_adapter_image: Any = None,
+        chunk_size: int = 8,
+        output_type: Literal["np", "pil", "latent"] = "np",
+        callback_on_step_end: StepCallback | None = None,
+    ) -> GenerativeRenderingOutput:
+        """Render a clip.
+
+        Args:
+            prompt: what the clip shows.
+            gbuffers: one per frame, all of one size, a multiple of the VAE factor.
+            negative_prompt: what it does not show; only under guidance.
+            config: the method's settings; `PER_FRAME` switches all mechanisms off.
+            num_inference_steps: diffusion steps.
+            guidance_scale: weight of classifier-free guidance; 1 or less runs the conditional branch only.
+            controlnet_conditioning_scale: weight of the depth control.
+            seed: of everything that is drawn by chance: surface noise, keyframes, scheduler.
+            generator: for noise that the scheduler draws itself (ancestral samplers, eta > 0); None follows
+                `seed`.
+            eta: noise of DDIM; other schedulers ignore it.
+            latents: "F C h w" of unit variance, instead of mechanism 1's noise.
+            ip_adapter_image: reference picture(s) for a loaded IP-Adapter.
+            chunk_size: frames that go through the networks at once. It changes memory and speed, never a
+                random number.
+            output_type: `np` and `pil` decode the frames; `latent` leaves that to `decode_frames`.
+            callback_on_step_end: called after each step with (pipeline, step, timestep, {"latents":
+                latents}); may return a dict with other latents. Setting `pipeline._interrupt` ends the run.
+
+        Raises:
+            ConfigError: a setting is out of range, or the sizes do not fit.
+
+        Source: Generative Rendering (arXiv 2312.01409), section 4.
+        """
+        # 1. Check the request.
+        self._check_request(prompt, gbuffers, num_inference_steps, chunk_size, output_type)
+        n_frames, device = len(gbuffers), self._execution_device
+
+        # 2. Encode the prompt; for guidance an unconditional branch goes beside it.
+        denoiser = self._denoiser(
+            prompt, negative_prompt, guidance_scale, controlnet_conditioning_scale, ip_adapter_image
+        )
+
+        # 3. Depth control images, with one range for the clip.
+        depth = torch.from_numpy(depth_control(gbuffers)).to(device)
+        control_images = depth[:, None].expand(-1, 3, -1, -1)
+
+        # 4. Mechanism 1: the initial noise lives on the surface.
+        scheduler = cast(Any, self.scheduler)
+        scheduler.set_timesteps(num_inference_steps, device=device)
+        current = self._initial_latents(gbuffers, latents, seed, config)
+
+        # 5. Mechanisms 2 and 3: which surface points frames share, and what attention does with that.
+        engine = None
+        if config.injection.alpha > 0:
+            engine = TextureCorrespondence(gbuffers, config.correspondence.ratio, device)
+        latent_height, latent_width = current.shape[-2:]
+        attention = AttentionState(
+            config.injection, denoiser.n_branches, (latent_height, latent_width), engine
+        )
+        wanted = config.injection.n_keyframes
+        n_keyframes = default_n_keyframes(n_frames) if wanted is None else min(wanted, n_frames)
+
+        # 6. All frames advance one step together.
+        generator = generator or torch.Generator("cpu").manual_seed(seed)
+        step_arguments = self.prepare_extra_step_kwargs(generator, eta)
+        self._interrupt = False
+        timesteps = scheduler.timesteps
+        progress_bar: Any = self.progress_bar  # a plain method whose decorator hides its signature
+        with injected_attention(self.unet, attention), progress_bar(total=len(timesteps)) as progress:
+            for step, timestep in enumerate(timesteps):
+                # Schedulers of second order evaluate a step twice: both times with the same keyframes.
+                draw = step // scheduler.order
+                keyframes = choose_keyframes(n_frames, n_keyframes, config.injection.keyframes, seed, draw)
+                model_input = scheduler.scale_model_input(current, timestep)
+                output = guided_output(
+                    denoiser, attention, model_input, timestep, control_images, keyframes, chunk_size
+                )
+                current = scheduler.step(output, timestep, current, **step_arguments, return_dict=False)[0]
+                if callback_on_step_end is not None:
+                    returned = callback_on_step_end(self, step, timestep, {"latents": current})
+                    current = returned["latents"] if returned and "latents" in returned else current
+                progress.update()
+                if self.interrupt:
+                    break
+
+        # 7. Latents to frames.
+        frames: Any = None
+        if output_type != "latent":
+            frames = np.concatenate(list(self.decode_frames(current, chunk_size)))
+        if output_type == "pil":
+            frames = [PIL.Image.fromarray(frame) for frame in (frames * 255).round().astype(np.uint8)]
+        self.maybe_free_model_hooks()
+        return GenerativeRenderingOutput(frames=frames, latents=current)
+
+    def decode_frames(
+        self, latents: Float[Tensor, "F C h w"], chunk_size: int = 8
+    ) -> Iterator[Float32[np.ndarray, "n H W 3"]]:
+        """Frames of final latents, chunk by chunk, so that a long video never lies in memory as a whole.
+
+        A safety checker, where the model brings one, blackens what it flags, as in diffusers.
+
+        Yields:
+            The next frames, in [0, 1].
+        """
+        for frames in frame_chunks(latents.shape[0], chunk_size):
+            chunk = latents[frames].to(self.vae.dtype) / self.vae.config.scaling_factor
+            with torch.no_grad():
+                decoded = self.vae.decode(chunk, return_dict=False)[0]
+                decoded, is_flagged = self.run_safety_checker(decoded, decoded.device, self.unet.dtype)
+            is_flagged = is_flagged or [False] * len(frames)
+            yield np.asarray(
+                self.image_processor.postprocess(
+                    decoded, output_type="np", do_denormalize=[not flag for flag in is_flagged]
+                )
+            )
+
+    def _check_request(
+        self, prompt: str, gbuffers: Sequence[GBuffer], n_steps: int, chunk_size: int, output_type: str
+    ) -> None:
+        if not gbuffers:
+            raise ConfigError("no G-buffers: expected one per frame, at least one")
+        sizes = {(gbuffer.height, gbuffer.width) for gbuffer in gbuffers}
+        if len(sizes) > 1:
+            raise ConfigError(f"G-buffers of several sizes {sorted(sizes)}: render all frames at one size")
+        height, width = next(iter(sizes))
+        factor = self.vae_scale_factor
+        if height % factor or width % factor:
+            raise ConfigError(
+                f"pictures of {width}x{height} pixels: expected multiples of the VAE factor {factor}, "
+                f"for instance {max(width // factor, 1) * factor}x{max(height // factor, 1) * factor}"
+            )
+        for name, value in (("num_inference_steps", n_steps), ("chunk_size", chunk_size)):
+            if value < 1:
+                raise ConfigError(f"{name} is {value}, expected at least 1")
+        if output_type not in ("np", "pil", "latent"):
+            raise ConfigError(f"output_type is {output_type!r}, expected np, pil or latent")
+        vocabulary = read_vocabulary(self.name_or_path) if self.name_or_path else None
+        if vocabulary is not None and (unknown := unknown_words(prompt, vocabulary)):
+            logger.warning(f"the model does not know these words of the prompt: {', '.join(unknown)}")
+
+    def _denoiser(
+        self,
+        prompt: str,
+        negative_prompt: str | None,
+        guidance_scale: float,
+        conditioning_scale: float,
+        ip_adapter_image: Any,
+    ) -> Denoiser:
+        device, dtype = self._execution_device, self.unet.dtype
+        embedding_dim = self.unet.config.time_cond_proj_dim
+        guidance_embedding = None
+        if embedding_dim is not None:
+            # UNets that take the guidance scale as an input (LCM) need no unconditional branch.
+            guidance_embedding = self.get_guidance_scale_embedding(
+                torch.tensor([guidance_scale - 1.0]), embedding_dim=embedding_dim, dtype=dtype
+            ).to(device)
+        has_guidance = guidance_scale > 1 and embedding_dim is None
+        conditional, unconditional = self.encode_prompt(prompt, device, 1, has_guidance, negative_prompt)
+        branches = [unconditional, conditional] if has_guidance else [conditional]
+        image_embeds = None
+        if ip_adapter_image is not None:
+            image_embeds = self.prepare_ip_adapter_image_embeds(
+                ip_adapter_image, None, device, 1, has_guidance
+            )
+        return Denoiser(
+            unet=self.unet,
+            controlnet=self.controlnet,
+            prompt_embeds=torch.cat([embeds for embeds in branches if embeds is not None]),
+            guidance_scale=float(guidance_scale),
+            conditioning_scale=float(conditioning_scale),
+            guidance_embedding=guidance_embedding,
+            image_embeds=image_embeds,
+        )
+
+    def _initial_latents(
+        self, gbuffers: Sequence[GBuffer], latents: Tensor | None, seed: int, config: MethodConfig
+    ) -> Float32[Tensor, "F C h w"]:
+        n_channels, factor = self.unet.config.in_channels, self.vae_scale_factor
+        if latents is None:
+            latents = surface_noise(gbuffers, n_channels, factor, seed, config.noise)
+        expected = (len(gbuffers), n_channels, gbuffers[0].height // factor, gbuffers[0].width // factor)
+        if tuple(latents.shape) != expected:
+            raise ConfigError(
+                f"latents of shape {tuple(latents.shape)}, expected {expected}: one per G-buffer"
+            )
+        # float32 throughout: latents are tiny, and half precision would drift over the steps.
+        return latents.to(self._execution_device, torch.float32) * self.scheduler.init_noise_sigma
+
+    @classmethod
+    def from_pretrained(
+        cls, pretrained_model_name_or_path: Any, **kwargs: Any
+    ) -> "GenerativeRenderingPipeline":
+        """As in diffusers, but only safetensors: a pickle may run code when it is loaded."""
+        return super().from_pretrained(pretrained_model_name_or_path, **(kwargs | {"use_safetensors": True}))
+
+
+def load_pipeline(
+    model: str = "pocket",
+    controlnet: str | None = None,
+    device: str | torch.device | None = None,
+    dtype: torch.dtype | None = None,
+) -> GenerativeRenderingPipeline:
+    """Load a model by name. The network is touched only where a hub model is named, and for nothing else.
+
+    Args:
+        model: `pocket` (packaged), `sd15`, a folder with model_index.json, or a hub id owner/name.
+        controlnet: folder or hub id of a depth ControlNet, for models that bring none.
+        device: None takes CUDA where there is one, else the CPU.
+        dtype: None computes in float16 on CUDA, in float32 elsewhere and for the pocket model.
+
+    Raises:
+        ModelError: unknown name, missing or damaged files, or networks that do not fit together.
+
+    Example:
+        >>> pipe = load_pipeline("sd15")
+        >>> pipe = load_pipeline("weights/stable-diffusion-v1-5", controlnet="weights/sd15-depth")
+    """
+    source = find_model(model, controlnet)
+    device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    if dtype is None:
+        dtype = torch.float16 if device.type == "cuda" and model != "pocket" else torch.float32
+    try:
+        has_controlnet = "controlnet" in read_model_index(source)
+        components: dict[str, Any] = {}
+        if source.controlnet is not None or not has_controlnet:
+            components["controlnet"] = _load_controlnet(source)
+        pipeline = GenerativeRenderingPipeline.from_pretrained(
+            source.location, local_files_only=source.is_local, **components
+        )
+    except (OSError, ValueError, SafetensorError) as error:
+        reason = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
+        raise ModelError(
+            f"model {model}: cannot be loaded from {source.location} ({reason.strip()})"
+        ) from error
+    text_width, control_width = (m.config.cross_attention_dim for m in (pipeline.unet, pipeline.controlnet))
+    if text_width != control_width:
+        raise ModelError(
+            f"model {model}: its UNet reads text of {text_width} channels, its ControlNet {control_width}: "
+            "choose a depth ControlNet trained for this model"
+        )
+    return pipeline.to(device, dtype)
+
+
+def _load_controlnet(source: ModelSource) -> ControlNetModel:
+    location = source.controlnet
+    if location is None:
+        # A plain Stable Diffusion folder may carry a ControlNet that its model_index.json does not mention.
+        location = str(Path(source.location) / "controlnet") if source.is_local else SD15_DEPTH_CONTROLNET
+    is_local = Path(location).is_dir()
+    if not is_local and source.controlnet is None and source.is_local:
+        raise ModelError(
+            f"model {source.location}: it has no ControlNet, expected a depth ControlNet in {location}: "
+            "save one there or pass controlnet="
+        )
+    return ControlNetModel.from_pretrained(location, use_safetensors=True, local_files_only=is_local)

@@ -1,0 +1,142 @@
+"""Framing: cameras placed so that a whole clip fills the picture."""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from jaxtyping import Float, Float64, Int
+
+from genrender.scene.camera import Camera
+from genrender.scene.scene import Scene
+
+Times = Sequence[float | int] | Float[np.ndarray, "F"]
+
+FRAMING_YFOV_DEG = 40.0
+MARGIN = 0.06  # of the picture's width or height, on either side
+NARROWER = np.linspace(0.05, 1, 20)
+
+
+@dataclass(frozen=True)
+class Clip:
+    """The moments of a scene that a camera must show.
+
+    Attributes:
+        animation: index, or None for the rest pose.
+        times_s: the frames' times.
+    """
+
+    scene: Scene
+    animation: int | None
+    times_s: tuple[float, ...]
+
+    @cached_property
+    def used(self) -> Int[np.ndarray, "U"] | slice:
+        """Which vertices belong to a triangle."""
+        used = np.unique(self.scene.tris)
+        return slice(None) if len(used) == len(self.scene.rest_verts) else used
+
+    def frames(self) -> Iterator[tuple[float, Float[np.ndarray, "V 3"]]]:
+        """Times and the vertices in use, frame after frame: a clip never lies in memory."""
+        verts = None
+        for time_s in self.times_s:
+            if verts is None or self.animation is not None:
+                verts = self.scene.evaluate(time_s, self.animation)[self.used]
+            yield time_s, verts
+
+    def bounds(self) -> tuple[Float64[np.ndarray, "3"], Float64[np.ndarray, "3"]]:
+        """Lower and upper corner of the box around all frames."""
+        lower, upper = np.full(3, np.inf), np.full(3, -np.inf)
+        for _, verts in self.frames():
+            lower = np.minimum(lower, verts.min(axis=0))
+            upper = np.maximum(upper, verts.max(axis=0))
+            if self.animation is None:
+                break
+        return lower, upper
+
+
+def direction(azimuth_deg: float, elevation_deg: float) -> Float64[np.ndarray, "3"]:
+    """Unit vector from a subject to its viewer. Azimuth 0 is +Z, where glTF models face, and 90 is +X."""
+    azimuth, elevation = np.deg2rad([azimuth_deg, elevation_deg])
+    return np.array(
+        [np.sin(azimuth) * np.cos(elevation), np.sin(elevation), np.cos(azimuth) * np.cos(elevation)]
+    )
+
+
+def fit_static(clip: Clip, back: Float64[np.ndarray, "3"], aspect: float) -> Camera:
+    """The nearest camera that looks along -`back` and holds all frames of a clip, centred with a margin.
+
+    A point is inside the picture if it lies on the right side of four planes through the eye. Their slopes
+    are given, so the farthest point along each normal places the plane, and two opposite planes the eye
+    between them: running maxima over the clip are all that is needed. Where the picture is roomier than the
+    clip, the planes of a narrower picture, just filled, say where the middle is.
+
+    Args:
+        back: direction from the scene towards the camera.
+        aspect: width / height of the picture.
+    """
+    rotation = Camera.look_at(np.asarray(back, np.float64), np.zeros(3)).world_from_camera[:3, :3]
+    slopes = np.outer(_tangents(aspect), NARROWER)
+    farthest = np.full((2, 2, len(NARROWER)), -np.inf)  # axis; right or left, top or bottom; slope
+    nearest_z = -np.inf
+    for verts in _vertices(clip):
+        local = verts @ rotation
+        for axis in (0, 1):
+            sideways, backwards = local[:, axis, None], local[:, 2, None] * slopes[axis]
+            planes = [(backwards + sideways).max(axis=0), (backwards - sideways).max(axis=0)]
+            farthest[axis] = np.maximum(farthest[axis], planes)
+        nearest_z = max(nearest_z, float(local[:, 2].max()))
+    eye_z = farthest.sum(axis=1) / (2 * slopes)
+    middle = (farthest[:, 0] - farthest[:, 1]) / 2
+    z = max(float(eye_z[:, -1].max()), nearest_z + _least_distance(clip))
+    # The narrower the picture, the farther the eye: interpolation wants rising distances.
+    x, y = (np.interp(z, eye_z[axis, ::-1], middle[axis, ::-1]) for axis in (0, 1))
+    world_from_camera = np.eye(4)
+    world_from_camera[:3, :3] = rotation
+    world_from_camera[:3, 3] = rotation @ np.array([x, y, z])
+    return Camera(world_from_camera, FRAMING_YFOV_DEG)
+
+
+def fit_around(
+    clip: Clip,
+    centre: Float64[np.ndarray, "3"],
+    back_at: Callable[[float], Float64[np.ndarray, "3"]],
+    aspect: float,
+) -> float:
+    """The least distance from `centre` at which a camera that looks at it holds every frame.
+
+    Args:
+        back_at: direction from the centre towards the camera at a time.
+    """
+    tan_x, tan_y = _tangents(aspect)
+    distance = _least_distance(clip)
+    for time_s, verts in clip.frames():
+        rotation = Camera.look_at(back_at(time_s), np.zeros(3)).world_from_camera[:3, :3]
+        x, y, z = ((verts - centre) @ rotation).T
+        needed = np.maximum(np.abs(x) / tan_x, np.abs(y) / tan_y) + z
+        distance = max(distance, float(needed.max()), float(z.max()) + _least_distance(clip))
+    return distance
+
+
+def _vertices(clip: Clip) -> Iterable[Float[np.ndarray, "V 3"]]:
+    for _, verts in clip.frames():
+        yield verts
+        if clip.animation is None:
+            return
+
+
+def _tangents(aspect: float) -> tuple[float, float]:
+    """Half the picture's width and height at distance 1, less the margin."""
+    tan_y = float(np.tan(np.deg2rad(FRAMING_YFOV_DEG) / 2)) * (1 - 2 * MARGIN)
+    return tan_y * aspect, tan_y
+
+
+def _least_distance(clip: Clip) -> float:
+    """Keeps the eye off a surface that it sees edge-on, and off a scene without any extent."""
+    size = float(np.ptp(clip.scene.rest_verts[clip.used], axis=0).max())
+    return 0.05 * size if size > 0 else 1.0
+
+
+def as_clip(scene: Scene, animation: int | None, times_s: Times) -> Clip:
+    """A clip of a scene; without any times, its first moment."""
+    return Clip(scene, animation, tuple(float(t) for t in times_s) or (0.0,))

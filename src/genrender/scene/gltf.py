@@ -1,0 +1,276 @@
+"""glTF 2.0 scenes: the parsed file becomes a `Scene`."""
+
+from pathlib import Path
+
+import numpy as np
+import pygltflib
+from jaxtyping import Float64
+
+from genrender.scene.animation import Track
+from genrender.scene.gltf_accessor import read_floats
+from genrender.scene.gltf_animation import read_animation
+from genrender.scene.gltf_file import GltfFile, open_gltf
+from genrender.scene.gltf_mesh import Budget, MeshData, morph_weights, read_mesh
+from genrender.scene.rig import Nodes, Part, Rig, Skin, levels_of, trs_from_local
+from genrender.scene.scene import Animation, Scene, SceneCamera, SceneObject
+
+
+def load_gltf(path: Path) -> Scene:
+    """Reads a .gltf or .glb file with everything that moves its default scene. Images are never opened.
+
+    Raises:
+        SceneError: the file is missing, broken, holds no triangles or needs an unsupported extension.
+    """
+    file = open_gltf(path)
+    budget = Budget(file)
+    nodes = _read_nodes(file)
+    shown = _shown_nodes(file)
+    placed = _read_meshes(file, shown, budget)
+    parts, first_verts = _place_all(file, placed)
+    animations, tracks = _read_animations(file, parts, budget)
+    rig = Rig(_with_trs_where_animated(nodes, tracks), tuple(parts), tracks)
+    rest_verts = rig.evaluate(0.0, None)
+    if not np.isfinite(rest_verts).all():
+        raise file.error(
+            "places vertices at infinity; check the scales of nodes and mesh, and export it again"
+        )
+    rest_verts.flags.writeable = False
+    objects = _objects(file, placed)
+    return Scene(
+        path=path,
+        objects=objects,
+        animations=animations,
+        cameras=_read_cameras(file, shown),
+        tris=np.concatenate(
+            [
+                (mesh.tris + first).astype(np.int32)
+                for (_, mesh), first in zip(placed, first_verts, strict=True)
+            ]
+        ),
+        uvs=np.concatenate([mesh.uvs for _, mesh in placed]),
+        object_id=np.repeat(np.arange(1, len(placed) + 1, dtype=np.int32), [o.n_tris for o in objects]),
+        has_uvs=np.concatenate([mesh.has_uvs for _, mesh in placed]),
+        rest_verts=rest_verts,
+        rig=rig,
+    )
+
+
+class UniqueNames:
+    """Gives every thing a name of its own: the second "wheel" becomes "wheel_2"."""
+
+    def __init__(self):
+        self._next: dict[str, int] = {}
+
+    def __call__(self, name: object) -> str:
+        unique = base = str(name)
+        while unique in self._next:
+            self._next[base] += 1
+            unique = f"{base}_{self._next[base]}"
+        self._next[unique] = 1
+        return unique
+
+
+def _read_meshes(file: GltfFile, shown: list[int], budget: Budget) -> list[tuple[int, MeshData]]:
+    """Nodes that show triangles, each with its mesh. Instances are only counted: they cost no memory yet."""
+    meshes: dict[int, MeshData] = {}
+    placed = []
+    for index in shown:
+        mesh_index = file.item("nodes", index).mesh
+        if mesh_index is None:
+            continue
+        file.item("meshes", mesh_index)
+        if mesh_index not in meshes:
+            meshes[mesh_index] = read_mesh(file, mesh_index, budget)
+        mesh = meshes[mesh_index]
+        budget.spend("triangles of all objects", len(mesh.tris))
+        budget.spend("vertices of all objects", mesh.n_verts)
+        if len(mesh.tris):
+            placed.append((index, mesh))
+    if not placed:
+        raise file.error("holds no triangles in its scene; expected at least one mesh")
+    return placed
+
+
+def _objects(file: GltfFile, placed: list[tuple[int, MeshData]]) -> tuple[SceneObject, ...]:
+    unique = UniqueNames()
+    objects = []
+    for number, (index, mesh) in enumerate(placed):
+        node: pygltflib.Node = file.item("nodes", index)
+        name = unique(node.name or mesh.name or f"object_{number}")
+        assert node.mesh is not None
+        objects.append(SceneObject(name, len(mesh.tris), bool(mesh.has_uvs.all()), node.mesh))
+    return tuple(objects)
+
+
+def _place_all(file: GltfFile, placed: list[tuple[int, MeshData]]) -> tuple[list[Part], list[int]]:
+    """The parts of all objects, and the index of every object's first vertex."""
+    skins: dict[int, Skin] = {}
+    parts: list[Part] = []
+    first_verts = [0]
+    for index, mesh in placed:
+        skin = file.item("nodes", index).skin
+        if skin is not None:
+            file.item("skins", skin)
+            if skin not in skins:
+                skins[skin] = _read_skin(file, skin)
+        parts += _place(file, index, mesh, None if skin is None else skins[skin])
+        first_verts.append(first_verts[-1] + mesh.n_verts)
+    return parts, first_verts[:-1]
+
+
+def _read_animations(
+    file: GltfFile, parts: list[Part], budget: Budget
+) -> tuple[tuple[Animation, ...], tuple[tuple[Track, ...], ...]]:
+    unique = UniqueNames()
+    weight_counts = {part.node: len(part.block.targets) for part in parts}
+    animations, tracks = [], []
+    for index in range(len(file.json.animations or [])):
+        name, duration_s, of_animation = read_animation(file, index, weight_counts, budget)
+        animations.append(Animation(unique(name), duration_s))
+        tracks.append(of_animation)
+    return tuple(animations), tuple(tracks)
+
+
+def _place(file: GltfFile, index: int, mesh: MeshData, skin: Skin | None) -> list[Part]:
+    n_targets = len(mesh.blocks[0].targets)
+    weights = np.array(
+        morph_weights(file, f"node {index}", file.raw["nodes"][index].get("weights"), n_targets)
+        or mesh.weights,
+        np.float64,
+    )
+    parts = []
+    for block in mesh.blocks:
+        part_skin = skin if block.joints is not None else None
+        highest = int(block.joints.max(initial=0)) if block.joints is not None else 0
+        if part_skin is not None and highest >= len(part_skin.joints):
+            raise file.error(
+                f"node {index} has a mesh that uses joint {highest}, but its skin has "
+                f"{len(part_skin.joints)} joints; export it again"
+            )
+        parts.append(Part(block, index, part_skin, weights))
+    return parts
+
+
+def _read_nodes(file: GltfFile) -> Nodes:
+    n = len(file.json.nodes or [])
+    parent = np.full(n, -1, np.int64)
+    translation, rotation = np.zeros((n, 3)), np.tile([0.0, 0.0, 0.0, 1.0], (n, 1))
+    scale, matrix = np.ones((n, 3)), np.tile(np.eye(4), (n, 1, 1))
+    has_matrix = np.zeros(n, bool)
+    for index in range(n):
+        node: pygltflib.Node = file.item("nodes", index)
+        for child in node.children or []:
+            file.item("nodes", child)
+            if parent[child] >= 0:
+                raise file.error(
+                    f"node {child} has two parents, {parent[child]} and {index}; export it again"
+                )
+            parent[child] = index
+        if node.translation is not None:
+            translation[index] = _numbers(file, f"node {index}", "translation", node.translation, 3)
+        if node.rotation is not None:
+            rotation[index] = _numbers(file, f"node {index}", "rotation", node.rotation, 4)
+        if node.scale is not None:
+            scale[index] = _numbers(file, f"node {index}", "scale", node.scale, 3)
+        if node.matrix is not None:
+            has_matrix[index] = True
+            matrix[index] = _numbers(file, f"node {index}", "matrix", node.matrix, 16).reshape(4, 4).T
+    levels = levels_of(parent.tolist())
+    if sum(len(level) for level in levels) < n:
+        reached = {node for level in levels for node in level}
+        lost = next(index for index in range(n) if index not in reached)
+        raise file.error(f"node {lost} is its own ancestor or hangs below one that is; export it again")
+    return Nodes(
+        parent,
+        translation,
+        rotation,
+        scale,
+        matrix,
+        has_matrix,
+        tuple(np.array(level, np.int64) for level in levels),
+    )
+
+
+def _shown_nodes(file: GltfFile) -> list[int]:
+    """Nodes of the default scene (else the first scene, else all), parents before children."""
+    n = len(file.json.nodes or [])
+    if file.json.scenes:
+        scene: pygltflib.Scene = file.item("scenes", 0 if file.json.scene is None else file.json.scene)
+        roots = scene.nodes or []
+    else:
+        children = {child for node in file.json.nodes or [] for child in node.children or []}
+        roots = [index for index in range(n) if index not in children]
+    shown: list[int] = []
+    seen: set[int] = set()
+    waiting = list(reversed(roots))
+    while waiting:
+        index = waiting.pop()
+        node: pygltflib.Node = file.item("nodes", index)
+        if index in seen:
+            continue
+        seen.add(index)
+        shown.append(index)
+        waiting += reversed(node.children or [])
+    return shown
+
+
+def _read_skin(file: GltfFile, index: int) -> Skin:
+    skin: pygltflib.Skin = file.item("skins", index)
+    joints = skin.joints or []
+    if not joints:
+        raise file.error(f"skin {index} has no joints; export it again")
+    for joint in joints:
+        file.item("nodes", joint)
+    if skin.inverseBindMatrices is None:
+        inverse_bind = np.tile(np.eye(4), (len(joints), 1, 1))
+    else:
+        rows = read_floats(file, skin.inverseBindMatrices, ("MAT4",))
+        if len(rows) < len(joints) or not np.isfinite(rows).all():
+            raise file.error(
+                f"skin {index} has {len(rows)} inverse bind matrices for {len(joints)} joints, or not finite"
+            )
+        # Some exporters write more matrices than joints; the first ones count.
+        inverse_bind = rows[: len(joints)].reshape(-1, 4, 4).transpose(0, 2, 1).astype(np.float64)
+    return Skin(np.array(joints, np.int64), inverse_bind)
+
+
+def _with_trs_where_animated(nodes: Nodes, tracks: tuple[tuple[Track, ...], ...]) -> Nodes:
+    """Nodes given by a matrix that some animation moves get their matrix taken apart."""
+    moved = {node for of_animation in tracks for track in of_animation for node in track.nodes.tolist()}
+    for node in sorted(moved):
+        if nodes.has_matrix[node]:
+            nodes.translation[node], nodes.rotation[node], nodes.scale[node] = trs_from_local(
+                nodes.matrix[node]
+            )
+            nodes.has_matrix[node] = False
+    return nodes
+
+
+def _read_cameras(file: GltfFile, shown: list[int]) -> tuple[SceneCamera, ...]:
+    unique = UniqueNames()
+    cameras: list[SceneCamera] = []
+    for index in shown:
+        node: pygltflib.Node = file.item("nodes", index)
+        if node.camera is None:
+            continue
+        camera: pygltflib.Camera = file.item("cameras", node.camera)
+        name = unique(node.name or camera.name or f"camera_{len(cameras)}")
+        yfov = getattr(camera.perspective, "yfov", None)
+        ymag = getattr(camera.orthographic, "ymag", None)
+        if isinstance(yfov, int | float) and 0 < yfov < np.pi:
+            cameras.append(SceneCamera(name, index, float(np.rad2deg(yfov)), None))
+        elif isinstance(ymag, int | float) and np.isfinite(ymag) and ymag != 0:
+            cameras.append(SceneCamera(name, index, 45.0, abs(float(ymag))))
+        else:
+            raise file.error(
+                f"camera {name!r} needs a yfov between 0 and pi or a ymag other than 0; export it again"
+            )
+    return tuple(cameras)
+
+
+def _numbers(file: GltfFile, where: str, what: str, value: object, n: int) -> Float64[np.ndarray, "N"]:
+    is_fine = isinstance(value, list) and len(value) == n and all(isinstance(v, int | float) for v in value)
+    array = np.array(value if is_fine else [np.nan], np.float64)
+    if not np.isfinite(array).all():
+        raise file.error(f"{where} has the {what} {str(value)[:80]}, expected {n} finite numbers")
+    return array

@@ -1,0 +1,244 @@
+"""glTF meshes: primitives become vertex blocks, triangles and per-corner texture coordinates."""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+import pygltflib
+from jaxtyping import Bool, Float32, Int64
+
+from genrender.scene.gltf_accessor import read_floats, read_ints
+from genrender.scene.gltf_file import GltfFile
+from genrender.scene.rig import MorphTarget, VertexBlock
+
+TRIANGLES, TRIANGLE_STRIP, TRIANGLE_FAN = 4, 5, 6
+POINTS_AND_LINES = (0, 1, 2, 3)
+
+# A tiny file can describe endless geometry by naming the same bytes again and again.
+MAX_ELEMENTS = 2**24
+
+
+@dataclass
+class Budget:
+    """Counts what a file makes us allocate, and stops it before the memory does."""
+
+    file: GltfFile
+    spent: dict[str, int] = field(default_factory=dict)
+
+    def spend(self, what: str, n: int) -> None:
+        """Adds `n` elements.
+
+        Raises:
+            SceneError: the limit is passed.
+        """
+        self.spent[what] = self.spent.get(what, 0) + n
+        if self.spent[what] > MAX_ELEMENTS:
+            raise self.file.error(
+                f"has more than {MAX_ELEMENTS:,} {what}; decimate it or split it into several files"
+            )
+
+
+@dataclass(frozen=True)
+class MeshData:
+    """One mesh of the file, before nodes place it.
+
+    Attributes:
+        tris: indices into the vertices of all `blocks`, one after the other.
+        has_uvs: per triangle.
+        weights: default morph weights.
+    """
+
+    name: str | None
+    blocks: tuple[VertexBlock, ...]
+    tris: Int64[np.ndarray, "T 3"]
+    uvs: Float32[np.ndarray, "T 3 2"]
+    has_uvs: Bool[np.ndarray, "T"]
+    weights: tuple[float, ...]
+
+    @property
+    def n_verts(self) -> int:
+        return sum(len(block.positions) for block in self.blocks)
+
+
+def read_mesh(file: GltfFile, index: int, budget: Budget) -> MeshData:
+    """Reads the triangles of all primitives of a mesh; points and lines are left out.
+
+    Raises:
+        SceneError: the mesh is broken or compressed.
+    """
+    mesh: pygltflib.Mesh = file.item("meshes", index)
+    blocks: dict[tuple, tuple[int, VertexBlock]] = {}
+    n_verts = 0
+    all_tris, all_uvs, all_has_uvs = [], [], []
+    for primitive in mesh.primitives or []:
+        mode = TRIANGLES if primitive.mode is None else primitive.mode
+        if mode in POINTS_AND_LINES:
+            continue
+        attributes = _attributes(primitive.attributes)
+        if attributes.get("POSITION") is None:
+            continue  # allowed by the format; without positions there is nothing to show
+        _refuse_draco(file, primitive, attributes)
+        key = _block_key(primitive, attributes)
+        if key not in blocks:
+            # Primitives often share their vertices and differ in indices only: one block serves them all.
+            block = _read_block(file, index, primitive, attributes, budget)
+            blocks[key] = (n_verts, block)
+            n_verts += len(block.positions)
+        first_vert, block = blocks[key]
+        tris = _read_tris(file, index, primitive, mode, len(block.positions), budget)
+        uvs = _read_uvs(file, attributes, tris, len(block.positions))
+        all_tris.append(tris + first_vert)
+        all_has_uvs.append(np.full(len(tris), uvs is not None))
+        all_uvs.append(np.zeros((len(tris), 3, 2), np.float32) if uvs is None else uvs)
+    counts = {len(block.targets) for _, block in blocks.values()}
+    if len(counts) > 1:
+        raise file.error(
+            f"mesh {index} has primitives with different numbers of morph targets; export it again"
+        )
+    n_targets = counts.pop() if counts else 0
+    return MeshData(
+        name=mesh.name if isinstance(mesh.name, str) else None,
+        blocks=tuple(block for _, block in blocks.values()),
+        tris=np.concatenate(all_tris) if all_tris else np.zeros((0, 3), np.int64),
+        uvs=np.concatenate(all_uvs) if all_uvs else np.zeros((0, 3, 2), np.float32),
+        has_uvs=np.concatenate(all_has_uvs) if all_has_uvs else np.zeros(0, bool),
+        weights=morph_weights(file, f"mesh {index}", mesh.weights, n_targets) or (0.0,) * n_targets,
+    )
+
+
+def morph_weights(file: GltfFile, where: str, weights: object, n_targets: int) -> tuple[float, ...] | None:
+    """Checked morph weights of a mesh or node; None if it sets none.
+
+    Raises:
+        SceneError: not one finite number per morph target.
+    """
+    if not weights or n_targets == 0:
+        return None
+    if not isinstance(weights, list) or len(weights) != n_targets:
+        raise file.error(
+            f"{where} has weights that do not fit its {n_targets} morph targets; export it again"
+        )
+    if not all(isinstance(weight, int | float) and np.isfinite(weight) for weight in weights):
+        raise file.error(f"{where} has morph weights that are no numbers; export it again")
+    return tuple(float(weight) for weight in weights)
+
+
+def _attributes(attributes: object) -> dict[str, object]:
+    # pygltflib leaves them as they stand in the JSON; where there are none it puts an object of its own.
+    return attributes if isinstance(attributes, dict) else {}
+
+
+def _targets(primitive: pygltflib.Primitive) -> list[dict[str, object]]:
+    return [_attributes(target) for target in primitive.targets or []]
+
+
+def _joint_sets(attributes: dict[str, object]) -> list[tuple[object, object]]:
+    sets = []
+    while (
+        attributes.get(f"JOINTS_{len(sets)}") is not None
+        and attributes.get(f"WEIGHTS_{len(sets)}") is not None
+    ):
+        sets.append((attributes[f"JOINTS_{len(sets)}"], attributes[f"WEIGHTS_{len(sets)}"]))
+    return sets
+
+
+def _block_key(primitive: pygltflib.Primitive, attributes: dict[str, object]) -> tuple:
+    moved = tuple(repr(target.get("POSITION")) for target in _targets(primitive))
+    return repr(attributes["POSITION"]), repr(_joint_sets(attributes)), moved
+
+
+def _refuse_draco(file: GltfFile, primitive: pygltflib.Primitive, attributes: dict[str, object]) -> None:
+    """Draco without `extensionsRequired` should come with plain data; some exporters forget one."""
+    if "KHR_draco_mesh_compression" not in (primitive.extensions or {}):
+        return
+    accessor: pygltflib.Accessor = file.item("accessors", attributes["POSITION"])
+    if accessor.bufferView is None:
+        raise file.compression_error("KHR_draco_mesh_compression")
+
+
+def _read_block(
+    file: GltfFile, mesh: int, primitive: pygltflib.Primitive, attributes: dict[str, object], budget: Budget
+) -> VertexBlock:
+    positions = read_floats(file, attributes["POSITION"], ("VEC3",))
+    if not np.isfinite(positions).all():
+        raise file.error(
+            f"mesh {mesh} has positions that are no finite numbers; clean the mesh and export it again"
+        )
+    n_verts = len(positions)
+    budget.spend("vertices", n_verts)
+    targets = []
+    for target in _targets(primitive):
+        if target.get("POSITION") is None:  # a target may move normals only
+            targets.append(MorphTarget(np.zeros(0, np.int64), np.zeros((0, 3), np.float32)))
+            continue
+        budget.spend("morph displacements", n_verts)
+        delta = read_floats(file, target["POSITION"], ("VEC3",), n_verts)
+        if not np.isfinite(delta).all():
+            raise file.error(f"mesh {mesh} has morph targets that are no finite numbers; export it again")
+        rows = np.flatnonzero(delta.any(axis=1))
+        # An expression moves a small part of a face: keep only that part.
+        is_sparse = len(rows) < n_verts / 2
+        targets.append(MorphTarget(rows, delta[rows]) if is_sparse else MorphTarget(None, delta))
+    joints, weights = _read_influences(file, mesh, attributes, n_verts, budget)
+    return VertexBlock(positions, tuple(targets), joints, weights)
+
+
+def _read_influences(
+    file: GltfFile, mesh: int, attributes: dict[str, object], n_verts: int, budget: Budget
+) -> tuple[Int64[np.ndarray, "V I"] | None, Float32[np.ndarray, "V I"] | None]:
+    sets = _joint_sets(attributes)
+    if not sets:
+        return None, None
+    budget.spend("joint influences", 4 * n_verts * len(sets))
+    joints = np.concatenate([read_ints(file, j, ("VEC4",), n_verts) for j, _ in sets], axis=1)
+    weights = np.concatenate([read_floats(file, w, ("VEC4",), n_verts) for _, w in sets], axis=1)
+    if not np.isfinite(weights).all():
+        raise file.error(f"mesh {mesh} has joint weights that are no finite numbers; export it again")
+    joints[weights == 0] = 0  # exporters leave anything there
+    total = weights.sum(axis=1, keepdims=True)
+    is_loose = total[:, 0] == 0
+    weights[is_loose, 0] = 1
+    total[is_loose] = 1
+    weights /= total
+    is_used = weights.any(axis=0)
+    return joints[:, is_used], np.ascontiguousarray(weights[:, is_used])
+
+
+def _read_tris(
+    file: GltfFile, mesh: int, primitive: pygltflib.Primitive, mode: object, n_verts: int, budget: Budget
+) -> Int64[np.ndarray, "T 3"]:
+    if primitive.indices is None:
+        indices = np.arange(n_verts, dtype=np.int64)
+    else:
+        indices = read_ints(file, primitive.indices, ("SCALAR",))[:, 0]
+        if len(indices) and not 0 <= indices.min() <= indices.max() < n_verts:
+            bad = indices.max() if indices.max() >= n_verts else indices.min()
+            raise file.error(
+                f"mesh {mesh} has the vertex index {bad}, but only {n_verts} vertices; export it again"
+            )
+    if mode == TRIANGLES:
+        tris = indices[: len(indices) // 3 * 3].reshape(-1, 3)
+    elif mode == TRIANGLE_STRIP:
+        tris = (
+            np.stack([indices[:-2], indices[1:-1], indices[2:]], axis=1) if len(indices) > 2 else indices[:0]
+        )
+        tris = tris.reshape(-1, 3)
+        tris[1::2, 1:] = tris[1::2, :0:-1]  # every other triangle of a strip runs the other way round
+        is_stitch = (tris[:, 0] == tris[:, 1]) | (tris[:, 1] == tris[:, 2]) | (tris[:, 2] == tris[:, 0])
+        tris = tris[~is_stitch]
+    elif mode == TRIANGLE_FAN:
+        n = max(len(indices) - 2, 0)
+        tris = np.stack([indices[1 : n + 1], indices[2 : n + 2], np.repeat(indices[:1], n)], axis=1)
+    else:
+        raise file.error(f"mesh {mesh} has a primitive of mode {mode!r}, expected 0 to 6")
+    budget.spend("triangles", len(tris))
+    return tris
+
+
+def _read_uvs(
+    file: GltfFile, attributes: dict[str, object], tris: Int64[np.ndarray, "T 3"], n_verts: int
+) -> Float32[np.ndarray, "T 3 2"] | None:
+    if attributes.get("TEXCOORD_0") is None:
+        return None
+    uvs = read_floats(file, attributes["TEXCOORD_0"], ("VEC2",), n_verts)[tris]
+    # Broken coordinates count as missing: the surface is still there, and an unwrap mends it.
+    return uvs if np.isfinite(uvs).all() else None

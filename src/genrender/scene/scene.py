@@ -1,0 +1,161 @@
+"""A scene: triangles with fixed topology whose vertices depend on the time."""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Bool, Float32, Int32
+
+from genrender.errors import SceneError
+from genrender.scene.camera import Camera
+from genrender.scene.rig import Rig
+
+
+@dataclass(frozen=True)
+class SceneObject:
+    """One mesh as one node shows it; its object_id is its index in the scene plus one.
+
+    Attributes:
+        has_uvs: every triangle has texture coordinates.
+        mesh: objects with the same number show the same mesh (with the same UVs, in the same triangle order).
+    """
+
+    name: str
+    n_tris: int
+    has_uvs: bool
+    mesh: int = -1
+
+
+@dataclass(frozen=True)
+class Animation:
+    """A named clip of the file. It starts at 0 s and holds its last pose after `duration_s`."""
+
+    name: str
+    duration_s: float
+
+
+@dataclass(frozen=True)
+class SceneCamera:
+    """A camera that hangs on a node of the scene; `ymag` is set for an orthographic one."""
+
+    name: str
+    node: int
+    yfov_deg: float
+    ymag: float | None
+
+
+@dataclass(frozen=True, eq=False)
+class Scene:
+    """Triangles, their texture coordinates and objects, and what moves them.
+
+    Attributes:
+        tris: vertex indices.
+        uvs: texture coordinates per triangle corner, as in the file (V downwards, maybe outside [0, 1]);
+            zeros where there are none.
+        has_uvs: per triangle, whether `uvs` came from somewhere.
+        object_id: per triangle, from 1.
+        rest_verts: world-space vertices of the rest pose.
+    """
+
+    path: Path
+    objects: tuple[SceneObject, ...]
+    animations: tuple[Animation, ...]
+    cameras: tuple[SceneCamera, ...]
+    tris: Int32[np.ndarray, "T 3"]
+    uvs: Float32[np.ndarray, "T 3 2"]
+    object_id: Int32[np.ndarray, "T"]
+    has_uvs: Bool[np.ndarray, "T"]
+    rest_verts: Float32[np.ndarray, "V 3"]
+    rig: Rig
+
+    @property
+    def name(self) -> str:
+        return self.path.stem
+
+    @property
+    def camera_names(self) -> tuple[str, ...]:
+        return tuple(camera.name for camera in self.cameras)
+
+    def evaluate(self, time_s: float, animation: int | None = None) -> Float32[np.ndarray, "V 3"]:
+        """World-space vertices at a time; read-only use, the rest pose is shared.
+
+        Args:
+            time_s: seconds from the animation's start; beyond its ends the nearest pose holds.
+            animation: index into `animations`; None gives the rest pose.
+
+        Raises:
+            SceneError: the animation sends a vertex to infinity.
+        """
+        if animation is None:
+            return self.rest_verts
+        verts = self.rig.evaluate(time_s, animation)
+        if not np.isfinite(verts).all():
+            raise SceneError(
+                f"{self.path.name}: animation {self.animations[animation].name!r} gives vertices that "
+                f"are no numbers at {time_s:g} s; export it again"
+            )
+        return verts
+
+    def find_animation(self, name_or_index: str | None) -> int | None:
+        """Index of an animation by name or, failing that, by number; None asks for the first.
+
+        Returns:
+            The index, or None if none was named and the file has none.
+
+        Raises:
+            SceneError: there is no such animation.
+        """
+        if name_or_index is None:
+            return 0 if self.animations else None
+        names = [animation.name for animation in self.animations]
+        return _find(self.path, "animation", names, str(name_or_index))
+
+    def camera(self, name: str, time_s: float, animation: int | None = None) -> Camera:
+        """A camera of the file, by name or number, at a time. The picture's shape decides its aspect ratio.
+
+        Raises:
+            SceneError: there is no such camera.
+        """
+        found = self.cameras[_find(self.path, "camera", list(self.camera_names), name)]
+        world_from_node = self.rig.pose(time_s, animation)[0][found.node]
+        return Camera(_rigid(world_from_node), found.yfov_deg, found.ymag)
+
+    def with_uvs(
+        self,
+        uvs: Float32[np.ndarray, "T 3 2"],
+        has_uvs: Bool[np.ndarray, "T"],
+        objects: tuple[SceneObject, ...] | None = None,
+        object_id: Int32[np.ndarray, "T"] | None = None,
+    ) -> "Scene":
+        """The same scene with other texture coordinates and, if they are given, other objects."""
+        return replace(
+            self,
+            uvs=uvs,
+            has_uvs=has_uvs,
+            objects=self.objects if objects is None else objects,
+            object_id=self.object_id if object_id is None else object_id,
+        )
+
+
+def _find(path: Path, kind: str, names: list[str], wanted: str) -> int:
+    if wanted in names:
+        return names.index(wanted)
+    if wanted.isdecimal() and int(wanted) < len(names):
+        return int(wanted)
+    if not names:
+        raise SceneError(f"{path.name}: no {kind} {wanted!r}: the file has none")
+    raise SceneError(f"{path.name}: no {kind} {wanted!r}; it has: {', '.join(names)}")
+
+
+def _rigid(matrix: np.ndarray) -> np.ndarray:
+    """The transform without scale and shear; a camera's view direction and its up plane are kept."""
+    back, up = matrix[:3, 2], matrix[:3, 1]
+    rigid = np.eye(4)
+    rigid[:3, 3] = matrix[:3, 3]
+    if np.linalg.norm(np.cross(up, back)) == 0:
+        return rigid
+    rigid[:3, 2] = back / np.linalg.norm(back)
+    right = np.cross(up, rigid[:3, 2])
+    rigid[:3, 0] = right / np.linalg.norm(right)
+    rigid[:3, 1] = np.cross(rigid[:3, 2], rigid[:3, 0])
+    return rigid

@@ -1,0 +1,123 @@
+"""From G-buffer samples to texels and feature pixels: the index arithmetic that noise and features share.
+
+An object's surface is a square of `side` x `side` texels over its UV atlas. A picture of H x W samples is
+also a grid of h x w feature (or latent) pixels, and H / h need not be whole: a sample belongs to the feature
+pixel that holds its centre.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Int64, Integer
+from torch import Tensor
+
+from genrender.errors import ConfigError
+from genrender.gbuffer.gbuffer import GBuffer
+
+# One int64 holds (object, v, u, feature pixel): 14 bits for each of the first three, 20 for the pixel.
+_FIELD_BITS = 14
+_PIXEL_BITS = 20
+MAX_SIDE = 1 << _FIELD_BITS
+
+
+@dataclass(frozen=True)
+class TexelOwners:
+    """The texels that one frame shows, in ascending order, each with the feature pixel that shows most of it.
+
+    Attributes:
+        texel: packed texel ids, see `texel_ids`; every id once.
+        pixel: flat index y * w + x of the feature pixel that owns the texel.
+        n_samples: how many samples of the owner lie in the texel, >= 1.
+    """
+
+    texel: Int64[Tensor, "N"]
+    pixel: Int64[Tensor, "N"]
+    n_samples: Int64[Tensor, "N"]
+
+
+def texel_ids(gbuffer: GBuffer, side: int | Integer[np.ndarray, "n_ids"]) -> Int64[np.ndarray, "H W"]:
+    """The texel that every sample shows.
+
+    Args:
+        gbuffer: one frame.
+        side: texels along a texture's side, 1 .. 16384; an array holds one side per object id, and any
+            number for the background.
+
+    Returns:
+        (object_id << 28) | (v << 14) | u, with v growing downwards; -1 for background.
+
+    Raises:
+        ConfigError: side or object id out of range.
+    """
+    n_objects = gbuffer.object_id.max(initial=0)
+    if np.min(side) < 1 or np.max(side) > MAX_SIDE or n_objects >= MAX_SIDE:
+        raise ConfigError(
+            f"texels: got side {np.max(side)} and {n_objects} objects, expected a side of 1 to {MAX_SIDE} "
+            f"and fewer than {MAX_SIDE} objects; lower the texture side or ratio"
+        )
+    per_sample = side if isinstance(side, int) else side[gbuffer.object_id][..., None]
+    cell = np.clip(np.floor(gbuffer.uv.astype(np.float64) * per_sample).astype(np.int64), 0, per_sample - 1)
+    return np.where(gbuffer.visible, join_texel(gbuffer.object_id, cell[..., 1], cell[..., 0]), -1)
+
+
+def join_texel(
+    object_id: Integer[np.ndarray, "*N"], v: Int64[np.ndarray, "*N"], u: Int64[np.ndarray, "*N"]
+) -> Int64[np.ndarray, "*N"]:
+    """Pack object, row and column into one texel id."""
+    return (object_id.astype(np.int64) << _FIELD_BITS | v) << _FIELD_BITS | u
+
+
+def split_texel(
+    texel: Int64[np.ndarray, "*N"],
+) -> tuple[Int64[np.ndarray, "*N"], Int64[np.ndarray, "*N"], Int64[np.ndarray, "*N"]]:
+    """Object, row and column of a texel id that is not -1."""
+    return texel >> 2 * _FIELD_BITS, texel >> _FIELD_BITS & MAX_SIDE - 1, texel & MAX_SIDE - 1
+
+
+def pixel_of_sample(n_samples: int, n_pixels: int) -> Int64[np.ndarray, "n_samples"]:
+    """Along one axis: the feature pixel that holds each sample's centre."""
+    if n_pixels > n_samples:
+        raise ConfigError(
+            f"texels: got {n_pixels} feature pixels over {n_samples} samples, expected at least one sample "
+            "each; render larger G-buffers"
+        )
+    return (2 * np.arange(n_samples) + 1) * n_pixels // (2 * n_samples)
+
+
+def sample_under_pixel(n_samples: int, n_pixels: int) -> Int64[np.ndarray, "n_pixels"]:
+    """Along one axis: the sample under each feature pixel's centre (block // 2 for blocks of even length)."""
+    return (2 * np.arange(n_pixels) + 1) * n_samples // (2 * n_pixels)
+
+
+def flat_pixel_of_sample(
+    sample_shape: tuple[int, int], pixel_shape: tuple[int, int]
+) -> Int64[np.ndarray, "H W"]:
+    """The flat index y * w + x of the feature pixel that each sample belongs to."""
+    if pixel_shape[0] * pixel_shape[1] > 1 << _PIXEL_BITS:
+        raise ConfigError(
+            f"texels: got a feature map of {pixel_shape[1]}x{pixel_shape[0]}, expected at most "
+            f"{1 << _PIXEL_BITS} pixels; render smaller pictures"
+        )
+    rows = pixel_of_sample(sample_shape[0], pixel_shape[0])
+    cols = pixel_of_sample(sample_shape[1], pixel_shape[1])
+    return rows[:, None] * pixel_shape[1] + cols
+
+
+def texel_owners(texel: Int64[Tensor, "*M"], pixel: Int64[Tensor, "*M"]) -> TexelOwners:
+    """Give every texel to the ONE feature pixel that holds most of its samples (ties: the lowest index).
+
+    Args:
+        texel: the texel of each sample, see `texel_ids`; -1 is left out.
+        pixel: the feature pixel of each sample, below 2^20.
+    """
+    shown = texel >= 0
+    pair, count = torch.unique(texel[shown] << _PIXEL_BITS | pixel[shown], return_counts=True)
+    owned, run = torch.unique_consecutive(pair >> _PIXEL_BITS, return_inverse=True)
+    most = torch.zeros_like(owned).scatter_reduce(0, run, count, "amax")
+    # Pairs ascend by pixel within a texel, so the first of the winners is the lowest pixel.
+    winner = torch.nonzero(count == most[run]).squeeze(1)
+    is_first = torch.ones_like(winner, dtype=torch.bool)
+    is_first[1:] = run[winner][1:] != run[winner][:-1]
+    winner = winner[is_first]
+    return TexelOwners(owned, pair[winner] & ((1 << _PIXEL_BITS) - 1), count[winner])

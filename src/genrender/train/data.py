@@ -1,0 +1,72 @@
+"""Training pictures on disk: shards of a fixed size, each made from its index alone, so that any can be remade."""
+
+import json
+import os
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import UInt8
+from rich.progress import track
+
+from genrender.errors import ConfigError
+from genrender.train.world import Sample, make_sample
+
+SHARD_SIZE = 512
+
+
+@dataclass(frozen=True)
+class Shard:
+    """One shard, memory-mapped. See `Sample` for the meaning of the arrays."""
+
+    image: UInt8[np.ndarray, "N H W 3"]
+    depth: UInt8[np.ndarray, "N H W"]
+    object_id: UInt8[np.ndarray, "N h w"]
+    captions: Sequence[str]
+
+
+def _names(folder: Path, index: int) -> dict[str, Path]:
+    stem = f"{index:05d}"
+    arrays = {key: folder / f"{stem}.{key}.npy" for key in ("image", "depth", "object_id")}
+    return {**arrays, "captions": folder / f"{stem}.json"}
+
+
+def write_shard(folder: Path, size: int, latent_side: int, index: int) -> None:
+    """Make shard `index` unless it is there. The captions are written last: they mark a complete shard."""
+    names = _names(folder, index)
+    if names["captions"].exists():
+        return
+    samples: list[Sample] = [make_sample((size, index, i), size, latent_side) for i in range(SHARD_SIZE)]
+    for key in ("image", "depth", "object_id"):
+        np.save(names[key], np.stack([getattr(sample, key) for sample in samples]))
+    temporary = names["captions"].with_suffix(".tmp")
+    temporary.write_text(json.dumps([sample.caption for sample in samples]))
+    os.replace(temporary, names["captions"])
+
+
+def write_shards(folder: Path, n_shards: int, size: int, latent_side: int, workers: int = 1) -> None:
+    """Make the first `n_shards` shards in `folder`, several at a time."""
+    folder.mkdir(parents=True, exist_ok=True)
+    work = partial(write_shard, folder, size, latent_side)
+    with ProcessPoolExecutor(workers) as pool:
+        for _ in track(pool.map(work, range(n_shards)), description="pictures", total=n_shards):
+            pass
+
+
+def complete_shards(folder: Path) -> list[int]:
+    """Indices of the shards in `folder` that are complete, in order."""
+    return sorted(int(path.stem) for path in folder.glob("[0-9]*.json"))
+
+
+def read_shard(folder: Path, index: int) -> Shard:
+    """Open a shard. Raises ConfigError where it is missing."""
+    names = _names(folder, index)
+    if not names["captions"].exists():
+        raise ConfigError(
+            f"no training pictures {names['captions']}: run `genrender train pocket --stage data` first"
+        )
+    arrays = {key: np.load(names[key], mmap_mode="r") for key in ("image", "depth", "object_id")}
+    return Shard(**arrays, captions=json.loads(names["captions"].read_text()))

@@ -1,0 +1,142 @@
+"""Training of UNet, ControlNet and text encoder, jointly and from scratch, with v-prediction.
+
+Two habits build the need for attention in. Parts of a picture are made much cleaner than the rest and only the rest
+is scored: it can be right only by looking at the clean part. And many pictures show one object several times in a
+look that the caption does not name (see `train.world`).
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from diffusers import AutoencoderTiny
+from jaxtyping import Bool, Float, Float16, Int64, UInt8
+from rich.progress import track
+from torch import Tensor, nn
+from transformers import CLIPTokenizer
+
+from genrender.train.data import complete_shards, read_shard
+from genrender.train.loop import LoopConfig, train
+from genrender.train.models import Denoiser, PocketSize, make_scheduler
+
+TEXT_DROPOUT = 0.1
+CONTROL_DROPOUT = 0.07
+CLEANER_REGION = 0.45
+
+
+@dataclass(frozen=True)
+class LatentSet:
+    """All training pictures as the diffusion model sees them, each also mirrored.
+
+    Attributes:
+        latents: scaled to unit variance; axis 0 holds the picture and its mirror image.
+        depth: depth control image.
+        object_id: instance per latent pixel, 0 is background.
+        token_ids: caption.
+        scaling_factor: what the autoencoder's latents were multiplied with.
+    """
+
+    latents: Float16[Tensor, "2 N C h w"]
+    depth: UInt8[Tensor, "N H W"]
+    object_id: UInt8[Tensor, "N h w"]
+    token_ids: Int64[Tensor, "N L"]
+    scaling_factor: float
+
+
+def tokenize(tokenizer: CLIPTokenizer, captions: list[str]) -> Int64[Tensor, "N L"]:
+    return tokenizer(captions, padding="max_length", truncation=True, return_tensors="pt").input_ids
+
+
+@torch.no_grad()
+def encode_pictures(folder: Path, vae: AutoencoderTiny, tokenizer: CLIPTokenizer, device: str) -> LatentSet:
+    """Encode every complete shard in `folder`; a file of latents is kept beside each shard."""
+    latents, depth, object_id, token_ids = [], [], [], []
+    for index in track(complete_shards(folder), description="latents"):
+        shard = read_shard(folder, index)
+        cache = folder / f"{index:05d}.latents.pt"
+        if not cache.exists():
+            images = torch.from_numpy(np.array(shard.image)).permute(0, 3, 1, 2)
+            both = []
+            for pictures in (images, images.flip(3)):
+                batches = (x.to(device).float() / 127.5 - 1 for x in pictures.split(64))
+                both.append(torch.cat([vae.encode(x).latents.cpu() for x in batches]))
+            torch.save(torch.stack(both).half(), cache)
+        latents.append(torch.load(cache, weights_only=True))
+        depth.append(torch.from_numpy(np.array(shard.depth)))
+        object_id.append(torch.from_numpy(np.array(shard.object_id)))
+        token_ids.append(tokenize(tokenizer, list(shard.captions)))
+    stacked = torch.cat(latents, dim=1)
+    scaling_factor = float(1 / stacked[:, :2048].float().std())
+    return LatentSet(
+        (stacked.float() * scaling_factor).half(),
+        torch.cat(depth),
+        torch.cat(object_id),
+        torch.cat(token_ids),
+        scaling_factor,
+    )
+
+
+def cleaner_region(rng: np.random.Generator, object_id: UInt8[np.ndarray, "h w"]) -> Bool[np.ndarray, "h w"]:
+    """The part of a picture that is shown cleaner: a side of a random line, or some of several instances."""
+    instances = np.unique(object_id[object_id > 0])
+    if len(instances) > 1 and rng.random() < 0.6:
+        kept = rng.choice(instances, int(rng.integers(1, len(instances))), replace=False)
+        return np.isin(object_id, kept)
+    side = object_id.shape[0]
+    y, x = (np.mgrid[:side, :side] + 0.5) / side - 0.5
+    angle = rng.uniform(0, 2 * np.pi)
+    return np.cos(angle) * x + np.sin(angle) * y > rng.uniform(-0.25, 0.25)
+
+
+def train_denoiser(
+    data: LatentSet,
+    tokenizer: CLIPTokenizer,
+    size: PocketSize,
+    checkpoint: Path,
+    config: LoopConfig,
+    device: str = "cpu",
+) -> Denoiser:
+    """Train on encoded pictures and return the averaged weights."""
+    model = Denoiser(size, tokenizer).to(device)
+    alphas = make_scheduler().alphas_cumprod.to(device)
+    empty = tokenize(tokenizer, [""])[0]
+    n_pictures = len(data.token_ids)
+
+    def loss_at(model: nn.Module, step: int) -> tuple[Tensor, dict[str, float]]:
+        rng = np.random.default_rng((23, step))
+        generator = torch.Generator().manual_seed(step)
+        picked = torch.from_numpy(rng.integers(n_pictures, size=config.batch))
+        mirrored = torch.from_numpy(rng.integers(2, size=config.batch))
+        clean = data.latents[mirrored, picked].float()
+        depth, object_id = data.depth[picked], data.object_id[picked]
+        depth = torch.where(mirrored[:, None, None] == 1, depth.flip(2), depth)
+        object_id = torch.where(mirrored[:, None, None] == 1, object_id.flip(2), object_id)
+        token_ids = torch.where(
+            torch.from_numpy(rng.random((config.batch, 1)) < TEXT_DROPOUT), empty, data.token_ids[picked]
+        )
+        control_scale = torch.from_numpy((rng.random(config.batch) > CONTROL_DROPOUT).astype(np.float32))
+
+        timestep = torch.from_numpy(rng.integers(1000, size=config.batch))
+        cleaner_timestep = (timestep * torch.from_numpy(rng.uniform(0, 0.5, config.batch))).long()
+        cleaner = torch.zeros(object_id.shape, dtype=torch.bool)
+        for i in np.flatnonzero(rng.random(config.batch) < CLEANER_REGION):
+            cleaner[i] = torch.from_numpy(cleaner_region(rng, object_id[i].numpy()))
+
+        noise = torch.randn(clean.shape, generator=generator)
+        clean, noise, cleaner = clean.to(device), noise.to(device), cleaner.to(device)
+        timestep = timestep.to(device)
+        level = torch.where(
+            cleaner, alphas[cleaner_timestep.to(device)][:, None, None], alphas[timestep][:, None, None]
+        )
+        noisy = level.sqrt()[:, None] * clean + (1 - level).sqrt()[:, None] * noise
+        target = level.sqrt()[:, None] * noise - (1 - level).sqrt()[:, None] * clean
+        control = (depth.to(device).float() / 255)[:, None].expand(-1, 3, -1, -1)
+        predicted = model(noisy, timestep, token_ids.to(device), control, control_scale.to(device))
+        error = ((predicted.float() - target) ** 2).mean(1)
+        loss = (error * ~cleaner).sum() / (~cleaner).sum()
+        return loss, {"loss": float(loss.detach())}
+
+    averaged = train(model, loss_at, config, checkpoint, "denoiser")
+    assert isinstance(averaged, Denoiser)
+    return averaged

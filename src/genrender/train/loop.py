@@ -1,0 +1,118 @@
+"""The one training loop: mixed precision, averaged weights, atomic checkpoints, resumable from any step."""
+
+import os
+import time
+from collections.abc import Callable
+from copy import deepcopy
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from torch import Tensor, nn
+
+
+@dataclass(frozen=True)
+class LoopConfig:
+    """How long and how fast to train.
+
+    Attributes:
+        steps: optimiser steps in total, those before a resume included.
+        batch: pictures per step.
+        learning_rate: reached after `warmup` steps, held, and lowered linearly to a tenth over the last quarter.
+        ema: decay of the averaged weights, which are what is shipped.
+        checkpoint_s: seconds between checkpoints.
+    """
+
+    steps: int
+    batch: int = 16
+    learning_rate: float = 3e-4
+    warmup: int = 200
+    ema: float = 0.999
+    checkpoint_s: float = 60.0
+
+
+def learning_rate(config: LoopConfig, step: int) -> float:
+    """The rate at `step` of the schedule described in `LoopConfig`."""
+    rise = min(1.0, (step + 1) / config.warmup)
+    left = (config.steps - step) / (0.25 * config.steps)
+    return config.learning_rate * rise * min(1.0, 0.1 + 0.9 * left)
+
+
+def save_checkpoint(path: Path, state: dict) -> None:
+    """Write `state` so that a reader sees either the old file or the new one, whole."""
+    temporary = path.with_suffix(".tmp")
+    torch.save(state, temporary)
+    os.replace(temporary, path)
+
+
+def train(
+    model: nn.Module,
+    loss_at: Callable[[nn.Module, int], tuple[Tensor, dict[str, float]]],
+    config: LoopConfig,
+    checkpoint: Path,
+    label: str,
+) -> nn.Module:
+    """Train `model` in place and return its averaged copy.
+
+    Args:
+        model: all modules that are trained, as one.
+        loss_at: the loss of a step and figures to show; it must draw all random numbers from the step, so that
+            a resumed run continues as if it had never stopped.
+        config: see `LoopConfig`.
+        checkpoint: file to resume from where it exists, and to write.
+        label: shown before the progress bar.
+    """
+    device = next(model.parameters()).device
+    averaged = deepcopy(model).requires_grad_(False)
+    optimizer = torch.optim.AdamW(
+        model.parameters(), lr=config.learning_rate, betas=(0.9, 0.99), weight_decay=0.01
+    )
+    first = 0
+    if checkpoint.exists():
+        state = torch.load(checkpoint, map_location=device, weights_only=True)
+        model.load_state_dict(state["model"])
+        averaged.load_state_dict(state["averaged"])
+        optimizer.load_state_dict(state["optimizer"])
+        first = state["step"]
+
+    def save(step: int) -> None:
+        state = {"model": model.state_dict(), "averaged": averaged.state_dict()}
+        save_checkpoint(checkpoint, {**state, "optimizer": optimizer.state_dict(), "step": step})
+
+    columns = [TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()]
+    progress = Progress(*columns, TextColumn("{task.fields[figures]}"), refresh_per_second=0.5)
+    smooth: dict[str, float] = {}
+    saved_at = started_at = time.monotonic()
+    model.train()
+    with progress:
+        task = progress.add_task(label, total=config.steps, completed=first, figures="")
+        for step in range(first, config.steps):
+            for group in optimizer.param_groups:
+                group["lr"] = learning_rate(config, step)
+            with torch.autocast(device.type, torch.bfloat16):
+                loss, figures = loss_at(model, step)
+            optimizer.zero_grad(set_to_none=True)
+            loss.backward()
+            nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+            optimizer.step()
+            decay = min(config.ema, (1 + step) / (10 + step))
+            with torch.no_grad():
+                torch._foreach_lerp_(list(averaged.parameters()), list(model.parameters()), 1 - decay)
+                for kept, current in zip(averaged.buffers(), model.buffers(), strict=True):
+                    kept.copy_(current)
+            for name, value in figures.items():
+                smooth[name] = value if name not in smooth else 0.98 * smooth[name] + 0.02 * value
+            speed = (step + 1 - first) * config.batch / (time.monotonic() - started_at)
+            text = " ".join(f"{name} {value:.4f}" for name, value in smooth.items())
+            progress.update(task, completed=step + 1, figures=f"{text}  {speed:.1f} pictures/s")
+            if not progress.console.is_terminal and (step + 1) % 100 == 0:
+                progress.console.print(
+                    f"{label} step {step + 1} {text} {speed:.1f} pictures/s", highlight=False
+                )
+                progress.console.file.flush()
+            if time.monotonic() - saved_at > config.checkpoint_s:
+                save(step + 1)
+                saved_at = time.monotonic()
+        save(config.steps)
+    return averaged.eval()

@@ -1,0 +1,122 @@
+"""The pocket model's networks: the classes of Stable Diffusion 1.5, at a size that two cores can train.
+
+Two choices make attention carry appearance, as it does in the large models: most layers are transformer layers at
+the finest level, and there are few convolutions (see docs/pocket.md).
+"""
+
+from dataclasses import dataclass
+
+import torch
+from diffusers import AutoencoderTiny, ControlNetModel, DDIMScheduler, UNet2DConditionModel
+from torch import nn
+from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
+
+
+@dataclass(frozen=True)
+class PocketSize:
+    """The sizes of one pocket model.
+
+    Attributes:
+        image: side of its pictures in pixels; latents are an eighth of it.
+        channels: UNet channels per level, finest first; every level has attention.
+        transformer_layers: transformer layers per block and level.
+    """
+
+    image: int
+    channels: tuple[int, ...]
+    transformer_layers: tuple[int, ...]
+
+
+SIZES = {
+    "cpu": PocketSize(128, (128, 192), (2, 1)),
+    "gpu": PocketSize(256, (128, 192, 256), (2, 1, 1)),
+}
+
+LATENT_CHANNELS = 8
+TEXT_WIDTH = 128
+
+
+def make_vae() -> AutoencoderTiny:
+    """An untrained autoencoder without normalisation layers, which learns flat colours many times faster here."""
+    return AutoencoderTiny(
+        encoder_block_out_channels=(48,) * 4,
+        decoder_block_out_channels=(48,) * 4,
+        num_encoder_blocks=(0, 1, 3, 4),
+        num_decoder_blocks=(4, 3, 1, 1),
+        latent_channels=LATENT_CHANNELS,
+    )
+
+
+def make_text_encoder(tokenizer: CLIPTokenizer) -> CLIPTextModel:
+    config = CLIPTextConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=TEXT_WIDTH,
+        intermediate_size=4 * TEXT_WIDTH,
+        projection_dim=TEXT_WIDTH,
+        num_hidden_layers=3,
+        num_attention_heads=4,
+        max_position_embeddings=tokenizer.model_max_length,
+        bos_token_id=tokenizer.bos_token_id,
+        eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=tokenizer.pad_token_id,
+    )
+    return CLIPTextModel(config)
+
+
+class Denoiser(nn.Module):
+    """Everything that is trained against noise, as one module."""
+
+    def __init__(self, size: PocketSize, tokenizer: CLIPTokenizer) -> None:
+        super().__init__()
+        levels = len(size.channels)
+        self.text_encoder = make_text_encoder(tokenizer)
+        self.unet = UNet2DConditionModel(
+            sample_size=size.image // 8,
+            in_channels=LATENT_CHANNELS,
+            out_channels=LATENT_CHANNELS,
+            down_block_types=("CrossAttnDownBlock2D",) * levels,
+            up_block_types=("CrossAttnUpBlock2D",) * levels,
+            block_out_channels=size.channels,
+            layers_per_block=1,
+            transformer_layers_per_block=size.transformer_layers,
+            attention_head_dim=4,  # diffusers reads this as the number of heads, as Stable Diffusion 1.5's file does
+            cross_attention_dim=TEXT_WIDTH,
+            norm_num_groups=16,
+        )
+        self.controlnet = ControlNetModel.from_unet(
+            self.unet, conditioning_embedding_out_channels=(8, 16, 32, 64), load_weights_from_unet=False
+        )
+
+    def forward(
+        self,
+        noisy: torch.Tensor,
+        timestep: torch.Tensor,
+        token_ids: torch.Tensor,
+        control: torch.Tensor,
+        control_scale: torch.Tensor,
+    ) -> torch.Tensor:
+        """Predicted v. `control_scale` N: 0 takes a picture's ControlNet away."""
+        text = self.text_encoder(token_ids).last_hidden_state
+        down, mid = self.controlnet(noisy, timestep, text, control, return_dict=False)
+        scale = control_scale[:, None, None, None]
+        return self.unet(
+            noisy,
+            timestep,
+            text,
+            down_block_additional_residuals=[residual * scale for residual in down],
+            mid_block_additional_residual=mid * scale,
+            return_dict=False,
+        )[0]
+
+
+def make_scheduler() -> DDIMScheduler:
+    """Stable Diffusion 1.5's noise schedule, with v-prediction."""
+    return DDIMScheduler(
+        beta_start=0.00085,
+        beta_end=0.012,
+        beta_schedule="scaled_linear",
+        prediction_type="v_prediction",
+        clip_sample=False,
+        set_alpha_to_one=False,
+        steps_offset=1,
+    )

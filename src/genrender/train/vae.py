@@ -1,0 +1,59 @@
+"""The pocket model's autoencoder: pictures to latents an eighth of their side, and back."""
+
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from diffusers import AutoencoderTiny
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from genrender.train.data import SHARD_SIZE, complete_shards, read_shard
+from genrender.train.loop import LoopConfig, train
+from genrender.train.models import make_vae
+
+LATENT_NOISE = 0.05
+
+
+def random_crops(folder: Path, step: int, batch: int, side: int) -> Float[Tensor, "N 3 side side"]:
+    """Crops in [-1, 1] of random pictures, mirrored at random; the same for the same step."""
+    rng = np.random.default_rng((11, step))
+    shards = complete_shards(folder)
+    crops = []
+    for index in rng.choice(shards, 2):
+        images = read_shard(folder, int(index)).image
+        for i in rng.integers(SHARD_SIZE, size=batch // 2):
+            y, x = rng.integers(images.shape[1] - side + 1, size=2)
+            crop = images[i, y : y + side, x : x + side]
+            crops.append(crop[:, ::-1] if rng.random() < 0.5 else crop)
+    stacked = torch.from_numpy(np.stack(crops)).permute(0, 3, 1, 2)
+    return stacked.float() / 127.5 - 1
+
+
+def _edges(image: Float[Tensor, "N C H W"]) -> tuple[Tensor, Tensor]:
+    return image[..., 1:] - image[..., :-1], image[..., 1:, :] - image[..., :-1, :]
+
+
+def train_vae(folder: Path, checkpoint: Path, config: LoopConfig, device: str = "cpu") -> AutoencoderTiny:
+    """Train on the pictures in `folder`: L1 on colours and on edges.
+
+    A little noise on the latents and a weak pull to zero keep the latent space smooth and its scale fixed.
+    """
+    vae = make_vae().to(device=device, memory_format=torch.channels_last)
+
+    def loss_at(model: nn.Module, step: int) -> tuple[Tensor, dict[str, float]]:
+        assert isinstance(model, AutoencoderTiny)
+        images = random_crops(folder, step, config.batch, 64).to(device, memory_format=torch.channels_last)
+        latents = model.encode(images).latents.float()
+        noise = torch.randn(latents.shape, generator=torch.Generator().manual_seed(step)).to(device)
+        decoded = model.decode(latents + LATENT_NOISE * noise).sample.float()
+        color = (decoded - images).abs().mean()
+        edges = sum((a - b).abs().mean() for a, b in zip(_edges(decoded), _edges(images), strict=True))
+        pull = latents.square().mean()
+        psnr = -10 * torch.log10(F.mse_loss(decoded.detach(), images) / 4)
+        return color + edges + 1e-3 * pull, {"psnr_db": float(psnr), "std": float(latents.detach().std())}
+
+    averaged = train(vae, loss_at, config, checkpoint, "autoencoder")
+    assert isinstance(averaged, AutoencoderTiny)
+    return averaged

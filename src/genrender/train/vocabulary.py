@@ -1,0 +1,158 @@
+"""The words that the pocket model learns, and the sentences it learns them from.
+
+A caption names what is in a picture: look, colours, object, count and background. Part of the captions leave
+colours or the look out, use synonyms or another word order, so that prompts need not follow one template.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+# sRGB in [0, 1].
+COLORS: dict[str, tuple[float, float, float]] = {
+    "red": (0.85, 0.13, 0.13),
+    "orange": (0.95, 0.55, 0.10),
+    "yellow": (0.96, 0.86, 0.18),
+    "green": (0.18, 0.62, 0.22),
+    "turquoise": (0.18, 0.78, 0.76),
+    "blue": (0.14, 0.30, 0.82),
+    "purple": (0.50, 0.18, 0.66),
+    "pink": (0.96, 0.56, 0.72),
+    "brown": (0.47, 0.28, 0.14),
+    "beige": (0.88, 0.80, 0.64),
+    "white": (0.96, 0.96, 0.96),
+    "gray": (0.50, 0.50, 0.50),
+    "black": (0.09, 0.09, 0.09),
+}
+COLOR_SYNONYMS = {
+    "gray": ("gray", "grey"),
+    "turquoise": ("turquoise", "cyan"),
+    "purple": ("purple", "violet"),
+}
+
+# Adjectives of each look; the second tuple completes "a cube with red and white ...".
+LOOKS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
+    "plain": (("plain",), ()),
+    "striped": (("striped", "stripy"), ("stripes",)),
+    "checkered": (("checkered", "checked"), ("checks", "squares")),
+    "spotted": (("spotted", "dotted"), ("spots", "dots")),
+    "marble": (("marble",), ()),
+    "wooden": (("wooden", "wood"), ()),
+    "brick": (("brick",), ("bricks",)),
+}
+
+# Object classes with their names, singular and plural.
+OBJECTS: dict[str, tuple[tuple[str, str], ...]] = {
+    "biped": (("biped", "bipeds"), ("person", "people"), ("robot", "robots"), ("character", "characters")),
+    "quadruped": (("quadruped", "quadrupeds"), ("animal", "animals")),
+    "fox": (("fox", "foxes"),),
+    "dog": (("dog", "dogs"),),
+    "horse": (("horse", "horses"),),
+    "cat": (("cat", "cats"),),
+    "bird": (("bird", "birds"), ("duck", "ducks")),
+    "spider": (("spider", "spiders"),),
+    "fish": (("fish", "fish"),),
+    "snake": (("snake", "snakes"),),
+    "ball": (("ball", "balls"), ("sphere", "spheres")),
+    "cube": (("cube", "cubes"), ("box", "boxes")),
+    "cylinder": (("cylinder", "cylinders"),),
+    "cone": (("cone", "cones"),),
+    "donut": (("donut", "donuts"), ("ring", "rings")),
+    "pyramid": (("pyramid", "pyramids"),),
+    "capsule": (("capsule", "capsules"),),
+    "vase": (("vase", "vases"),),
+    "bottle": (("bottle", "bottles"),),
+    "cup": (("cup", "cups"),),
+    "bowl": (("bowl", "bowls"),),
+    "mushroom": (("mushroom", "mushrooms"),),
+    "tree": (("tree", "trees"),),
+    "table": (("table", "tables"),),
+    "chair": (("chair", "chairs"),),
+    "house": (("house", "houses"),),
+    "rocket": (("rocket", "rockets"),),
+    "snowman": (("snowman", "snowmen"),),
+    "truck": (("truck", "trucks"), ("car", "cars")),
+}
+NUMBERS = {2: "two", 3: "three", 4: "four"}
+FUNCTION_WORDS = (
+    "a an and the of on in with against under over front next to background backdrop wall floor ground sky gradient"
+    " colored surface , ."
+).split()
+
+
+@dataclass(frozen=True)
+class Described:
+    """What the caption may say of one group of equal objects; None: the caption must not name it."""
+
+    kind: str
+    count: int
+    look: str | None
+    colors: tuple[str, ...]
+
+
+def _pick(rng: np.random.Generator, options: Sequence):
+    return options[int(rng.integers(len(options)))]
+
+
+def _color(rng: np.random.Generator, name: str) -> str:
+    return _pick(rng, COLOR_SYNONYMS.get(name, (name,)))
+
+
+def _article(phrase: str) -> str:
+    return ("an " if phrase[0] in "aeiou" else "a ") + phrase
+
+
+def _noun_phrase(rng: np.random.Generator, group: Described) -> str:
+    singular, plural = _pick(rng, OBJECTS[group.kind])
+    noun = singular if group.count == 1 else plural
+    colors = " and ".join(_color(rng, c) for c in group.colors)
+    adjectives, nouns = LOOKS[group.look] if group.look else (("",), ())
+    if group.look == "plain" and rng.random() < 0.8:
+        adjectives = ("",)
+    if colors and nouns and rng.random() < 0.2:
+        phrase = f"{noun} with {colors} {_pick(rng, nouns)}"
+    else:
+        words = [colors, _pick(rng, adjectives), noun]
+        if rng.random() < 0.1:
+            words = [words[1], words[0], words[2]]
+        phrase = " ".join(w for w in words if w)
+    if group.count == 1:
+        return _article(phrase) if rng.random() < 0.92 else phrase
+    return f"{NUMBERS[group.count]} {phrase}"
+
+
+def _background_phrase(rng: np.random.Generator, kind: str, color: str | None) -> str:
+    name = _color(rng, color) + " " if color else ""
+    if kind == "sky":
+        return _pick(rng, ("under a blue sky", "in front of a blue sky"))
+    if kind == "ground":
+        return f"on {_article(name + _pick(rng, ('floor', 'ground')))}"
+    if kind == "gradient" and rng.random() < 0.5:
+        return f"on {_article(name + 'gradient background')}"
+    nouns = ("background", "background", "backdrop", "wall")
+    noun = _pick(rng, nouns)
+    preposition = {"background": ("on", "against"), "backdrop": ("on", "with"), "wall": ("in front of",)}[
+        noun
+    ]
+    return f"{_pick(rng, preposition)} {_article(name + noun)}"
+
+
+def caption(
+    rng: np.random.Generator, groups: Sequence[Described], background: str, background_color: str | None
+) -> str:
+    """One sentence about a picture. `background`: plain, gradient, ground or sky."""
+    things = " and ".join(_noun_phrase(rng, group) for group in groups)
+    if background_color is None and background in ("plain", "gradient"):
+        return things
+    where = _background_phrase(rng, background, background_color)
+    return f"{where} , {things}" if rng.random() < 0.12 else f"{things} {where}"
+
+
+def vocabulary() -> list[str]:
+    """Every word that a caption can hold, sorted."""
+    words = set(FUNCTION_WORDS) | set(COLORS) | set(NUMBERS.values())
+    words |= {w for synonyms in COLOR_SYNONYMS.values() for w in synonyms}
+    words |= {w for adjectives, nouns in LOOKS.values() for w in (*adjectives, *nouns)}
+    words |= {w for names in OBJECTS.values() for pair in names for w in pair}
+    return sorted(words)

@@ -1,0 +1,111 @@
+"""The run folder: checked before work begins, whole files only."""
+
+import json
+import os
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import genrender
+from genrender.errors import MediaError
+from genrender.media.images import read_png
+from genrender.media.run_folder import RunFolder
+from genrender.media.video import read_video
+
+
+def plain(value):
+    return np.full((16, 16, 3), value, np.uint8)
+
+
+def filled(path, n_frames=3):
+    run = RunFolder(path)
+    run.start({"steps": 4}, seed=7)
+    for index in range(n_frames):
+        run.write_frame(index, plain(60 * index))
+    return run
+
+
+def test_a_whole_run(tmp_path):
+    run = filled(tmp_path / "new" / "run")
+    run.write_video(fps=8)
+    run.write_contact_sheet({"UV": [plain(9)] * 3, "depth": [plain(99)] * 3})
+    names = sorted(str(file.relative_to(run.path)) for file in run.path.rglob("*") if file.is_file())
+    assert names == [
+        "config.json",
+        "contact_sheet.png",
+        *(os.path.join("frames", f"0000{k}.png") for k in range(3)),
+        "video.mp4",
+    ]
+    frames, fps = read_video(run.video_file)
+    assert (len(frames), fps) == (3, 8)
+    assert read_png(run.contact_sheet_file).ndim == 3
+    np.testing.assert_array_equal(run.frames()[-1], plain(120))
+    assert len(run.frames()[1:]) == 2
+
+
+def test_config_says_what_made_the_run(tmp_path):
+    run = RunFolder(tmp_path / "run")
+    run.start(
+        {"out": Path("a") / "b.mp4", "noise": {"mode": "nearest"}}, seed=7, command=["genrender", "render"]
+    )
+    written = json.loads(run.config_file.read_text())
+    assert written == run.read_config()
+    assert written["config"] == {"out": str(Path("a") / "b.mp4"), "noise": {"mode": "nearest"}}
+    assert written["seed"] == 7
+    assert written["command"] == ["genrender", "render"]
+    assert written["versions"]["genrender"] == genrender.__version__
+    assert {"python", "torch", "diffusers", "transformers", "numpy"} <= set(written["versions"])
+    assert written["platform"]
+
+
+def test_naming_a_run_folder_creates_nothing(tmp_path):
+    RunFolder(tmp_path / "a" / "b")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_second_run_replaces_the_first(tmp_path):
+    filled(tmp_path / "run", n_frames=5).write_video(fps=8)
+    run = filled(tmp_path / "run", n_frames=2)
+    assert [file.name for file in run.frame_files()] == ["00000.png", "00001.png"]
+    assert not run.video_file.exists()
+
+
+def test_a_config_that_cannot_be_written_leaves_nothing(tmp_path):
+    with pytest.raises(TypeError, match="holds a set"):
+        RunFolder(tmp_path / "run").start({"steps": {4}}, seed=0)
+    assert not list(tmp_path.iterdir())
+
+
+def test_places_that_cannot_hold_a_run(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(MediaError, match="it is a file"):
+        RunFolder(tmp_path / "file")
+    with pytest.raises(MediaError, match="file"):
+        RunFolder(tmp_path / "file" / "run")
+    with pytest.raises(
+        MediaError, match=r"no config\.json, so it is no run's; choose a new or an empty folder"
+    ):
+        RunFolder(tmp_path)
+
+
+@pytest.mark.skipif(sys.platform == "win32" or os.geteuid() == 0, reason="the superuser may write everywhere")
+def test_a_parent_without_permission(tmp_path):
+    tmp_path.chmod(0o500)
+    try:
+        with pytest.raises(MediaError, match="Permission denied"):
+            RunFolder(tmp_path / "run")
+    finally:
+        tmp_path.chmod(0o700)
+
+
+@pytest.mark.skipif(not Path("/proc/self").exists(), reason="needs a file system that nobody can write to")
+def test_a_file_system_that_nobody_can_write_to():
+    with pytest.raises(MediaError, match="choose another place"):
+        RunFolder("/proc/run")
+
+
+def test_a_folder_without_config_is_no_run(tmp_path):
+    with pytest.raises(MediaError, match="is no run folder"):
+        RunFolder(tmp_path / "run").read_config()

@@ -1,0 +1,370 @@
+"""Broken scene files: one clear line each, quickly, and without absurd memory."""
+
+import copy
+import json
+import random
+import struct
+import time
+import tracemalloc
+
+import numpy as np
+import pytest
+from gltf_builder import SQUARE, TRIANGLE, GltfBuilder, one_triangle
+from test_rig import morphing, skinned_strip
+
+from genrender.errors import SceneError
+from genrender.scene.load import load_scene
+
+
+def assert_refused(path, pattern):
+    start = time.perf_counter()
+    with pytest.raises(SceneError, match=pattern) as caught:
+        load_scene(path)
+    assert time.perf_counter() - start < 1
+    message = str(caught.value)
+    assert "\n" not in message
+    assert path.name in message
+
+
+def test_missing_file(tmp_path):
+    assert_refused(tmp_path / "nowhere.glb", "not found")
+
+
+def test_a_folder(tmp_path):
+    (tmp_path / "a.glb").mkdir()
+    assert_refused(tmp_path / "a.glb", "is a folder")
+
+
+def test_unknown_suffix(tmp_path):
+    (tmp_path / "a.blend").write_bytes(b"BLENDER")
+    assert_refused(tmp_path / "a.blend", r"unknown scene format '.blend', expected .gltf or .glb")
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"PK\x03\x04",
+        b"\xff\xfe\x00",
+        b"not json",
+        b"[]",
+        b"{}",
+        b'{"asset": 3}',
+        b'{"asset": {"version": "2.0"}, "nodes": 3}',
+        b'{"asset": {"version": "2.0"}, "nodes": [3]}',
+        b'{"asset": {"version": "2.0"}, "x": NaN}',
+        b"[" * 100_000,
+        b'{"asset": {"version": "2.0"}, "meshes": "abc"}',
+    ],
+    ids=range(12),
+)
+@pytest.mark.parametrize("suffix", [".gltf", ".glb"])
+def test_not_a_gltf(tmp_path, content, suffix):
+    path = tmp_path / f"a{suffix}"
+    path.write_bytes(content)
+    assert_refused(path, "not a glTF file")
+
+
+def test_gltf_1(tmp_path):
+    path = tmp_path / "a.gltf"
+    path.write_text('{"asset": {"version": "1.0"}}')
+    assert_refused(path, "is glTF '1.0', expected 2.0")
+
+
+@pytest.mark.parametrize("n_bytes", [4, 11, 12, 19, 20, 30, 200, -1])
+def test_truncated_glb(tmp_path, n_bytes):
+    path = one_triangle().save(tmp_path / "a.glb")
+    path.write_bytes(path.read_bytes()[:n_bytes])
+    assert_refused(path, "truncated GLB")
+
+
+def test_glb_whose_chunk_is_longer_than_the_file(tmp_path):
+    path = one_triangle().save(tmp_path / "a.glb")
+    data = bytearray(path.read_bytes())
+    struct.pack_into("<I", data, 12, 2**31)
+    path.write_bytes(data)
+    assert_refused(path, "truncated GLB")
+
+
+def test_glb_version_1(tmp_path):
+    path = tmp_path / "a.glb"
+    path.write_bytes(struct.pack("<4sII", b"glTF", 1, 20) + b"\0" * 8)
+    assert_refused(path, "GLB version 1")
+
+
+@pytest.mark.parametrize(
+    "extension", ["KHR_draco_mesh_compression", "EXT_meshopt_compression", "KHR_meshopt_compression"]
+)
+def test_compressed_files_name_their_extension_and_a_remedy(tmp_path, extension):
+    builder = one_triangle()
+    builder.doc["extensionsRequired"] = [extension]
+    assert_refused(builder.save(tmp_path / "a.glb"), f"{extension}.*export it without")
+
+
+def test_draco_that_is_used_but_not_required(tmp_path):
+    builder = GltfBuilder()
+    position = builder.accessor(TRIANGLE)
+    del builder.doc["accessors"][position]["bufferView"]
+    extensions = {"KHR_draco_mesh_compression": {"bufferView": 0, "attributes": {"POSITION": 0}}}
+    builder.node(mesh=builder.mesh(attributes={"POSITION": position}, extensions=extensions))
+    assert_refused(builder.save(tmp_path / "a.glb"), "KHR_draco_mesh_compression")
+
+
+def test_meshopt_buffer_without_data(tmp_path):
+    builder = one_triangle()
+    builder.doc["buffers"].append(
+        {"byteLength": 36, "extensions": {"EXT_meshopt_compression": {"fallback": True}}}
+    )
+    builder.doc["bufferViews"][0]["buffer"] = 1
+    assert_refused(builder.save(tmp_path / "a.glb"), "EXT_meshopt_compression")
+
+
+def test_other_required_extensions(tmp_path):
+    builder = one_triangle()
+    builder.doc["extensionsRequired"] = ["EXT_mesh_gpu_instancing"]
+    assert_refused(builder.save(tmp_path / "a.glb"), "EXT_mesh_gpu_instancing, which is not supported")
+    builder.doc["extensionsRequired"] = [
+        "KHR_texture_transform",
+        "KHR_materials_unlit",
+        "KHR_mesh_quantization",
+    ]
+    assert len(load_scene(builder.save(tmp_path / "b.glb")).tris) == 1
+
+
+@pytest.mark.parametrize(
+    ("change", "pattern"),
+    [
+        (lambda d: d["accessors"][0].update(count=4), "accessor 0 is out of bounds"),
+        (lambda d: d["accessors"][0].update(count=10**15), "accessor 0 is out of bounds"),
+        (lambda d: d["accessors"][0].update(count=-1), "count -1"),
+        (lambda d: d["accessors"][0].update(count=True), "count True"),
+        (lambda d: d["accessors"][0].update(count="many"), "its JSON has another structure"),
+        (lambda d: d["accessors"][0].update(byteOffset=4), "accessor 0 is out of bounds"),
+        (lambda d: d["accessors"][0].update(byteOffset=-4), "byteOffset -4"),
+        (lambda d: d["accessors"][0].update(componentType=5130), "componentType 5130"),
+        (lambda d: d["accessors"][0].update(type="VEC2"), "'VEC2', expected VEC3"),
+        (lambda d: d["accessors"][0].update(bufferView=7), "bufferView 7"),
+        (lambda d: d["accessors"][0].update(bufferView=None, count=10**12), "without any data"),
+        (lambda d: d["bufferViews"][0].update(byteLength=999), "ends at byte 999"),
+        (lambda d: d["bufferViews"][0].update(byteStride=5), "byteStride 5"),
+        (lambda d: d["bufferViews"][0].update(buffer=3), "buffer 3"),
+        (lambda d: d["buffers"][0].update(byteLength=10**9), "buffer 0 is truncated"),
+        (lambda d: d["meshes"][0]["primitives"][0].update(mode=9), "mode 9"),
+        (lambda d: d["meshes"][0]["primitives"][0].update(indices=5), "accessor 5"),
+        (lambda d: d["meshes"][0]["primitives"][0].update(indices=0), "'VEC3', expected SCALAR"),
+        (lambda d: d["nodes"][0].update(mesh=4), "mesh 4"),
+        (lambda d: d["nodes"][0].update(mesh=[0]), "its JSON has another structure"),
+        (lambda d: d["nodes"][0].update(skin=2), "skin 2"),
+        (lambda d: d["nodes"][0].update(children=[0]), "its own ancestor"),
+        (lambda d: d["nodes"][0].update(children=[8]), "node 8"),
+        (lambda d: d["nodes"][0].update(children=7), r"its nodes\[0\].children has another structure"),
+        (lambda d: d["nodes"][0].update(translation=[1, 2]), "expected 3 finite numbers"),
+        (lambda d: d["nodes"][0].update(translation="abc"), "another structure"),
+        (lambda d: d["nodes"][0].update(matrix=[1] * 15), "expected 16 finite numbers"),
+        (lambda d: d["nodes"][0].update(scale=[1e300, 1, 1]), "infinity"),
+        (lambda d: d["scenes"][0].update(nodes=[5]), "node 5"),
+        (lambda d: d["scenes"][0].update(nodes=[]), "no triangles"),
+        (lambda d: d.update(scene=3), "scene 3"),
+        (lambda d: d["nodes"][0].pop("mesh"), None),
+        (lambda d: d["meshes"][0].update(primitives=[]), "no triangles"),
+        (lambda d: d["meshes"][0]["primitives"][0].update(mode=1), "no triangles"),
+    ],
+)
+def test_broken_references_and_numbers(tmp_path, change, pattern):
+    builder = one_triangle()
+    change(builder.doc)
+    assert_refused(builder.save(tmp_path / "a.gltf"), pattern or "no triangles")
+
+
+def test_two_parents_and_longer_cycles(tmp_path):
+    builder = one_triangle()
+    builder.node(children=[0])
+    builder.node(children=[0])
+    assert_refused(builder.save(tmp_path / "a.gltf"), "node 0 has two parents, 1 and 2")
+    builder = one_triangle()
+    builder.node(is_root=False, children=[2])
+    builder.node(is_root=False, children=[1])
+    assert_refused(builder.save(tmp_path / "b.gltf"), "node 1 is its own ancestor")
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+def test_positions_that_are_no_numbers(tmp_path, bad):
+    builder = GltfBuilder()
+    builder.node(mesh=builder.mesh([[0, 0, 0], [1, bad, 0], [0, 1, 0]]))
+    assert_refused(builder.save(tmp_path / "a.glb"), "positions that are no finite numbers")
+
+
+def test_uvs_that_are_no_numbers_count_as_missing(tmp_path):
+    builder = GltfBuilder()
+    uv = builder.accessor([[0, 0], [np.nan, 0], [0, 1]])
+    builder.node(mesh=builder.mesh(TRIANGLE, attributes={"TEXCOORD_0": uv}))
+    scene = load_scene(builder.save(tmp_path / "a.glb"))
+    assert not scene.objects[0].has_uvs
+    assert not scene.uvs.any()
+
+
+def test_an_index_out_of_range(tmp_path):
+    builder = GltfBuilder()
+    builder.node(mesh=builder.mesh(SQUARE, [0, 1, 4]))
+    assert_refused(builder.save(tmp_path / "a.glb"), "vertex index 4, but only 4 vertices")
+
+
+def test_a_sparse_index_out_of_range(tmp_path):
+    builder = morphing(is_sparse=True)
+    builder.doc["accessors"][0]["count"] = 4
+    view = builder.doc["accessors"][0]["sparse"]["indices"]["bufferView"]
+    offset = builder.doc["bufferViews"][view]["byteOffset"]
+    builder.blob = builder.blob[:offset] + b"\xff" + builder.blob[offset + 1 :]
+    assert_refused(builder.save(tmp_path / "a.glb"), "sparse index 255")
+
+
+def test_a_joint_out_of_range(tmp_path):
+    builder = skinned_strip(np.tile([0, 7, 0, 0], (6, 1)), np.tile([0.5, 0.5, 0, 0], (6, 1)))
+    assert_refused(builder.save(tmp_path / "a.glb"), "uses joint 7, but its skin has 2 joints")
+
+
+@pytest.mark.parametrize(
+    ("times", "values", "interpolation", "pattern"),
+    [
+        ([1, 0], [[0, 0, 0]] * 2, "LINEAR", "do not rise"),
+        ([0, np.nan], [[0, 0, 0]] * 2, "LINEAR", "do not rise"),
+        ([0, 1], [[0, 0, 0], [np.inf, 0, 0]], "LINEAR", "no finite numbers"),
+        ([0, 1], [[0, 0, 0]] * 3, "LINEAR", "has 3 elements, expected 2"),
+        ([0, 1], [[0, 0, 0]] * 2, "CUBICSPLINE", "has 2 elements, expected 6"),
+        ([0, 1], [[0, 0, 0]] * 2, "BEZIER", "interpolation 'BEZIER'"),
+        ([0, 1], [[0, 0, 0, 1]] * 2, "LINEAR", "'VEC4', expected VEC3"),
+    ],
+)
+def test_broken_animations(tmp_path, times, values, interpolation, pattern):
+    builder = one_triangle()
+    builder.animate("move", [(0, "translation", times, values, interpolation)])
+    assert_refused(builder.save(tmp_path / "a.glb"), pattern)
+
+
+def test_an_animation_that_explodes_says_so(tmp_path):
+    builder = one_triangle(scale=[1e30, 1, 1])
+    builder.node(is_root=True, children=[0])
+    builder.doc["scenes"][0]["nodes"] = [1]
+    builder.animate("boom", [(1, "scale", [0, 1], [[1, 1, 1], [1e30, 1, 1]], "LINEAR")])
+    scene = load_scene(builder.save(tmp_path / "a.glb"))
+    with pytest.raises(SceneError, match="'boom' gives vertices that are no numbers at 1 s"):
+        scene.evaluate(1.0, 0)
+
+
+@pytest.mark.parametrize(
+    ("uri", "pattern"),
+    [
+        ("missing.bin", "missing"),
+        ("../secret.bin", "outside the scene's folder"),
+        ("..%2Fsecret.bin", "outside the scene's folder"),
+        ("a/../../secret.bin", "outside the scene's folder"),
+        ("..\\secret.bin", "outside the scene's folder"),
+        ("/etc/hostname", "outside the scene's folder"),
+        ("http://example.com/a.bin", "only files beside the scene"),
+        ("file:///etc/hostname", "only files beside the scene"),
+        ("C:/secret.bin", "only files beside the scene"),
+        ("data:application/octet-stream;base64", "without a comma"),
+        ("data:application/octet-stream;base64,AAA", "not valid base64"),
+        ("\0", "cannot be read"),
+        ("", "cannot be read"),
+        (7, "missing"),
+    ],
+)
+def test_buffer_uris(tmp_path, uri, pattern):
+    (tmp_path / "secret.bin").write_bytes(b"\0" * 1000)
+    folder = tmp_path / "scene"
+    folder.mkdir()
+    builder = one_triangle()
+    builder.doc["buffers"][0]["uri"] = uri
+    assert_refused(builder.save(folder / "a.gltf"), pattern)
+
+
+def test_a_link_out_of_the_folder_is_not_followed(tmp_path):
+    (tmp_path / "secret.bin").write_bytes(b"\0" * 1000)
+    folder = tmp_path / "scene"
+    folder.mkdir()
+    (folder / "a.bin").symlink_to(tmp_path / "secret.bin")
+    builder = one_triangle()
+    builder.doc["buffers"][0]["uri"] = "a.bin"
+    assert_refused(builder.save(folder / "a.gltf"), "outside the scene's folder")
+
+
+def test_endless_instancing_is_stopped_before_the_memory_is(tmp_path):
+    builder = GltfBuilder()
+    builder.node(mesh=builder.mesh([[0, 0, 0]] * 100, np.tile(np.arange(99), 600)))
+    for _ in range(900):
+        builder.node(mesh=0)
+    path = builder.save(tmp_path / "a.glb")
+    assert_refused(path, "more than 16,777,216 triangles")
+    tracemalloc.start()
+    try:
+        with pytest.raises(SceneError):
+            load_scene(path)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 50e6
+
+
+def random_change(value, rng):
+    """A copy of a JSON value with one thing in it replaced by something unfitting."""
+    places = []
+
+    def collect(part, path):
+        items = part.items() if isinstance(part, dict) else enumerate(part) if isinstance(part, list) else ()
+        for key, child in items:
+            places.append([*path, key])
+            collect(child, [*path, key])
+
+    collect(value, [])
+    changed = copy.deepcopy(value)
+    *path, key = rng.choice(places)
+    part = changed
+    for step in path:
+        part = part[step]
+    if rng.random() < 0.2:
+        del part[key]
+    else:
+        junk = [
+            None,
+            -1,
+            0,
+            1,
+            2,
+            3,
+            10**9,
+            10**30,
+            1.5,
+            1e308,
+            True,
+            "x",
+            "",
+            [],
+            {},
+            [[]],
+            [None],
+            {"a": 1},
+        ]
+        part[key] = copy.deepcopy(rng.choice(junk))
+    return changed
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_any_change_to_a_file_gives_a_scene_or_a_scene_error(tmp_path, seed):
+    rng = random.Random(seed)
+    builder = rng.choice([skinned_strip, lambda: morphing([1, 0], is_sparse=True)])()
+    builder.animate("turn", [(0, "rotation", [0, 1], [[0, 0, 0, 1]] * 2, "LINEAR")])
+    builder.doc["cameras"] = [{"type": "perspective", "perspective": {"yfov": 1.0, "znear": 0.1}}]
+    builder.node(camera=0)
+    builder.save(tmp_path / "a.gltf")
+    outcomes = {"loaded": 0, "refused": 0}
+    for number in range(100):
+        path = tmp_path / f"{number}.gltf"
+        path.write_text(json.dumps(random_change(builder.doc, rng)))
+        try:
+            scene = load_scene(path)
+            assert np.isfinite(scene.evaluate(0.5, scene.find_animation(None))).all()
+            outcomes["loaded"] += 1
+        except SceneError:
+            outcomes["refused"] += 1
+    assert all(outcomes.values())
