@@ -1,7 +1,10 @@
-"""Settings of the method, one frozen dataclass per stage. A preset is a named instance of `MethodConfig`."""
+"""Settings, one frozen dataclass per stage. A preset is a named instance of `RunConfig`."""
 
+import math
 from dataclasses import dataclass, field
 from typing import Literal
+
+from genrender.errors import ConfigError
 
 NoiseMode = Literal["partition", "nearest", "fixed", "independent"]
 UnifyRule = Literal["fill", "mean", "paper"]
@@ -71,3 +74,64 @@ class MethodConfig:
 PER_FRAME = MethodConfig(
     noise=NoiseConfig(mode="independent"), injection=InjectionConfig(pre_attn=False, alpha=0.0)
 )
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    """Everything that a run needs beside a model and a clip.
+
+    Attributes:
+        prompt: what the clip shows.
+        negative_prompt: what it does not show; only under guidance.
+        method: how the frames are made to agree.
+        n_steps: diffusion steps.
+        guidance_scale: weight of classifier-free guidance; 1 or less does without.
+        karras_sigmas: sample with DPM-Solver++ on the noise levels of Karras et al. (2022) instead of the
+            model's own scheduler.
+        seed: of everything that is drawn by chance.
+        chunk_size: frames that go through the networks at once; changes memory and speed only.
+    """
+
+    prompt: str = ""
+    negative_prompt: str | None = None
+    method: MethodConfig = field(default_factory=MethodConfig)
+    n_steps: int = 20
+    guidance_scale: float = 7.5
+    karras_sigmas: bool = False
+    seed: int = 0
+    chunk_size: int = 8
+
+    def check(self) -> None:
+        """Raises ConfigError for what can be told to be wrong without a model or a clip."""
+        if not self.prompt.strip():
+            raise ConfigError("the prompt is empty; say what the clip shows, for instance 'a red fox'")
+        injection = self.method.injection
+        for name, count in (
+            ("steps", self.n_steps),
+            ("chunk", self.chunk_size),
+            ("keyframes", 1 if injection.n_keyframes is None else injection.n_keyframes),
+        ):
+            if count < 1:
+                raise ConfigError(f"{name} is {count}, expected at least 1")
+        if not 0 <= injection.alpha <= 1:
+            raise ConfigError(f"alpha is {injection.alpha:g}, expected a number in 0..1")
+        if not math.isfinite(self.guidance_scale):
+            raise ConfigError(f"guidance is {self.guidance_scale}, expected a number, for instance 7.5")
+        if not 0 <= self.seed < 2**63:
+            raise ConfigError(f"seed is {self.seed}, expected a whole number from 0 to 2**63 - 1")
+
+
+PRESETS = {
+    "balanced": RunConfig(),
+    # Source: Generative Rendering (arXiv 2312.01409). Which solver ran on the Karras sigmas is our reading.
+    "paper": RunConfig(
+        method=MethodConfig(
+            noise=NoiseConfig(mode="nearest"),
+            injection=InjectionConfig(unify="paper", keyframes="random"),
+        ),
+        n_steps=50,
+        guidance_scale=7.5,
+        karras_sigmas=True,
+    ),
+}
+PresetName = Literal["balanced", "paper"]

@@ -64,7 +64,7 @@ class Camera:
     def project(
         self, points: Float[np.ndarray, "*N 3"], height: int, width: int
     ) -> tuple[Float[np.ndarray, "*N 2"], Float[np.ndarray, "*N"]]:
-        """Pixel coordinates (x right, y down, pixel centres at +0.5) and planar depth of world-space points."""
+        """Pixel coordinates (x right, y down, pixel centres at +0.5) and planar depth of world points."""
         rotation, eye = self.world_from_camera[:3, :3], self.world_from_camera[:3, 3]
         local = (points - eye) @ rotation
         depth = -local[..., 2]

@@ -12,6 +12,8 @@ from jaxtyping import Float, Float64, Int
 
 from genrender.scene.primitives import MeshPart, capsule, merge, rotation_about
 
+Point = tuple[float | int, float | int, float | int]
+
 
 @dataclass(frozen=True)
 class Bone:
@@ -19,8 +21,8 @@ class Bone:
 
     name: str
     parent: str | None
-    start: tuple[float, float, float]
-    end: tuple[float, float, float]
+    start: Point
+    end: Point
     start_radius: float
     end_radius: float
 

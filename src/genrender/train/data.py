@@ -1,4 +1,4 @@
-"""Training pictures on disk: shards of a fixed size, each made from its index alone, so that any can be remade."""
+"""Training pictures on disk, in shards of a fixed size, each of which its index alone determines."""
 
 import json
 import os

@@ -1,8 +1,8 @@
 """Training of UNet, ControlNet and text encoder, jointly and from scratch, with v-prediction.
 
-Two habits build the need for attention in. Parts of a picture are made much cleaner than the rest and only the rest
-is scored: it can be right only by looking at the clean part. And many pictures show one object several times in a
-look that the caption does not name (see `train.world`).
+Two habits build the need for attention in. Parts of a picture are made much cleaner than the rest and
+only the rest is scored: it can be right only by looking at the clean part. And many pictures show one object
+several times in a look that the caption does not name (see `train.world`).
 """
 
 from dataclasses import dataclass
@@ -10,8 +10,8 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from diffusers import AutoencoderTiny
-from jaxtyping import Bool, Float, Float16, Int64, UInt8
+from diffusers.models.autoencoders.autoencoder_tiny import AutoencoderTiny
+from jaxtyping import Bool, Float16, Int64, UInt8
 from rich.progress import track
 from torch import Tensor, nn
 from transformers import CLIPTokenizer
@@ -60,7 +60,7 @@ def encode_pictures(folder: Path, vae: AutoencoderTiny, tokenizer: CLIPTokenizer
             both = []
             for pictures in (images, images.flip(3)):
                 batches = (x.to(device).float() / 127.5 - 1 for x in pictures.split(64))
-                both.append(torch.cat([vae.encode(x).latents.cpu() for x in batches]))
+                both.append(torch.cat([vae.encode(x, return_dict=False)[0].cpu() for x in batches]))
             torch.save(torch.stack(both).half(), cache)
         latents.append(torch.load(cache, weights_only=True))
         depth.append(torch.from_numpy(np.array(shard.depth)))
@@ -98,7 +98,8 @@ def train_denoiser(
     device: str = "cpu",
 ) -> Denoiser:
     """Train on encoded pictures and return the averaged weights."""
-    model = Denoiser(size, tokenizer).to(device)
+    # Channels last: convolutions are a tenth faster so on a CPU.
+    model = Denoiser(size, tokenizer).to(device).to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
     alphas = make_scheduler().alphas_cumprod.to(device)
     empty = tokenize(tokenizer, [""])[0]
     n_pictures = len(data.token_ids)

@@ -19,7 +19,7 @@ class LoopConfig:
     Attributes:
         steps: optimiser steps in total, those before a resume included.
         batch: pictures per step.
-        learning_rate: reached after `warmup` steps, held, and lowered linearly to a tenth over the last quarter.
+        learning_rate: reached after `warmup` steps, held, lowered linearly to a tenth over the last quarter.
         ema: decay of the averaged weights, which are what is shipped.
         checkpoint_s: seconds between checkpoints.
     """
@@ -57,8 +57,8 @@ def train(
 
     Args:
         model: all modules that are trained, as one.
-        loss_at: the loss of a step and figures to show; it must draw all random numbers from the step, so that
-            a resumed run continues as if it had never stopped.
+        loss_at: the loss of a step and figures to show; it must draw all random numbers from the step, so
+            that a resumed run continues as if it had never stopped.
         config: see `LoopConfig`.
         checkpoint: file to resume from where it exists, and to write.
         label: shown before the progress bar.
@@ -98,7 +98,8 @@ def train(
             optimizer.step()
             decay = min(config.ema, (1 + step) / (10 + step))
             with torch.no_grad():
-                torch._foreach_lerp_(list(averaged.parameters()), list(model.parameters()), 1 - decay)
+                for kept, current in zip(averaged.parameters(), model.parameters(), strict=True):
+                    kept.lerp_(current, 1 - decay)
                 for kept, current in zip(averaged.buffers(), model.buffers(), strict=True):
                     kept.copy_(current)
             for name, value in figures.items():

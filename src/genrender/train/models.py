@@ -1,13 +1,17 @@
 """The pocket model's networks: the classes of Stable Diffusion 1.5, at a size that two cores can train.
 
-Two choices make attention carry appearance, as it does in the large models: most layers are transformer layers at
-the finest level, and there are few convolutions (see docs/pocket.md).
+Two choices make attention carry appearance, as it does in the large models: most layers are transformer
+layers at the finest level, and there are few convolutions (see docs/pocket.md).
 """
 
 from dataclasses import dataclass
+from typing import Any, cast
 
 import torch
-from diffusers import AutoencoderTiny, ControlNetModel, DDIMScheduler, UNet2DConditionModel
+from diffusers.models.autoencoders.autoencoder_tiny import AutoencoderTiny
+from diffusers.models.controlnets.controlnet import ControlNetModel
+from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
+from diffusers.schedulers.scheduling_ddim import DDIMScheduler
 from torch import nn
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
@@ -37,7 +41,7 @@ TEXT_WIDTH = 128
 
 
 def make_vae() -> AutoencoderTiny:
-    """An untrained autoencoder without normalisation layers, which learns flat colours many times faster here."""
+    """An untrained autoencoder. It has no normalisation layers: flat colours are learned much faster so."""
     return AutoencoderTiny(
         encoder_block_out_channels=(48,) * 4,
         decoder_block_out_channels=(48,) * 4,
@@ -48,6 +52,9 @@ def make_vae() -> AutoencoderTiny:
 
 
 def make_text_encoder(tokenizer: CLIPTokenizer) -> CLIPTextModel:
+    ids: dict[str, Any] = {
+        name: getattr(tokenizer, name) for name in ("bos_token_id", "eos_token_id", "pad_token_id")
+    }
     config = CLIPTextConfig(
         vocab_size=len(tokenizer),
         hidden_size=TEXT_WIDTH,
@@ -56,9 +63,7 @@ def make_text_encoder(tokenizer: CLIPTokenizer) -> CLIPTextModel:
         num_hidden_layers=3,
         num_attention_heads=4,
         max_position_embeddings=tokenizer.model_max_length,
-        bos_token_id=tokenizer.bos_token_id,
-        eos_token_id=tokenizer.eos_token_id,
-        pad_token_id=tokenizer.pad_token_id,
+        **ids,
     )
     return CLIPTextModel(config)
 
@@ -78,8 +83,8 @@ class Denoiser(nn.Module):
             up_block_types=("CrossAttnUpBlock2D",) * levels,
             block_out_channels=size.channels,
             layers_per_block=1,
-            transformer_layers_per_block=size.transformer_layers,
-            attention_head_dim=4,  # diffusers reads this as the number of heads, as Stable Diffusion 1.5's file does
+            transformer_layers_per_block=cast(Any, size.transformer_layers),  # annotated too narrowly there
+            attention_head_dim=4,  # the number of heads: diffusers keeps a misnomer of Stable Diffusion's
             cross_attention_dim=TEXT_WIDTH,
             norm_num_groups=16,
         )

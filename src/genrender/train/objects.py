@@ -168,7 +168,7 @@ def _snowman(rng: np.random.Generator) -> MeshPart:
 
 
 STATIC: dict[str, Callable[[np.random.Generator], MeshPart]] = {
-    "ball": lambda rng: sphere(0.5).moved((0, 0.5, 0)),
+    "ball": lambda _: sphere(0.5).moved((0, 0.5, 0)),
     "cube": lambda rng: box(rng.uniform(0.6, 1.0, 3)).moved((0, 0.4, 0)),
     "cylinder": lambda rng: lathe([(0, 1), (1, 1), (1, 0.5), (1, 0), (0, 0)]).scaled(
         (w := rng.uniform(0.25, 0.5), rng.uniform(0.5, 1.0), w)

@@ -44,5 +44,4 @@ def write_tokenizer(folder: Path, words: list[str]) -> CLIPTokenizer:
         "do_lower_case": True,
     }
     (folder / "tokenizer_config.json").write_text(json.dumps(config, indent=2))
-    tokenizer = CLIPTokenizer.from_pretrained(folder)
-    return tokenizer
+    return CLIPTokenizer.from_pretrained(folder)

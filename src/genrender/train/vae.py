@@ -1,11 +1,12 @@
 """The pocket model's autoencoder: pictures to latents an eighth of their side, and back."""
 
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from diffusers import AutoencoderTiny
+from diffusers.models.autoencoders.autoencoder_tiny import AutoencoderTiny
 from jaxtyping import Float
 from torch import Tensor, nn
 
@@ -40,14 +41,14 @@ def train_vae(folder: Path, checkpoint: Path, config: LoopConfig, device: str = 
 
     A little noise on the latents and a weak pull to zero keep the latent space smooth and its scale fixed.
     """
-    vae = make_vae().to(device=device, memory_format=torch.channels_last)
+    vae = cast(nn.Module, make_vae()).to(device).to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
 
     def loss_at(model: nn.Module, step: int) -> tuple[Tensor, dict[str, float]]:
         assert isinstance(model, AutoencoderTiny)
         images = random_crops(folder, step, config.batch, 64).to(device, memory_format=torch.channels_last)
-        latents = model.encode(images).latents.float()
+        latents = model.encode(images, return_dict=False)[0].float()
         noise = torch.randn(latents.shape, generator=torch.Generator().manual_seed(step)).to(device)
-        decoded = model.decode(latents + LATENT_NOISE * noise).sample.float()
+        decoded = model.decode(latents + LATENT_NOISE * noise, return_dict=False)[0].float()
         color = (decoded - images).abs().mean()
         edges = sum((a - b).abs().mean() for a, b in zip(_edges(decoded), _edges(images), strict=True))
         pull = latents.square().mean()

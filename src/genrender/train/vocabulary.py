@@ -75,10 +75,16 @@ OBJECTS: dict[str, tuple[tuple[str, str], ...]] = {
     "truck": (("truck", "trucks"), ("car", "cars")),
 }
 NUMBERS = {2: "two", 3: "three", 4: "four"}
-FUNCTION_WORDS = (
-    "a an and the of on in with against under over front next to background backdrop wall floor ground sky gradient"
-    " colored surface , ."
-).split()
+FUNCTION_WORDS = ("a", "an", "and", "on", "in", "with", "against", "under", "front", "of", ",")
+PLACES = (
+    "background",
+    "backdrop",
+    "wall",
+    "floor",
+    "ground",
+    "sky",
+    "gradient",
+)
 
 
 @dataclass(frozen=True)
@@ -151,7 +157,7 @@ def caption(
 
 def vocabulary() -> list[str]:
     """Every word that a caption can hold, sorted."""
-    words = set(FUNCTION_WORDS) | set(COLORS) | set(NUMBERS.values())
+    words = {*FUNCTION_WORDS, *PLACES} | set(COLORS) | set(NUMBERS.values())
     words |= {w for synonyms in COLOR_SYNONYMS.values() for w in synonyms}
     words |= {w for adjectives, nouns in LOOKS.values() for w in (*adjectives, *nouns)}
     words |= {w for names in OBJECTS.values() for pair in names for w in pair}

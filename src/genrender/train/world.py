@@ -1,7 +1,7 @@
 """Training pictures: random objects with random looks, lit and ray cast, with depth and a caption.
 
-The point of this world is that appearance must travel through attention: many captions do not name the colours,
-and then several equal objects in different poses must still agree in one free look.
+The point of this world is that appearance must travel through attention: many captions do not name the
+colours, and then several equal objects in different poses must still agree in one free look.
 """
 
 from dataclasses import dataclass
@@ -139,7 +139,7 @@ def _group(rng: np.random.Generator, count: int) -> tuple[list[Prop], Look, Desc
 def _arrange(
     rng: np.random.Generator, props: list[Prop], camera_axes: Float[np.ndarray, "3 3"], on_ground: bool
 ) -> list[Float64[np.ndarray, "V 3"]]:
-    """Posed vertices of all props, side by side: on the ground, or in the cells of a sheet facing the camera."""
+    """Posed vertices of all props, side by side: on the ground, or in cells of a sheet facing the camera."""
     if len(props) == 1:
         return [props[0].posed]
     centers = [(p.posed.max(0) + p.posed.min(0)) / 2 for p in props]
@@ -187,7 +187,7 @@ def _view_axes(rng: np.random.Generator) -> Float64[np.ndarray, "3 3"]:
 def _control(
     rng: np.random.Generator, depth: Float[np.ndarray, "H W"], seen: np.ndarray
 ) -> UInt8[np.ndarray, "H W"]:
-    """Inverse depth as `gbuffer.control.depth_control` makes it; the range wanders, as it does within a clip."""
+    """Inverse depth as in `gbuffer.control.depth_control`; the range wanders, as it does within a clip."""
     control = np.zeros(depth.shape)
     if seen.any():
         inverse = 1 / depth[seen]
@@ -254,11 +254,11 @@ def make_sample(seed: int | tuple[int, ...], size: int = 128, latent_side: int =
     corners = tris[tri_id[seen]]
     u, v = hit["u"][seen][:, None], hit["v"][seen][:, None]
     weights = (1 - u - v, u, v)
-    normal = sum(w * normals[corners[:, i]] for i, w in enumerate(weights))
+    normal = np.sum([w * normals[corners[:, i]] for i, w in enumerate(weights)], axis=0)
     normal /= np.maximum(np.linalg.norm(normal, axis=1, keepdims=True), 1e-9)
     view = -directions[seen] / np.linalg.norm(directions[seen], axis=1, keepdims=True)
     normal *= np.where((normal * view).sum(1, keepdims=True) < 0, -1.0, 1.0)
-    rest_point = sum(w * rest[corners[:, i]] for i, w in enumerate(weights))
+    rest_point = np.sum([w * rest[corners[:, i]] for i, w in enumerate(weights)], axis=0)
     albedo = np.zeros((int(seen.sum()), 3))
     which = instance[tri_id[seen]]
     for index, (prop, look) in enumerate(props):

@@ -1,0 +1,347 @@
+"""How steady the frames are, and what that costs: per-frame ControlNet against the method, on equal terms.
+
+    python benchmarks/consistency.py
+    python benchmarks/consistency.py --methods per-frame noise pre post full --seeds 0 1 2 --pictures out/sheets
+    python benchmarks/consistency.py --scene fox.glb --animation Run --prompt "a white and orange striped fox"
+
+All methods get the same weights, scene, prompt, seeds and steps. Surface error is the mean RGB difference of pixels
+that show the same surface point in frames 1, 4 and 8 apart (less is steadier); sharpness is the variance of the
+Laplacian on the foreground (a blurred clip would be steady, too). Each method runs in a process of its own, so that
+peak memory is its own; "before" is what that process had needed when its first step began. Seconds count diffusion
+and decoding, and other work on the machine makes them longer: the load average is printed.
+"""
+
+import argparse
+import json
+import os
+import platform
+import resource
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from genrender.config import PER_FRAME, PRESETS, InjectionConfig, MethodConfig, NoiseConfig
+from genrender.errors import ConfigError, GenRenderError
+from genrender.gbuffer.gbuffer import GBuffer
+from genrender.gbuffer.preview import to_picture
+from genrender.media.images import contact_sheet, write_png
+from genrender.metrics.surface import EROSION_PX, erode, surface_error
+from genrender.render import Clip, ShotConfig, render_clip
+from genrender.scene.load import load_scene
+
+STRIDES = (1, 4, 8)
+DEFAULT_SCENE = Path(__file__).resolve().parents[1] / "examples" / "scenes" / "walking_biped.glb"
+DEFAULT_PROMPT = "a red and white striped biped on a blue background"
+NO_INJECTION = InjectionConfig(pre_attn=False, alpha=0.0)
+
+METHODS: dict[str, MethodConfig] = {
+    "per-frame": PER_FRAME,
+    "fixed-noise": MethodConfig(NoiseConfig("fixed"), injection=NO_INJECTION),
+    "noise": MethodConfig(injection=NO_INJECTION),
+    "pre": MethodConfig(injection=InjectionConfig(alpha=0.0)),
+    "post": MethodConfig(injection=InjectionConfig(pre_attn=False)),
+    "full": MethodConfig(),
+    "paper": PRESETS["paper"].method,
+}
+
+
+@dataclass(frozen=True)
+class Job:
+    """What one process does: one method on every scene and seed."""
+
+    method: str
+    scenes: list[str]
+    prompts: list[str]
+    model: str
+    animation: str | None
+    camera: str | None
+    frames: int
+    size: int
+    steps: int
+    guidance: float
+    alpha: float | None
+    seeds: list[int]
+    folder: str
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--scene", action="append", help="may be given several times")
+    parser.add_argument("--prompt", action="append", help="one per scene; the last one serves the rest")
+    parser.add_argument("--animation", help="default: each scene's first")
+    parser.add_argument("--camera", help="orbit, turntable, static, scene:NAME or a JSON file")
+    parser.add_argument("--model", default="pocket")
+    parser.add_argument("--methods", nargs="+", default=["per-frame", "full"], choices=METHODS, metavar="NAME",
+                        help=f"of {', '.join(METHODS)}; ratios are to the first")  # fmt: skip
+    parser.add_argument("--frames", type=int, default=16)
+    parser.add_argument("--size", type=int, default=128)
+    parser.add_argument("--steps", type=int, default=20)
+    parser.add_argument("--guidance", type=float, default=7.5)
+    parser.add_argument("--alpha", type=float, help="instead of the method's, where it is not 0")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0])
+    parser.add_argument(
+        "--pictures", type=Path, metavar="DIR", help="save contact sheets, methods side by side"
+    )
+    parser.add_argument("--json", action="store_true", help="print JSON and nothing else")
+    parser.add_argument("--worker", help=argparse.SUPPRESS)
+    args = parser.parse_args()
+    if args.worker:
+        work(Job(**json.loads(args.worker)))
+        return
+    try:
+        report = compare(args)
+    except (GenRenderError, subprocess.CalledProcessError) as error:
+        # A worker has already said on stderr what went wrong.
+        sys.exit(2 if isinstance(error, subprocess.CalledProcessError) else f"error: {error}")
+    if args.json:
+        print(json.dumps(report, indent=2))
+    else:
+        print_tables(report)
+
+
+def compare(args: argparse.Namespace) -> dict[str, Any]:
+    """Runs every method and measures what it made."""
+    scenes = [str(scene) for scene in args.scene or [DEFAULT_SCENE]]
+    prompts = list(args.prompt or [DEFAULT_PROMPT])
+    prompts += prompts[-1:] * (len(scenes) - len(prompts))
+    clips = [render_clip(load_scene(scene), shot_config(args)) for scene in scenes]
+    if args.pictures:
+        args.pictures.mkdir(parents=True, exist_ok=True)
+    settings = {name: getattr(args, name) for name in ("model", "animation", "camera", "frames", "size")}
+    settings |= {name: getattr(args, name) for name in ("steps", "guidance", "alpha", "seeds")}
+    runs: list[dict[str, Any]] = []
+    with tempfile.TemporaryDirectory() as root, progress_bar() as progress:
+        total = len(args.methods) * len(scenes) * len(args.seeds) * args.steps
+        task = progress.add_task("", total=total)
+        for method in args.methods:
+            folder = Path(root) / method
+            folder.mkdir()
+            progress.update(task, description=method)
+            job = Job(method, scenes, prompts, folder=str(folder), **settings)
+            costs = run_worker(job, lambda: progress.advance(task))
+            for cost in costs:
+                clip = clips[cost["scene"]]
+                frames = np.load(folder / cost.pop("file"))
+                name = Path(scenes[cost["scene"]]).stem
+                runs.append({**cost, "scene": name, "method": method, **quality(frames, clip)})
+        if args.pictures:
+            save_sheets(Path(root), args, [Path(scene).stem for scene in scenes])
+    return {
+        **settings,
+        "scenes": scenes,
+        "prompts": prompts,
+        "strides": STRIDES,
+        "cores": os.cpu_count(),
+        "load_average": round(os.getloadavg()[0], 2),
+        "machine": platform.platform(),
+        "runs": runs,
+        "summary": summary(runs, args.methods),
+    }
+
+
+def shot_config(args: argparse.Namespace | Job) -> ShotConfig:
+    return ShotConfig(
+        size=(args.size, args.size), animation=args.animation, n_frames=args.frames, camera=args.camera
+    )
+
+
+def run_worker(job: Job, on_step: Callable[[], None]) -> list[dict[str, Any]]:
+    """Runs a job in a fresh process, which prints a line per diffusion step and at last its costs."""
+    command = [sys.executable, __file__, "--worker", json.dumps(asdict(job))]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        last = ""
+        for line in process.stdout:
+            last = line
+            if line.strip() == "step":
+                on_step()
+    if process.returncode:
+        raise subprocess.CalledProcessError(process.returncode, command[:2])
+    return json.loads(last)
+
+
+def work(job: Job) -> None:
+    """The other end of `run_worker`."""
+    # Only here: the measuring process needs no diffusion library.
+    from diffusers.utils import logging
+
+    from genrender.pipeline import load_pipeline
+
+    logging.disable_progress_bar()
+    method = METHODS[job.method]
+    if job.alpha is not None and method.injection.alpha > 0:
+        method = replace(method, injection=replace(method.injection, alpha=job.alpha))
+    try:
+        pipe = load_pipeline(job.model)
+    except GenRenderError as error:
+        sys.exit(f"error: {error}")
+    pipe.set_progress_bar_config(disable=True)
+
+    def on_step(*_: Any) -> None:
+        print("step", flush=True)
+
+    costs = []
+    for index, (scene, prompt) in enumerate(zip(job.scenes, job.prompts, strict=True)):
+        gbuffers = render_clip(load_scene(scene), shot_config(job)).gbuffers
+        if not costs:
+            # The first call of any library is slow. One step of one frame needs less memory than the rest.
+            pipe(prompt, gbuffers[:1], config=PER_FRAME, num_inference_steps=1)
+        for seed in job.seeds:
+            before_mb = peak_memory_mb()
+            started = time.perf_counter()
+            frames = pipe(
+                prompt,
+                gbuffers,
+                config=method,
+                num_inference_steps=job.steps,
+                guidance_scale=job.guidance,
+                seed=seed,
+                callback_on_step_end=on_step,
+            ).frames
+            seconds = time.perf_counter() - started
+            file = f"{index}_{seed}.npy"
+            np.save(Path(job.folder) / file, frames)
+            costs.append(
+                {
+                    "scene": index,
+                    "seed": seed,
+                    "file": file,
+                    "seconds_per_frame": seconds / len(gbuffers),
+                    "before_mb": before_mb,
+                    "peak_mb": peak_memory_mb(),
+                    "gpu_peak_mb": gpu_peak_memory_mb(),
+                }
+            )
+    print(json.dumps(costs), flush=True)
+
+
+def peak_memory_mb() -> float:
+    """The largest resident memory that this process has had, in MB of a million bytes."""
+    try:
+        # On Linux ru_maxrss begins with what the parent had when it forked; VmHWM is the process's own.
+        status = Path("/proc/self/status").read_text()
+        return int(status.split("VmHWM:")[1].split()[0]) * 1024 / 1e6
+    except (OSError, IndexError):
+        unit = 1 if sys.platform == "darwin" else 1024
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e6
+
+
+def gpu_peak_memory_mb() -> float | None:
+    import torch
+
+    return torch.cuda.max_memory_allocated() / 1e6 if torch.cuda.is_available() else None
+
+
+def quality(frames: np.ndarray, clip: Clip) -> dict[str, Any]:
+    """Surface errors, None where the clip has no such pair of frames, and sharpness."""
+    errors: list[float | None] = []
+    for stride in STRIDES:
+        try:
+            errors.append(surface_error(frames, clip.gbuffers, clip.tris, clip.verts, clip.cameras, stride))
+        except ConfigError:
+            errors.append(None)
+    return {"surface_error": errors, "sharpness": sharpness(frames, clip.gbuffers)}
+
+
+def sharpness(frames: np.ndarray, gbuffers: Sequence[GBuffer]) -> float:
+    """Variance of the luminance's Laplacian inside the silhouette, averaged over the frames, in 1e-3."""
+    values = []
+    for frame, gbuffer in zip(frames, gbuffers, strict=True):
+        luminance = frame @ np.array([0.2126, 0.7152, 0.0722])
+        padded = np.pad(luminance, 1, mode="edge")
+        neighbours = padded[:-2, 1:-1] + padded[2:, 1:-1] + padded[1:-1, :-2] + padded[1:-1, 2:]
+        # The silhouette itself is sharp in every picture and says nothing about the surface.
+        inside = erode(gbuffer.visible, EROSION_PX)
+        if inside.any():
+            values.append(float((neighbours - 4 * luminance)[inside].var()))
+    return 1e3 * statistics.fmean(values) if values else 0.0
+
+
+def summary(runs: Sequence[Mapping[str, Any]], methods: Sequence[str]) -> list[dict[str, Any]]:
+    """Means over the seeds, per scene and method; `ratio` is the surface error over that of the first method."""
+    rows = []
+    for scene in dict.fromkeys(run["scene"] for run in runs):
+        first: list[float | None] = []
+        for method in methods:
+            mine = [run for run in runs if run["scene"] == scene and run["method"] == method]
+            errors = [mean([run["surface_error"][i] for run in mine]) for i in range(len(STRIDES))]
+            first = first or errors
+            ratios = [a / b if a is not None and b else None for a, b in zip(errors, first, strict=True)]
+            row = {"scene": scene, "method": method, "seeds": len(mine), "surface_error": errors}
+            row["ratio"] = ratios
+            for name in ("sharpness", "seconds_per_frame"):
+                row[name] = mean([run[name] for run in mine])
+            row["before_mb"] = mine[0]["before_mb"]
+            row["peak_mb"] = max(run["peak_mb"] for run in mine)
+            row["gpu_peak_mb"] = mine[-1]["gpu_peak_mb"]
+            rows.append(row)
+    return rows
+
+
+def mean(values: Sequence[float | None]) -> float | None:
+    found = [value for value in values if value is not None]
+    return statistics.fmean(found) if found else None
+
+
+def save_sheets(root: Path, args: argparse.Namespace, names: Sequence[str]) -> None:
+    for index, name in enumerate(names):
+        for seed in args.seeds:
+            rows = {
+                method: [to_picture(frame) for frame in np.load(root / method / f"{index}_{seed}.npy")]
+                for method in args.methods
+            }
+            write_png(args.pictures / f"{name}_{seed}.png", contact_sheet(rows))
+
+
+def progress_bar() -> Progress:
+    return Progress(
+        TextColumn("{task.description:12}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        console=Console(stderr=True),
+        transient=True,
+    )
+
+
+def print_tables(report: Mapping[str, Any]) -> None:
+    console = Console()
+    for scene in dict.fromkeys(row["scene"] for row in report["summary"]):
+        rows = [row for row in report["summary"] if row["scene"] == scene]
+        table = Table(title=f"{scene}: {report['frames']} frames of {report['size']} px, {report['steps']} steps, "
+                            f"{len(report['seeds'])} seed(s), {report['model']}")  # fmt: skip
+        table.add_column("method")
+        for stride in STRIDES:
+            table.add_column(f"error, {stride} apart", justify="right")
+        for heading in ("ratio", "sharpness", "s/frame", "peak MB", "before MB"):
+            table.add_column(heading, justify="right")
+        for row in rows:
+            ratio = row["ratio"][0]
+            table.add_row(
+                row["method"],
+                *("-" if error is None else f"{error:.4f}" for error in row["surface_error"]),
+                "-" if ratio is None else f"{ratio:.2f}",
+                f"{row['sharpness']:.2f}",
+                f"{row['seconds_per_frame']:.2f}",
+                f"{row['peak_mb']:.0f}",
+                f"{row['before_mb']:.0f}",
+            )
+        console.print(table)
+    console.print(f"{report['cores']} cores, load average {report['load_average']}", highlight=False)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,96 @@
+"""The command line `genrender`.
+
+Exit codes: 0, everything done; 2, a mistake that the user can mend, told in one line on stderr; 130,
+interrupted; 141, nobody reads the output. Results go to stdout, everything else to stderr.
+"""
+
+import os
+import sys
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import tyro
+
+import genrender
+from genrender.cli.options import Command, Gbuffers, Inspect, Render, Train
+from genrender.errors import GenRenderError
+
+DESCRIPTION = "An animated 3D scene and a sentence in, a temporally consistent video out."
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs one command.
+
+    Args:
+        arguments: the words after `genrender`; None takes this process's own.
+
+    Returns:
+        The exit code.
+    """
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    if words == ["--version"]:
+        print(genrender.__version__)
+        return 0
+    try:
+        command: Any = tyro.cli(
+            Command,  # pyright: ignore[reportArgumentType] (a union is a type to tyro)
+            prog="genrender",
+            description=DESCRIPTION,
+            args=words,
+            config=(tyro.conf.FlagCreatePairsOff, tyro.conf.DisallowNone, tyro.conf.OmitSubcommandPrefixes),
+        )
+    except SystemExit as exit_request:
+        return int(exit_request.code or 0)
+    try:
+        with _third_parties_quiet(command.debug):
+            _run(command, ["genrender", *words])
+            sys.stdout.flush()
+    except GenRenderError as error:
+        if command.debug:
+            raise
+        print(f"genrender: error: {' '.join(str(error).splitlines())}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("genrender: interrupted", file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        # Whoever read our output has enough of it, as `genrender inspect ... | head` does.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
+    return 0
+
+
+def _run(command: Render | Gbuffers | Inspect | Train, words: list[str]) -> None:
+    # Each command imports what it needs when it runs: PyTorch alone takes seconds.
+    match command:
+        case Render():
+            from genrender.cli.render import render
+
+            render(command, words)
+        case Gbuffers():
+            from genrender.cli.gbuffers import gbuffers
+
+            gbuffers(command)
+        case Inspect():
+            from genrender.cli.inspect import inspect
+
+            inspect(command)
+        case Train():
+            from genrender.cli.train import train
+
+            train(command)
+
+
+@contextmanager
+def _third_parties_quiet(is_debug: bool) -> Iterator[None]:
+    """Keeps messages that are about a library's insides and not about the user's request off the screen."""
+    if is_debug:
+        yield
+        return
+    for variable in ("TRANSFORMERS_VERBOSITY", "DIFFUSERS_VERBOSITY"):
+        os.environ.setdefault(variable, "error")  # read when the libraries are imported
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield

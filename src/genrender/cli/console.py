@@ -1,0 +1,56 @@
+"""What people see while something is going on: notes, warnings and progress, all of it on stderr."""
+
+import sys
+import time
+from types import TracebackType
+from typing import Self
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+
+
+def note(text: str) -> None:
+    print(f"genrender: {text}", file=sys.stderr)
+
+
+def warn(text: str) -> None:
+    print(f"genrender: warning: {text}", file=sys.stderr)
+
+
+class Bars:
+    """One progress bar with the time left for every kind of work that reports to it.
+
+    Where stderr is no terminal, a line says when each of them is done.
+    """
+
+    def __init__(self) -> None:
+        console = Console(stderr=True)
+        self._is_terminal = console.is_terminal
+        self._progress = Progress(
+            TextColumn("{task.description:<10}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeRemainingColumn(elapsed_when_finished=True),
+            console=console,
+            disable=not self._is_terminal,
+        )
+        self._tasks: dict[str, TaskID] = {}
+        self._started_s: dict[str, float] = {}
+
+    def __enter__(self) -> Self:
+        self._progress.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._progress.stop()
+
+    def __call__(self, work: str, done: int, total: int) -> None:
+        """Reports that `done` of `total` parts of `work` are done."""
+        if work not in self._tasks:
+            self._tasks[work] = self._progress.add_task(work, total=total)
+            self._started_s[work] = time.monotonic()
+        self._progress.update(self._tasks[work], completed=done, total=total)
+        if done == total and not self._is_terminal:
+            note(f"{work}: {total} done in {time.monotonic() - self._started_s[work]:.1f} s")

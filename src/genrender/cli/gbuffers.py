@@ -1,0 +1,75 @@
+"""`genrender gbuffers`: what the camera sees, as EXR files."""
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+
+from genrender.atomic import check_writable
+from genrender.cli.console import Bars
+from genrender.cli.options import Gbuffers, parse_size, parse_times
+from genrender.cli.scene import with_all_uvs
+from genrender.errors import MediaError
+from genrender.gbuffer.control import inverse_depth_range
+from genrender.gbuffer.exr import read_exr, write_exr
+from genrender.gbuffer.gbuffer import GBuffer
+from genrender.gbuffer.preview import depth_picture, object_picture, uv_picture
+from genrender.media.images import write_png
+from genrender.render import PerFrame, Shot, ShotConfig, plan_shot
+from genrender.scene.load import load_scene
+
+
+def gbuffers(options: Gbuffers) -> None:
+    """Writes frame_0000.exr, frame_0000.png (depth, UV and objects side by side) and so on."""
+    config = ShotConfig(
+        size=parse_size(options.size),
+        animation=options.animation,
+        n_frames=options.frames,
+        fps=options.fps,
+        times_s=None if options.times is None else parse_times(options.times),
+        camera=options.camera,
+    )
+    _check_folder(options.out)
+    shot = plan_shot(load_scene(options.scene), config)
+    shot = with_all_uvs(shot)
+    is_new = not options.out.exists()
+    try:
+        options.out.mkdir(parents=True, exist_ok=True)
+        _write(shot, options.out)
+    except BaseException:
+        if is_new:
+            shutil.rmtree(options.out, ignore_errors=True)
+        raise
+    print(f"{shot.n_frames} frames of {shot.width}x{shot.height} in {options.out}")
+
+
+def _check_folder(folder: Path) -> None:
+    """Raises MediaError unless the folder is there and can be written to, or can be made."""
+    if folder.exists():
+        check_writable(folder)
+        return
+    ancestor = next(parent for parent in folder.absolute().parents if parent.exists())
+    try:
+        check_writable(ancestor)
+    except MediaError as error:
+        raise MediaError(f"cannot make folder {folder}: {error}") from error
+
+
+def _write(shot: Shot, folder: Path) -> None:
+    with Bars() as bars:
+        for frame in range(shot.n_frames):
+            write_exr(_file(folder, frame, "exr"), shot.gbuffer(frame))
+            bars("G-buffers", frame + 1, shot.n_frames)
+        # The previews need the clip's range of depths, so the files are read again: no clip lies in memory.
+        written: PerFrame[GBuffer] = PerFrame(
+            lambda frame: read_exr(_file(folder, frame, "exr")), shot.n_frames
+        )
+        inverse_range = inverse_depth_range(written)
+        for frame, gbuffer in enumerate(written):
+            pictures = (depth_picture(gbuffer, inverse_range), uv_picture(gbuffer), object_picture(gbuffer))
+            write_png(_file(folder, frame, "png"), np.concatenate(pictures, axis=1))
+            bars("previews", frame + 1, shot.n_frames)
+
+
+def _file(folder: Path, frame: int, suffix: str) -> Path:
+    return folder / f"frame_{frame:04d}.{suffix}"

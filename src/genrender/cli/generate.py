@@ -1,0 +1,77 @@
+"""The slow half of `genrender render`: the model, the G-buffers, the diffusion, the files."""
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import diffusers.utils.logging
+import torch
+import transformers.utils.logging
+
+from genrender.cli.console import Bars, note, warn
+from genrender.cli.options import Render
+from genrender.cli.scene import with_all_uvs
+from genrender.config import RunConfig
+from genrender.diffusion.models import ModelSource
+from genrender.errors import ConfigError
+from genrender.media.run_folder import RunFolder
+from genrender.pipeline import GenerativeRenderingPipeline, load_pipeline
+from genrender.render import Shot, render_shot
+from genrender.run import make_video
+
+
+def generate(
+    options: Render, config: RunConfig, source: ModelSource, shot: Shot, folder: RunFolder, command: list[str]
+) -> None:
+    """Fills the run folder. The model comes first: it fails more often than geometry does."""
+    pipeline = _load(options, source)
+    shot = with_all_uvs(shot)
+    details = {
+        "model": options.model,
+        "device": str(pipeline.device),
+        "preset": options.preset,
+        "method_name": options.method,
+    }
+    with Bars() as bars, _told_already():
+        clip = render_shot(shot, bars)
+        if not any(gbuffer.visible.any() for gbuffer in clip.gbuffers):
+            warn("the camera sees nothing of the scene in any frame; choose another --camera")
+        make_video(pipeline, clip, config, folder, details, command, bars)
+
+
+def _load(options: Render, source: ModelSource) -> GenerativeRenderingPipeline:
+    if options.device is not None:
+        _check_device(options.device)
+    note(f"loading model {options.model}")
+    # Only downloads are worth a progress bar.
+    is_silent = source.is_local and not options.debug
+    libraries = (diffusers.utils.logging, transformers.utils.logging) if is_silent else ()
+    for library in libraries:
+        library.disable_progress_bar()
+    try:
+        pipeline = load_pipeline(options.model, device=options.device)
+    finally:
+        for library in libraries:
+            library.enable_progress_bar()
+    pipeline.set_progress_bar_config(disable=True)
+    return pipeline
+
+
+def _check_device(device: str) -> None:
+    try:
+        torch.zeros(1, device=device)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        reason = str(error).splitlines()[0].rstrip(".")
+        raise ConfigError(f"cannot compute on device {device!r} ({reason}); try --device cpu") from error
+
+
+@contextmanager
+def _told_already() -> Iterator[None]:
+    """The pipeline warns of unknown words when it starts; here that has been said before anything slow."""
+    logger = logging.getLogger("genrender.pipeline")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)

@@ -1,0 +1,183 @@
+"""The options of every command: plain data, so that `genrender --help` imports nothing heavy."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import tyro
+
+from genrender.config import Engine, NoiseMode, PresetName, UnifyRule
+from genrender.errors import ConfigError
+
+
+def option(metavar: str, default: str) -> Any:
+    """How an option appears in the help where its type and its default value do not say enough."""
+    return tyro.conf.arg(metavar=metavar, help_behavior_hint=f"(default: {default})")
+
+
+@dataclass(frozen=True)
+class Render:
+    """Turn an animated scene and a sentence into a video.
+
+    Attributes:
+        scene: a .gltf or .glb file.
+        prompt: what the video shows.
+        negative_prompt: what it does not show.
+        out: where the video goes as well; the run folder always holds it.
+        animation: name or number of the animation.
+        frames: number of frames; frame i shows time i / fps. After its end an animation holds its last pose.
+        fps: frames per second.
+        size: picture size in pixels, a side or WIDTHxHEIGHT.
+        camera: orbit, turntable, static, scene:NAME (a camera of the file) or FILE.json.
+        model: pocket, sd15, a hub id or a folder in diffusers' layout.
+        steps: diffusion steps.
+        guidance: weight of classifier-free guidance; 1 or less does without.
+        seed: of everything that is drawn by chance.
+        preset: settings to start from; other options override them.
+        keyframes: number of keyframes of each step.
+        noise: where the initial noise comes from.
+        engine: how surface points are found again in other frames.
+        alpha: weight of the blended surface features, 0..1.
+        unify: how keyframes that show the same surface point are combined.
+        run_dir: run folder: settings, frames, video and contact sheet.
+        method: per-frame switches off everything that makes the frames agree.
+        device: where to compute, for instance cpu or cuda:1.
+        chunk: frames that go through the networks at once; changes memory and speed only.
+        debug: show where an error comes from.
+    """
+
+    scene: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="SCENE")]
+    prompt: Annotated[str, tyro.conf.arg(metavar="TEXT")]
+    negative_prompt: Annotated[str | None, option("TEXT", "none")] = None
+    out: Annotated[Path | None, option("VIDEO.mp4", "only in the run folder")] = None
+    animation: Annotated[str | None, option("NAME", "the first, if there is one")] = None
+    frames: Annotated[int | None, option("N", "the animation once; 24 without one")] = None
+    fps: Annotated[float, tyro.conf.arg(metavar="R")] = 24.0
+    size: Annotated[str | None, option("N|WxH", "the model's own")] = None
+    camera: Annotated[str | None, option("CAMERA", "a static view that holds the whole clip")] = None
+    model: Annotated[str, tyro.conf.arg(metavar="MODEL")] = "pocket"
+    steps: Annotated[int | None, option("N", "the preset's")] = None
+    guidance: Annotated[float | None, option("G", "the preset's")] = None
+    seed: Annotated[int, tyro.conf.arg(metavar="S")] = 0
+    preset: PresetName = "balanced"
+    keyframes: Annotated[int | None, option("K", "an eighth of the frames, at least 3")] = None
+    noise: Annotated[NoiseMode | None, option("partition|nearest|fixed|independent", "the preset's")] = None
+    engine: Annotated[Engine | None, option("texture", "the preset's")] = None
+    alpha: Annotated[float | None, option("A", "the preset's")] = None
+    unify: Annotated[UnifyRule | None, option("fill|mean|paper", "the preset's")] = None
+    run_dir: Annotated[Path | None, option("DIR", "runs/SCENE-TIME")] = None
+    method: Literal["generative", "per-frame"] = "generative"
+    device: Annotated[str | None, option("DEVICE", "cuda where there is one, else cpu")] = None
+    chunk: Annotated[int, tyro.conf.arg(metavar="N")] = 8
+    debug: bool = False
+
+
+@dataclass(frozen=True)
+class Gbuffers:
+    """Write what the camera sees as EXR files: depth, texture coordinates and object indices.
+
+    Channels: Depth.Z, UV.U, UV.V and IndexOB.X, as in Blender. Each file has a preview picture beside it.
+
+    Attributes:
+        scene: a .gltf or .glb file.
+        out: folder for frame_0000.exr, frame_0000.png and so on; made where it is missing.
+        camera: orbit, turntable, static, scene:NAME (a camera of the file) or FILE.json.
+        animation: name or number of the animation.
+        times: the frames' times in seconds, separated by commas, instead of --frames and --fps.
+        frames: number of frames; frame i shows the time i / fps.
+        fps: frames per second.
+        size: picture size in pixels, a side or WIDTHxHEIGHT.
+        debug: show where an error comes from.
+    """
+
+    scene: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="SCENE")]
+    out: Annotated[Path, tyro.conf.arg(metavar="DIR")]
+    camera: Annotated[str | None, option("CAMERA", "a static view that holds the whole clip")] = None
+    animation: Annotated[str | None, option("NAME", "the first, if there is one")] = None
+    times: Annotated[str | None, option("T0,T1,...", "every 1 / fps")] = None
+    frames: Annotated[int | None, option("N", "the animation once; 24 without one")] = None
+    fps: Annotated[float, tyro.conf.arg(metavar="R")] = 24.0
+    size: Annotated[str, tyro.conf.arg(metavar="N|WxH")] = "512"
+    debug: bool = False
+
+
+@dataclass(frozen=True)
+class Inspect:
+    """Show what a scene holds: objects, triangles, animations, cameras and the state of the UVs.
+
+    Attributes:
+        scene: a .gltf or .glb file.
+        json: print JSON and nothing else.
+        debug: show where an error comes from.
+    """
+
+    scene: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="SCENE")]
+    json: bool = False
+    debug: bool = False
+
+
+@dataclass(frozen=True)
+class Train:
+    """Train the pocket model from scratch, on pictures that genrender makes itself.
+
+    Every stage can be stopped and started again: it goes on from its last checkpoint.
+
+    Attributes:
+        model: which model to train.
+        out: the finished model folder, for `genrender render --model`.
+        work_dir: training pictures and checkpoints.
+        size: cpu makes a model for 128-pixel pictures, gpu one for 256-pixel pictures.
+        shards: training pictures in shards of 512.
+        vae_steps: optimiser steps of the autoencoder.
+        steps: optimiser steps of the diffusion model.
+        batch: pictures per step.
+        stage: all, or one stage alone.
+        device: where to train, for instance cpu or cuda.
+        debug: show where an error comes from.
+    """
+
+    model: tyro.conf.Positional[Literal["pocket"]]
+    out: Annotated[Path | None, option("DIR", "model/ in the work folder")] = None
+    work_dir: Annotated[Path, tyro.conf.arg(metavar="DIR")] = Path("runs/train-pocket")
+    size: Literal["cpu", "gpu"] = "cpu"
+    shards: Annotated[int | None, option("N", "as in genrender.train.pocket")] = None
+    vae_steps: Annotated[int | None, option("N", "as in genrender.train.pocket")] = None
+    steps: Annotated[int | None, option("N", "as in genrender.train.pocket")] = None
+    batch: Annotated[int | None, option("N", "as in genrender.train.pocket")] = None
+    stage: Literal["all", "data", "vae", "diffusion", "export"] = "all"
+    device: Annotated[str | None, option("DEVICE", "cpu")] = None
+    debug: bool = False
+
+
+Command = (
+    Annotated[Render, tyro.conf.subcommand("render")]
+    | Annotated[Gbuffers, tyro.conf.subcommand("gbuffers")]
+    | Annotated[Inspect, tyro.conf.subcommand("inspect")]
+    | Annotated[Train, tyro.conf.subcommand("train")]
+)
+
+
+def parse_size(text: str) -> tuple[int, int]:
+    """Width and height of "128" or "192x128".
+
+    Raises:
+        ConfigError: it is neither.
+    """
+    sides = text.lower().split("x")
+    if len(sides) > 2 or not all(side.isascii() and side.isdecimal() and int(side) > 0 for side in sides):
+        raise ConfigError(f"size is {text!r}, expected pixels, for instance 128 or 192x128")
+    return int(sides[0]), int(sides[-1])
+
+
+def parse_times(text: str) -> tuple[float, ...]:
+    """The numbers of "0,0.5,1".
+
+    Raises:
+        ConfigError: it holds something else.
+    """
+    try:
+        return tuple(float(part) for part in text.split(","))
+    except ValueError:
+        raise ConfigError(
+            f"times are {text!r}, expected seconds separated by commas, for instance 0,0.5,1"
+        ) from None

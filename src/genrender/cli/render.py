@@ -1,0 +1,139 @@
+"""`genrender render`: a scene and a sentence in, a video out."""
+
+import datetime
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+from genrender.atomic import atomic_write, check_writable
+from genrender.cli.console import warn
+from genrender.cli.options import Render, parse_size
+from genrender.config import PER_FRAME, PRESETS, MethodConfig, RunConfig
+from genrender.diffusion.models import ModelSource, find_model, read_vocabulary, unknown_words
+from genrender.diffusion.picture_size import PictureSize, read_picture_size
+from genrender.errors import ConfigError, MediaError
+from genrender.media.run_folder import RunFolder
+from genrender.render import ShotConfig, plan_shot
+from genrender.scene.load import load_scene
+
+
+def render(options: Render, command: list[str]) -> None:
+    """Makes a video; what can be wrong is found out before any slow work and before anything is written."""
+    # 1. Everything that is quick to check.
+    config = run_config(options)
+    config.check()
+    source = find_model(options.model)
+    size = _size(options.size, read_picture_size(source))
+    folder = _run_folder(options)
+    _check_out(options.out, folder)
+    shot_config = ShotConfig(
+        size=size,
+        animation=options.animation,
+        n_frames=options.frames,
+        fps=options.fps,
+        camera=options.camera,
+    )
+    shot = plan_shot(load_scene(options.scene), shot_config)
+    _warn_of_unknown_words(config, source)
+
+    # 2. Everything that is slow. PyTorch and diffusers alone take seconds to import.
+    from genrender.cli.generate import generate
+
+    generate(options, config, source, shot, folder, command)
+
+    # 3. Where everything is.
+    video = folder.video_file
+    if options.out is not None and options.out.resolve() != video.resolve():
+        with atomic_write(options.out) as part:
+            shutil.copyfile(video, part)
+        video = options.out
+    print(f"video          {video}")
+    print(f"contact sheet  {folder.contact_sheet_file}")
+    print(f"run folder     {folder.path}")
+
+
+def run_config(options: Render) -> RunConfig:
+    """The preset with everything that was asked for otherwise.
+
+    Raises:
+        ConfigError: two options contradict each other.
+    """
+    preset = PRESETS[options.preset]
+    method = preset.method
+    if options.method == "per-frame":
+        method = PER_FRAME
+        for name in ("alpha", "keyframes", "unify", "engine"):
+            if getattr(options, name) is not None:
+                raise ConfigError(f"--{name} means nothing with --method per-frame; leave one of them out")
+    return replace(
+        preset,
+        prompt=options.prompt,
+        negative_prompt=options.negative_prompt,
+        method=_override(method, options),
+        n_steps=preset.n_steps if options.steps is None else options.steps,
+        guidance_scale=preset.guidance_scale if options.guidance is None else options.guidance,
+        seed=options.seed,
+        chunk_size=options.chunk,
+    )
+
+
+def _override(method: MethodConfig, options: Render) -> MethodConfig:
+    injection = method.injection
+    return replace(
+        method,
+        noise=replace(method.noise, mode=options.noise or method.noise.mode),
+        correspondence=replace(method.correspondence, engine=options.engine or method.correspondence.engine),
+        injection=replace(
+            injection,
+            alpha=injection.alpha if options.alpha is None else options.alpha,
+            unify=options.unify or injection.unify,
+            n_keyframes=injection.n_keyframes if options.keyframes is None else options.keyframes,
+        ),
+    )
+
+
+def _size(text: str | None, model: PictureSize) -> tuple[int, int]:
+    if text is None:
+        if model.native is None:
+            raise ConfigError("the model does not tell the size of its pictures; give --size, for example 512")
+        return model.native
+    width, height = parse_size(text)
+    factor = model.vae_factor
+    if width % factor or height % factor:
+        near = "x".join(str(max(1, round(side / factor)) * factor) for side in (width, height))
+        raise ConfigError(
+            f"size is {width}x{height}, expected multiples of {factor}, the model's VAE factor, "
+            f"for instance {near}"
+        )
+    return width, height
+
+
+def _run_folder(options: Render) -> RunFolder:
+    if options.run_dir is not None:
+        return RunFolder(options.run_dir)
+    time = datetime.datetime.now().strftime("%Y%m%d-%H%M%S")
+    name, n = f"{options.scene.stem}-{time}", 1
+    while (path := Path("runs") / (name if n == 1 else f"{name}-{n}")).exists():
+        n += 1
+    return RunFolder(path)
+
+
+def _check_out(out: Path | None, folder: RunFolder) -> None:
+    """Raises MediaError unless the video can be written to its place."""
+    if out is None or out.resolve() == folder.video_file.resolve():
+        return
+    if out.suffix.lower() != ".mp4":
+        raise MediaError(f"cannot write {out}: expected the name of an MP4 file, for instance {out.stem}.mp4")
+    if out.is_dir():
+        raise MediaError(f"cannot write {out}: it is a folder; give the name of a file")
+    if out.parent.resolve() != folder.path.resolve():
+        check_writable(out.parent)
+
+
+def _warn_of_unknown_words(config: RunConfig, source: ModelSource) -> None:
+    vocabulary = read_vocabulary(source.location)
+    if vocabulary is None:
+        return
+    unknown = unknown_words(f"{config.prompt} {config.negative_prompt or ''}", vocabulary)
+    if unknown:
+        warn(f"the model does not know these words of the prompt: {', '.join(unknown)}")

@@ -1,0 +1,202 @@
+"""From a scene to the G-buffers of a clip: which moments, seen from where, at what size.
+
+Example:
+    >>> from genrender.render import ShotConfig, render_clip
+    >>> from genrender.scene.load import load_scene
+    >>> clip = render_clip(load_scene("walking_biped.glb"), ShotConfig(n_frames=16, camera="orbit"))
+    >>> len(clip.gbuffers)
+    16
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+
+import numpy as np
+from jaxtyping import Float32, Int32
+
+from genrender.errors import ConfigError
+from genrender.gbuffer.gbuffer import GBuffer
+from genrender.gbuffer.raycast import render_gbuffer
+from genrender.scene.camera import Camera
+from genrender.scene.camera_path import camera_path
+from genrender.scene.scene import Scene
+from genrender.scene.unwrap import unwrap_missing
+
+# Frames of a clip in which nothing is animated, unless their number is given.
+STILL_FRAMES = 24
+
+# How long work reports about itself: what is being done, how much of it is done, how much there is.
+Report = Callable[[str, int, int], None]
+
+Value = TypeVar("Value")
+
+
+@dataclass(frozen=True)
+class ShotConfig:
+    """Which moments of a scene a clip shows, from where and at what size.
+
+    Attributes:
+        size: width and height in pixels.
+        animation: name or number in the file; None takes the first, if there is one.
+        n_frames: None covers the animation once; without an animation it means 24.
+        fps: frames per second. Frame i shows the time i / fps; beyond an animation's end its last pose holds.
+        times_s: the frames' times instead, in seconds; `n_frames` must then be None.
+        camera: as in `camera_path`; None is a static view from which the whole clip fills the picture.
+    """
+
+    size: tuple[int, int] = (128, 128)
+    animation: str | None = None
+    n_frames: int | None = None
+    fps: float = 24.0
+    times_s: tuple[float, ...] | None = None
+    camera: str | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Shot:
+    """A scene, the moments at which it is shown and the camera at each of them; nothing is rendered yet.
+
+    Attributes:
+        animation: index into the scene's animations; None shows the rest pose.
+        times_s: the frames' times in seconds.
+        cameras: the camera of each frame.
+        camera_name: the specification that the cameras were made from.
+        width: pixels per row.
+        height: rows.
+    """
+
+    scene: Scene
+    animation: int | None
+    times_s: tuple[float, ...]
+    fps: float
+    cameras: tuple[Camera, ...]
+    camera_name: str
+    width: int
+    height: int
+
+    @property
+    def n_frames(self) -> int:
+        return len(self.times_s)
+
+    def verts(self, frame: int) -> Float32[np.ndarray, "V 3"]:
+        """World-space vertices of one frame."""
+        return self.scene.evaluate(self.times_s[frame], self.animation)
+
+    def gbuffer(self, frame: int) -> GBuffer:
+        """What one frame shows, rendered at every call."""
+        scene = self.scene
+        return render_gbuffer(
+            self.verts(frame),
+            scene.tris,
+            scene.uvs,
+            scene.object_id,
+            self.cameras[frame],
+            self.height,
+            self.width,
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class Clip:
+    """A rendered shot: what the diffusion stage needs (`gbuffers`) and what metrics need beside that."""
+
+    shot: Shot
+    gbuffers: list[GBuffer]
+
+    @property
+    def tris(self) -> Int32[np.ndarray, "T 3"]:
+        """Vertex indices of the scene's triangles."""
+        return self.shot.scene.tris
+
+    @property
+    def verts(self) -> "PerFrame[np.ndarray]":
+        """World-space vertices of each frame, evaluated whenever they are looked at."""
+        return PerFrame(self.shot.verts, self.shot.n_frames)
+
+    @property
+    def cameras(self) -> tuple[Camera, ...]:
+        return self.shot.cameras
+
+    @property
+    def times_s(self) -> tuple[float, ...]:
+        return self.shot.times_s
+
+    @property
+    def fps(self) -> float:
+        return self.shot.fps
+
+
+class PerFrame(Sequence[Value], Generic[Value]):
+    """One value per frame, computed whenever it is looked at, so that a clip need not lie in memory."""
+
+    def __init__(self, at: Callable[[int], Value], n_frames: int):
+        self.at = at
+        self.n_frames = n_frames
+
+    def __len__(self) -> int:
+        return self.n_frames
+
+    def __getitem__(self, index: Any) -> Any:
+        if isinstance(index, slice):
+            return [self.at(frame) for frame in range(self.n_frames)[index]]
+        return self.at(range(self.n_frames)[index])
+
+
+def plan_shot(scene: Scene, config: ShotConfig) -> Shot:
+    """Resolves a configuration against a scene: times, animation and cameras, without rendering.
+
+    Raises:
+        ConfigError: a setting is out of range, or two contradict each other.
+        SceneError: the scene has no such animation or camera, or the camera file cannot be used.
+    """
+    width, height = config.size
+    if width < 1 or height < 1:
+        raise ConfigError(f"size is {width}x{height}, expected at least 1x1")
+    if not (np.isfinite(config.fps) and config.fps > 0):
+        raise ConfigError(f"fps is {config.fps:g}, expected frames per second above 0")
+    animation = scene.find_animation(config.animation)
+    times_s = _times(scene, animation, config)
+    path = camera_path(config.camera, scene, animation, times_s, width / height)
+    cameras = tuple(path.at(time_s) for time_s in times_s)
+    return Shot(scene, animation, times_s, float(config.fps), cameras, path.name, width, height)
+
+
+def _times(scene: Scene, animation: int | None, config: ShotConfig) -> tuple[float, ...]:
+    if config.times_s is not None:
+        if config.n_frames is not None:
+            raise ConfigError("both times and a number of frames are given; give one of them")
+        if not config.times_s or not np.isfinite(config.times_s).all():
+            raise ConfigError(f"times are {list(config.times_s)}, expected one or more numbers, in seconds")
+        return config.times_s
+    n_frames = config.n_frames
+    if n_frames is None:
+        duration_s = 0.0 if animation is None else scene.animations[animation].duration_s
+        n_frames = round(duration_s * config.fps) or STILL_FRAMES
+    if n_frames < 1:
+        raise ConfigError(f"the number of frames is {n_frames}, expected at least 1")
+    return tuple(frame / config.fps for frame in range(n_frames))
+
+
+def render_shot(shot: Shot, report: Report | None = None) -> Clip:
+    """Renders every frame of a shot. Objects without texture coordinates must have been unwrapped.
+
+    Args:
+        report: is told about every frame.
+    """
+    gbuffers = []
+    for frame in range(shot.n_frames):
+        gbuffers.append(shot.gbuffer(frame))
+        if report is not None:
+            report("G-buffers", frame + 1, shot.n_frames)
+    return Clip(shot, gbuffers)
+
+
+def render_clip(scene: Scene, config: ShotConfig = ShotConfig(), report: Report | None = None) -> Clip:
+    """The G-buffers of a clip. Objects without texture coordinates get some.
+
+    Raises:
+        ConfigError: a setting is out of range, or two contradict each other.
+        SceneError: the scene has no such animation or camera, or cannot be unwrapped.
+    """
+    return render_shot(plan_shot(unwrap_missing(scene), config), report)

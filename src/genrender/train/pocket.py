@@ -1,0 +1,139 @@
+"""`genrender train pocket`: pictures, autoencoder, diffusion model, and the folder that the package ships.
+
+Every stage can be stopped at any moment and started again: it continues from its last checkpoint.
+"""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, cast
+
+import torch
+from diffusers.models.autoencoders.autoencoder_tiny import AutoencoderTiny
+from torch import nn
+from transformers import CLIPTokenizer
+
+from genrender.errors import ConfigError
+from genrender.pipeline import GenerativeRenderingPipeline
+from genrender.train.data import complete_shards, write_shards
+from genrender.train.diffusion import encode_pictures, train_denoiser
+from genrender.train.loop import LoopConfig
+from genrender.train.models import SIZES, Denoiser, make_scheduler, make_vae
+from genrender.train.tokenizer import write_tokenizer
+from genrender.train.vae import train_vae
+from genrender.train.vocabulary import vocabulary
+
+Stage = Literal["all", "data", "vae", "diffusion", "export"]
+
+
+@dataclass(frozen=True)
+class PocketTraining:
+    """How to train a pocket model.
+
+    Attributes:
+        work_dir: pictures and checkpoints; a run that was stopped goes on from here.
+        out: the finished model folder, in the layout of Stable Diffusion 1.5.
+        size: `cpu` paints 128-pixel pictures, `gpu` 256-pixel ones.
+        shards: training pictures in shards of 512.
+        vae_steps: optimiser steps of the autoencoder, 32 crops each.
+        steps: optimiser steps of UNet, ControlNet and text encoder.
+        batch: pictures per step.
+        stage: `all`, or one stage alone. `export` turns the latest checkpoints into a model folder.
+        device: where to train.
+        workers: processes that make pictures.
+    """
+
+    work_dir: Path
+    out: Path
+    size: Literal["cpu", "gpu"] = "cpu"
+    shards: int = 32
+    vae_steps: int = 3000
+    steps: int = 20_000
+    batch: int = 16
+    stage: Stage = "all"
+    device: str = "cpu"
+    workers: int = 2
+
+
+def train_pocket(config: PocketTraining) -> None:
+    """Run the stages that `config` asks for.
+
+    Raises:
+        ConfigError: a count is not positive, or an earlier stage has not been run.
+    """
+    for name in ("shards", "vae_steps", "steps", "batch", "workers"):
+        if getattr(config, name) < 1:
+            raise ConfigError(f"{name} is {getattr(config, name)}, expected at least 1")
+    size = SIZES[config.size]
+    pictures = config.work_dir / f"pictures-{size.image}"
+    stages = ("data", "vae", "diffusion", "export") if config.stage == "all" else (config.stage,)
+    if "data" in stages:
+        write_shards(pictures, config.shards, size.image, size.image // 8, config.workers)
+    if "vae" in stages:
+        _require(bool(complete_shards(pictures)), f"training pictures in {pictures}", "data")
+        loop = LoopConfig(config.vae_steps, batch=32, learning_rate=1e-3, warmup=100, ema=0.99)
+        train_vae(pictures, _vae_file(config), loop, config.device)
+    if "diffusion" in stages:
+        _train_diffusion(config, pictures)
+    if "export" in stages:
+        export(config)
+
+
+def _vae_file(config: PocketTraining) -> Path:
+    return config.work_dir / f"vae-{config.size}.pt"
+
+
+def _denoiser_file(config: PocketTraining) -> Path:
+    return config.work_dir / f"denoiser-{config.size}.pt"
+
+
+def _require(is_there: bool, what: str, stage: str) -> None:
+    if not is_there:
+        raise ConfigError(f"no {what}: run `genrender train pocket --stage {stage}` first")
+
+
+def _load_vae(config: PocketTraining) -> AutoencoderTiny:
+    _require(_vae_file(config).exists(), f"autoencoder {_vae_file(config)}", "vae")
+    vae = make_vae()
+    vae.load_state_dict(torch.load(_vae_file(config), map_location="cpu", weights_only=True)["averaged"])
+    return vae.eval().requires_grad_(False)
+
+
+def _tokenizer(config: PocketTraining) -> CLIPTokenizer:
+    return write_tokenizer(config.work_dir / "tokenizer", vocabulary())
+
+
+def _train_diffusion(config: PocketTraining, pictures: Path) -> None:
+    tokenizer = _tokenizer(config)
+    vae = _load_vae(config)
+    cast(nn.Module, vae).to(config.device)
+    data = encode_pictures(pictures, vae, tokenizer, config.device)
+    facts = {"scaling_factor": data.scaling_factor, "n_pictures": len(data.token_ids)}
+    (config.work_dir / "latents.json").write_text(json.dumps(facts))
+    loop = LoopConfig(config.steps, batch=config.batch, learning_rate=4e-4)
+    train_denoiser(data, tokenizer, SIZES[config.size], _denoiser_file(config), loop, config.device)
+
+
+def export(config: PocketTraining) -> None:
+    """Write the averaged weights of the latest checkpoints to `config.out`, as half-precision safetensors."""
+    _require(_denoiser_file(config).exists(), f"diffusion model {_denoiser_file(config)}", "diffusion")
+    tokenizer = _tokenizer(config)
+    denoiser = Denoiser(SIZES[config.size], tokenizer)
+    state = torch.load(_denoiser_file(config), map_location="cpu", weights_only=True)
+    denoiser.load_state_dict(state["averaged"])
+    facts = json.loads((config.work_dir / "latents.json").read_text())
+    vae = _load_vae(config)
+    vae.register_to_config(scaling_factor=facts["scaling_factor"])
+    pipeline = GenerativeRenderingPipeline(
+        vae=vae,
+        text_encoder=denoiser.text_encoder,
+        tokenizer=tokenizer,
+        unet=denoiser.unet,
+        controlnet=denoiser.controlnet,
+        scheduler=make_scheduler(),
+    )
+    pipeline.to(torch.float16)
+    pipeline.save_pretrained(config.out, safe_serialization=True)
+    (config.out / "vocabulary.json").write_text(json.dumps(vocabulary(), indent=0))
+    training = {"size": config.size, "steps": state["step"], "n_pictures": facts["n_pictures"]}
+    (config.out / "training.json").write_text(json.dumps(training, indent=2))
