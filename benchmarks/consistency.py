@@ -1,14 +1,15 @@
 """How steady the frames are, and what that costs: per-frame ControlNet against the method, on equal terms.
 
     python benchmarks/consistency.py
-    python benchmarks/consistency.py --methods per-frame noise pre post full --seeds 0 1 2 --pictures out/sheets
+    python benchmarks/consistency.py --methods per-frame noise pre post full --seeds 0 1 2 --pictures sheets
     python benchmarks/consistency.py --scene fox.glb --animation Run --prompt "a white and orange striped fox"
 
-All methods get the same weights, scene, prompt, seeds and steps. Surface error is the mean RGB difference of pixels
-that show the same surface point in frames 1, 4 and 8 apart (less is steadier); sharpness is the variance of the
-Laplacian on the foreground (a blurred clip would be steady, too). Each method runs in a process of its own, so that
-peak memory is its own; "before" is what that process had needed when its first step began. Seconds count diffusion
-and decoding, and other work on the machine makes them longer: the load average is printed.
+All methods get the same weights, scene, prompt, seeds and steps. Surface error is the mean RGB difference of
+pixels that show the same surface point in frames 1, 4 and 8 apart; less is steadier, and the ratio is to the
+first method. Sharpness is the variance of the Laplacian on the foreground, in 1e-3: a blurred clip would be
+steady, too. Each method runs in a process of its own, so that its peak memory is its own; "before" is what
+that process had needed when its first step began. Seconds count diffusion and decoding; other work on the
+machine makes them longer, so the load average is printed.
 """
 
 import argparse
@@ -27,6 +28,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import rich.box
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
@@ -84,8 +86,14 @@ def main() -> None:
     parser.add_argument("--animation", help="default: each scene's first")
     parser.add_argument("--camera", help="orbit, turntable, static, scene:NAME or a JSON file")
     parser.add_argument("--model", default="pocket")
-    parser.add_argument("--methods", nargs="+", default=["per-frame", "full"], choices=METHODS, metavar="NAME",
-                        help=f"of {', '.join(METHODS)}; ratios are to the first")  # fmt: skip
+    parser.add_argument(
+        "--methods",
+        nargs="+",
+        default=["per-frame", "full"],
+        choices=METHODS,
+        metavar="NAME",
+        help=f"of {', '.join(METHODS)}; ratios are to the first",
+    )
     parser.add_argument("--frames", type=int, default=16)
     parser.add_argument("--size", type=int, default=128)
     parser.add_argument("--steps", type=int, default=20)
@@ -98,14 +106,18 @@ def main() -> None:
     parser.add_argument("--json", action="store_true", help="print JSON and nothing else")
     parser.add_argument("--worker", help=argparse.SUPPRESS)
     args = parser.parse_args()
-    if args.worker:
-        work(Job(**json.loads(args.worker)))
-        return
+    if args.prompt and len(args.prompt) > len(args.scene or [DEFAULT_SCENE]):
+        parser.error("there are more prompts than scenes")
     try:
+        if args.worker:
+            work(Job(**json.loads(args.worker)))
+            return
         report = compare(args)
-    except (GenRenderError, subprocess.CalledProcessError) as error:
-        # A worker has already said on stderr what went wrong.
-        sys.exit(2 if isinstance(error, subprocess.CalledProcessError) else f"error: {error}")
+    except GenRenderError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)
+    except subprocess.CalledProcessError as error:
+        sys.exit(error.returncode)  # the worker has said what went wrong
     if args.json:
         print(json.dumps(report, indent=2))
     else:
@@ -161,7 +173,8 @@ def shot_config(args: argparse.Namespace | Job) -> ShotConfig:
 def run_worker(job: Job, on_step: Callable[[], None]) -> list[dict[str, Any]]:
     """Runs a job in a fresh process, which prints a line per diffusion step and at last its costs."""
     command = [sys.executable, __file__, "--worker", json.dumps(asdict(job))]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+    quiet = {"TRANSFORMERS_VERBOSITY": "error", "DIFFUSERS_VERBOSITY": "error"}
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=os.environ | quiet) as process:
         assert process.stdout is not None
         last = ""
         for line in process.stdout:
@@ -176,18 +189,17 @@ def run_worker(job: Job, on_step: Callable[[], None]) -> list[dict[str, Any]]:
 def work(job: Job) -> None:
     """The other end of `run_worker`."""
     # Only here: the measuring process needs no diffusion library.
-    from diffusers.utils import logging
+    from diffusers.utils import logging as diffusers_logging
+    from transformers.utils import logging as transformers_logging
 
     from genrender.pipeline import load_pipeline
 
-    logging.disable_progress_bar()
+    diffusers_logging.disable_progress_bar()
+    transformers_logging.disable_progress_bar()
     method = METHODS[job.method]
     if job.alpha is not None and method.injection.alpha > 0:
         method = replace(method, injection=replace(method.injection, alpha=job.alpha))
-    try:
-        pipe = load_pipeline(job.model)
-    except GenRenderError as error:
-        sys.exit(f"error: {error}")
+    pipe = load_pipeline(job.model)
     pipe.set_progress_bar_config(disable=True)
 
     def on_step(*_: Any) -> None:
@@ -271,7 +283,7 @@ def sharpness(frames: np.ndarray, gbuffers: Sequence[GBuffer]) -> float:
 
 
 def summary(runs: Sequence[Mapping[str, Any]], methods: Sequence[str]) -> list[dict[str, Any]]:
-    """Means over the seeds, per scene and method; `ratio` is the surface error over that of the first method."""
+    """Means over the seeds, per scene and method; `ratio`: surface error over the first method's."""
     rows = []
     for scene in dict.fromkeys(run["scene"] for run in runs):
         first: list[float | None] = []
@@ -319,16 +331,17 @@ def progress_bar() -> Progress:
 
 def print_tables(report: Mapping[str, Any]) -> None:
     console = Console()
+    setting = f"{report['frames']} frames of {report['size']} px, {report['steps']} steps"
+    setting += f", seeds {', '.join(map(str, report['seeds']))}, model {Path(report['model']).name}"
     for scene in dict.fromkeys(row["scene"] for row in report["summary"]):
-        rows = [row for row in report["summary"] if row["scene"] == scene]
-        table = Table(title=f"{scene}: {report['frames']} frames of {report['size']} px, {report['steps']} steps, "
-                            f"{len(report['seeds'])} seed(s), {report['model']}")  # fmt: skip
-        table.add_column("method")
-        for stride in STRIDES:
-            table.add_column(f"error, {stride} apart", justify="right")
-        for heading in ("ratio", "sharpness", "s/frame", "peak MB", "before MB"):
-            table.add_column(heading, justify="right")
-        for row in rows:
+        table = Table(title=f"{scene}: {setting}", box=rich.box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+        table.add_column("method", no_wrap=True)
+        headings = [f"error {stride}" for stride in STRIDES]
+        for heading in (*headings, "ratio", "sharp", "s/frame", "peak MB", "before"):
+            table.add_column(heading, justify="right", no_wrap=True)
+        for row in report["summary"]:
+            if row["scene"] != scene:
+                continue
             ratio = row["ratio"][0]
             table.add_row(
                 row["method"],

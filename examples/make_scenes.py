@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from genrender.scene.camera import Camera
-from genrender.scene.creatures import biped, quadruped
+from genrender.scene.creatures import Creature, biped, quadruped
 from genrender.scene.primitives import MeshPart, box, lathe, merge, pyramid, rotation_about, sphere, torus
 from genrender.scene.write_gltf import (
     CameraNode,
@@ -31,13 +31,8 @@ SIDES = (("left_", 1.0, 0.0), ("right_", -1.0, 0.5))  # name, sign of x, share o
 
 Pose = dict[str, np.ndarray]
 
-# A leg's joint angles in degrees, at eight moments of one step: the heel touches the ground at the first, the
-# toes leave it at about the sixth. Thigh: forward is positive. Knee: how far it is bent. Foot: toes up.
-WALK_THIGH = (27, 21, 8, -8, -18, -10, 13, 27)
-WALK_KNEE = (5, 15, 8, 5, 17, 44, 62, 28)
-WALK_FOOT = (14, 0, 0, -5, -28, -50, -24, 8)
-TROT_LEG = (26, 14, 0, -14, -26, -20, 4, 25)
-TROT_SHIN = (2, 0, 0, 4, 24, 66, 62, 20)
+# Share of a cycle in which a foot stands.
+WALK_STANCE, TROT_STANCE = 0.6, 0.5
 
 
 def main() -> None:
@@ -93,27 +88,43 @@ SCENES: dict[str, Callable[[], GltfScene]] = {
 
 
 def on_the_ground(
-    node: CreatureNode, pose_at: Callable[[float], tuple[Pose, np.ndarray]], duration_s: float
+    node: CreatureNode, pose_at: Callable[[Creature, float], tuple[Pose, np.ndarray]], duration_s: float
 ) -> dict:
     """Keys of a motion, 24 a second, the creature lifted or lowered so that its lowest point touches y = 0.
 
-    That alone gives a walk its rise and fall: the body is highest over the straight leg.
-
     Args:
-        pose_at: phase in [0, 1] to joint rotations, and to how far the body is shifted sideways.
+        pose_at: creature and phase in [0, 1] to joint rotations, and to how far the body is shifted sideways.
     """
     times_s = np.arange(round(duration_s * FPS) + 1) / FPS
-    poses, offsets = zip(*(pose_at(time_s / times_s[-1]) for time_s in times_s), strict=True)
+    poses, offsets = zip(*(pose_at(node.creature, time_s / times_s[-1]) for time_s in times_s), strict=True)
     lowest = [node.creature.pose(pose)[:, 1].min() for pose in poses]
     return creature_keys(node, times_s, poses, np.array(offsets) - np.outer(lowest, Y))
 
 
-def curve(samples_deg: Sequence[float], phase: float) -> float:
-    """A smooth periodic curve in radians through samples that are spread evenly over the period."""
-    n = len(samples_deg)
-    waves = np.fft.rfft(np.deg2rad(samples_deg)) / n
-    weights = np.r_[1, np.full(len(waves) - 2, 2), 1 if n % 2 == 0 else 2]
-    return float((weights * waves * np.exp(2j * np.pi * phase * np.arange(len(waves)))).real.sum())
+def hermite(share: float, start: float, end: float, start_slope: float, end_slope: float) -> float:
+    """The cubic over [0, 1] with the given values and slopes at its ends."""
+    a = 2 * (start - end) + start_slope + end_slope
+    return start + share * (start_slope + share * (end - start - start_slope - a + share * a))
+
+
+def reach(leg: np.ndarray, target: np.ndarray) -> tuple[float, float]:
+    """How far a leg's two joints turn about X so that its end comes to a point: law of cosines.
+
+    Args:
+        leg: hip, knee and end at rest, one per row.
+        target: wanted place of the end, seen from the hip; only its y and z count.
+
+    Returns:
+        Angle of the thigh (forward is positive) and of the knee (bending is positive), from the rest pose.
+    """
+    (upper_y, upper_z), (lower_y, lower_z) = np.diff(leg, axis=0)[:, 1:]
+    a, b = np.hypot(upper_y, upper_z), np.hypot(lower_y, lower_z)
+    _, y, z = target
+    distance = min(np.hypot(y, z), 0.9995 * (a + b))
+    bend = np.arccos((distance**2 - a**2 - b**2) / (2 * a * b))
+    thigh = np.arctan2(z, -y) + np.arctan2(b * np.sin(bend), a + b * np.cos(bend))
+    thigh_at_rest, shin_at_rest = np.arctan2(upper_z, -upper_y), np.arctan2(lower_z, -lower_y)
+    return float(thigh - thigh_at_rest), float(bend - (thigh_at_rest - shin_at_rest))
 
 
 def about(*turns: tuple[Sequence[float], float]) -> np.ndarray:
@@ -124,30 +135,58 @@ def about(*turns: tuple[Sequence[float], float]) -> np.ndarray:
     return result
 
 
-def walk(phase: float) -> tuple[Pose, np.ndarray]:
+def walking_foot(phase: float) -> tuple[float, float, float]:
+    """Height and place of a walker's ankle, and how far its toes point down, a cycle from heel to heel.
+
+    While it stands, the ground carries it back evenly: flat at first, then rolling over the toes.
+    """
+    speed, front, foot, toe_radius, heel_radius = 0.6, 0.14, 0.12, 0.04, 0.05
+    at_heel, at_toe = -0.26, 0.85  # tilt when the heel comes down and when the toes leave
+    tilt_speed = at_toe / 0.25
+    standing = min(phase, WALK_STANCE)
+    roll = max(0.0, standing - 0.35) / 0.25
+    tilt = at_heel * max(0.0, 1 - standing / 0.08) + at_toe * roll * roll * (2 - roll)
+    up = max(heel_radius, toe_radius + foot * np.sin(tilt))
+    along = front - speed * standing + foot * (1 - np.cos(max(tilt, 0.0)))
+    if phase > WALK_STANCE:
+        share, span = (phase - WALK_STANCE) / (1 - WALK_STANCE), 1 - WALK_STANCE
+        along = hermite(share, along, front, (tilt_speed * foot * np.sin(tilt) - speed) * span, -speed * span)
+        up = hermite(share, up, heel_radius, tilt_speed * foot * np.cos(tilt) * span, -0.2 * span)
+        up += 0.022 * np.sin(np.pi * share) ** 2  # clear of the ground
+        tilt = hermite(share, tilt, at_heel, tilt_speed * span, 0.0)
+    return up, along, tilt
+
+
+def walk(creature: Creature, phase: float) -> tuple[Pose, np.ndarray]:
     """At phase 0 the left heel touches the ground, at 0.5 the right one."""
     forward, over = np.cos(2 * np.pi * phase), np.sin(2 * np.pi * phase)
     # The hips follow the leading leg and drop over the swinging one; the chest turns against them and the
     # head looks ahead.
-    hips_turn, chest_turn = -0.12 * forward, 0.3 * forward
+    hips = about((Y, -0.14 * forward), (Z, 0.05 * over))
     pose = {
-        "hips": about((Y, hips_turn), (Z, 0.05 * over)),
-        "chest": about((Y, chest_turn), (Z, -0.07 * over), (X, 0.06)),
-        "head": about((Y, -hips_turn - chest_turn), (X, -0.03)),
+        "hips": hips,
+        "chest": about((Y, 0.32 * forward), (Z, -0.07 * over), (X, 0.05)),
+        "head": about((Y, -0.18 * forward), (X, -0.02)),
     }
+    starts = {bone.name: np.array(bone.start) for bone in creature.bones}
+    hip_height = 0.488 - 0.012 * np.cos(4 * np.pi * phase)  # highest over the standing leg
     for side, sign, lag in SIDES:
-        step = phase + lag
-        thigh, knee, foot = (curve(samples, step) for samples in (WALK_THIGH, WALK_KNEE, WALK_FOOT))
-        pose[side + "upper_leg"] = about((Z, -0.05 * over), (X, -thigh))
+        step = (phase + lag) % 1
+        up, along, tilt = walking_foot(step)
+        leg = np.array([starts[side + bone] for bone in ("upper_leg", "lower_leg", "foot")])
+        hip = hips @ (leg[0] - starts["hips"])
+        thigh, knee = reach(leg, np.array([0, up - hip_height, along]) - hip)
+        # The hips' own turn is undone first, so that the leg swings straight ahead.
+        pose[side + "upper_leg"] = hips.T @ about((X, -thigh))
         pose[side + "lower_leg"] = about((X, knee))
-        pose[side + "foot"] = about((X, thigh - knee - foot))
+        pose[side + "foot"] = about((X, thigh - knee + tilt))
         swing = -np.cos(2 * np.pi * (step - 0.02))  # arms go against the legs
         pose[side + "upper_arm"] = about((X, -0.05 - 0.42 * swing), (Z, 0.06 * sign))
         pose[side + "lower_arm"] = about((X, -0.32 - 0.17 * swing))
     return pose, np.array([0.018 * over, 0.0, 0.0])
 
 
-def dance(phase: float) -> tuple[Pose, np.ndarray]:
+def dance(_: Creature, phase: float) -> tuple[Pose, np.ndarray]:
     """Two beats to each side: the knees give on every beat, the arms are up and swing along."""
     side_sway, beat = np.sin(2 * np.pi * phase), 0.5 - 0.5 * np.cos(8 * np.pi * phase)
     roll = 0.16 * side_sway
@@ -167,21 +206,35 @@ def dance(phase: float) -> tuple[Pose, np.ndarray]:
     return pose, np.array([-0.05 * side_sway, 0.0, 0.0])
 
 
-def trot(phase: float) -> tuple[Pose, np.ndarray]:
+def trotting_foot(phase: float) -> tuple[float, float]:
+    """Height of a trotter's foot, and its place from below the hip: half the cycle it stands."""
+    front, speed = 0.12, 0.24 / TROT_STANCE
+    if phase < TROT_STANCE:
+        return 0.0, front - speed * phase
+    share = (phase - TROT_STANCE) / (1 - TROT_STANCE)
+    slope = -speed * (1 - TROT_STANCE)
+    return 0.09 * np.sin(np.pi * share) ** 2, hermite(share, -front, front, slope, slope)
+
+
+def trot(creature: Creature, phase: float) -> tuple[Pose, np.ndarray]:
     """At phase 0 the left fore and the right hind foot touch the ground."""
     forward, twice = np.cos(2 * np.pi * phase), np.cos(4 * np.pi * phase - 0.9)
     pose = {
-        "hips": about((Y, -0.07 * forward), (X, 0.02 * twice)),
-        "chest": about((Y, 0.1 * forward), (X, -0.03 * twice)),
-        "neck": about((X, 0.05 * twice), (Y, -0.04 * forward)),
-        "head": about((X, -0.07 * twice)),
+        "neck": about((X, 0.06 * twice), (Y, -0.05 * forward)),
+        "head": about((X, -0.08 * twice), (Y, 0.05 * forward)),
         "tail": about((Y, 0.3 * np.sin(2 * np.pi * phase)), (X, 0.12 * twice - 0.15)),
         "tail_tip": about((Y, 0.35 * np.sin(2 * np.pi * phase - 0.8)), (X, 0.15 * twice)),
     }
+    bones = {bone.name: bone for bone in creature.bones}
+    lowered = 0.034 - 0.01 * np.cos(4 * np.pi * phase)  # the body gives while the legs carry it
     for side, sign, lag in SIDES:
         for leg, step in (("front", phase + lag), ("hind", phase + 0.5 + lag)):
-            pose[f"{side}{leg}_leg"] = about((X, -curve(TROT_LEG, step)))
-            pose[f"{side}{leg}_shin"] = about((X, curve(TROT_SHIN, step)))
+            upper, lower = bones[f"{side}{leg}_leg"], bones[f"{side}{leg}_shin"]
+            at_rest = np.array([upper.start, lower.start, lower.end])
+            up, along = trotting_foot(step % 1)
+            thigh, knee = reach(at_rest, at_rest[2] - at_rest[0] + np.array([0, up + lowered, along]))
+            pose[upper.name] = about((X, -thigh))
+            pose[lower.name] = about((X, knee))
         pose[side + "ear"] = about((X, 0.15 * twice), (Z, 0.05 * sign * twice))
     return pose, np.zeros(3)
 

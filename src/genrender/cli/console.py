@@ -3,7 +3,6 @@
 import sys
 import time
 from types import TracebackType
-from typing import Self
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
@@ -37,7 +36,7 @@ class Bars:
         self._tasks: dict[str, TaskID] = {}
         self._started_s: dict[str, float] = {}
 
-    def __enter__(self) -> Self:
+    def __enter__(self) -> "Bars":
         self._progress.start()
         return self
 

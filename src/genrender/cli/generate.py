@@ -25,6 +25,7 @@ def generate(
 ) -> None:
     """Fills the run folder. The model comes first: it fails more often than geometry does."""
     pipeline = _load(options, source)
+    _warn_of_long_prompts(pipeline, config)
     shot = with_all_uvs(shot)
     details = {
         "model": options.model,
@@ -63,6 +64,17 @@ def _check_device(device: str) -> None:
     except (RuntimeError, AssertionError, NotImplementedError) as error:
         reason = str(error).splitlines()[0].rstrip(".")
         raise ConfigError(f"cannot compute on device {device!r} ({reason}); try --device cpu") from error
+
+
+def _warn_of_long_prompts(pipeline: GenerativeRenderingPipeline, config: RunConfig) -> None:
+    """Names the end of a prompt that the text encoder never sees."""
+    tokenizer = pipeline.tokenizer
+    limit = tokenizer.model_max_length
+    for prompt in (config.prompt, config.negative_prompt or ""):
+        tokens = tokenizer(prompt).input_ids
+        if len(tokens) > limit:
+            lost = tokenizer.decode(tokens[limit - 1 : -1])  # the end mark takes the last place
+            warn(f"the prompt has {len(tokens)} tokens, the model reads {limit}: it will not see {lost!r}")
 
 
 @contextmanager

@@ -18,8 +18,8 @@ def inspect(options: Inspect) -> None:
         print(json.dumps(report, indent=2))
         return
     console = Console()
-    counts = ", ".join(f"{count} {name}" for name, count in report["totals"].items())
-    console.print(f"{report['file']}: {counts}", highlight=False, markup=False)
+    counts = (f"{count} {name[:-1] if count == 1 else name}" for name, count in report["totals"].items())
+    print(f"{report['file']}: {', '.join(counts)}")
     console.print(_objects(report["objects"]))
     if report["animations"]:
         console.print(_rows("animations", report["animations"], ("index", "name", "duration_s")))

@@ -95,7 +95,9 @@ def _override(method: MethodConfig, options: Render) -> MethodConfig:
 def _size(text: str | None, model: PictureSize) -> tuple[int, int]:
     if text is None:
         if model.native is None:
-            raise ConfigError("the model does not tell the size of its pictures; give --size, for example 512")
+            raise ConfigError(
+                "the model does not tell the size of its pictures; give --size, for example 512"
+            )
         return model.native
     width, height = parse_size(text)
     factor = model.vae_factor
@@ -111,11 +113,14 @@ def _size(text: str | None, model: PictureSize) -> tuple[int, int]:
 def _run_folder(options: Render) -> RunFolder:
     if options.run_dir is not None:
         return RunFolder(options.run_dir)
-    time = datetime.datetime.now().strftime("%Y%m%d-%H%M%S")
-    name, n = f"{options.scene.stem}-{time}", 1
+    name, n = f"{options.scene.stem}-{timestamp()}", 1
     while (path := Path("runs") / (name if n == 1 else f"{name}-{n}")).exists():
         n += 1
     return RunFolder(path)
+
+
+def timestamp() -> str:
+    return datetime.datetime.now().strftime("%Y%m%d-%H%M%S")
 
 
 def _check_out(out: Path | None, folder: RunFolder) -> None:

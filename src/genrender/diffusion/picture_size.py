@@ -38,7 +38,7 @@ def read_picture_size(source: ModelSource) -> PictureSize:
             return PictureSize(None, factor)
         rows, columns = (sample_size, sample_size) if isinstance(sample_size, int) else sample_size
         return PictureSize((columns * factor, rows * factor), factor)
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError) as error:
         raise ModelError(
             f"model {source.location}: its configuration does not tell the size of its pictures, expected "
             "block_out_channels of the VAE and sample_size of the UNet: save the model again"
@@ -49,7 +49,10 @@ def _read_config(source: ModelSource, component: str) -> dict[str, Any]:
     name = f"{component}/config.json"
     try:
         path = Path(source.location, name) if source.is_local else hf_hub_download(source.location, name)
-        return json.loads(Path(path).read_text(encoding="utf-8"))
+        config = json.loads(Path(path).read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         reason = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
         raise ModelError(f"model {source.location}: cannot read {name} ({reason.strip()})") from error
+    if not isinstance(config, dict):
+        raise ModelError(f"model {source.location}: {name} holds no settings: save the model again")
+    return config

@@ -85,8 +85,8 @@ def paint(look: Look, rest: Float[np.ndarray, "N 3"]) -> Float64[np.ndarray, "N 
     elif look.pattern == "brick":
         row = np.floor(p[:, 1] * f * 1.6)
         across = (p[:, 0] + p[:, 2]) * f * 0.8 + 0.5 * (row % 2)
-        joint = np.minimum(np.abs(across % 1 - 0.5), 0.8 * np.abs((p[:, 1] * f * 1.6) % 1 - 0.5))
-        mix = _edge(joint - 0.32, 30)
+        in_row = np.abs((p[:, 1] * f * 1.6) % 1 - 0.5)
+        mix = _edge(np.maximum(np.abs(across % 1 - 0.5) - 0.43, in_row - 0.38), 40)  # mortar at the borders
     else:
         mix = np.zeros(len(p))
     return look.first + (look.second - look.first) * mix[:, None]

@@ -1,0 +1,183 @@
+"""`genrender render` from end to end, with a tiny model whose weights are random."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from genrender.cli.options import Render
+from genrender.cli.render import run_config
+from genrender.config import PER_FRAME, PRESETS
+from genrender.media.images import read_png
+from genrender.media.video import read_video
+
+
+@pytest.fixture
+def render(call, scene, model):
+    """Runs `genrender render` on the sliding card; two steps are enough to see that it works."""
+
+    def run(*words: object, prompt: str = "a red fox", of=scene):
+        return call("render", of, "--prompt", prompt, "--model", model, "--steps", 2, *words)
+
+    return run
+
+
+def read_frames(folder):
+    return np.stack([read_png(file) for file in sorted((folder / "frames").iterdir())])
+
+
+def test_everything_is_there_and_says_how_it_was_made(render, tmp_path, scene, model):
+    result = render("--out", "fox.mp4", "--run-dir", "run", "--frames", 3, "--fps", 12, "--seed", 5)
+    assert result.code == 0
+    assert result.out.splitlines() == [
+        "video          fox.mp4",
+        "contact sheet  run/contact_sheet.png",
+        "run folder     run",
+    ]
+    run = tmp_path / "run"
+    frames = read_frames(run)
+    assert frames.shape == (3, 64, 64, 3)  # the model's own size
+    video, fps = read_video(tmp_path / "fox.mp4")
+    assert (video.shape, fps) == (frames.shape, 12)
+    assert (run / "video.mp4").read_bytes() == (tmp_path / "fox.mp4").read_bytes()
+    sheet = read_png(run / "contact_sheet.png")
+    assert sheet.shape[0] > 3 * 192  # UV, depth and result
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["fox.mp4", "run"]
+
+    written = json.loads((run / "config.json").read_text())
+    assert written["seed"] == 5
+    assert written["command"][:2] == ["genrender", "render"]
+    assert {"genrender", "torch", "diffusers"} <= set(written["versions"])
+    config = written["config"]
+    assert config["scene"] == str(scene)
+    assert config["model"] == str(model)
+    assert (config["animation"], config["camera"]) == ("Slide", "static")
+    assert (config["width"], config["height"], config["fps"]) == (64, 64, 12)
+    assert (config["n_frames"], config["times_s"]) == (3, [0, 1 / 12, 2 / 12])
+    assert (config["prompt"], config["n_steps"]) == ("a red fox", 2)
+    assert config["method"]["noise"]["mode"] == "partition"
+    assert config["method"]["injection"]["n_keyframes"] == 3  # resolved: the default depends on the clip
+    assert config["scheduler"] == "DDIMScheduler"
+
+
+def test_stderr_tells_what_goes_on_and_nothing_else(render):
+    lines = render("--frames", 2).err.splitlines()
+    assert all(line.startswith("genrender: ") for line in lines), lines
+    for work in ("loading model", "G-buffers: 2 done", "diffusion: 2 done", "frames: 2 done"):
+        assert any(work in line for line in lines)
+
+
+def test_a_clip_covers_its_animation_once(render, tmp_path):
+    result = render("--size", "16x24")  # a quarter of a second
+    assert result.code == 0
+    (run,) = (tmp_path / "runs").iterdir()
+    assert run.name.startswith("card-")
+    assert read_frames(run).shape == (6, 24, 16, 3)
+    assert f"video          {run.relative_to(tmp_path) / 'video.mp4'}" in result.out
+
+
+def test_runs_of_the_same_second_do_not_meet(render, tmp_path, monkeypatch):
+    monkeypatch.setattr("genrender.cli.render.timestamp", lambda: "20260102-030405")
+    assert render("--frames", 1, "--size", 16).code == 0
+    assert render("--frames", 1, "--size", 16).code == 0
+    names = sorted(run.name for run in (tmp_path / "runs").iterdir())
+    assert names == ["card-20260102-030405", "card-20260102-030405-2"]
+
+
+def test_the_seed_decides_and_the_method_matters(render, tmp_path):
+    def frames(name, *words):
+        assert render("--frames", 3, "--run-dir", name, *words).code == 0
+        return read_frames(tmp_path / name)
+
+    first = frames("first")
+    np.testing.assert_array_equal(frames("again"), first)
+    assert (frames("other", "--seed", 1) != first).any()
+    assert (frames("alone", "--method", "per-frame") != first).any()
+
+
+def test_words_that_the_model_does_not_know_are_named_once(render):
+    result = render("--frames", 1, "--size", 16, prompt="a red dragon, a green wyvern")
+    assert result.code == 0
+    warnings = [line for line in result.err.splitlines() if "warning" in line]
+    assert warnings == [
+        "genrender: warning: the model does not know these words of the prompt: dragon, wyvern"
+    ]
+
+
+def test_known_words_are_no_reason_to_warn(render):
+    assert "warning" not in render("--frames", 1, "--size", 16, prompt="A red fox.").err
+
+
+def test_the_end_of_a_prompt_that_the_model_never_reads_is_named(render):
+    prompt = "a red fox" + " a green fox" * 4  # the tiny tokenizer spells every word out, but for `fox`
+    result = render("--frames", 1, "--size", 16, prompt=prompt)
+    warnings = [line for line in result.err.splitlines() if "warning" in line]
+    assert warnings == [
+        "genrender: warning: the prompt has 35 tokens, the model reads 32: it will not see 'en fox'"
+    ]
+
+
+def test_a_camera_that_sees_nothing_is_worth_a_warning(render, tmp_path):
+    (tmp_path / "away.json").write_text(json.dumps({"eye": [0, 0, 5], "target": [0, 0, 9]}))
+    result = render("--frames", 1, "--size", 16, "--camera", "away.json")
+    assert result.code == 0
+    assert "the camera sees nothing of the scene" in result.err
+
+
+def test_objects_without_uvs_get_some(render, bare_scene, tmp_path):
+    result = render("--size", 16, "--run-dir", "run", of=bare_scene)
+    assert result.code == 0
+    assert "made texture coordinates for what has none: bare" in result.err
+    assert len(read_frames(tmp_path / "run")) == 24  # nothing is animated
+
+
+def test_the_paper_preset_samples_on_karras_sigmas(render, tmp_path):
+    assert render("--preset", "paper", "--frames", 2, "--size", 16, "--run-dir", "run").code == 0
+    config = json.loads((tmp_path / "run" / "config.json").read_text())["config"]
+    assert (config["preset"], config["scheduler"]) == ("paper", "DPMSolverMultistepScheduler")
+    assert (config["method"]["noise"]["mode"], config["method"]["injection"]["keyframes"]) == (
+        "nearest",
+        "random",
+    )
+
+
+def test_the_video_may_go_into_the_run_folder(render, tmp_path):
+    result = render("--frames", 1, "--size", 16, "--run-dir", "run", "--out", "run/video.mp4")
+    assert result.code == 0
+    assert "video          run/video.mp4" in result.out
+    assert len(list((tmp_path / "run").glob("*.mp4"))) == 1
+
+
+def options(**given) -> Render:
+    return Render(scene=Path("card.glb"), prompt="a fox", **given)
+
+
+def test_options_override_the_preset():
+    paper = run_config(options(preset="paper"))
+    assert (paper.n_steps, paper.guidance_scale, paper.method) == (50, 7.5, PRESETS["paper"].method)
+    changed = run_config(
+        options(
+            preset="paper",
+            steps=7,
+            guidance=3.0,
+            noise="fixed",
+            engine="texture",
+            alpha=0.0,
+            unify="mean",
+            keyframes=4,
+            negative_prompt="blurry",
+            seed=9,
+            chunk=2,
+        )
+    )
+    assert (changed.n_steps, changed.guidance_scale, changed.method.noise.mode) == (7, 3.0, "fixed")
+    injection = changed.method.injection
+    assert (injection.alpha, injection.unify, injection.n_keyframes) == (0.0, "mean", 4)
+    assert injection.keyframes == "random"  # still the preset's
+    assert (changed.negative_prompt, changed.seed, changed.chunk_size) == ("blurry", 9, 2)
+
+
+def test_per_frame_switches_the_method_off_but_takes_another_noise():
+    assert run_config(options(method="per-frame")).method == PER_FRAME
+    assert run_config(options(method="per-frame", noise="fixed")).method.noise.mode == "fixed"

@@ -1,0 +1,53 @@
+"""`genrender train pocket` hands its options on; what training does is tested with the training code."""
+
+from dataclasses import fields
+from pathlib import Path
+
+import pytest
+
+from genrender.cli.options import Train
+from genrender.train.pocket import PocketTraining
+
+
+@pytest.fixture
+def configs(monkeypatch) -> list[PocketTraining]:
+    """What the training code is asked for."""
+    asked: list[PocketTraining] = []
+    monkeypatch.setattr("genrender.cli.train.train_pocket", asked.append)
+    return asked
+
+
+def test_options_reach_the_training_code(call, configs):
+    result = call(
+        *(
+            "train",
+            "pocket",
+            "--out",
+            "m",
+            "--work-dir",
+            "w",
+            "--size",
+            "gpu",
+            "--shards",
+            3,
+            "--vae-steps",
+            4,
+        ),
+        *("--steps", 5, "--batch", 6, "--stage", "export", "--device", "cuda"),
+    )
+    assert result.code == 0
+    assert result.out == "model folder  m\n"
+    (config,) = configs
+    assert (config.out, config.work_dir, config.size) == (Path("m"), Path("w"), "gpu")
+    assert (config.shards, config.vae_steps, config.steps, config.batch) == (3, 4, 5, 6)
+    assert (config.stage, config.device) == ("export", "cuda")
+
+
+def test_what_is_not_given_keeps_its_default(call, configs):
+    assert call("train", "pocket", "--work-dir", "w").code == 0
+    assert configs == [PocketTraining(work_dir=Path("w"), out=Path("w/model"))]
+
+
+def test_every_option_is_a_setting_of_the_training():
+    ours = {field.name for field in fields(Train)} - {"model", "debug"}
+    assert ours <= {field.name for field in fields(PocketTraining)}
