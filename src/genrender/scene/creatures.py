@@ -1,4 +1,4 @@
-"""Rigged creatures built from capsules: a skeleton, one tapered limb per bone, smooth skin weights, walk cycles.
+"""Rigged creatures built from capsules: a skeleton, a tapered limb per bone, skin weights, walk cycles.
 
 They fill the project's example scenes and the world that the pocket model learns from. All of them stand on
 y = 0, face +Z and are about one unit tall or long; joints have identity rotations at rest.
@@ -67,7 +67,7 @@ class Creature:
 
 
 def build(bones: Sequence[Bone], segments: int = 14) -> Creature:
-    """Skin a skeleton: a capsule per bone, weights blended into the parent over one radius around the joint."""
+    """Skin a skeleton: a capsule per bone, weights blended into the parent within a radius of the joint."""
     index = {bone.name: i for i, bone in enumerate(bones)}
     parts, joint_ids, weights = [], [], []
     for joint, bone in enumerate(bones):
@@ -83,6 +83,11 @@ def build(bones: Sequence[Bone], segments: int = 14) -> Creature:
     return Creature(merge(parts), tuple(bones), np.concatenate(joint_ids), np.concatenate(weights))
 
 
+def _point(values: Float[np.ndarray, "3"]) -> Point:
+    x, y, z = values.tolist()
+    return x, y, z
+
+
 def _mirrored(bones: Sequence[Bone]) -> list[Bone]:
     """Each bone twice: `left_` at +X as given, `right_` at -X. Parents without a side stay shared."""
     sided = {bone.name for bone in bones}
@@ -91,7 +96,7 @@ def _mirrored(bones: Sequence[Bone]) -> list[Bone]:
         for bone in bones:
             flip = np.array([sign, 1.0, 1.0])
             parent = side + bone.parent if bone.parent in sided else bone.parent
-            start, end = (tuple(float(x) for x in np.asarray(p) * flip) for p in (bone.start, bone.end))
+            start, end = (_point(np.asarray(p) * flip) for p in (bone.start, bone.end))
             result.append(Bone(side + bone.name, parent, start, end, bone.start_radius, bone.end_radius))
     return result
 
@@ -109,15 +114,21 @@ def biped(leg: float = 0.5, girth: float = 1.0, head: float = 0.13) -> Creature:
     ]
     arm_x = 0.13 * girth + 0.03
     limbs = [
-        Bone("upper_arm", "chest", (arm_x, shoulder, 0), (arm_x + 0.09, shoulder - 0.19, 0), limb, limb * 0.85),
         Bone(
-            "lower_arm", "upper_arm", (arm_x + 0.09, shoulder - 0.19, 0), (arm_x + 0.12, shoulder - 0.38, 0.03),
-            limb * 0.85, limb * 0.8,
+            "upper_arm", "chest", (arm_x, shoulder, 0), (arm_x + 0.09, shoulder - 0.19, 0), limb, limb * 0.85
+        ),
+        Bone(
+            "lower_arm",
+            "upper_arm",
+            (arm_x + 0.09, shoulder - 0.19, 0),
+            (arm_x + 0.12, shoulder - 0.38, 0.03),
+            limb * 0.85,
+            limb * 0.8,
         ),
         Bone("upper_leg", "hips", (0.075, leg, 0), (0.085, leg * 0.52, 0.01), limb * 1.4, limb * 1.1),
         Bone("lower_leg", "upper_leg", (0.085, leg * 0.52, 0.01), (0.085, 0.06, 0), limb * 1.1, limb * 0.9),
         Bone("foot", "lower_leg", (0.085, 0.045, -0.01), (0.09, 0.045, 0.11), 0.05 * girth, 0.04 * girth),
-    ]  # fmt: skip
+    ]
     return build([*spine, *_mirrored(limbs)])
 
 
@@ -132,18 +143,20 @@ def quadruped(
     """Four legs, a neck, a head with snout and ears, a tail; lengths in units of a body about 0.6 long."""
     limb, top = 0.045 * girth, leg + 0.02
     head = np.array([0.0, top + 0.08 + neck * 0.8, 0.33 + neck * 0.45])
-    h = tuple(float(x) for x in head)
+    h = _point(head)
     spine = [
         Bone("hips", None, (0, top, -0.24), (0, top + 0.01, 0.0), 0.12 * girth, 0.12 * girth),
         Bone("chest", "hips", (0, top + 0.01, 0.0), (0, top + 0.02, 0.22), 0.12 * girth, 0.135 * girth),
         Bone("neck", "chest", (0, top + 0.06, 0.26), h, 0.09 * girth, 0.07),
         Bone("head", "neck", h, (0, h[1] - 0.01, h[2] + 0.07), 0.095, 0.08),
-        Bone("snout", "head", (0, h[1] - 0.03, h[2] + 0.1), (0, h[1] - 0.05, h[2] + 0.1 + snout), 0.055, 0.03),
+        Bone(
+            "snout", "head", (0, h[1] - 0.03, h[2] + 0.1), (0, h[1] - 0.05, h[2] + 0.1 + snout), 0.055, 0.03
+        ),
         Bone("tail", "hips", (0, top + 0.05, -0.33), (0, top + 0.1, -0.33 - tail * 0.5), 0.05, 0.06),
         Bone(
             "tail_tip", "tail", (0, top + 0.1, -0.33 - tail * 0.5), (0, top + 0.1, -0.33 - tail), 0.06, 0.015
         ),
-    ]  # fmt: skip
+    ]
     limbs = [
         Bone("ear", "head", (0.055, h[1] + 0.05, h[2]), (0.075, h[1] + 0.07 + ear, h[2] - 0.01), 0.04, 0.012),
         Bone("front_leg", "chest", (0.075, top, 0.2), (0.08, leg * 0.5, 0.21), limb * 1.3, limb),
@@ -165,13 +178,20 @@ def bird(leg: float = 0.28, wing: float = 0.34, neck: float = 0.14) -> Creature:
         Bone("tail", "hips", (0, body_y + 0.02, -0.24), (0, body_y + 0.08, -0.45), 0.06, 0.08),
     ]
     limbs = [
-        Bone("wing", "hips", (0.12, body_y + 0.08, 0.06), (0.12 + wing * 0.5, body_y + 0.04, -0.02), 0.07, 0.06),
         Bone(
-            "wing_tip", "wing", (0.12 + wing * 0.5, body_y + 0.04, -0.02), (0.12 + wing, body_y, -0.12), 0.06, 0.02
+            "wing", "hips", (0.12, body_y + 0.08, 0.06), (0.12 + wing * 0.5, body_y + 0.04, -0.02), 0.07, 0.06
+        ),
+        Bone(
+            "wing_tip",
+            "wing",
+            (0.12 + wing * 0.5, body_y + 0.04, -0.02),
+            (0.12 + wing, body_y, -0.12),
+            0.06,
+            0.02,
         ),
         Bone("leg", "hips", (0.07, body_y - 0.06, 0), (0.07, 0.04, 0.02), 0.03, 0.022),
         Bone("foot", "leg", (0.07, 0.025, 0.02), (0.08, 0.025, 0.12), 0.025, 0.02),
-    ]  # fmt: skip
+    ]
     return build([*spine, *_mirrored(limbs)])
 
 
@@ -186,7 +206,7 @@ def spider(leg: float = 0.34) -> Creature:
         out = np.array([np.cos(angle), 0.0, np.sin(angle)])
         start = np.array([0.0, 0.25, 0.02]) + out * 0.1
         knee, toe = start + out * leg * 0.55 + [0, 0.16, 0], start + out * leg * 1.25 + [0, -0.22, 0]
-        s, k, t = (tuple(float(x) for x in p) for p in (start, knee, toe))
+        s, k, t = (_point(p) for p in (start, knee, toe))
         limbs += [
             Bone(f"leg{i}", "hips", s, k, 0.035, 0.028),
             Bone(f"shin{i}", f"leg{i}", k, t, 0.028, 0.018),

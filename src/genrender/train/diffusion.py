@@ -60,7 +60,9 @@ def encode_pictures(folder: Path, vae: AutoencoderTiny, tokenizer: CLIPTokenizer
             both = []
             for pictures in (images, images.flip(3)):
                 batches = (x.to(device).float() / 127.5 - 1 for x in pictures.split(64))
-                both.append(torch.cat([vae.encode(x, return_dict=False)[0].cpu() for x in batches]))
+                with torch.autocast(torch.device(device).type, torch.bfloat16):
+                    encoded = [vae.encode(x, return_dict=False)[0].float().cpu() for x in batches]
+                both.append(torch.cat(encoded))
             torch.save(torch.stack(both).half(), cache)
         latents.append(torch.load(cache, weights_only=True))
         depth.append(torch.from_numpy(np.array(shard.depth)))
