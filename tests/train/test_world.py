@@ -5,9 +5,10 @@ import pytest
 
 from genrender.scene.creatures import biped, quadruped, walk_cycle
 from genrender.scene.primitives import box, capsule, lathe, merge, pyramid, rotation_about, sphere, torus
+from genrender.train.looks import Look, paint
 from genrender.train.objects import CREATURES, STATIC, make_props
 from genrender.train.vocabulary import COLORS, OBJECTS, vocabulary
-from genrender.train.world import Look, make_sample, paint
+from genrender.train.world import make_sample
 
 
 def signed_volume(verts: np.ndarray, tris: np.ndarray) -> float:

@@ -9,26 +9,15 @@ from dataclasses import dataclass
 import embreex.mesh_construction
 import embreex.rtcore_scene
 import numpy as np
-from jaxtyping import Float, Float64, Int, UInt8
+from jaxtyping import Bool, Float, Float32, Float64, Int, UInt8
 
 from genrender.scene.camera import Camera
-from genrender.scene.primitives import rotation_about, vertex_normals
+from genrender.scene.primitives import vertex_normals
+from genrender.train.looks import Look, free_color, named_color, paint, random_look
 from genrender.train.objects import Prop, make_props
 from genrender.train.vocabulary import COLORS, LOOKS, OBJECTS, Described, caption
 
 SUPERSAMPLING = 2
-
-
-@dataclass(frozen=True)
-class Look:
-    """How a surface is painted: a pattern between two colours (sRGB), placed in rest space."""
-
-    pattern: str
-    first: Float64[np.ndarray, "3"]
-    second: Float64[np.ndarray, "3"]
-    rotation: Float64[np.ndarray, "3 3"]
-    frequency: float
-    phase: float
 
 
 @dataclass(frozen=True)
@@ -50,71 +39,6 @@ class Sample:
     caption: str
     groups: tuple[Described, ...]
     background: tuple[str, str | None]
-
-
-def _ripple(points: Float[np.ndarray, "N 3"], frequency: float, phase: float) -> Float[np.ndarray, "N"]:
-    """Smooth noise in about [-1, 1]: a few sine waves that cross each other."""
-    a, b, c = (points @ axis for axis in ([0.8, 0.5, 0.33], [-0.4, 0.9, 0.2], [0.3, -0.25, 0.92]))
-    wave = np.sin(frequency * a + 2 * np.sin(0.7 * frequency * b + phase))
-    return 0.6 * wave + 0.4 * np.sin(1.9 * frequency * c + 1.5 * wave + phase)
-
-
-def _edge(x: Float[np.ndarray, "N"], sharpness: float = 7.0) -> Float[np.ndarray, "N"]:
-    return 1 / (1 + np.exp(-np.clip(x * sharpness, -30, 30)))
-
-
-def paint(look: Look, rest: Float[np.ndarray, "N 3"]) -> Float64[np.ndarray, "N 3"]:
-    """Albedo (sRGB) at points in rest space, where objects are about one unit large."""
-    p = rest @ look.rotation.T
-    f, phase = look.frequency, look.phase
-    if look.pattern == "striped":
-        mix = _edge(np.sin(2 * np.pi * f * p[:, 1] + phase))
-    elif look.pattern == "checkered":
-        s = np.sin(np.pi * f * p + phase + 0.4)
-        mix = _edge(s[:, 0] * s[:, 1] * np.sign(s[:, 2]), 12)
-    elif look.pattern == "spotted":
-        cell = np.floor(p * f)
-        jitter = np.sin(cell @ np.array([12.9898, 78.233, 37.719]) + phase)[:, None] * [0.13, -0.13, 0.1]
-        mix = _edge(0.36 - np.linalg.norm(p * f - cell - 0.5 + jitter, axis=1), 25)
-    elif look.pattern == "marble":
-        mix = np.abs(np.sin(2.2 * f * p[:, 1] + 2.4 * _ripple(p, 4.0, phase))) ** 0.7
-        mix = 1 - mix
-    elif look.pattern == "wooden":
-        radius = np.hypot(p[:, 0], p[:, 2]) + 0.06 * _ripple(p, 3.0, phase)
-        mix = 0.5 + 0.5 * np.sin(2 * np.pi * 1.8 * f * radius + phase)
-    elif look.pattern == "brick":
-        row = np.floor(p[:, 1] * f * 1.6)
-        across = (p[:, 0] + p[:, 2]) * f * 0.8 + 0.5 * (row % 2)
-        in_row = np.abs((p[:, 1] * f * 1.6) % 1 - 0.5)
-        mix = _edge(np.maximum(np.abs(across % 1 - 0.5) - 0.43, in_row - 0.38), 40)  # mortar at the borders
-    else:
-        mix = np.zeros(len(p))
-    return look.first + (look.second - look.first) * mix[:, None]
-
-
-def _named(rng: np.random.Generator, name: str) -> Float64[np.ndarray, "3"]:
-    return np.clip(np.array(COLORS[name]) + rng.normal(0, 0.025, 3), 0, 1)
-
-
-def _free_color(rng: np.random.Generator) -> Float64[np.ndarray, "3"]:
-    return rng.uniform(0.03, 0.98, 3)
-
-
-def random_look(rng: np.random.Generator, pattern: str, names: tuple[str, ...]) -> Look:
-    """A look with the named colours, or with free ones that differ visibly where none are named."""
-    if names:
-        first = _named(rng, names[0])
-        second = _named(rng, names[-1])
-    else:
-        first, second = _free_color(rng), _free_color(rng)
-        while np.abs(first - second).sum() < 0.7:
-            second = _free_color(rng)
-        if pattern == "wooden" and rng.random() < 0.5:
-            first, second = _named(rng, "brown"), _named(rng, "beige") * rng.uniform(0.7, 1.0)
-        if pattern == "brick" and rng.random() < 0.5:
-            first, second = np.array([0.65, 0.27, 0.2]) + rng.normal(0, 0.03, 3), _named(rng, "beige")
-    tilt = rotation_about(rng.normal(size=3), rng.uniform(0, np.pi)) if rng.random() < 0.6 else np.eye(3)
-    return Look(pattern, first, np.clip(second, 0, 1), tilt, rng.uniform(2.2, 4.5), rng.uniform(0, 2 * np.pi))
 
 
 def _choose_colors(rng: np.random.Generator, pattern: str) -> tuple[str, ...]:
@@ -197,6 +121,135 @@ def _control(
     return np.round(control * 255).astype(np.uint8)
 
 
+@dataclass(frozen=True)
+class _Stage:
+    """All objects in place, as one mesh. `floor` is the height of the ground plane, None without one."""
+
+    props: list[tuple[Prop, Look]]
+    verts: Float64[np.ndarray, "V 3"]
+    rest: Float64[np.ndarray, "V 3"]
+    tris: Int[np.ndarray, "T 3"]
+    instance: Int[np.ndarray, "T"]
+    floor: float | None
+    axes: Float64[np.ndarray, "3 3"]
+    camera: Camera
+
+
+@dataclass(frozen=True)
+class _Hits:
+    """What the rays of a picture meet: a surface, the floor (at `to_floor`), or nothing."""
+
+    scene: embreex.rtcore_scene.EmbreeScene
+    origins: Float[np.ndarray, "N 3"]
+    directions: Float[np.ndarray, "N 3"]
+    tri_id: Int[np.ndarray, "N"]
+    uv: Float32[np.ndarray, "N 2"]
+    depth: Float[np.ndarray, "N"]
+    seen: Bool[np.ndarray, "N"]
+    to_floor: Float[np.ndarray, "N"]
+    floor_seen: Bool[np.ndarray, "N"]
+
+
+def _set_stage(rng: np.random.Generator, props: list[tuple[Prop, Look]], on_ground: bool) -> _Stage:
+    axes = _view_axes(rng)
+    if on_ground and axes[1, 2] < 0.1:  # an eye below the horizon would look through the floor
+        axes = Camera.look_at(np.array([axes[0, 2], 0.35, axes[2, 2]]), np.zeros(3)).world_from_camera[:3, :3]
+    placed = _arrange(rng, [prop for prop, _ in props], axes, on_ground)
+    verts = np.concatenate(placed)
+    first = np.cumsum([0] + [len(v) for v in placed[:-1]])
+    floor = None
+    if on_ground:
+        floor = 0.0 if len(props) > 1 else float(verts[:, 1].min())
+    return _Stage(
+        props=props,
+        verts=verts,
+        rest=np.concatenate([prop.rest for prop, _ in props]),
+        tris=np.concatenate([prop.tris + start for (prop, _), start in zip(props, first, strict=True)]),
+        instance=np.repeat(np.arange(len(props)), [len(prop.tris) for prop, _ in props]),
+        floor=floor,
+        axes=axes,
+        camera=_camera(rng, verts, axes),
+    )
+
+
+def _cast(stage: _Stage, side: int) -> _Hits:
+    scene = embreex.rtcore_scene.EmbreeScene()
+    embreex.mesh_construction.TriangleMesh(scene, stage.verts.astype(np.float32), stage.tris.astype(np.int32))
+    origins, directions = stage.camera.rays(side, side)
+    hit = scene.run(np.ascontiguousarray(origins, np.float32), directions.astype(np.float32), output=1)
+    seen = hit["primID"] >= 0
+    depth = np.where(seen, hit["tfar"], np.inf)
+    to_floor, floor_seen = depth, np.zeros_like(seen)
+    if stage.floor is not None:
+        with np.errstate(divide="ignore", invalid="ignore"):
+            to_floor = (stage.floor - origins[:, 1]) / directions[:, 1]
+        floor_seen = ~seen & (to_floor > 0) & (to_floor < 60)
+    uv = np.stack([hit["u"], hit["v"]], 1)
+    return _Hits(scene, origins, directions, hit["primID"], uv, depth, seen, to_floor, floor_seen)
+
+
+def _shade(
+    rng: np.random.Generator, stage: _Stage, hits: _Hits, background: str, background_color: str | None
+) -> Float64[np.ndarray, "N 3"]:
+    """Colours of all rays: a pattern under a sun with soft ambient light, its shadows, a little gloss."""
+    sun = rng.normal(size=3)
+    sun = stage.axes @ np.array([sun[0], abs(sun[1]) * 0.7 + 0.25, abs(sun[2]) * 0.6 + 0.3])
+    sun[1] = max(sun[1], 0.35)
+    sun /= np.linalg.norm(sun)
+    ambient, strength = rng.uniform(0.5, 0.68), rng.uniform(0.35, 0.55)
+
+    seen, floor_seen = hits.seen, hits.floor_seen
+    color = _background(rng, background, background_color, hits.directions)
+    if stage.floor is not None:
+        floor_color = named_color(rng, background_color) if background_color else free_color(rng)
+        haze = np.clip(hits.to_floor[floor_seen] / 40, 0, 1)[:, None]
+        color[floor_seen] = (
+            floor_color * (ambient + strength * sun[1]) * (1 - haze) + color[floor_seen] * haze
+        )
+
+    normal, rest = _surface(stage, hits)
+    view = -hits.directions[seen] / np.linalg.norm(hits.directions[seen], axis=1, keepdims=True)
+    normal *= np.where((normal * view).sum(1, keepdims=True) < 0, -1.0, 1.0)
+    albedo = np.zeros_like(rest)
+    which = stage.instance[hits.tri_id[seen]]
+    for index, (prop, look) in enumerate(stage.props):
+        scale = 1.3 / float(np.ptp(prop.rest, axis=0).max())
+        albedo[which == index] = paint(look, rest[which == index] * scale)
+
+    point = hits.origins[seen] + hits.directions[seen] * hits.depth[seen][:, None]
+    floor_point = hits.origins[floor_seen] + hits.directions[floor_seen] * hits.to_floor[floor_seen][:, None]
+    shadow_from = np.concatenate([point + normal * 2e-3, floor_point]).astype(np.float32)
+    toward = np.ascontiguousarray(np.broadcast_to(sun, shadow_from.shape), np.float32)
+    blocked = hits.scene.run(shadow_from, toward, query="OCCLUDED") >= 0
+    surface_blocked, floor_blocked = blocked[: len(point)], blocked[len(point) :]
+
+    lit = np.clip((normal @ sun) * 0.8 + 0.2, 0, 1) * (1 - 0.75 * surface_blocked)
+    half = (sun + view) / np.maximum(np.linalg.norm(sun + view, axis=1, keepdims=True), 1e-9)
+    gloss = np.clip((normal * half).sum(1), 0, 1)
+    shine = rng.uniform(0, 0.12) * gloss**20 * ~surface_blocked
+    color[seen] = albedo * (ambient + strength * lit)[:, None] + shine[:, None]
+    color[floor_seen] *= (1 - 0.4 * floor_blocked)[:, None]
+    return color
+
+
+def _surface(stage: _Stage, hits: _Hits) -> tuple[Float64[np.ndarray, "M 3"], Float64[np.ndarray, "M 3"]]:
+    """Unit normals and rest positions of the hits on surfaces."""
+    normals = vertex_normals(stage.verts, stage.tris)
+    corners = stage.tris[hits.tri_id[hits.seen]]
+    u, v = hits.uv[hits.seen, :1], hits.uv[hits.seen, 1:]
+    weights = np.stack([1 - u - v, u, v])
+    normal = _at_hits(weights, normals[corners])
+    normal /= np.maximum(np.linalg.norm(normal, axis=1, keepdims=True), 1e-9)
+    return normal, _at_hits(weights, stage.rest[corners])
+
+
+def _at_hits(
+    weights: Float[np.ndarray, "3 M 1"], values: Float[np.ndarray, "M 3 3"]
+) -> Float64[np.ndarray, "M 3"]:
+    """Interpolate what stands at the corners of triangles."""
+    return np.sum([weight * values[:, corner] for corner, weight in enumerate(weights)], axis=0)
+
+
 def make_sample(seed: int | tuple[int, ...], size: int = 128, latent_side: int = 16) -> Sample:
     """The training picture with this seed, `size` pixels square. Deterministic."""
     rng = np.random.default_rng(seed)
@@ -207,112 +260,42 @@ def make_sample(seed: int | tuple[int, ...], size: int = 128, latent_side: int =
     props = [(prop, look) for instances, look, _ in made for prop in instances]
     background = ("plain", "gradient", "ground", "sky")[int(rng.choice(4, p=[0.45, 0.2, 0.25, 0.1]))]
     background_color = list(COLORS)[int(rng.integers(len(COLORS)))] if rng.random() < 0.65 else None
-    on_ground = background in ("ground", "sky")
 
-    axes = _view_axes(rng)
-    if on_ground and axes[1, 2] < 0.1:  # an eye below the horizon would look through the floor
-        axes = Camera.look_at(np.array([axes[0, 2], 0.35, axes[2, 2]]), np.zeros(3)).world_from_camera[:3, :3]
-    placed = _arrange(rng, [prop for prop, _ in props], axes, on_ground)
-    camera = _camera(rng, np.concatenate(placed), axes)
-    offsets = np.cumsum([0] + [len(v) for v in placed])
-    tris = np.concatenate([prop.tris + first for (prop, _), first in zip(props, offsets[:-1], strict=True)])
-    instance = np.repeat(np.arange(len(props)), [len(prop.tris) for prop, _ in props])
-    verts = np.concatenate(placed)
-    rest = np.concatenate([prop.rest for prop, _ in props])
-    floor = 0.0 if len(props) > 1 and on_ground else float(verts[:, 1].min())
-
-    scene = embreex.rtcore_scene.EmbreeScene()
-    embreex.mesh_construction.TriangleMesh(scene, verts.astype(np.float32), tris.astype(np.int32))
+    stage = _set_stage(rng, props, on_ground=background in ("ground", "sky"))
     side = size * SUPERSAMPLING
-    origins, directions = camera.rays(side, side)
-    hit = scene.run(np.ascontiguousarray(origins, np.float32), directions.astype(np.float32), output=1)
-    tri_id: Int[np.ndarray, "N"] = hit["primID"]
-    seen = tri_id >= 0
-    depth = np.where(seen, hit["tfar"], np.inf)
-    if on_ground:
-        with np.errstate(divide="ignore", invalid="ignore"):
-            to_floor = (floor - origins[:, 1]) / directions[:, 1]
-        floor_seen = ~seen & (to_floor > 0) & (to_floor < 60)
-    else:
-        to_floor, floor_seen = depth, np.zeros_like(seen)
-
-    sun = rng.normal(size=3)
-    sun = axes @ np.array([sun[0], abs(sun[1]) * 0.7 + 0.25, abs(sun[2]) * 0.6 + 0.3])
-    sun[1] = max(sun[1], 0.35)
-    sun /= np.linalg.norm(sun)
-    ambient, strength = rng.uniform(0.5, 0.68), rng.uniform(0.35, 0.55)
-
-    color = _background(rng, background, background_color, directions, side)
-    if on_ground:
-        floor_color = _named(rng, background_color) if background_color else _free_color(rng)
-        haze = np.clip(to_floor[floor_seen] / 40, 0, 1)[:, None]
-        color[floor_seen] = (
-            floor_color * (ambient + strength * sun[1]) * (1 - haze) + color[floor_seen] * haze
-        )
-
-    normals = vertex_normals(verts, tris)
-    corners = tris[tri_id[seen]]
-    u, v = hit["u"][seen][:, None], hit["v"][seen][:, None]
-    weights = (1 - u - v, u, v)
-    normal = np.sum([w * normals[corners[:, i]] for i, w in enumerate(weights)], axis=0)
-    normal /= np.maximum(np.linalg.norm(normal, axis=1, keepdims=True), 1e-9)
-    view = -directions[seen] / np.linalg.norm(directions[seen], axis=1, keepdims=True)
-    normal *= np.where((normal * view).sum(1, keepdims=True) < 0, -1.0, 1.0)
-    rest_point = np.sum([w * rest[corners[:, i]] for i, w in enumerate(weights)], axis=0)
-    albedo = np.zeros((int(seen.sum()), 3))
-    which = instance[tri_id[seen]]
-    for index, (prop, look) in enumerate(props):
-        mine = which == index
-        scale = 1.3 / float(np.ptp(prop.rest, axis=0).max())
-        albedo[mine] = paint(look, rest_point[mine] * scale)
-
-    point = origins[seen] + directions[seen] * depth[seen][:, None]
-    lit = np.clip((normal @ sun) * 0.8 + 0.2, 0, 1)
-    shadow_from = point + normal * 2e-3
-    if floor_seen.any():
-        shadow_from = np.concatenate(
-            [shadow_from, origins[floor_seen] + directions[floor_seen] * to_floor[floor_seen][:, None]]
-        )
-    toward = np.broadcast_to(sun, shadow_from.shape)
-    blocked = (
-        scene.run(shadow_from.astype(np.float32), np.ascontiguousarray(toward, np.float32), query="OCCLUDED")
-        >= 0
-    )
-    lit = lit * (1 - 0.75 * blocked[: len(lit)])
-    half = (sun + view) / np.maximum(np.linalg.norm(sun + view, axis=1, keepdims=True), 1e-9)
-    gloss = np.clip((normal * half).sum(1), 0, 1)
-    shine = rng.uniform(0, 0.12) * (gloss**20) * ~blocked[: len(lit)]
-    color[seen] = albedo * (ambient + strength * lit)[:, None] + shine[:, None]
-    if floor_seen.any():
-        color[floor_seen] *= (1 - 0.4 * blocked[len(lit) :])[:, None]
-
+    hits = _cast(stage, side)
+    color = _shade(rng, stage, hits, background, background_color)
     image = np.clip(color, 0, 1).reshape(size, SUPERSAMPLING, size, SUPERSAMPLING, 3).mean((1, 3))
-    in_depth = seen | (floor_seen if rng.random() < 0.5 else False)
-    full_depth = np.where(floor_seen, to_floor, depth)
+
+    in_depth = hits.seen | (hits.floor_seen if rng.random() < 0.5 else False)
+    depth = np.where(hits.floor_seen, hits.to_floor, hits.depth)
     pick = (slice(1, None, SUPERSAMPLING),) * 2
-    grid = (side, side)
-    control = _control(rng, full_depth.reshape(grid)[pick], in_depth.reshape(grid)[pick])
-    ids = np.where(seen, instance[tri_id] + 1, 0).reshape(grid)
+    control = _control(rng, depth.reshape(side, side)[pick], in_depth.reshape(side, side)[pick])
+    ids = np.where(hits.seen, stage.instance[hits.tri_id] + 1, 0).reshape(side, side)
     cell = side // latent_side
-    object_id = ids[cell // 2 :: cell, cell // 2 :: cell].astype(np.uint8)
     said_color = background_color if rng.random() < 0.85 else None
-    sentence = caption(rng, groups, background, said_color)
     return Sample(
-        np.round(image * 255).astype(np.uint8), control, object_id, sentence, groups, (background, said_color)
+        image=np.round(image * 255).astype(np.uint8),
+        depth=control,
+        object_id=ids[cell // 2 :: cell, cell // 2 :: cell].astype(np.uint8),
+        caption=caption(rng, groups, background, said_color),
+        groups=groups,
+        background=(background, said_color),
     )
 
 
 def _background(
-    rng: np.random.Generator, kind: str, name: str | None, directions: Float[np.ndarray, "N 3"], side: int
+    rng: np.random.Generator, kind: str, name: str | None, directions: Float[np.ndarray, "N 3"]
 ) -> Float64[np.ndarray, "N 3"]:
-    base = _named(rng, name) if name else _free_color(rng)
+    """What the rays show that meet nothing; they are those of a square picture, row by row."""
+    n_rays, side = len(directions), round(len(directions) ** 0.5)
+    base = named_color(rng, name) if name else free_color(rng)
     if kind == "sky":
         height = np.clip(directions[:, 1] / np.linalg.norm(directions, axis=1), 0, 1)[:, None]
         return np.array([0.75, 0.86, 0.97]) * (1 - height) + np.array([0.25, 0.5, 0.9]) * height
     if kind == "ground":
-        return np.tile(base * 0.35 + 0.6 * rng.uniform(0.6, 1.0), (side * side, 1)).clip(0, 1)
-    color = np.tile(base, (side * side, 1))
+        return np.tile(base * 0.35 + 0.6 * rng.uniform(0.6, 1.0), (n_rays, 1)).clip(0, 1)
+    color = np.tile(base, (n_rays, 1))
     if kind == "gradient":
-        ramp = np.repeat(np.linspace(rng.uniform(0.65, 1.1), rng.uniform(0.65, 1.1), side), side)
-        color = color * ramp[:, None]
+        color *= np.repeat(np.linspace(rng.uniform(0.65, 1.1), rng.uniform(0.65, 1.1), side), side)[:, None]
     return color.clip(0, 1)

@@ -1,0 +1,88 @@
+"""How surfaces of the training world look: patterns between two colours, fixed to the object at rest."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float, Float64
+
+from genrender.scene.primitives import rotation_about
+from genrender.train.vocabulary import COLORS
+
+
+@dataclass(frozen=True)
+class Look:
+    """How a surface is painted: a pattern between two colours (sRGB), placed in rest space."""
+
+    pattern: str
+    first: Float64[np.ndarray, "3"]
+    second: Float64[np.ndarray, "3"]
+    rotation: Float64[np.ndarray, "3 3"]
+    frequency: float
+    phase: float
+
+
+def _ripple(points: Float[np.ndarray, "N 3"], frequency: float, phase: float) -> Float[np.ndarray, "N"]:
+    """Smooth noise in about [-1, 1]: a few sine waves that cross each other."""
+    a, b, c = (points @ axis for axis in ([0.8, 0.5, 0.33], [-0.4, 0.9, 0.2], [0.3, -0.25, 0.92]))
+    wave = np.sin(frequency * a + 2 * np.sin(0.7 * frequency * b + phase))
+    return 0.6 * wave + 0.4 * np.sin(1.9 * frequency * c + 1.5 * wave + phase)
+
+
+def _edge(x: Float[np.ndarray, "N"], sharpness: float = 7.0) -> Float[np.ndarray, "N"]:
+    return 1 / (1 + np.exp(-np.clip(x * sharpness, -30, 30)))
+
+
+def paint(look: Look, rest: Float[np.ndarray, "N 3"]) -> Float64[np.ndarray, "N 3"]:
+    """Albedo (sRGB) at points in rest space, where objects are about one unit large."""
+    p = rest @ look.rotation.T
+    f, phase = look.frequency, look.phase
+    if look.pattern == "striped":
+        mix = _edge(np.sin(2 * np.pi * f * p[:, 1] + phase))
+    elif look.pattern == "checkered":
+        s = np.sin(np.pi * f * p + phase + 0.4)
+        mix = _edge(s[:, 0] * s[:, 1] * np.sign(s[:, 2]), 12)
+    elif look.pattern == "spotted":
+        cell = np.floor(p * f)
+        jitter = np.sin(cell @ np.array([12.9898, 78.233, 37.719]) + phase)[:, None] * [0.13, -0.13, 0.1]
+        mix = _edge(0.36 - np.linalg.norm(p * f - cell - 0.5 + jitter, axis=1), 25)
+    elif look.pattern == "marble":
+        mix = np.abs(np.sin(2.2 * f * p[:, 1] + 2.4 * _ripple(p, 4.0, phase))) ** 0.7
+        mix = 1 - mix
+    elif look.pattern == "wooden":
+        radius = np.hypot(p[:, 0], p[:, 2]) + 0.06 * _ripple(p, 3.0, phase)
+        mix = 0.5 + 0.5 * np.sin(2 * np.pi * 1.8 * f * radius + phase)
+    elif look.pattern == "brick":
+        row = np.floor(p[:, 1] * f * 1.6)
+        across = (p[:, 0] + p[:, 2]) * f * 0.8 + 0.5 * (row % 2)
+        in_row = np.abs((p[:, 1] * f * 1.6) % 1 - 0.5)
+        mix = _edge(np.maximum(np.abs(across % 1 - 0.5) - 0.43, in_row - 0.38), 40)  # mortar at the borders
+    else:
+        mix = np.zeros(len(p))
+    return look.first + (look.second - look.first) * mix[:, None]
+
+
+def named_color(rng: np.random.Generator, name: str) -> Float64[np.ndarray, "3"]:
+    """A colour of the palette, slightly varied."""
+    return np.clip(np.array(COLORS[name]) + rng.normal(0, 0.025, 3), 0, 1)
+
+
+def free_color(rng: np.random.Generator) -> Float64[np.ndarray, "3"]:
+    """Any colour."""
+    return rng.uniform(0.03, 0.98, 3)
+
+
+def random_look(rng: np.random.Generator, pattern: str, names: tuple[str, ...]) -> Look:
+    """A look with the named colours, or with free ones that differ visibly where none are named."""
+    if names:
+        first = named_color(rng, names[0])
+        second = named_color(rng, names[-1])
+    else:
+        first, second = free_color(rng), free_color(rng)
+        while np.abs(first - second).sum() < 0.7:
+            second = free_color(rng)
+        if pattern == "wooden" and rng.random() < 0.5:
+            first, second = named_color(rng, "brown"), named_color(rng, "beige") * rng.uniform(0.7, 1.0)
+        if pattern == "brick" and rng.random() < 0.5:
+            first, second = np.array([0.65, 0.27, 0.2]) + rng.normal(0, 0.03, 3), named_color(rng, "beige")
+    tilt = rotation_about(rng.normal(size=3), rng.uniform(0, np.pi)) if rng.random() < 0.6 else np.eye(3)
+    return Look(pattern, first, np.clip(second, 0, 1), tilt, rng.uniform(2.2, 4.5), rng.uniform(0, 2 * np.pi))
