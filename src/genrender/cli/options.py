@@ -144,7 +144,7 @@ class Train:
     vae_steps: Annotated[int | None, option("N", "as in genrender.train.pocket")] = None
     steps: Annotated[int | None, option("N", "as in genrender.train.pocket")] = None
     batch: Annotated[int | None, option("N", "as in genrender.train.pocket")] = None
-    stage: Literal["all", "data", "vae", "diffusion", "export"] = "all"
+    stage: Literal["all", "data", "vae", "diffusion", "export", "report"] = "all"
     device: Annotated[str | None, option("DEVICE", "cpu")] = None
     debug: bool = False
 

@@ -19,11 +19,12 @@ from genrender.train.data import complete_shards, write_shards
 from genrender.train.diffusion import encode_pictures, train_denoiser
 from genrender.train.loop import LoopConfig
 from genrender.train.models import SIZES, Denoiser, make_scheduler, make_vae
+from genrender.train.report import report
 from genrender.train.tokenizer import write_tokenizer
 from genrender.train.vae import train_vae
 from genrender.train.vocabulary import vocabulary
 
-Stage = Literal["all", "data", "vae", "diffusion", "export"]
+Stage = Literal["all", "data", "vae", "diffusion", "export", "report"]
 
 
 @dataclass(frozen=True)
@@ -38,7 +39,8 @@ class PocketTraining:
         vae_steps: optimiser steps of the autoencoder, 32 crops each.
         steps: optimiser steps of UNet, ControlNet and text encoder.
         batch: pictures per step.
-        stage: `all`, or one stage alone. `export` turns the latest checkpoints into a model folder.
+        stage: `all`, or one stage alone. `export` turns the latest checkpoints into a model folder,
+            `report` paints unseen shapes with it.
         device: where to train.
         workers: processes that make pictures.
     """
@@ -66,7 +68,7 @@ def train_pocket(config: PocketTraining) -> None:
             raise ConfigError(f"{name} is {getattr(config, name)}, expected at least 1")
     size = SIZES[config.size]
     pictures = config.work_dir / f"pictures-{size.image}"
-    stages = ("data", "vae", "diffusion", "export") if config.stage == "all" else (config.stage,)
+    stages = ("data", "vae", "diffusion", "export", "report") if config.stage == "all" else (config.stage,)
     if "data" in stages:
         write_shards(pictures, config.shards, size.image, size.image // 8, config.workers)
     if "vae" in stages:
@@ -77,6 +79,9 @@ def train_pocket(config: PocketTraining) -> None:
         _train_diffusion(config, pictures)
     if "export" in stages:
         export(config)
+    if "report" in stages:
+        for name, value in report(config.out, config.work_dir / "report").items():
+            print(f"{name}: {value:.3g}")
 
 
 def _vae_file(config: PocketTraining) -> Path:
