@@ -1,14 +1,21 @@
 """The training code on tiny sizes: tokenizer, shards, and a resumed run that equals an uninterrupted one."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
+from scenes import rotating_sphere
 
-from genrender.errors import ConfigError
+from genrender.errors import ConfigError, MediaError
+from genrender.media.images import read_png
+from genrender.pipeline import load_pipeline
 from genrender.train import data as shards
-from genrender.train.diffusion import cleaner_region
+from genrender.train.diffusion import cleaner_region, encode_pictures
 from genrender.train.loop import LoopConfig, learning_rate, train
+from genrender.train.models import make_vae
 from genrender.train.pocket import PocketTraining, train_pocket
+from genrender.train.report import report
 from genrender.train.tokenizer import write_tokenizer
 from genrender.train.vocabulary import vocabulary
 
@@ -75,6 +82,34 @@ def test_a_cleaner_region_never_covers_the_picture():
     assert min(shares) > 0.0
 
 
+def test_fewer_steps_than_a_checkpoint_has_leave_it_alone(tmp_path):
+    def loss_at(model, step):
+        return model(torch.ones(1, 1)).sum(), {"loss": float(step)}
+
+    for steps in (6, 2):
+        train(torch.nn.Linear(1, 1), loss_at, LoopConfig(steps=steps), tmp_path / "c.pt", "test")
+    assert torch.load(tmp_path / "c.pt", weights_only=True)["step"] == 6
+
+
+def test_progress_stays_off_standard_output(tmp_path, capsys):
+    def loss_at(model, step):
+        return model(torch.ones(1, 1)).sum(), {"loss": float(step)}
+
+    train(torch.nn.Linear(1, 1), loss_at, LoopConfig(steps=2), tmp_path / "c.pt", "test")
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert "test" in captured.err
+
+
+def test_what_cannot_work_is_said_before_any_work(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ConfigError, match="abacus"):
+        train_pocket(PocketTraining(tmp_path / "work", tmp_path / "out", device="abacus"))
+    with pytest.raises(MediaError, match="file"):
+        train_pocket(PocketTraining(tmp_path / "file" / "work", tmp_path / "out"))
+    assert not (tmp_path / "work").exists()
+
+
 def test_a_stage_without_its_input_says_which_stage_makes_it(tmp_path):
     for stage, needed in (("vae", "data"), ("diffusion", "vae"), ("export", "diffusion")):
         with pytest.raises(ConfigError, match=f"--stage {needed}"):
@@ -83,20 +118,42 @@ def test_a_stage_without_its_input_says_which_stage_makes_it(tmp_path):
         train_pocket(PocketTraining(tmp_path, tmp_path / "out", steps=0))
 
 
-@pytest.mark.slow
-def test_the_whole_training_ends_with_a_folder_that_paints(tmp_path, monkeypatch):
-    from scenes import rotating_sphere
-
-    from genrender.pipeline import load_pipeline
-
+@pytest.fixture
+def small_shards(monkeypatch):
     monkeypatch.setattr(shards, "SHARD_SIZE", 8)
     monkeypatch.setattr("genrender.train.vae.SHARD_SIZE", 8)
-    config = PocketTraining(
-        tmp_path / "work", tmp_path / "model", shards=2, vae_steps=2, steps=2, batch=2, workers=1
-    )
-    train_pocket(config)
+
+
+@pytest.mark.usefixtures("small_shards")
+def test_the_whole_training_ends_with_a_folder_that_paints(tmp_path):
+    work = tmp_path / "work"
+    config = PocketTraining(work, tmp_path / "model", shards=2, vae_steps=2, steps=2, batch=2, workers=1)
+    for stage in ("data", "vae", "diffusion", "export"):
+        train_pocket(replace(config, stage=stage))
     pipe = load_pipeline(str(tmp_path / "model"))
     gbuffers = [rotating_sphere(128, 0.0), rotating_sphere(128, 10.0)]
     result = pipe("a red ball", gbuffers, num_inference_steps=2)
     assert result.frames.shape == (2, 128, 128, 3)
     assert np.isfinite(result.frames).all()
+
+    figures = report(tmp_path / "model", tmp_path / "report", n_pictures=2)
+    assert 0 <= figures["silhouette_iou"] <= 1
+    assert read_png(tmp_path / "report" / "samples.png").shape[1] == 128
+
+    # An autoencoder trained on makes the latents stale: export says so instead of pairing strangers.
+    train_pocket(replace(config, stage="vae", vae_steps=4))
+    with pytest.raises(ConfigError, match="has changed"):
+        train_pocket(replace(config, stage="export"))
+
+
+@pytest.mark.usefixtures("small_shards")
+def test_latents_are_encoded_anew_for_another_autoencoder(tmp_path):
+    tokenizer = write_tokenizer(tmp_path / "tokenizer", vocabulary())
+    shards.write_shard(tmp_path, 32, 4, 0)
+    first, second = make_vae(), make_vae()
+    one = encode_pictures(tmp_path, first, tokenizer, "cpu")
+    other = encode_pictures(tmp_path, second, tokenizer, "cpu")
+    again = encode_pictures(tmp_path, first, tokenizer, "cpu")
+    assert not torch.equal(one.latents, other.latents)
+    assert torch.equal(one.latents, again.latents)
+    assert len(list(tmp_path.glob("*.latents-*.pt"))) == 2

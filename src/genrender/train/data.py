@@ -10,12 +10,15 @@ from pathlib import Path
 
 import numpy as np
 from jaxtyping import UInt8
+from rich.console import Console
 from rich.progress import track
 
 from genrender.errors import ConfigError
 from genrender.train.world import Sample, make_sample
 
 SHARD_SIZE = 512
+# Standard output is for results.
+PROGRESS = Console(stderr=True)
 
 
 @dataclass(frozen=True)
@@ -52,7 +55,9 @@ def write_shards(folder: Path, n_shards: int, size: int, latent_side: int, worke
     folder.mkdir(parents=True, exist_ok=True)
     work = partial(write_shard, folder, size, latent_side)
     with ProcessPoolExecutor(workers) as pool:
-        for _ in track(pool.map(work, range(n_shards)), description="pictures", total=n_shards):
+        for _ in track(
+            pool.map(work, range(n_shards)), description="pictures", total=n_shards, console=PROGRESS
+        ):
             pass
 
 

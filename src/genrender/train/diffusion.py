@@ -5,6 +5,7 @@ only the rest is scored: it can be right only by looking at the clean part. And 
 several times in a look that the caption does not name (see `train.world`).
 """
 
+import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,8 +17,8 @@ from rich.progress import track
 from torch import Tensor, nn
 from transformers import CLIPTokenizer
 
-from genrender.train.data import complete_shards, read_shard
-from genrender.train.loop import LoopConfig, train
+from genrender.train.data import PROGRESS, complete_shards, read_shard
+from genrender.train.loop import LoopConfig, save_checkpoint, train
 from genrender.train.models import Denoiser, PocketSize, make_scheduler
 
 TEXT_DROPOUT = 0.1
@@ -35,6 +36,7 @@ class LatentSet:
         object_id: instance per latent pixel, 0 is background.
         token_ids: caption.
         scaling_factor: what the autoencoder's latents were multiplied with.
+        vae_hash: the autoencoder's `weights_hash`.
     """
 
     latents: Float16[Tensor, "2 N C h w"]
@@ -42,6 +44,15 @@ class LatentSet:
     object_id: UInt8[Tensor, "N h w"]
     token_ids: Int64[Tensor, "N L"]
     scaling_factor: float
+    vae_hash: str
+
+
+def weights_hash(model: nn.Module) -> str:
+    """A short name for a model's weights, which changes with any of them."""
+    digest = hashlib.sha256()
+    for tensor in model.state_dict().values():
+        digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()[:12]
 
 
 def tokenize(tokenizer: CLIPTokenizer, captions: list[str]) -> Int64[Tensor, "N L"]:
@@ -50,11 +61,12 @@ def tokenize(tokenizer: CLIPTokenizer, captions: list[str]) -> Int64[Tensor, "N 
 
 @torch.no_grad()
 def encode_pictures(folder: Path, vae: AutoencoderTiny, tokenizer: CLIPTokenizer, device: str) -> LatentSet:
-    """Encode every complete shard in `folder`; a file of latents is kept beside each shard."""
+    """Encode every complete shard in `folder`; latents are kept beside it under the autoencoder's hash."""
+    vae_hash = weights_hash(vae)
     latents, depth, object_id, token_ids = [], [], [], []
-    for index in track(complete_shards(folder), description="latents"):
+    for index in track(complete_shards(folder), description="latents", console=PROGRESS):
         shard = read_shard(folder, index)
-        cache = folder / f"{index:05d}.latents.pt"
+        cache = folder / f"{index:05d}.latents-{vae_hash}.pt"
         if not cache.exists():
             images = torch.from_numpy(np.array(shard.image)).permute(0, 3, 1, 2)
             both = []
@@ -63,7 +75,7 @@ def encode_pictures(folder: Path, vae: AutoencoderTiny, tokenizer: CLIPTokenizer
                 with torch.autocast(torch.device(device).type, torch.bfloat16):
                     encoded = [vae.encode(x, return_dict=False)[0].float().cpu() for x in batches]
                 both.append(torch.cat(encoded))
-            torch.save(torch.stack(both).half(), cache)
+            save_checkpoint(cache, torch.stack(both).half())
         latents.append(torch.load(cache, weights_only=True))
         depth.append(torch.from_numpy(np.array(shard.depth)))
         object_id.append(torch.from_numpy(np.array(shard.object_id)))
@@ -76,6 +88,7 @@ def encode_pictures(folder: Path, vae: AutoencoderTiny, tokenizer: CLIPTokenizer
         torch.cat(object_id),
         torch.cat(token_ids),
         scaling_factor,
+        vae_hash,
     )
 
 

@@ -6,8 +6,10 @@ from collections.abc import Callable
 from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
+from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import Tensor, nn
 
@@ -39,7 +41,7 @@ def learning_rate(config: LoopConfig, step: int) -> float:
     return config.learning_rate * rise * min(1.0, 0.1 + 0.9 * left)
 
 
-def save_checkpoint(path: Path, state: dict) -> None:
+def save_checkpoint(path: Path, state: Any) -> None:
     """Write `state` so that a reader sees either the old file or the new one, whole."""
     temporary = path.with_suffix(".tmp")
     torch.save(state, temporary)
@@ -81,7 +83,13 @@ def train(
         save_checkpoint(checkpoint, {**state, "optimizer": optimizer.state_dict(), "step": step})
 
     columns = [TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()]
-    progress = Progress(*columns, TextColumn("{task.fields[figures]}"), refresh_per_second=0.5)
+    progress = Progress(
+        *columns,
+        TextColumn("{task.fields[figures]}"),
+        refresh_per_second=0.5,
+        speed_estimate_period=3600,  # a step may take longer than the default window of half a minute
+        console=Console(stderr=True),
+    )
     smooth: dict[str, float] = {}
     saved_at = started_at = time.monotonic()
     model.train()
@@ -115,5 +123,6 @@ def train(
             if time.monotonic() - saved_at > config.checkpoint_s:
                 save(step + 1)
                 saved_at = time.monotonic()
-        save(config.steps)
+        if first < config.steps:
+            save(config.steps)
     return averaged.eval()

@@ -4,6 +4,7 @@ Every stage can be stopped at any moment and started again: it continues from it
 """
 
 import json
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, cast
@@ -13,10 +14,11 @@ from diffusers.models.autoencoders.autoencoder_tiny import AutoencoderTiny
 from torch import nn
 from transformers import CLIPTokenizer
 
-from genrender.errors import ConfigError
+from genrender.atomic import check_writable
+from genrender.errors import ConfigError, MediaError
 from genrender.pipeline import GenerativeRenderingPipeline
 from genrender.train.data import complete_shards, write_shards
-from genrender.train.diffusion import encode_pictures, train_denoiser
+from genrender.train.diffusion import encode_pictures, train_denoiser, weights_hash
 from genrender.train.loop import LoopConfig
 from genrender.train.models import SIZES, Denoiser, make_scheduler, make_vae
 from genrender.train.report import report
@@ -66,6 +68,19 @@ def train_pocket(config: PocketTraining) -> None:
     for name in ("shards", "vae_steps", "steps", "batch", "workers"):
         if getattr(config, name) < 1:
             raise ConfigError(f"{name} is {getattr(config, name)}, expected at least 1")
+    try:
+        torch.zeros(1, device=config.device)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).splitlines()[0].rstrip(".")
+        raise ConfigError(f"cannot train on device {config.device!r} ({reason}); try --device cpu") from error
+    for folder in (config.work_dir, config.out.parent):
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise MediaError(
+                f"cannot make folder {folder}: {error.strerror}; choose another place"
+            ) from error
+        check_writable(folder)
     size = SIZES[config.size]
     pictures = config.work_dir / f"pictures-{size.image}"
     stages = ("data", "vae", "diffusion", "export", "report") if config.stage == "all" else (config.stage,)
@@ -80,7 +95,7 @@ def train_pocket(config: PocketTraining) -> None:
     if "export" in stages:
         export(config)
     if "report" in stages:
-        for name, value in report(config.out, config.work_dir / "report").items():
+        for name, value in report(config.out, config.work_dir / "report", config.device).items():
             print(f"{name}: {value:.3g}")
 
 
@@ -113,7 +128,11 @@ def _train_diffusion(config: PocketTraining, pictures: Path) -> None:
     vae = _load_vae(config)
     cast(nn.Module, vae).to(config.device)
     data = encode_pictures(pictures, vae, tokenizer, config.device)
-    facts = {"scaling_factor": data.scaling_factor, "n_pictures": len(data.token_ids)}
+    facts = {
+        "scaling_factor": data.scaling_factor,
+        "n_pictures": len(data.token_ids),
+        "vae_hash": data.vae_hash,
+    }
     (config.work_dir / "latents.json").write_text(json.dumps(facts))
     loop = LoopConfig(config.steps, batch=config.batch, learning_rate=4e-4)
     train_denoiser(data, tokenizer, SIZES[config.size], _denoiser_file(config), loop, config.device)
@@ -128,6 +147,11 @@ def export(config: PocketTraining) -> None:
     denoiser.load_state_dict(state["averaged"])
     facts = json.loads((config.work_dir / "latents.json").read_text())
     vae = _load_vae(config)
+    if weights_hash(vae) != facts["vae_hash"]:
+        raise ConfigError(
+            f"the autoencoder {_vae_file(config)} has changed since the diffusion model saw its latents: "
+            "run `genrender train pocket --stage diffusion` again with more steps"
+        )
     vae.register_to_config(scaling_factor=facts["scaling_factor"])
     pipeline = GenerativeRenderingPipeline(
         vae=vae,
@@ -138,7 +162,13 @@ def export(config: PocketTraining) -> None:
         scheduler=make_scheduler(),
     )
     pipeline.to(torch.float16)
-    pipeline.save_pretrained(config.out, safe_serialization=True)
-    (config.out / "vocabulary.json").write_text(json.dumps(vocabulary(), indent=0))
+    # Built beside its place and moved there whole: a stop never leaves half a model.
+    part = config.out.with_name(config.out.name + ".part")
+    shutil.rmtree(part, ignore_errors=True)
+    pipeline.save_pretrained(part, safe_serialization=True)
+    (part / "vocabulary.json").write_text(json.dumps(vocabulary(), indent=0))
     training = {"size": config.size, "steps": state["step"], "n_pictures": facts["n_pictures"]}
-    (config.out / "training.json").write_text(json.dumps(training, indent=2))
+    (part / "training.json").write_text(json.dumps(training, indent=2))
+    if config.out.exists():
+        shutil.rmtree(config.out)
+    part.rename(config.out)

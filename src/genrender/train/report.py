@@ -13,12 +13,12 @@ from rich.progress import track
 
 from genrender.media.images import write_png
 from genrender.pipeline import GenerativeRenderingPipeline, load_pipeline
+from genrender.train.data import PROGRESS
 from genrender.train.vocabulary import COLORS, LOOKS, OBJECTS
 from genrender.train.world import Sample, make_sample
 
 # Training shards count from 0; these seeds lie beyond any number of them.
 HELD_OUT = 10_000_000
-N_PICTURES = 64
 N_STEPS = 20
 FOREGROUND_DISTANCE = 0.12
 
@@ -86,34 +86,38 @@ def paint(
 def reconstruction_psnr_db(pipeline: GenerativeRenderingPipeline, samples: list[Sample]) -> float:
     """Mean PSNR of the autoencoder on unseen pictures."""
     images = torch.from_numpy(np.stack([sample.image for sample in samples])).permute(0, 3, 1, 2) / 127.5 - 1
+    images = images.to(pipeline.device)
     decoded = pipeline.vae.decode(pipeline.vae.encode(images, return_dict=False)[0], return_dict=False)[0]
     error = ((decoded.clamp(-1, 1) - images) ** 2).mean((1, 2, 3)) / 4
     return float((-10 * torch.log10(error)).mean())
 
 
-def report(model: Path, out: Path, guidance_scale: float = 5.0) -> dict[str, float]:
+def report(
+    model: Path, out: Path, device: str = "cpu", guidance_scale: float = 5.0, n_pictures: int = 64
+) -> dict[str, float]:
     """Paint unseen shapes, write `report.json` and `samples.png` to `out`, and return the figures.
 
     Colours count as obeyed where the named colour is the palette's nearest to the region's median pixel. A
     figure for the real pictures of the same kind would not be 1 either: a shaded orange is close to brown.
     """
-    pipeline = load_pipeline(str(model))
+    pipeline = load_pipeline(str(model), device=device, dtype=torch.float32)
     pipeline.set_progress_bar_config(disable=True)
     size = 8 * pipeline.unet.config.sample_size
     chosen = held_out_samples(size)
     colors, backgrounds, overlaps, pictures, samples = [], [], [], [], []
-    for index in track(range(N_PICTURES), description="report"):
+    for index in track(range(n_pictures), description="report", console=PROGRESS):
         sample, prompt, color, background = next(chosen)
         picture = paint(pipeline, sample, prompt, guidance_scale, index)
         mask = sample.depth > 0
         if color and mask.any():
             colors.append(nearest_color(picture[mask]) == color)
-        backgrounds.append(nearest_color(picture[~mask]) == background)
+        if not mask.all():
+            backgrounds.append(nearest_color(picture[~mask]) == background)
         overlaps.append(silhouette_iou(picture, mask))
         pictures.append(picture)
         samples.append(sample)
     figures = {
-        "n_pictures": N_PICTURES,
+        "n_pictures": float(n_pictures),
         "guidance_scale": guidance_scale,
         "object_color_accuracy": float(np.mean(colors)),
         "background_color_accuracy": float(np.mean(backgrounds)),
@@ -122,6 +126,9 @@ def report(model: Path, out: Path, guidance_scale: float = 5.0) -> dict[str, flo
     }
     out.mkdir(parents=True, exist_ok=True)
     (out / "report.json").write_text(json.dumps(figures, indent=2))
-    rows = np.stack(pictures).reshape(8, 8, size, size, 3).swapaxes(1, 2).reshape(8 * size, 8 * size, 3)
-    write_png(out / "samples.png", np.round(rows * 255).astype(np.uint8))
+    across = max(1, round(n_pictures**0.5))
+    sheet = np.ones((-(-n_pictures // across), across, size, size, 3), np.float32)
+    sheet.reshape(-1, size, size, 3)[:n_pictures] = pictures
+    sheet = sheet.swapaxes(1, 2).reshape(-1, across * size, 3)
+    write_png(out / "samples.png", np.round(sheet * 255).astype(np.uint8))
     return figures
