@@ -4,12 +4,23 @@
     python benchmarks/consistency.py --methods per-frame noise pre post full --seeds 0 1 2 --pictures sheets
     python benchmarks/consistency.py --scene fox.glb --animation Run --prompt "a white and orange striped fox"
 
-All methods get the same weights, scene, prompt, seeds and steps. Surface error is the mean RGB difference of
-pixels that show the same surface point in frames 1, 4 and 8 apart; less is steadier, and the ratio is to the
-first method. Sharpness is the variance of the Laplacian on the foreground, in 1e-3: a blurred clip would be
-steady, too. Each method runs in a process of its own, so that its peak memory is its own; "before" is what
-that process had needed when its first step began. Seconds count diffusion and decoding; other work on the
-machine makes them longer, so the load average is printed.
+Two methods are baselines, and nothing makes their frames agree but the depth pictures:
+    per-frame     every frame starts from noise of its own
+    fixed-noise   all frames start from the same noise, as when a ControlNet renders every frame with one seed
+The others switch the mechanisms on:
+    noise         the noise lives on the surface
+    pre           noise, and attention looks at the keyframes
+    post          noise, and the keyframes' features are blended on the surface
+    full          all of it: the default of `genrender render`
+    paper-method  noise, keyframes and blending as in the `paper` preset, but not its sampler
+
+All methods get the same weights, scene, prompt, seeds, sampler and steps. Surface error is the mean RGB
+difference of pixels that show the same surface point in frames 1, 4 and 8 apart; less is steadier. "of
+per-frame" and "of fixed noise" are the error 1 apart as a fraction of that baseline's. Sharpness is the
+variance of the Laplacian on the foreground, in 1e-3: a blurred clip would be steady, too. Each method runs in
+a process of its own, so that its peak memory is its own; "before" is what that process had needed when its
+first step began. Seconds count diffusion and decoding; other work on the machine makes them longer, so the
+load average is printed.
 """
 
 import argparse
@@ -54,8 +65,9 @@ METHODS: dict[str, MethodConfig] = {
     "pre": MethodConfig(injection=InjectionConfig(alpha=0.0)),
     "post": MethodConfig(injection=InjectionConfig(pre_attn=False)),
     "full": MethodConfig(),
-    "paper": PRESETS["paper"].method,
+    "paper-method": PRESETS["paper"].method,
 }
+BASELINES = {"per-frame": "of per-\nframe", "fixed-noise": "of fixed\nnoise"}
 
 
 @dataclass(frozen=True)
@@ -89,10 +101,10 @@ def main() -> None:
     parser.add_argument(
         "--methods",
         nargs="+",
-        default=["per-frame", "full"],
+        default=["per-frame", "fixed-noise", "noise", "full"],
         choices=METHODS,
         metavar="NAME",
-        help=f"of {', '.join(METHODS)}; ratios are to the first",
+        help=f"of {', '.join(METHODS)}",
     )
     parser.add_argument("--frames", type=int, default=16)
     parser.add_argument("--size", type=int, default=128)
@@ -283,17 +295,24 @@ def sharpness(frames: np.ndarray, gbuffers: Sequence[GBuffer]) -> float:
 
 
 def summary(runs: Sequence[Mapping[str, Any]], methods: Sequence[str]) -> list[dict[str, Any]]:
-    """Means over the seeds, per scene and method; `ratio`: surface error over the first method's."""
+    """Means over the seeds, per scene and method; `ratio`: surface error over each baseline's, per stride."""
     rows = []
     for scene in dict.fromkeys(run["scene"] for run in runs):
-        first: list[float | None] = []
-        for method in methods:
-            mine = [run for run in runs if run["scene"] == scene and run["method"] == method]
-            errors = [mean([run["surface_error"][i] for run in mine]) for i in range(len(STRIDES))]
-            first = first or errors
-            ratios = [a / b if a is not None and b else None for a, b in zip(errors, first, strict=True)]
-            row = {"scene": scene, "method": method, "seeds": len(mine), "surface_error": errors}
-            row["ratio"] = ratios
+        of = {m: [run for run in runs if run["scene"] == scene and run["method"] == m] for m in methods}
+        errors = {
+            method: [mean([run["surface_error"][i] for run in mine]) for i in range(len(STRIDES))]
+            for method, mine in of.items()
+        }
+        for method, mine in of.items():
+            row = {"scene": scene, "method": method, "seeds": len(mine), "surface_error": errors[method]}
+            row["ratio"] = {
+                baseline: [
+                    a / b if a is not None and b else None
+                    for a, b in zip(errors[method], errors[baseline], strict=True)
+                ]
+                for baseline in BASELINES
+                if baseline in errors
+            }
             for name in ("sharpness", "seconds_per_frame"):
                 row[name] = mean([run[name] for run in mine])
             row["before_mb"] = mine[0]["before_mb"]
@@ -326,6 +345,8 @@ def progress_bar() -> Progress:
         TimeRemainingColumn(),
         console=Console(stderr=True),
         transient=True,
+        # A step may take longer than the 30 seconds from which rich would estimate the time left.
+        speed_estimate_period=3600,
     )
 
 
@@ -333,20 +354,21 @@ def print_tables(report: Mapping[str, Any]) -> None:
     console = Console()
     setting = f"{report['frames']} frames of {report['size']} px, {report['steps']} steps"
     setting += f", seeds {', '.join(map(str, report['seeds']))}, model {Path(report['model']).name}"
+    baselines = {name: title for name, title in BASELINES.items() if name in report["summary"][0]["ratio"]}
     for scene in dict.fromkeys(row["scene"] for row in report["summary"]):
-        table = Table(title=f"{scene}: {setting}", box=rich.box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+        table = Table(title=f"{scene}: {setting}", box=rich.box.SIMPLE_HEAD, padding=0)
         table.add_column("method", no_wrap=True)
-        headings = [f"error {stride}" for stride in STRIDES]
-        for heading in (*headings, "ratio", "sharp", "s/frame", "peak MB", "before"):
+        headings = [f"error\n{stride}" for stride in STRIDES]
+        headings += [*baselines.values(), "sharp", "s per\nframe", "peak\nMB", "MB\nbefore"]
+        for heading in headings:
             table.add_column(heading, justify="right", no_wrap=True)
         for row in report["summary"]:
             if row["scene"] != scene:
                 continue
-            ratio = row["ratio"][0]
             table.add_row(
                 row["method"],
                 *("-" if error is None else f"{error:.4f}" for error in row["surface_error"]),
-                "-" if ratio is None else f"{ratio:.2f}",
+                *("-" if (of := row["ratio"][name][0]) is None else f"{of:.2f}" for name in baselines),
                 f"{row['sharpness']:.2f}",
                 f"{row['seconds_per_frame']:.2f}",
                 f"{row['peak_mb']:.0f}",

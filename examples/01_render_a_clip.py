@@ -10,6 +10,7 @@ from pathlib import Path
 
 import tyro
 
+from genrender.gbuffer.control import inverse_depth_range
 from genrender.gbuffer.preview import depth_picture, to_picture, uv_picture
 from genrender.media.images import contact_sheet, write_png
 from genrender.media.video import write_video
@@ -43,9 +44,11 @@ def main(
     out.mkdir(parents=True, exist_ok=True)
     pictures = [to_picture(frame) for frame in result.frames]
     write_video(out / "video.mp4", pictures, clip.fps)
+    # One range of depths for the whole clip, as the model sees it: one per frame would make the sheet pump.
+    inverse_range = inverse_depth_range(clip.gbuffers)
     rows = {
         "UV": [uv_picture(gbuffer) for gbuffer in clip.gbuffers],
-        "depth": [depth_picture(gbuffer) for gbuffer in clip.gbuffers],
+        "depth": [depth_picture(gbuffer, inverse_range) for gbuffer in clip.gbuffers],
         "result": pictures,
     }
     write_png(out / "contact_sheet.png", contact_sheet(rows))

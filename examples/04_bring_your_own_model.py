@@ -11,7 +11,7 @@ computes in half precision. What to look at: out/04/contact_sheet.png.
 from pathlib import Path
 
 import tyro
-from diffusers import DPMSolverMultistepScheduler
+from diffusers import DPMSolverMultistepScheduler  # pyright: ignore[reportPrivateImportUsage]
 
 from genrender.config import InjectionConfig, MethodConfig
 from genrender.gbuffer.preview import to_picture, uv_picture
@@ -48,8 +48,9 @@ def main(
     scene = load_scene(SCENES / "trotting_quadruped.glb")
     clip = render_clip(scene, ShotConfig(size=(size, size), n_frames=frames, camera="orbit"))
 
-    # 4. Which layers take part is a regular expression over their names. Here: the whole decoder.
-    method = MethodConfig(injection=InjectionConfig(layers=r"^up_blocks\."))
+    # 4. Which layers take part is a regular expression over their names. Unless told otherwise it is the
+    #    decoder, "^up_blocks\."; here the lowest level between encoder and decoder takes part, too.
+    method = MethodConfig(injection=InjectionConfig(layers=r"^(mid_block|up_blocks)\."))
     result = pipe(prompt, clip.gbuffers, config=method, num_inference_steps=steps, chunk_size=4)
 
     out.mkdir(parents=True, exist_ok=True)

@@ -215,6 +215,39 @@ def test_sharpness_falls_when_a_picture_is_blurred():
     assert sharp == pytest.approx(20e3 * of_luminance, rel=0.15)
 
 
+def test_the_benchmark_holds_every_method_against_both_baselines(capsys: pytest.CaptureFixture[str]):
+    benchmark = load_script(ROOT / "benchmarks" / "consistency.py")
+    errors = {"per-frame": 0.2, "fixed-noise": 0.1, "full": 0.05}
+    costs = {"sharpness": 38.0, "seconds_per_frame": 2.5, "before_mb": 1434.0, "peak_mb": 1446.0}
+    runs = [
+        {"scene": "fox", "method": method, "surface_error": [error, 2 * error, None], **costs}
+        | {"gpu_peak_mb": None}
+        for method, error in errors.items()
+    ]
+    rows = benchmark.summary(runs, list(errors))
+    full = rows[2]["ratio"]
+    assert full == {
+        "per-frame": [pytest.approx(0.25), pytest.approx(0.25), None],
+        "fixed-noise": [pytest.approx(0.5), pytest.approx(0.5), None],
+    }
+    assert benchmark.summary(runs, ["full"])[0]["ratio"] == {}
+    setting = {"frames": 16, "size": 128, "steps": 20, "seeds": [0], "model": "pocket", "cores": 2}
+    benchmark.print_tables({"summary": rows, "load_average": 0.5, **setting})
+    printed = capsys.readouterr().out
+    assert "…" not in printed  # it fits into 80 columns
+    assert "0.0500 0.1000     -    0.25     0.50" in printed
+
+
+def test_the_baselines_are_what_the_benchmark_says_they_are():
+    benchmark = load_script(ROOT / "benchmarks" / "consistency.py")
+    assert set(benchmark.BASELINES) <= set(benchmark.METHODS)
+    noise = {name: benchmark.METHODS[name].noise.mode for name in benchmark.BASELINES}
+    assert noise == {"per-frame": "independent", "fixed-noise": "fixed"}
+    for name in (*benchmark.BASELINES, "noise"):
+        injection = benchmark.METHODS[name].injection
+        assert (injection.pre_attn, injection.alpha) == (False, 0)
+
+
 @pytest.mark.slow
 def test_the_benchmark_reports_every_method(tmp_path: Path, tiny_model: str):
     command = [sys.executable, "benchmarks/consistency.py", "--model", tiny_model, "--prompt", "fox"]
@@ -226,8 +259,8 @@ def test_the_benchmark_reports_every_method(tmp_path: Path, tiny_model: str):
     assert len(report["runs"]) == 4
     per_frame, noise = report["summary"]
     assert (per_frame["method"], noise["method"]) == ("per-frame", "noise")
-    assert per_frame["ratio"] == [1.0, 1.0, None]
-    assert noise["ratio"][0] < 0.7
+    assert per_frame["ratio"] == {"per-frame": [1.0, 1.0, None]}
+    assert noise["ratio"]["per-frame"][0] < 0.7
     for row in report["summary"]:
         assert 100 < row["before_mb"] <= row["peak_mb"] < 4000
         assert row["seconds_per_frame"] > 0

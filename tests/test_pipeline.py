@@ -1,8 +1,12 @@
 import dataclasses
+import gc
+import inspect
 import json
 import logging
 import shutil
 import socket
+import weakref
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -16,18 +20,30 @@ from diffusers import (
     EulerAncestralDiscreteScheduler,
     EulerDiscreteScheduler,
     HeunDiscreteScheduler,
+    PNDMScheduler,
     StableDiffusionControlNetPipeline,
     StableDiffusionPipeline,
     UNet2DConditionModel,
 )
 from diffusers.pipelines.stable_diffusion import StableDiffusionSafetyChecker
+from safetensors.torch import load_file, save_file
 from tiny_models import empty_clip, sd15_shaped_unet, sliding_card, tiny_components, tiny_unet
 from torch import Tensor
 from transformers import CLIPConfig, CLIPImageProcessor, CLIPVisionConfig, CLIPVisionModelWithProjection
 
 from genrender import pipeline as pipeline_module
-from genrender.config import PER_FRAME, InjectionConfig, MethodConfig
+from genrender.config import (
+    PER_FRAME,
+    PRESETS,
+    CorrespondenceConfig,
+    InjectionConfig,
+    MethodConfig,
+    NoiseConfig,
+)
+from genrender.correspondence import engines
+from genrender.correspondence.texture import TextureCorrespondence
 from genrender.diffusion import models
+from genrender.diffusion.processors import AttentionState
 from genrender.errors import ConfigError, ModelError
 from genrender.gbuffer.control import depth_control
 from genrender.pipeline import GenerativeRenderingPipeline, load_pipeline
@@ -98,11 +114,19 @@ def diffusers_latents(pipe, clip, latents: Tensor, guidance_scale: float, **argu
 
 @pytest.mark.parametrize("guidance_scale", [7.5, 1.0])
 @pytest.mark.parametrize(
-    "scheduler", [DDIMScheduler, DPMSolverMultistepScheduler, EulerDiscreteScheduler, HeunDiscreteScheduler]
+    "from_config",
+    [
+        DDIMScheduler.from_config,
+        DPMSolverMultistepScheduler.from_config,
+        EulerDiscreteScheduler.from_config,
+        HeunDiscreteScheduler.from_config,
+        partial(PNDMScheduler.from_config, skip_prk_steps=True),  # as Stable Diffusion 1.5 comes
+    ],
+    ids=["DDIM", "DPM++", "Euler", "Heun", "PNDM"],
 )
-def test_with_every_injection_off_latents_equal_diffusers(clip, unit_latents, scheduler, guidance_scale):
+def test_with_every_injection_off_latents_equal_diffusers(clip, unit_latents, from_config, guidance_scale):
     pipe = make_pipe()
-    pipe.scheduler = scheduler.from_config(pipe.scheduler.config)
+    pipe.scheduler = from_config(pipe.scheduler.config)
     expected = diffusers_latents(
         pipe, clip, unit_latents, guidance_scale, num_inference_steps=6, controlnet_conditioning_scale=0.8
     )
@@ -194,21 +218,94 @@ def test_scheduler_noise_follows_seed_or_generator(clip, unit_latents):
     assert torch.equal(*by_generator)
 
 
-def test_alpha_zero_equals_pre_only_bit_for_bit(pipe, unit_latents):
-    """Where no surface is visible nothing can be blended, so alpha = 0 must be what remains of any alpha."""
+def test_the_generator_gives_the_seed_where_none_is_given(clip):
+    pipe = make_pipe()
+    pipe.scheduler = EulerAncestralDiscreteScheduler.from_config(pipe.scheduler.config)
+
+    def latents(**arguments) -> Tensor:
+        settings = {"config": FULL, "num_inference_steps": 2, "output_type": "latent"}
+        return pipe(PROMPT, clip, **settings, **arguments).latents
+
+    by_seed = latents(seed=11)
+    assert torch.equal(latents(generator=torch.Generator().manual_seed(11)), by_seed)
+    assert not torch.allclose(latents(generator=torch.Generator().manual_seed(12)), by_seed)
+    assert torch.equal(latents(), latents(seed=0))
+
+
+def test_alpha_zero_equals_pre_only_bit_for_bit(pipe, clip, unit_latents, monkeypatch):
+    def latents(alpha: float) -> Tensor:
+        config = MethodConfig(injection=InjectionConfig(alpha=alpha, n_keyframes=2))
+        settings = {"num_inference_steps": 3, "latents": unit_latents, "output_type": "latent"}
+        return pipe(PROMPT, clip, config=config, **settings).latents
+
+    assert any(gbuffer.visible.any() for gbuffer in clip)
+    alpha_zero = latents(0.0)
+    assert not torch.allclose(latents(0.9), alpha_zero, atol=1e-3)
+    # The whole method, correspondence and all, whose post-attention injection hands its input back.
+    monkeypatch.setattr(AttentionState, "injection", lambda _self, _layer, output: output)
+    assert torch.equal(latents(0.9), alpha_zero)
+
+
+def test_where_nothing_is_visible_nothing_is_blended(pipe, unit_latents):
     nothing = empty_clip(5, HEIGHT, WIDTH)
+    settings = {"num_inference_steps": 2, "latents": unit_latents, "output_type": "latent"}
     runs = [
-        pipe(
-            PROMPT,
-            nothing,
-            config=MethodConfig(injection=InjectionConfig(alpha=alpha, n_keyframes=2)),
-            num_inference_steps=3,
-            latents=unit_latents,
-            output_type="latent",
-        ).latents
+        pipe(PROMPT, nothing, config=MethodConfig(injection=InjectionConfig(alpha=alpha)), **settings).latents
         for alpha in (0.0, 0.9)
     ]
     assert torch.equal(*runs)
+
+
+def test_paper_runs_as_published(pipe, clip, monkeypatch):
+    made: list[CorrespondenceConfig] = []
+
+    class Watched(TextureCorrespondence):
+        def __init__(self, gbuffers, config, device):
+            made.append(config)
+            super().__init__(gbuffers, config, device)
+
+    monkeypatch.setitem(engines.ENGINES, "texture", Watched)
+    settings = {"num_inference_steps": 2, "output_type": "latent"}
+    paper = PRESETS["paper"].method
+    published = pipe(PROMPT, clip, config=paper, **settings).latents
+    assert made == [CorrespondenceConfig(fill_order="sequence", restore_spread=False)]
+    for change in ({"fill_order": "quality"}, {"restore_spread": True}, {"ratio": 1.0}):
+        config = dataclasses.replace(
+            paper, correspondence=dataclasses.replace(paper.correspondence, **change)
+        )
+        other = pipe(PROMPT, clip, config=config, **settings).latents
+        assert made[-1] == config.correspondence
+        assert not torch.allclose(other, published, atol=1e-5), change
+
+
+def test_keyframes_change_when_the_timestep_does(clip, monkeypatch):
+    drawn: list[int] = []
+    choose = pipeline_module.choose_keyframes
+
+    def watch(*arguments):
+        drawn.append(arguments[-1])
+        return choose(*arguments)
+
+    monkeypatch.setattr(pipeline_module, "choose_keyframes", watch)
+    pipe = make_pipe()
+    pipe.scheduler = PNDMScheduler.from_config(pipe.scheduler.config, skip_prk_steps=True)
+    pipe(PROMPT, clip, config=FULL, num_inference_steps=4, output_type="latent")
+    assert drawn == [0, 1, 1, 2, 3]
+
+
+def test_a_run_keeps_nothing_of_its_clip(pipe):
+    clip = sliding_card(3, HEIGHT, WIDTH)
+    settings = {"config": FULL, "num_inference_steps": 1, "output_type": "latent"}
+    pipe(PROMPT, clip, **settings)
+    gc.collect()
+    gc.disable()
+    try:
+        pipe(PROMPT, clip, **settings)
+        gbuffer = weakref.ref(clip[0])
+        del clip
+        assert gbuffer() is None
+    finally:
+        gc.enable()
 
 
 def test_pre_attention_and_post_attention_each_change_the_result(pipe, clip, unit_latents):
@@ -265,6 +362,19 @@ def test_the_callback_sees_every_step_and_may_change_latents_or_stop(pipe, clip)
     assert (pipe(PROMPT, clip, callback_on_step_end=stop, **settings).latents == 1).all()
 
 
+@pytest.mark.parametrize(("guidance_scale", "has_guidance"), [(3.0, True), (1.0, False)])
+def test_callbacks_may_read_what_diffusers_pipelines_tell(clip, guidance_scale, has_guidance):
+    told = []
+
+    def read(pipe, *_):
+        told.append((pipe.guidance_scale, pipe.do_classifier_free_guidance, pipe.num_timesteps))
+        assert (pipe.clip_skip, pipe.cross_attention_kwargs, pipe.interrupt) == (None, None, False)
+
+    settings = {"config": PER_FRAME, "num_inference_steps": 2, "output_type": "latent"}
+    make_pipe()(PROMPT, clip, guidance_scale=guidance_scale, callback_on_step_end=read, **settings)
+    assert told == [(guidance_scale, has_guidance, 2)] * 2
+
+
 def test_processors_are_restored_when_a_run_fails(pipe, clip):
     before = pipe.unet.attn_processors
 
@@ -305,6 +415,36 @@ def test_settings_out_of_range_are_refused(pipe, clip, change, message):
     arguments = {"gbuffers": clip, "num_inference_steps": 1} | change
     with pytest.raises(ConfigError, match=message):
         pipe(PROMPT, **arguments)
+
+
+def broken(stage, **values):
+    # The tests' type checker would refuse these values at construction, but users run without one.
+    for name, value in values.items():
+        object.__setattr__(stage, name, value)
+    return stage
+
+
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        (MethodConfig(noise=broken(NoiseConfig(), mode="perlin")), "unknown noise mode 'perlin'"),
+        (MethodConfig(correspondence=broken(CorrespondenceConfig(), engine="x")), "unknown .* engine 'x'"),
+        (MethodConfig(injection=broken(InjectionConfig(), unify="median")), "unknown unify rule 'median'"),
+        (MethodConfig(injection=broken(InjectionConfig(), keyframes="best")), "unknown keyframe strategy"),
+    ],
+)
+def test_unknown_names_are_refused_before_any_work(pipe, clip, config, message, monkeypatch):
+    monkeypatch.setattr(pipe, "encode_prompt", lambda *_: pytest.fail("work has begun"))
+    with pytest.raises(ConfigError, match=message):
+        pipe(PROMPT, clip, config=config, latents=torch.zeros(5, 4, 5, 7))
+
+
+@pytest.mark.parametrize("prompts", [(["a fox", "a cat"], None), (PROMPT, ["a dog"]), (None, None)])
+def test_lists_of_prompts_are_refused(pipe, clip, prompts):
+    # Again past the tests' type checker.
+    call = inspect.unwrap(GenerativeRenderingPipeline.__call__)
+    with pytest.raises(ConfigError, match="expected one str"):
+        call(pipe, prompts[0], clip, prompts[1], num_inference_steps=1)
 
 
 # Folders
@@ -372,12 +512,37 @@ def test_a_safety_checker_in_the_folder_is_loaded_and_blackens_what_it_flags(cli
     loaded = GenerativeRenderingPipeline.from_pretrained(tmp_path, controlnet=tiny_components()["controlnet"])
     loaded.set_progress_bar_config(disable=True)
     settings = {"config": PER_FRAME, "num_inference_steps": 1}
-    loaded.safety_checker.concept_embeds_weights.data.fill_(
-        2.0
-    )  # no similarity reaches it: nothing is flagged
-    assert loaded(PROMPT, clip, **settings).frames.max() > 0
-    loaded.safety_checker.concept_embeds_weights.data.fill_(-2.0)  # every similarity does
-    assert (loaded(PROMPT, clip, **settings).frames == 0).all()
+    # No similarity reaches this threshold: nothing is flagged.
+    loaded.safety_checker.concept_embeds_weights.data.fill_(2.0)
+    clean = loaded(PROMPT, clip, **settings)
+    assert clean.frames.max() > 0
+    assert clean.flagged_frames == []
+    # Every similarity reaches this one.
+    loaded.safety_checker.concept_embeds_weights.data.fill_(-2.0)
+    flagged = loaded(PROMPT, clip, **settings)
+    assert (flagged.frames == 0).all()
+    assert flagged.flagged_frames == [0, 1, 2, 3, 4]
+    assert loaded(PROMPT, clip, output_type="latent", **settings).flagged_frames == []
+
+
+def test_flagged_frames_are_named_one_by_one(pipe, clip, monkeypatch):
+    seen = 0
+
+    def flag_the_second_and_the_last(pictures: Tensor, *_):
+        nonlocal seen
+        flags = [frame in (1, 4) for frame in range(seen, seen + len(pictures))]
+        seen += len(pictures)
+        return pictures, flags
+
+    monkeypatch.setattr(pipe, "run_safety_checker", flag_the_second_and_the_last)
+    result = pipe(PROMPT, clip, config=PER_FRAME, num_inference_steps=1, chunk_size=2, output_type="pil")
+    assert result.flagged_frames == [1, 4]
+    seen, told = 0, []
+    for chunk in pipe.decode_frames(result.latents, 2, told.append):
+        assert len(chunk) <= 2
+    assert told == [1, 4]
+    seen = 0
+    assert len(list(pipe.decode_frames(result.latents, 2))) == 3
 
 
 def test_an_ip_adapter_reaches_every_frame_and_survives_the_injections(clip, unit_latents):
@@ -463,14 +628,32 @@ def test_half_precision_weights_compute_in_float32_on_the_cpu(tmp_path, clip, mo
     assert np.isfinite(loaded(PROMPT, clip, config=FULL, num_inference_steps=1).frames).all()
 
 
-def test_half_precision_networks_stay_close_to_full_precision(clip, unit_latents):
-    """What runs on a GPU: half-precision networks, float32 latents, every injection on."""
+def test_bfloat16_networks_stay_close_to_full_precision(clip, unit_latents):
+    """Networks in bfloat16 on the CPU, every injection on; latents stay float32. float16 is for CUDA."""
     settings = {"config": FULL, "num_inference_steps": 2, "guidance_scale": 2.0, "latents": unit_latents}
     full = make_pipe()(PROMPT, clip, **settings)
     half = make_pipe().to(torch.bfloat16)(PROMPT, clip, **settings)
     assert half.latents.dtype == torch.float32
     assert half.frames.dtype == np.float32
     assert (half.latents - full.latents).std() <= 0.05 * full.latents.std()
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU with CUDA")
+def test_float16_networks_on_cuda_stay_close_to_full_precision_whatever_the_chunk(saved, clip, unit_latents):
+    settings = {"config": FULL, "num_inference_steps": 2, "guidance_scale": 2.0, "latents": unit_latents}
+    full = make_pipe()(PROMPT, clip, **settings)
+    loaded = load_pipeline(str(saved["ours"]))
+    assert (loaded.device.type, loaded.unet.dtype) == ("cuda", torch.float16)
+    loaded.set_progress_bar_config(disable=True)
+    runs = [loaded(PROMPT, clip, chunk_size=chunk_size, **settings) for chunk_size in (1, 2, 8)]
+    spread = full.latents.std()
+    for run in runs:
+        assert run.latents.dtype == torch.float32
+        assert run.latents.isfinite().all()
+        assert np.isfinite(run.frames).all()
+        assert (run.latents.cpu() - full.latents).std() <= 0.01 * spread
+        # Kernels for batches of other sizes sum in another order, in half precision.
+        assert (run.latents - runs[0].latents).abs().max() <= 0.02 * spread
 
 
 def test_words_that_the_model_does_not_know_are_named(saved, tmp_path, clip, caplog, monkeypatch):
@@ -573,6 +756,94 @@ def test_truncated_weights_are_reported_in_one_line(saved, tmp_path):
     with pytest.raises(ModelError, match="cannot be loaded") as caught:
         load_pipeline(str(folder))
     assert "\n" not in str(caught.value)
+
+
+def edit_json(path: Path, **values):
+    path.write_text(json.dumps(json.loads(path.read_text()) | values))
+
+
+@pytest.mark.parametrize(
+    ("file", "values"),
+    [
+        ("unet/config.json", {"layers_per_block": None}),  # TypeError
+        ("unet/config.json", {"norm_num_groups": 0}),  # ZeroDivisionError
+        ("controlnet/config.json", {"block_out_channels": [16, 32]}),  # ValueError, of many lines
+        ("text_encoder/config.json", {"hidden_size": 32}),  # RuntimeError
+        ("text_encoder/config.json", {"hidden_size": "x"}),  # an error that derives from Exception alone
+        ("scheduler/scheduler_config.json", {"num_train_timesteps": "x"}),  # TypeError
+        ("model_index.json", {"unet": 3}),
+    ],
+)
+def test_settings_that_do_not_fit_the_weights_are_reported_in_one_line(saved, tmp_path, file, values):
+    folder = tmp_path / "model"
+    shutil.copytree(saved["ours"], folder)
+    edit_json(folder / file, **values)
+    with pytest.raises(ModelError, match="cannot be loaded") as caught:
+        load_pipeline(str(folder), device="cpu")
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("part", ["unet", "controlnet"])
+def test_missing_weights_are_named(saved, tmp_path, part):
+    folder = tmp_path / "model"
+    shutil.copytree(saved["ours"], folder)
+    file = folder / part / "diffusion_pytorch_model.safetensors"
+    weights = load_file(file)
+    del weights["conv_in.weight"]
+    save_file(weights, file)
+    with pytest.raises(ModelError, match=rf"lack the weights {part}\.conv_in\.weight: get them anew"):
+        load_pipeline(str(folder), device="cpu")
+
+
+@pytest.mark.parametrize("part", ["tokenizer", "scheduler"])
+def test_a_component_without_its_folder_is_named(saved, tmp_path, part):
+    folder = tmp_path / "model"
+    shutil.copytree(saved["ours"], folder)
+    shutil.rmtree(folder / part)
+    with pytest.raises(ModelError, match=f"names {part}, for which there is no folder"):
+        load_pipeline(str(folder), device="cpu")
+
+
+def test_a_controlnet_of_ones_own_replaces_the_folders(pipe, saved, clip, tmp_path):
+    folder = tmp_path / "model"
+    shutil.copytree(saved["ours"], folder)
+    shutil.rmtree(folder / "controlnet")
+    loaded = load_pipeline(str(folder), controlnet=str(saved["controlnet"]), device="cpu")
+    assert same_run(loaded, pipe, clip)
+
+
+def test_loading_is_quiet(saved, caplog, monkeypatch):
+    monkeypatch.setattr(logging.getLogger("diffusers"), "propagate", True)
+    with caplog.at_level(logging.WARNING):
+        load_pipeline(str(saved["ours"]), device="cpu")
+        load_pipeline(str(saved["plain"]), controlnet=str(saved["controlnet"]), device="cpu")
+    assert caplog.text == ""
+
+
+@pytest.mark.parametrize(
+    ("has_cuda", "has_mps", "expected"),
+    [(True, True, "cuda"), (True, False, "cuda"), (False, True, "mps"), (False, False, "cpu")],
+)
+def test_the_fastest_device_is_taken(monkeypatch, has_cuda, has_mps, expected):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: has_cuda)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: has_mps)
+    assert pipeline_module.default_device().type == expected
+
+
+@pytest.mark.parametrize(
+    ("device", "dtype"), [("cuda", torch.float16), ("mps", torch.float32), ("cpu", torch.float32)]
+)
+def test_only_cuda_computes_in_half_precision(saved, monkeypatch, device, dtype):
+    moves = []
+
+    def move(pipe, *arguments):
+        moves.append((pipe.unet.dtype, pipe.controlnet.dtype, pipe.vae.dtype, pipe.text_encoder.dtype))
+        assert arguments == (torch.device(device),)
+        return pipe
+
+    monkeypatch.setattr(GenerativeRenderingPipeline, "to", move)
+    load_pipeline(str(saved["plain"]), controlnet=str(saved["controlnet"]), device=device)
+    assert moves == [(dtype,) * 4]
 
 
 def test_a_controlnet_for_another_text_encoder_is_refused(saved, tmp_path):

@@ -1,12 +1,16 @@
 """A run from Python: the folder holds what the pipeline makes, and nothing of a run that fails."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
+import torch
+from diffusers import ControlNetModel
 from scene.gltf_builder import one_triangle
 from tiny_models import tiny_components
 
 from genrender.config import InjectionConfig, MethodConfig, RunConfig
-from genrender.errors import ConfigError
+from genrender.errors import ConfigError, MediaError, ModelError
 from genrender.gbuffer.preview import to_picture
 from genrender.media.run_folder import RunFolder
 from genrender.pipeline import GenerativeRenderingPipeline
@@ -58,7 +62,9 @@ def test_the_folder_holds_what_the_pipeline_makes(pipe, clip, tmp_path):
         *(("diffusion", step, 2) for step in range(3)),
         *(("frames", frame, 3) for frame in range(4)),
     ]
-    assert folder.read_config()["config"]["method"]["injection"]["n_keyframes"] == 3
+    config = folder.read_config()["config"]
+    assert config["method"]["injection"]["n_keyframes"] == 3
+    assert (config["device"], config["dtype"]) == ("cpu", "float32")
 
 
 def test_the_model_keeps_its_own_scheduler(pipe, clip, tmp_path):
@@ -66,7 +72,39 @@ def test_the_model_keeps_its_own_scheduler(pipe, clip, tmp_path):
     folder = RunFolder(tmp_path / "run")
     make_video(pipe, clip, RunConfig(prompt="a fox", n_steps=2, karras_sigmas=True), folder)
     assert pipe.scheduler is own
-    assert folder.read_config()["config"]["scheduler"] == "DPMSolverMultistepScheduler"
+    config = folder.read_config()["config"]
+    assert config["scheduler"] == "DPMSolverMultistepScheduler"
+    assert config["scheduler_config"]["use_karras_sigmas"] is True
+    assert config["scheduler_config"]["beta_start"] == own.config.beta_start
+
+
+def test_frames_that_the_safety_checker_blackened_are_listed(pipe, clip, tmp_path, monkeypatch):
+    checked = []
+
+    def check(pictures, *_):
+        checked.extend(range(len(pictures)))
+        is_last = len(checked) == 3
+        return pictures * (not is_last), [is_last] * len(pictures)
+
+    monkeypatch.setattr(pipe, "run_safety_checker", check)
+    folder = RunFolder(tmp_path / "run")
+    assert make_video(pipe, clip, CONFIG, folder) == [2]  # chunks of two frames: the third is alone
+    assert folder.read_config()["config"]["flagged_frames"] == [2]
+    assert (folder.frames()[2] == 0).all()
+    assert folder.frames()[1].any()
+    monkeypatch.undo()
+    assert make_video(pipe, clip, CONFIG, folder) == []
+
+
+def test_the_controlnet_is_named(pipe, clip, tmp_path):
+    pipe.controlnet.save_pretrained(tmp_path / "my-depth")
+    named = GenerativeRenderingPipeline(
+        **{**pipe.components, "controlnet": ControlNetModel.from_pretrained(tmp_path / "my-depth")}
+    )
+    named.set_progress_bar_config(disable=True)
+    folder = RunFolder(tmp_path / "run")
+    make_video(named, clip, RunConfig(prompt="a fox", n_steps=1), folder)
+    assert folder.read_config()["config"]["controlnet"] == str(tmp_path / "my-depth")
 
 
 def test_a_run_that_fails_before_its_first_frame_leaves_no_folder(pipe, clip, tmp_path):
@@ -77,4 +115,68 @@ def test_a_run_that_fails_before_its_first_frame_leaves_no_folder(pipe, clip, tm
         make_video(pipe, clip, CONFIG, RunFolder(tmp_path / "run"), report=stop)
     with pytest.raises(ConfigError, match="the prompt is empty"):
         make_video(pipe, clip, RunConfig(), RunFolder(tmp_path / "run"))
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("place", ["a", "a/nested/run"])
+@pytest.mark.parametrize("file", ["frames", "video", "contact sheet"])
+def test_a_run_that_fails_while_it_is_written_leaves_nothing(pipe, clip, tmp_path, monkeypatch, file, place):
+    def fail(*_):
+        raise MediaError("the disk is full")
+
+    method = {"frames": "write_frame", "video": "write_video", "contact sheet": "write_contact_sheet"}[file]
+    monkeypatch.setattr(RunFolder, method, fail)
+    with pytest.raises(MediaError, match="the disk is full"):
+        make_video(pipe, clip, CONFIG, RunFolder(tmp_path / place))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_run_that_fails_over_an_earlier_one_leaves_that_as_it_was(pipe, clip, tmp_path, monkeypatch):
+    def contents():
+        return {file: file.read_bytes() for file in tmp_path.rglob("*") if file.is_file()}
+
+    def fail(*_):
+        raise MediaError("the disk is full")
+
+    make_video(pipe, clip, CONFIG, RunFolder(tmp_path / "run"))
+    before = contents()
+    monkeypatch.setattr(RunFolder, "write_contact_sheet", fail)
+    with pytest.raises(MediaError, match="the disk is full"):
+        make_video(pipe, clip, replace(CONFIG, seed=5), RunFolder(tmp_path / "run"))
+    assert contents() == before
+    monkeypatch.undo()
+    make_video(pipe, clip, replace(CONFIG, seed=5), RunFolder(tmp_path / "run"))
+    after = contents()
+    assert after.keys() == before.keys()
+    assert all(after[file] != before[file] for file in after)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        torch.cuda.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB"),
+        RuntimeError("[enforce fail at alloc_cpu.cpp:124] DefaultCPUAllocator: can't allocate memory"),
+        MemoryError(),
+    ],
+    ids=["CUDA", "CPU", "Python"],
+)
+@pytest.mark.parametrize("network", ["unet", "vae"])
+def test_too_little_memory_is_told_with_a_remedy(pipe, clip, tmp_path, monkeypatch, network, error):
+    def fail(*_, **__):
+        raise error
+
+    target, name = {"unet": (pipe.unet, "forward"), "vae": (pipe.vae, "decode")}[network]
+    monkeypatch.setattr(target, name, fail)
+    with pytest.raises(ModelError, match="too little memory for 3 frames of 32x24 pixels in chunks of 2"):
+        make_video(pipe, clip, CONFIG, RunFolder(tmp_path / "run"))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_other_errors_of_the_networks_are_what_they_are(pipe, clip, tmp_path, monkeypatch):
+    def fail(*_, **__):
+        raise RuntimeError("mat1 and mat2 shapes cannot be multiplied")
+
+    monkeypatch.setattr(pipe.vae, "decode", fail)
+    with pytest.raises(RuntimeError, match="mat1 and mat2"):
+        make_video(pipe, clip, CONFIG, RunFolder(tmp_path / "run"))
     assert list(tmp_path.iterdir()) == []

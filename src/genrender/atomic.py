@@ -1,9 +1,10 @@
-"""Files that appear whole or not at all."""
+"""Files and folders that appear whole or not at all."""
 
 import os
 import secrets
-from collections.abc import Iterator
-from contextlib import contextmanager
+import shutil
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from genrender.errors import MediaError
@@ -37,6 +38,90 @@ def atomic_write(path: str | os.PathLike[str]) -> Iterator[Path]:
         part.unlink(missing_ok=True)
 
 
+@contextmanager
+def atomic_folder(path: str | os.PathLike[str], replaces: Sequence[str] = ()) -> Iterator[Path]:
+    """Gives an empty folder to fill, and puts what is in it at `path` when the block ends well.
+
+    If `path` is missing, it is made, with its parents. If it is there, files of the new names and those that
+    match `replaces` give way, and all others stay. If the block raises, everything is as before.
+
+    Args:
+        path: the folder.
+        replaces: glob patterns, relative to `path`, of what an earlier result may have left there.
+
+    Raises:
+        MediaError: the folder cannot be made or written to, or `path` is a file.
+    """
+    path = Path(path)
+    check_can_hold_files(path)
+    # A folder that is there may be on a disk of its own, or lie in one that is not ours to write to.
+    home = path if path.exists() else path.parent
+    name = f".{path.name}.{secrets.token_hex(4)}"
+    part, old = home / f"{name}.part", home / f"{name}.old"
+    made: list[Path] = []
+    is_done = False
+    try:
+        with _told_as_media_errors(path):
+            _make_folders(part, made)
+        yield part
+        with _told_as_media_errors(path):
+            if path.exists():
+                _exchange(part, path, old, replaces)
+            else:
+                os.replace(part, path)
+        is_done = True
+    finally:
+        for leftover in (part, old) if is_done else (part,):
+            shutil.rmtree(leftover, ignore_errors=True)
+        if not is_done:
+            _remove_empty(made)
+
+
+@contextmanager
+def _told_as_media_errors(folder: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise MediaError(
+            f"cannot write to folder {folder}: {error.strerror or error}; choose another place"
+        ) from error
+
+
+def _make_folders(folder: Path, made: list[Path]) -> None:
+    """Makes a folder with its missing parents, and adds to `made` what was missing, outermost first."""
+    for place in [place for place in (folder, *folder.parents) if not place.exists()][::-1]:
+        made.append(place)
+        place.mkdir(exist_ok=True)
+
+
+def _remove_empty(folders: Sequence[Path]) -> None:
+    for folder in reversed(folders):
+        with suppress(OSError):  # it is gone already, or somebody else has put something into it
+            folder.rmdir()
+
+
+def _exchange(part: Path, path: Path, old: Path, replaces: Sequence[str]) -> None:
+    """Moves all files of `part` into `path`, and what they replace into `old`; all of it or nothing."""
+    arriving = [file.relative_to(part) for file in part.rglob("*") if not file.is_dir()]
+    leaving = {file.relative_to(path) for pattern in replaces for file in path.glob(pattern)}
+    leaving |= {file for file in arriving if (path / file).exists()}
+    moves = [(path / file, old / file) for file in sorted(leaving)]
+    moves += [(part / file, path / file) for file in arriving]
+    begun: list[tuple[Path, Path]] = []
+    made: list[Path] = []
+    try:
+        for source, destination in moves:
+            _make_folders(destination.parent, made)
+            begun.append((source, destination))
+            os.replace(source, destination)
+    except BaseException:
+        for source, destination in reversed(begun):
+            if not source.exists():
+                os.replace(destination, source)
+        _remove_empty(made)
+        raise
+
+
 def check_writable(folder: str | os.PathLike[str]) -> None:
     """Raises MediaError unless a file can be made in `folder`: one is made, for permissions do not tell."""
     folder = Path(folder)
@@ -52,3 +137,18 @@ def check_writable(folder: str | os.PathLike[str]) -> None:
         raise MediaError(
             f"cannot write to folder {folder}: {error.strerror}; choose another or change its permissions"
         ) from error
+
+
+def check_can_hold_files(folder: str | os.PathLike[str]) -> None:
+    """Raises MediaError unless files can be made in `folder`, or it is missing and can be made."""
+    folder = Path(folder)
+    try:
+        nearest = next(place for place in (folder, *folder.absolute().parents) if place.exists())
+    except OSError as error:
+        raise MediaError(f"cannot make folder {folder}: {error.strerror}; choose another place") from error
+    try:
+        check_writable(nearest)
+    except MediaError as error:
+        if nearest == folder:
+            raise
+        raise MediaError(f"cannot make folder {folder}: {error}") from error

@@ -2,7 +2,7 @@
 
 import math
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, get_args
 
 from genrender.errors import ConfigError
 
@@ -10,6 +10,13 @@ NoiseMode = Literal["partition", "nearest", "fixed", "independent"]
 UnifyRule = Literal["fill", "mean", "paper"]
 KeyframeStrategy = Literal["random", "stratified"]
 Engine = Literal["texture"]
+FillOrder = Literal["quality", "sequence"]
+
+
+def _check_choice(what: str, value: object, choices: tuple[str, ...]) -> None:
+    # Python does not hold anyone to a Literal, and an unknown name must not pass for the default.
+    if value not in choices:
+        raise ConfigError(f"unknown {what} {value!r}, expected {' or '.join(choices)}")
 
 
 @dataclass(frozen=True)
@@ -25,6 +32,10 @@ class NoiseConfig:
     mode: NoiseMode = "partition"
     texture_side: int | None = None
 
+    def check(self) -> None:
+        """Raises ConfigError for an unknown mode."""
+        _check_choice("noise mode", self.mode, get_args(NoiseMode))
+
 
 @dataclass(frozen=True)
 class CorrespondenceConfig:
@@ -32,11 +43,24 @@ class CorrespondenceConfig:
 
     Attributes:
         engine: `texture` goes through the objects' UV atlases.
-        ratio: texture side over the side of a feature map.
+        ratio: texture side over the longer side of a feature map. Low blurs, high leaves texels unfilled.
+        fill_order: which keyframe comes first in a texel: the one that sees it largest (`quality`), or the
+            first in the clip (`sequence`, as published).
+        restore_spread: undo the loss of variance that averaging brings (rules `mean` and `paper`); as
+            published it stays lost.
     """
 
     engine: Engine = "texture"
     ratio: float = 4.0
+    fill_order: FillOrder = "quality"
+    restore_spread: bool = True
+
+    def check(self) -> None:
+        """Raises ConfigError for an unknown name or a ratio out of range."""
+        _check_choice("correspondence engine", self.engine, get_args(Engine))
+        _check_choice("fill order", self.fill_order, get_args(FillOrder))
+        if not 0 < self.ratio < math.inf:
+            raise ConfigError(f"texture ratio is {self.ratio:g}, expected a number above 0, for instance 4")
 
 
 @dataclass(frozen=True)
@@ -48,7 +72,8 @@ class InjectionConfig:
         alpha: weight in [0, 1] of the blended surface features; 0 switches post-attention injection off.
         unify: how keyframes that show the same surface point are combined.
         keyframes: how keyframes are drawn at every step.
-        n_keyframes: None means max(3, F / 8).
+        n_keyframes: None means one for eight frames, at least 3 and at most 8. All keyframes go through the
+            networks at once and attend to each other, so this number bounds memory, not the clip's length.
         layers: regular expression that a self-attention layer's full name must match (`re.search`); the
             default takes the decoder.
     """
@@ -60,6 +85,15 @@ class InjectionConfig:
     n_keyframes: int | None = None
     layers: str = r"^up_blocks\."
 
+    def check(self) -> None:
+        """Raises ConfigError for an unknown name or a number out of range."""
+        _check_choice("unify rule", self.unify, get_args(UnifyRule))
+        _check_choice("keyframe strategy", self.keyframes, get_args(KeyframeStrategy))
+        if self.n_keyframes is not None and self.n_keyframes < 1:
+            raise ConfigError(f"keyframes is {self.n_keyframes}, expected at least 1")
+        if not 0 <= self.alpha <= 1:
+            raise ConfigError(f"alpha is {self.alpha:g}, expected a number in 0..1")
+
 
 @dataclass(frozen=True)
 class MethodConfig:
@@ -68,6 +102,12 @@ class MethodConfig:
     noise: NoiseConfig = field(default_factory=NoiseConfig)
     correspondence: CorrespondenceConfig = field(default_factory=CorrespondenceConfig)
     injection: InjectionConfig = field(default_factory=InjectionConfig)
+
+    def check(self) -> None:
+        """Raises ConfigError for what can be told to be wrong without a model or a clip."""
+        self.noise.check()
+        self.correspondence.check()
+        self.injection.check()
 
 
 # Every frame on its own: what an image model does without this project.
@@ -89,7 +129,8 @@ class RunConfig:
         karras_sigmas: sample with DPM-Solver++ on the noise levels of Karras et al. (2022) instead of the
             model's own scheduler.
         seed: of everything that is drawn by chance.
-        chunk_size: frames that go through the networks at once; changes memory and speed only.
+        chunk_size: frames that go through the networks at once; changes memory and speed only. A step's
+            keyframes run together, whatever the chunk.
     """
 
     prompt: str = ""
@@ -105,16 +146,10 @@ class RunConfig:
         """Raises ConfigError for what can be told to be wrong without a model or a clip."""
         if not self.prompt.strip():
             raise ConfigError("the prompt is empty; say what the clip shows, for instance 'a red fox'")
-        injection = self.method.injection
-        for name, count in (
-            ("steps", self.n_steps),
-            ("chunk", self.chunk_size),
-            ("keyframes", 1 if injection.n_keyframes is None else injection.n_keyframes),
-        ):
+        for name, count in (("steps", self.n_steps), ("chunk", self.chunk_size)):
             if count < 1:
                 raise ConfigError(f"{name} is {count}, expected at least 1")
-        if not 0 <= injection.alpha <= 1:
-            raise ConfigError(f"alpha is {injection.alpha:g}, expected a number in 0..1")
+        self.method.check()
         if not math.isfinite(self.guidance_scale):
             raise ConfigError(f"guidance is {self.guidance_scale}, expected a number, for instance 7.5")
         if not 0 <= self.seed < 2**63:
@@ -124,9 +159,11 @@ class RunConfig:
 PRESETS = {
     "balanced": RunConfig(),
     # Source: Generative Rendering (arXiv 2312.01409). Which solver ran on the Karras sigmas is our reading.
+    # Differs: texels that no keyframe sees are not inpainted yet; there A' = A.
     "paper": RunConfig(
         method=MethodConfig(
             noise=NoiseConfig(mode="nearest"),
+            correspondence=CorrespondenceConfig(fill_order="sequence", restore_spread=False),
             injection=InjectionConfig(unify="paper", keyframes="random"),
         ),
         n_steps=50,

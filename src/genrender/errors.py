@@ -23,7 +23,3 @@ class ModelError(GenRenderError, RuntimeError):
 
 class MediaError(GenRenderError, OSError):
     """An image, video or run folder cannot be read or written."""
-
-
-class MissingDependency(GenRenderError, ImportError):
-    """An optional library is needed and not installed."""

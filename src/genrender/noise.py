@@ -6,6 +6,7 @@ frame may use the level that fits its zoom and still agree with the others.
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -36,6 +37,23 @@ _SIDE_IF_UNKNOWN = 16
 _NEAREST_RATIO = 2
 
 
+@dataclass(frozen=True)
+class _Screen:
+    """What the frames of a clip have in common.
+
+    Attributes:
+        background: noise where no surface is shown.
+        latent_shape: height and width in latent pixels.
+        seed: the run's seed.
+        texture_side: texels along a side of every noise texture; None: chosen per mode.
+    """
+
+    background: Float32[np.ndarray, "P C"]
+    latent_shape: tuple[int, int]
+    seed: int
+    texture_side: int | None
+
+
 def surface_noise(
     gbuffers: Sequence[GBuffer],
     n_channels: int,
@@ -62,6 +80,7 @@ def surface_noise(
     Differs: `partition` is ours; it stays white at every zoom.
     """
     config = config or NoiseConfig()
+    config.check()
     if len(gbuffers) == 0:
         raise ConfigError("noise: got no G-buffers, expected at least one; render at least one frame")
     rows, cols = gbuffers[0].height, gbuffers[0].width
@@ -74,21 +93,19 @@ def surface_noise(
         raise ConfigError(f"noise: got texture side {config.texture_side}, expected 1 to {MAX_SIDE}")
     height, width = rows // vae_factor, cols // vae_factor
     pixels = np.arange(height * width)
-    background = _normal(seed, "background", pixels, n_channels)
+    screen = _Screen(
+        _normal(seed, "background", pixels, n_channels), (height, width), seed, config.texture_side
+    )
     frames = []
     for index, gbuffer in enumerate(gbuffers, start=first_frame):
         if config.mode == "partition":
-            frame = _partition(gbuffer, background, seed, config.texture_side, (height, width))
+            frame = _partition(gbuffer, screen)
         elif config.mode == "nearest":
-            frame = _nearest(gbuffer, background, seed, config.texture_side, (height, width))
+            frame = _nearest(gbuffer, screen)
         elif config.mode == "fixed":
-            frame = background
-        elif config.mode == "independent":
-            frame = _normal(seed, "independent", pixels, n_channels, index)
+            frame = screen.background
         else:
-            raise ConfigError(
-                f"noise: unknown mode {config.mode!r}, expected partition, nearest, fixed or independent"
-            )
+            frame = _normal(seed, "independent", pixels, n_channels, index)
         frames.append(frame.T.reshape(n_channels, height, width))
     return torch.from_numpy(np.stack(frames))
 
@@ -125,46 +142,34 @@ def _normal(
     return hashed_normal(hash_key(seed, purpose, *ids), counter)
 
 
-def _nearest(
-    gbuffer: GBuffer,
-    background: Float32[np.ndarray, "P C"],
-    seed: int,
-    side: int | None,
-    latent_shape: tuple[int, int],
-) -> Float32[np.ndarray, "P C"]:
+def _nearest(gbuffer: GBuffer, screen: _Screen) -> Float32[np.ndarray, "P C"]:
     """Every latent pixel takes the texel under its centre."""
-    side = side or min(MAX_SIDE, _NEAREST_RATIO * max(latent_shape))
-    rows = sample_under_pixel(gbuffer.height, latent_shape[0])
-    cols = sample_under_pixel(gbuffer.width, latent_shape[1])
+    side = screen.texture_side or min(MAX_SIDE, _NEAREST_RATIO * max(screen.latent_shape))
+    rows = sample_under_pixel(gbuffer.height, screen.latent_shape[0])
+    cols = sample_under_pixel(gbuffer.width, screen.latent_shape[1])
     texel = texel_ids(gbuffer, side)[rows[:, None], cols].ravel()
-    frame = background.copy()
-    frame[texel >= 0] = texel_noise(texel[texel >= 0], side, background.shape[1], seed)
+    frame = screen.background.copy()
+    frame[texel >= 0] = texel_noise(texel[texel >= 0], side, frame.shape[1], screen.seed)
     return frame
 
 
-def _partition(
-    gbuffer: GBuffer,
-    background: Float32[np.ndarray, "P C"],
-    seed: int,
-    side: int | None,
-    latent_shape: tuple[int, int],
-) -> Float32[np.ndarray, "P C"]:
+def _partition(gbuffer: GBuffer, screen: _Screen) -> Float32[np.ndarray, "P C"]:
     """Every visible texel goes to the one latent pixel that shows most of it; a pixel sums what it owns.
 
     A latent pixel is a stack of layers, one per object it shows. A layer that owns n texels is their sum
     over sqrt(n). Layers are combined by the square roots of their shares of the pixel, the rest is
     background: sums of disjoint sets of independent numbers, so the frame is white.
     """
-    n_pixels, n_channels = background.shape
-    pixel = flat_pixel_of_sample((gbuffer.height, gbuffer.width), latent_shape)
+    n_pixels, n_channels = screen.background.shape
+    pixel = flat_pixel_of_sample((gbuffer.height, gbuffer.width), screen.latent_shape)
     shown = gbuffer.visible
     layers, n_samples = np.unique(
         gbuffer.object_id[shown].astype(np.int64) * n_pixels + pixel[shown], return_counts=True
     )
-    if side is None:
+    if screen.texture_side is None:
         sides = _fitting_sides(gbuffer, pixel.size // n_pixels)
     else:
-        sides = np.full(gbuffer.object_id.max(initial=0) + 1, side)
+        sides = np.full(gbuffer.object_id.max(initial=0) + 1, screen.texture_side)
     owners = texel_owners(torch.from_numpy(texel_ids(gbuffer, sides)), torch.from_numpy(pixel))
     texel = owners.texel.numpy()
     object_id = split_texel(texel)[0]
@@ -172,21 +177,21 @@ def _partition(
     values = np.empty((texel.size, n_channels), np.float32)
     for level in np.unique(sides[object_id]):
         here = sides[object_id] == level
-        values[here] = texel_noise(texel[here], int(level), n_channels, seed)
+        values[here] = texel_noise(texel[here], int(level), n_channels, screen.seed)
 
     layer_of_texel = np.searchsorted(layers, object_id * n_pixels + owners.pixel.numpy())
     n_owned = np.bincount(layer_of_texel, minlength=layers.size)[:, None]
     summed = _sum_by(layer_of_texel, values, layers.size) / np.sqrt(np.maximum(n_owned, 1))
     # Repeated and mirrored UVs, or a texture too coarse for the frame, leave layers without a texel. Their
     # noise hangs on the screen: fresh noise per frame would flicker where nothing moves.
-    unowned = _normal(seed, "unowned", layers, n_channels)
+    unowned = _normal(screen.seed, "unowned", layers, n_channels)
     layer_noise = np.where(n_owned > 0, summed, unowned)
 
     share = n_samples / (pixel.size // n_pixels)
     weighted = np.sqrt(share)[:, None] * layer_noise
     coverage = np.bincount(layers % n_pixels, share, n_pixels)[:, None]
     frame_noise = _sum_by(layers % n_pixels, weighted, n_pixels)
-    frame_noise += np.sqrt(np.maximum(1 - coverage, 0)) * background
+    frame_noise += np.sqrt(np.maximum(1 - coverage, 0)) * screen.background
     return frame_noise.astype(np.float32)
 
 

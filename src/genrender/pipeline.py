@@ -9,7 +9,7 @@ Example:
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, cast
 
@@ -26,14 +26,13 @@ from diffusers.schedulers.scheduling_utils import SchedulerMixin
 from diffusers.utils import logging
 from diffusers.utils.outputs import BaseOutput
 from jaxtyping import Float, Float32
-from safetensors import SafetensorError
 from torch import Tensor
 from transformers import CLIPImageProcessor, CLIPTextModel, CLIPTokenizer, CLIPVisionModelWithProjection
 
 from genrender.config import MethodConfig
-from genrender.correspondence.texture import TextureCorrespondence
-from genrender.diffusion.denoiser import Denoiser, frame_chunks, guided_output
-from genrender.diffusion.keyframes import choose_keyframes, default_n_keyframes
+from genrender.correspondence.engines import make_engine
+from genrender.diffusion.guided_model import GuidedModel, frame_chunks, guided_output
+from genrender.diffusion.keyframes import choose_keyframes, default_n_keyframes, keyframe_draws
 from genrender.diffusion.models import (
     SD15_DEPTH_CONTROLNET,
     ModelSource,
@@ -62,10 +61,13 @@ class GenerativeRenderingOutput(BaseOutput):
     Attributes:
         frames: "F H W 3" float32 in [0, 1]; a list of pictures for `output_type="pil"`, None for "latent".
         latents: the final latents of all frames, float32.
+        flagged_frames: indices of frames that the model's safety checker blackened; with "latent" output
+            nothing is checked.
     """
 
     frames: Any
     latents: Float32[Tensor, "F C h w"]
+    flagged_frames: list[int] = field(default_factory=list)
 
 
 class GenerativeRenderingPipeline(StableDiffusionControlNetPipeline):
@@ -119,7 +121,7 @@ class GenerativeRenderingPipeline(StableDiffusionControlNetPipeline):
         num_inference_steps: int = 20,
         guidance_scale: float = 7.5,
         controlnet_conditioning_scale: float = 1.0,
-        seed: int = 0,
+        seed: int | None = None,
         generator: torch.Generator | None = None,
         eta: float = 0.0,
         latents: Tensor | None = None,
@@ -138,14 +140,15 @@ class GenerativeRenderingPipeline(StableDiffusionControlNetPipeline):
             num_inference_steps: diffusion steps.
             guidance_scale: weight of classifier-free guidance; 1 or less runs the conditional branch only.
             controlnet_conditioning_scale: weight of the depth control.
-            seed: of everything that is drawn by chance: surface noise, keyframes, scheduler.
+            seed: of everything that is drawn by chance: surface noise, keyframes, scheduler. None takes the
+                generator's, or 0 where there is none either.
             generator: for noise that the scheduler draws itself (ancestral samplers, eta > 0); None follows
                 `seed`.
             eta: noise of DDIM; other schedulers ignore it.
             latents: "F C h w" of unit variance, instead of mechanism 1's noise.
             ip_adapter_image: reference picture(s) for a loaded IP-Adapter.
             chunk_size: frames that go through the networks at once. It changes memory and speed, never a
-                random number.
+                random number. A step's keyframes run together, whatever the chunk.
             output_type: `np` and `pil` decode the frames; `latent` leaves that to `decode_frames`.
             callback_on_step_end: called after each step with (pipeline, step, timestep, {"latents":
                 latents}); may return a dict with other latents. Setting `pipeline._interrupt` ends the run.
@@ -155,14 +158,17 @@ class GenerativeRenderingPipeline(StableDiffusionControlNetPipeline):
 
         Source: Generative Rendering (arXiv 2312.01409), section 4.
         """
-        # 1. Check the request.
-        self._check_request(prompt, gbuffers, num_inference_steps, chunk_size, output_type)
+        # 1. Check the request. What diffusers' own properties show is set as diffusers does.
+        self._check_request(prompt, negative_prompt, gbuffers, num_inference_steps, chunk_size, output_type)
+        config.check()
+        self._guidance_scale, self._clip_skip, self._cross_attention_kwargs = guidance_scale, None, None
+        self._interrupt = False
         n_frames, device = len(gbuffers), self._execution_device
+        if seed is None:
+            seed = 0 if generator is None else generator.initial_seed()
 
         # 2. Encode the prompt; for guidance an unconditional branch goes beside it.
-        denoiser = self._denoiser(
-            prompt, negative_prompt, guidance_scale, controlnet_conditioning_scale, ip_adapter_image
-        )
+        model = self._guided_model(prompt, negative_prompt, controlnet_conditioning_scale, ip_adapter_image)
 
         # 3. Depth control images, with one range for the clip.
         depth = torch.from_numpy(depth_control(gbuffers)).to(device)
@@ -171,33 +177,32 @@ class GenerativeRenderingPipeline(StableDiffusionControlNetPipeline):
         # 4. Mechanism 1: the initial noise lives on the surface.
         scheduler = cast(Any, self.scheduler)
         scheduler.set_timesteps(num_inference_steps, device=device)
+        timesteps = scheduler.timesteps
+        self._num_timesteps = len(timesteps)
         current = self._initial_latents(gbuffers, latents, seed, config)
 
         # 5. Mechanisms 2 and 3: which surface points frames share, and what attention does with that.
         engine = None
         if config.injection.alpha > 0:
-            engine = TextureCorrespondence(gbuffers, config.correspondence.ratio, device)
+            engine = make_engine(gbuffers, config.correspondence, device)
         latent_height, latent_width = current.shape[-2:]
-        attention = AttentionState(
-            config.injection, denoiser.n_branches, (latent_height, latent_width), engine
-        )
+        attention = AttentionState(config.injection, model.n_branches, (latent_height, latent_width), engine)
         wanted = config.injection.n_keyframes
         n_keyframes = default_n_keyframes(n_frames) if wanted is None else min(wanted, n_frames)
+        draws = keyframe_draws(timesteps.tolist(), scheduler.order)
 
         # 6. All frames advance one step together.
         generator = generator or torch.Generator("cpu").manual_seed(seed)
         step_arguments = self.prepare_extra_step_kwargs(generator, eta)
-        self._interrupt = False
-        timesteps = scheduler.timesteps
         progress_bar: Any = self.progress_bar  # a plain method whose decorator hides its signature
         with injected_attention(self.unet, attention), progress_bar(total=len(timesteps)) as progress:
             for step, timestep in enumerate(timesteps):
-                # Schedulers of second order evaluate a step twice: both times with the same keyframes.
-                draw = step // scheduler.order
-                keyframes = choose_keyframes(n_frames, n_keyframes, config.injection.keyframes, seed, draw)
+                keyframes = choose_keyframes(
+                    n_frames, n_keyframes, config.injection.keyframes, seed, draws[step]
+                )
                 model_input = scheduler.scale_model_input(current, timestep)
                 output = guided_output(
-                    denoiser, attention, model_input, timestep, control_images, keyframes, chunk_size
+                    model, attention, model_input, timestep, control_images, keyframes, chunk_size
                 )
                 current = scheduler.step(output, timestep, current, **step_arguments, return_dict=False)[0]
                 if callback_on_step_end is not None:
@@ -209,19 +214,28 @@ class GenerativeRenderingPipeline(StableDiffusionControlNetPipeline):
 
         # 7. Latents to frames.
         frames: Any = None
+        flagged: list[int] = []
         if output_type != "latent":
-            frames = np.concatenate(list(self.decode_frames(current, chunk_size)))
+            frames = np.concatenate(list(self.decode_frames(current, chunk_size, flagged.append)))
         if output_type == "pil":
             frames = [PIL.Image.fromarray(frame) for frame in (frames * 255).round().astype(np.uint8)]
         self.maybe_free_model_hooks()
-        return GenerativeRenderingOutput(frames=frames, latents=current)
+        return GenerativeRenderingOutput(frames=frames, latents=current, flagged_frames=flagged)
 
     def decode_frames(
-        self, latents: Float[Tensor, "F C h w"], chunk_size: int = 8
+        self,
+        latents: Float[Tensor, "F C h w"],
+        chunk_size: int = 8,
+        on_flagged: Callable[[int], None] | None = None,
     ) -> Iterator[Float32[np.ndarray, "n H W 3"]]:
         """Frames of final latents, chunk by chunk, so that a long video never lies in memory as a whole.
 
         A safety checker, where the model brings one, blackens what it flags, as in diffusers.
+
+        Args:
+            latents: as the pipeline returns them.
+            chunk_size: frames that are decoded at once.
+            on_flagged: is told the index of every frame that was blackened, before that frame is yielded.
 
         Yields:
             The next frames, in [0, 1].
@@ -232,6 +246,9 @@ class GenerativeRenderingPipeline(StableDiffusionControlNetPipeline):
                 decoded = self.vae.decode(chunk, return_dict=False)[0]
                 decoded, is_flagged = self.run_safety_checker(decoded, decoded.device, self.unet.dtype)
             is_flagged = is_flagged or [False] * len(frames)
+            for frame, flag in zip(frames, is_flagged, strict=True):
+                if flag and on_flagged is not None:
+                    on_flagged(frame)
             yield np.asarray(
                 self.image_processor.postprocess(
                     decoded, output_type="np", do_denormalize=[not flag for flag in is_flagged]
@@ -239,8 +256,20 @@ class GenerativeRenderingPipeline(StableDiffusionControlNetPipeline):
             )
 
     def _check_request(
-        self, prompt: str, gbuffers: Sequence[GBuffer], n_steps: int, chunk_size: int, output_type: str
+        self,
+        prompt: Any,
+        negative_prompt: Any,
+        gbuffers: Sequence[GBuffer],
+        n_steps: int,
+        chunk_size: int,
+        output_type: str,
     ) -> None:
+        # diffusers takes a list of prompts as a batch of pictures, but a clip has one prompt.
+        for name, text in (("prompt", prompt), ("negative prompt", negative_prompt)):
+            if not (isinstance(text, str) or (text is None and name == "negative prompt")):
+                raise ConfigError(
+                    f"the {name} is of type {type(text).__name__}, expected one str: call once per clip"
+                )
         if not gbuffers:
             raise ConfigError("no G-buffers: expected one per frame, at least one")
         sizes = {(gbuffer.height, gbuffer.width) for gbuffer in gbuffers}
@@ -262,23 +291,18 @@ class GenerativeRenderingPipeline(StableDiffusionControlNetPipeline):
         if vocabulary is not None and (unknown := unknown_words(prompt, vocabulary)):
             logger.warning(f"the model does not know these words of the prompt: {', '.join(unknown)}")
 
-    def _denoiser(
-        self,
-        prompt: str,
-        negative_prompt: str | None,
-        guidance_scale: float,
-        conditioning_scale: float,
-        ip_adapter_image: Any,
-    ) -> Denoiser:
+    def _guided_model(
+        self, prompt: str, negative_prompt: str | None, conditioning_scale: float, ip_adapter_image: Any
+    ) -> GuidedModel:
         device, dtype = self._execution_device, self.unet.dtype
         embedding_dim = self.unet.config.time_cond_proj_dim
         guidance_embedding = None
         if embedding_dim is not None:
             # UNets that take the guidance scale as an input (LCM) need no unconditional branch.
             guidance_embedding = self.get_guidance_scale_embedding(
-                torch.tensor([guidance_scale - 1.0]), embedding_dim=embedding_dim, dtype=dtype
+                torch.tensor([self.guidance_scale - 1.0]), embedding_dim=embedding_dim, dtype=dtype
             ).to(device)
-        has_guidance = guidance_scale > 1 and embedding_dim is None
+        has_guidance = self.do_classifier_free_guidance
         conditional, unconditional = self.encode_prompt(prompt, device, 1, has_guidance, negative_prompt)
         branches = [unconditional, conditional] if has_guidance else [conditional]
         image_embeds = None
@@ -286,11 +310,11 @@ class GenerativeRenderingPipeline(StableDiffusionControlNetPipeline):
             image_embeds = self.prepare_ip_adapter_image_embeds(
                 ip_adapter_image, None, device, 1, has_guidance
             )
-        return Denoiser(
+        return GuidedModel(
             unet=self.unet,
             controlnet=self.controlnet,
             prompt_embeds=torch.cat([embeds for embeds in branches if embeds is not None]),
-            guidance_scale=float(guidance_scale),
+            guidance_scale=float(self.guidance_scale),
             conditioning_scale=float(conditioning_scale),
             guidance_embedding=guidance_embedding,
             image_embeds=image_embeds,
@@ -329,7 +353,7 @@ def load_pipeline(
     Args:
         model: `pocket` (packaged), `sd15`, a folder with model_index.json, or a hub id owner/name.
         controlnet: folder or hub id of a depth ControlNet, for models that bring none.
-        device: None takes CUDA where there is one, else the CPU.
+        device: None takes CUDA where there is one, else Apple's GPU (MPS), else the CPU.
         dtype: None computes in float16 on CUDA, in float32 elsewhere and for the pocket model.
 
     Raises:
@@ -340,7 +364,7 @@ def load_pipeline(
         >>> pipe = load_pipeline("weights/stable-diffusion-v1-5", controlnet="weights/sd15-depth")
     """
     source = find_model(model, controlnet)
-    device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    device = default_device() if device is None else torch.device(device)
     if dtype is None:
         dtype = torch.float16 if device.type == "cuda" and model != "pocket" else torch.float32
     try:
@@ -351,18 +375,48 @@ def load_pipeline(
         pipeline = GenerativeRenderingPipeline.from_pretrained(
             source.location, local_files_only=source.is_local, **components
         )
-    except (OSError, ValueError, SafetensorError) as error:
+    except ModelError:
+        raise
+    # What damaged files make the libraries raise knows no limits: TypeError, ZeroDivisionError, errors of
+    # their own that derive from Exception alone.
+    except Exception as error:
         reason = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
         raise ModelError(
             f"model {model}: cannot be loaded from {source.location} ({reason.strip()})"
         ) from error
+    _check_weights(model, pipeline)
     text_width, control_width = (m.config.cross_attention_dim for m in (pipeline.unet, pipeline.controlnet))
     if text_width != control_width:
         raise ModelError(
             f"model {model}: its UNet reads text of {text_width} channels, its ControlNet {control_width}: "
             "choose a depth ControlNet trained for this model"
         )
-    return pipeline.to(device, dtype)
+    for part in pipeline.components.values():
+        if isinstance(part, torch.nn.Module):
+            # diffusers' own `to` warns of modules to keep in float32, which these networks do not have.
+            torch.nn.Module.to(part, dtype)
+    return pipeline.to(device)
+
+
+def _check_weights(model: str, pipeline: GenerativeRenderingPipeline) -> None:
+    # diffusers leaves weights that it does not find without any values, with no more than a warning.
+    missing = [
+        f"{name}.{key}"
+        for name, part in pipeline.components.items()
+        if isinstance(part, torch.nn.Module)
+        for key, tensor in part.state_dict().items()
+        if tensor.is_meta
+    ]
+    if missing:
+        others = f" and {len(missing) - 1} others" if len(missing) > 1 else ""
+        raise ModelError(f"model {model}: its files lack the weights {missing[0]}{others}: get them anew")
+
+
+def default_device() -> torch.device:
+    """CUDA where there is one, else Apple's GPU, else the CPU."""
+    if torch.cuda.is_available():
+        return torch.device("cuda")
+    return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
 
 
 def _load_controlnet(source: ModelSource) -> ControlNetModel:

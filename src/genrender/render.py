@@ -182,13 +182,14 @@ def render_shot(shot: Shot, report: Report | None = None) -> Clip:
     """Renders every frame of a shot. Objects without texture coordinates must have been unwrapped.
 
     Args:
-        report: is told about every frame.
+        report: is told about the start and about every frame.
     """
+    report = report or (lambda *_: None)
     gbuffers = []
+    report("G-buffers", 0, shot.n_frames)
     for frame in range(shot.n_frames):
         gbuffers.append(shot.gbuffer(frame))
-        if report is not None:
-            report("G-buffers", frame + 1, shot.n_frames)
+        report("G-buffers", frame + 1, shot.n_frames)
     return Clip(shot, gbuffers)
 
 

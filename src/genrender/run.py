@@ -7,11 +7,11 @@ Example:
     >>> make_video(load_pipeline("pocket"), render_clip(scene), config, RunFolder("runs/biped"))
 """
 
-import shutil
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, replace
-from typing import Any
+from typing import Any, cast
 
 import torch
 from diffusers.schedulers.scheduling_dpmsolver_multistep import DPMSolverMultistepScheduler
@@ -35,15 +35,19 @@ def make_video(
     details: Mapping[str, Any] | None = None,
     command: Sequence[str] | None = None,
     report: Report | None = None,
-) -> None:
+) -> list[int]:
     """Makes the frames of a clip and fills a run folder with them.
 
-    The folder is begun once all frames are diffused: a run that ends before that leaves nothing behind.
+    A run that does not end well leaves nothing behind, and keeps what an earlier one left in the folder.
 
     Args:
-        details: what `config.json` says beside `config` and the clip, for instance the model's name.
+        details: what `config.json` says beside `config`, the clip and the networks, for instance how the user
+            calls the model.
         command: the words of the command line, for `config.json`; None: this process's own.
         report: is told about every diffusion step and every finished frame.
+
+    Returns:
+        Indices of the frames that the model's safety checker blackened.
 
     Raises:
         ConfigError: a setting is out of range, or the clip does not fit the model.
@@ -55,29 +59,30 @@ def make_video(
     resolved = _resolve(config, clip.shot.n_frames)
 
     # 1. All frames through the diffusion model.
-    with _sampler(pipeline, resolved):
+    with _sampler(pipeline, resolved), _memory_errors(clip, resolved):
         latents = _diffuse(pipeline, clip, resolved, report)
-        description = {**(details or {}), **_describe(clip), **asdict(resolved)}
-        description["scheduler"] = type(pipeline.scheduler).__name__
+        description = {
+            **(details or {}),
+            **_describe_clip(clip),
+            **asdict(resolved),
+            **_describe_networks(pipeline),
+        }
 
     # 2. Frames, video and contact sheet.
-    is_new = not folder.path.exists()
-    try:
-        folder.start(description, resolved.seed, command)
-        _write_frames(pipeline, latents, resolved.chunk_size, folder, report)
-        folder.write_video(clip.fps)
+    with folder.replaced() as draft:
+        with _memory_errors(clip, resolved):
+            flagged = _write_frames(pipeline, latents, resolved.chunk_size, draft, report)
+        draft.write_config({**description, "flagged_frames": flagged}, resolved.seed, command)
+        draft.write_video(clip.fps)
         inverse_range = inverse_depth_range(clip.gbuffers)
         gbuffers, n_frames = clip.gbuffers, clip.shot.n_frames
-        folder.write_contact_sheet(
+        draft.write_contact_sheet(
             {
                 "UV": PerFrame(lambda frame: uv_picture(gbuffers[frame]), n_frames),
                 "depth": PerFrame(lambda frame: depth_picture(gbuffers[frame], inverse_range), n_frames),
             }
         )
-    except BaseException:
-        if is_new:
-            shutil.rmtree(folder.path, ignore_errors=True)
-        raise
+    return flagged
 
 
 def _resolve(config: RunConfig, n_frames: int) -> RunConfig:
@@ -90,7 +95,7 @@ def _resolve(config: RunConfig, n_frames: int) -> RunConfig:
     )
 
 
-def _describe(clip: Clip) -> dict[str, Any]:
+def _describe_clip(clip: Clip) -> dict[str, Any]:
     shot = clip.shot
     scene = shot.scene
     return {
@@ -102,6 +107,17 @@ def _describe(clip: Clip) -> dict[str, Any]:
         "times_s": list(shot.times_s),
         "width": shot.width,
         "height": shot.height,
+    }
+
+
+def _describe_networks(pipeline: GenerativeRenderingPipeline) -> dict[str, Any]:
+    scheduler = json.loads(cast(Any, pipeline.scheduler).to_json_string())
+    return {
+        "controlnet": pipeline.controlnet.config.get("_name_or_path"),
+        "device": str(pipeline.device),
+        "dtype": str(pipeline.unet.dtype).removeprefix("torch."),
+        "scheduler": type(pipeline.scheduler).__name__,
+        "scheduler_config": {name: value for name, value in scheduler.items() if not name.startswith("_")},
     }
 
 
@@ -121,20 +137,28 @@ def _diffuse(pipeline: GenerativeRenderingPipeline, clip: Clip, config: RunConfi
         report("diffusion", step + 1, len(pipeline.scheduler.timesteps))
 
     report("diffusion", 0, config.n_steps)
+    return pipeline(
+        config.prompt,
+        clip.gbuffers,
+        config.negative_prompt,
+        config.method,
+        num_inference_steps=config.n_steps,
+        guidance_scale=config.guidance_scale,
+        seed=config.seed,
+        chunk_size=config.chunk_size,
+        output_type="latent",
+        callback_on_step_end=on_step,
+    ).latents
+
+
+@contextmanager
+def _memory_errors(clip: Clip, config: RunConfig) -> Iterator[None]:
+    """Says what to do where the device's memory is too small, in the networks as in the decoder."""
     try:
-        return pipeline(
-            config.prompt,
-            clip.gbuffers,
-            config.negative_prompt,
-            config.method,
-            num_inference_steps=config.n_steps,
-            guidance_scale=config.guidance_scale,
-            seed=config.seed,
-            chunk_size=config.chunk_size,
-            output_type="latent",
-            callback_on_step_end=on_step,
-        ).latents
-    except torch.cuda.OutOfMemoryError as error:
+        yield
+    except (MemoryError, RuntimeError) as error:
+        if not _is_out_of_memory(error):
+            raise
         raise ModelError(
             f"the device has too little memory for {clip.shot.n_frames} frames of {clip.shot.width}x"
             f"{clip.shot.height} pixels in chunks of {config.chunk_size}: use smaller chunks, fewer "
@@ -142,13 +166,23 @@ def _diffuse(pipeline: GenerativeRenderingPipeline, clip: Clip, config: RunConfi
         ) from error
 
 
+def _is_out_of_memory(error: Exception) -> bool:
+    # Only CUDA has a class of its own for this; the others tell it in words.
+    return isinstance(error, MemoryError | torch.cuda.OutOfMemoryError) or any(
+        words in str(error) for words in ("out of memory", "can't allocate memory", "not enough memory")
+    )
+
+
 def _write_frames(
     pipeline: GenerativeRenderingPipeline, latents: Tensor, chunk_size: int, folder: RunFolder, report: Report
-) -> None:
+) -> list[int]:
+    """Writes all frames; returns the indices of those that the safety checker blackened."""
     n_frames, index = len(latents), 0
+    flagged: list[int] = []
     report("frames", 0, n_frames)
-    for chunk in pipeline.decode_frames(latents, chunk_size):
+    for chunk in pipeline.decode_frames(latents, chunk_size, flagged.append):
         for frame in chunk:
             folder.write_frame(index, to_picture(frame))
             index += 1
             report("frames", index, n_frames)
+    return flagged

@@ -51,9 +51,9 @@ def bad_files(tmp_path: Path, scene: Path) -> None:
     [
         ("nowhere.glb", "scene file not found: nowhere.glb"),
         ("notes.txt", "unknown scene format '.txt'"),
-        ("letter.glb", "letter.glb"),
+        ("letter.glb", "letter.glb: not a glTF file"),
         ("short.glb", "truncated GLB"),
-        ("nan.glb", "nan.glb"),
+        ("nan.glb", "nan.glb: mesh 0 has positions that are no finite numbers"),
         ("empty.glb", "no triangles"),
         (".", "is a folder"),
     ],
@@ -110,9 +110,9 @@ def test_shots(call, scene, model, command, words, pattern):
         (["--out", "a-file/x.mp4"], "it is a file, expected a folder"),
         (["--out", "a-folder.mp4"], "it is a folder"),
         (["--out", "x.gif"], "expected the name of an MP4 file, for instance x.mp4"),
-        (["--run-dir", "a-file"], "cannot use a-file as run folder: it is a file"),
-        (["--run-dir", "a-file/run"], "cannot write to run folder a-file/run"),
-        (["--run-dir", "."], "holds files but no config.json"),
+        (["--run-dir", "a-file"], "cannot write to a-file: it is a file, expected a folder"),
+        (["--run-dir", "a-file/run"], "cannot make folder a-file/run: cannot write to"),
+        (["--run-dir", "."], "holds files but no config.json of a run"),
     ],
 )
 def test_renders(call, tmp_path, scene, model, words, pattern):
@@ -134,6 +134,26 @@ def test_damaged_model_configurations(call, tmp_path, scene, content):
         (tmp_path / "odd" / component).mkdir(parents=True)
         (tmp_path / "odd" / component / "config.json").write_text(content)
     assert_refused(call, ["render", scene, "--prompt", "a fox", "--model", "odd"], "model odd: ")
+
+
+@pytest.mark.parametrize(
+    ("words", "pattern"),
+    [
+        (["nowhere.glb"], "scene file not found: nowhere.glb"),
+        (["SCENE", "--out", "nowhere/x.mp4"], "no such folder"),
+        (["SCENE", "--run-dir", "."], "holds files but no config.json of a run"),
+    ],
+)
+def test_nothing_is_fetched_before_what_needs_no_network_is_checked(
+    call, tmp_path, scene, monkeypatch, words, pattern
+):
+    def fetch(*_, **__):
+        raise AssertionError("asked for a file of a hub model")
+
+    monkeypatch.setattr("genrender.diffusion.picture_size.hf_hub_download", fetch)
+    (tmp_path / "a-file").write_text("")
+    words = [scene if word == "SCENE" else word for word in words]
+    assert_refused(call, ["render", *words, "--prompt", "a fox", "--model", "somebody/model"], pattern)
 
 
 @pytest.mark.parametrize(
@@ -197,38 +217,49 @@ def test_an_interrupted_command_says_so(call, scene, monkeypatch):
     assert (result.code, result.out, result.err) == (130, "", "genrender: interrupted\n")
 
 
-def test_a_run_that_cannot_finish_its_folder_leaves_none(call, tmp_path, scene, model, monkeypatch):
-    def fail(*_):
-        raise MediaError("the disk is full")
+def disk_full(*_):
+    raise MediaError("the disk is full")
 
-    monkeypatch.setattr(RunFolder, "write_contact_sheet", fail)
-    result = call(
-        "render",
-        scene,
-        "--prompt",
-        "a fox",
-        "--model",
-        model,
-        "--frames",
-        "2",
-        "--steps",
-        "1",
-        "--run-dir",
-        "r",
-    )
+
+def contents(folder: Path) -> dict[Path, bytes | None]:
+    return {file: file.read_bytes() if file.is_file() else None for file in files(folder)}
+
+
+@pytest.mark.parametrize("words", [[], ["--run-dir", "r"], ["--run-dir", "deep/down/r"]])
+def test_a_run_that_cannot_finish_its_folder_leaves_none(call, tmp_path, scene, model, monkeypatch, words):
+    monkeypatch.setattr(RunFolder, "write_contact_sheet", disk_full)
+    words = ["--prompt", "a fox", "--model", model, "--frames", 2, "--steps", 1, "--size", 16, *words]
+    result = call("render", scene, *words)
     assert result.code == 2
     assert result.err.endswith("genrender: error: the disk is full\n")
     assert files(tmp_path) == []
 
 
-def test_gbuffers_that_cannot_be_finished_leave_no_folder(call, tmp_path, scene, monkeypatch):
-    def fail(*_):
-        raise MediaError("the disk is full")
+def test_a_run_that_cannot_finish_keeps_the_earlier_one(call, tmp_path, scene, model, monkeypatch):
+    words = ["render", scene, "--prompt", "a fox", "--model", model, "--steps", 1, "--size", 16]
+    words += ["--run-dir", "r", "--out", "r.mp4"]
+    assert call(*words, "--frames", 3).code == 0
+    before = contents(tmp_path)
+    monkeypatch.setattr(RunFolder, "write_contact_sheet", disk_full)
+    assert call(*words, "--frames", 2, "--seed", 1).code == 2
+    assert contents(tmp_path) == before
 
-    monkeypatch.setattr("genrender.cli.gbuffers.write_png", fail)
-    assert_refused_late = call("gbuffers", scene, "--out", "g", "--frames", "1", "--size", "16")
-    assert assert_refused_late.code == 2
+
+@pytest.mark.parametrize("out", ["g", "deep/down/g"])
+def test_gbuffers_that_cannot_be_finished_leave_no_folder(call, tmp_path, scene, monkeypatch, out):
+    monkeypatch.setattr("genrender.cli.gbuffers.write_png", disk_full)
+    assert call("gbuffers", scene, "--out", out, "--frames", 1, "--size", 16).code == 2
     assert files(tmp_path) == []
+
+
+def test_gbuffers_that_cannot_be_finished_keep_the_earlier_ones(call, tmp_path, scene, monkeypatch):
+    words = ["gbuffers", scene, "--out", "g", "--size", 16]
+    assert call(*words, "--frames", 3).code == 0
+    (tmp_path / "g" / "mine.txt").write_text("keep me")
+    before = contents(tmp_path)
+    monkeypatch.setattr("genrender.cli.gbuffers.write_png", disk_full)
+    assert call(*words, "--frames", 2, "--animation", "Rise").code == 2
+    assert contents(tmp_path) == before
 
 
 def test_a_reader_that_goes_away_is_no_error(scene):

@@ -72,3 +72,17 @@ def test_a_folder_that_is_there_keeps_its_other_files(call, scene, tmp_path):
     (tmp_path / "g" / "mine.txt").write_text("keep me")
     assert call("gbuffers", scene, "--out", "g", "--size", 8, "--frames", 1).code == 0
     assert names(tmp_path / "g") == ["frame_0000.exr", "frame_0000.png", "mine.txt"]
+
+
+def test_the_last_frames_of_a_longer_clip_do_not_stay(call, scene, tmp_path):
+    assert call("gbuffers", scene, "--out", "g", "--size", 8, "--frames", 3).code == 0
+    assert call("gbuffers", scene, "--out", "g", "--size", 16, "--frames", 1).code == 0
+    assert names(tmp_path / "g") == ["frame_0000.exr", "frame_0000.png"]
+    assert read_exr(tmp_path / "g" / "frame_0000.exr").width == 16
+
+
+def test_progress_is_told_on_stderr(call, scene):
+    result = call("gbuffers", scene, "--out", "g", "--size", 8, "--frames", 2)
+    assert result.out == "2 frames of 8x8 in g\n"
+    for work in ("G-buffers: 2 done", "previews: 2 done"):
+        assert work in result.err

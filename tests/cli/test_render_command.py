@@ -5,12 +5,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from scene.gltf_builder import ASSETS
 
 from genrender.cli.options import Render
 from genrender.cli.render import run_config
 from genrender.config import PER_FRAME, PRESETS
 from genrender.media.images import read_png
 from genrender.media.video import read_video
+from genrender.pipeline import GenerativeRenderingPipeline
+
+needs_assets = pytest.mark.skipif(not ASSETS.is_dir(), reason=f"the shared scenes are not at {ASSETS}")
 
 
 @pytest.fixture
@@ -58,7 +62,9 @@ def test_everything_is_there_and_says_how_it_was_made(render, tmp_path, scene, m
     assert (config["prompt"], config["n_steps"]) == ("a red fox", 2)
     assert config["method"]["noise"]["mode"] == "partition"
     assert config["method"]["injection"]["n_keyframes"] == 3  # resolved: the default depends on the clip
-    assert config["scheduler"] == "DDIMScheduler"
+    assert (config["scheduler"], config["dtype"]) == ("DDIMScheduler", "float32")
+    assert config["scheduler_config"]["beta_schedule"] == "scaled_linear"
+    assert config["controlnet"] == str(model / "controlnet")
 
 
 def test_stderr_tells_what_goes_on_and_nothing_else(render):
@@ -109,6 +115,14 @@ def test_known_words_are_no_reason_to_warn(render):
     assert "warning" not in render("--frames", 1, "--size", 16, prompt="A red fox.").err
 
 
+@pytest.mark.parametrize(("guidance", "is_told"), [(1, True), (0, True), (1.5, False)])
+def test_a_negative_prompt_without_guidance_is_worth_a_warning(render, guidance, is_told):
+    words = ["--frames", 1, "--size", 16, "--negative-prompt", "green", "--guidance", guidance]
+    warnings = [line for line in render(*words).err.splitlines() if "warning" in line]
+    expected = f"the negative prompt does nothing at --guidance {guidance}; it needs more than 1"
+    assert warnings == ([f"genrender: warning: {expected}"] if is_told else [])
+
+
 def test_the_end_of_a_prompt_that_the_model_never_reads_is_named(render):
     prompt = "a red fox" + " a green fox" * 4  # the tiny tokenizer spells every word out, but for `fox`
     result = render("--frames", 1, "--size", 16, prompt=prompt)
@@ -123,6 +137,21 @@ def test_a_camera_that_sees_nothing_is_worth_a_warning(render, tmp_path):
     result = render("--frames", 1, "--size", 16, "--camera", "away.json")
     assert result.code == 0
     assert "the camera sees nothing of the scene" in result.err
+
+
+@pytest.mark.parametrize(
+    ("n_frames", "named"), [(1, "frame 0"), (10, "10 frames: 0, 1, 2, 3, 4, 5, 6, 7 and 2 more")]
+)
+def test_frames_that_the_safety_checker_blackened_are_named(render, monkeypatch, n_frames, named):
+    def check(_pipeline, pictures, *_):
+        return pictures, [True] * len(pictures)
+
+    monkeypatch.setattr(GenerativeRenderingPipeline, "run_safety_checker", check)
+    result = render("--frames", n_frames, "--size", 16)
+    assert result.code == 0
+    warnings = [line for line in result.err.splitlines() if "warning" in line]
+    expected = f"the model's safety checker blackened {named}; try another prompt or seed"
+    assert warnings == [f"genrender: warning: {expected}"]
 
 
 def test_objects_without_uvs_get_some(render, bare_scene, tmp_path):
@@ -147,6 +176,39 @@ def test_the_video_may_go_into_the_run_folder(render, tmp_path):
     assert result.code == 0
     assert "video          run/video.mp4" in result.out
     assert len(list((tmp_path / "run").glob("*.mp4"))) == 1
+
+
+@needs_assets
+@pytest.mark.parametrize(
+    ("asset", "words", "animation", "notes"),
+    [
+        ("Fox.glb", ["--animation", "Run"], "Run", []),
+        (
+            "RobotExpressive.glb",
+            ["--animation", "Dance"],
+            "Dance",
+            ["made texture coordinates for what has none: "],
+        ),
+        ("CesiumMilkTruck.glb", [], "animation_0", ["made texture coordinates for what has none: "]),
+        ("MorphStressTest.gltf", [], "Individuals", []),
+    ],
+)
+def test_real_scenes(render, tmp_path, asset, words, animation, notes):
+    # A quarter of a second between the frames: some animations start slowly.
+    result = render(
+        "--frames", 2, "--fps", 4, "--run-dir", "run", "--out", "x.mp4", *words, of=ASSETS / asset
+    )
+    assert result.code == 0, result.err
+    told = [line for line in result.err.splitlines() if "texture coordinates" in line]
+    assert len(told) == len(notes)
+    assert all(note in line for note, line in zip(notes, told, strict=True))
+    frames = read_frames(tmp_path / "run")
+    assert frames.shape == (2, 64, 64, 3)
+    assert (frames[0] != frames[1]).any()
+    video, _ = read_video(tmp_path / "x.mp4")
+    assert video.shape == frames.shape
+    config = json.loads((tmp_path / "run" / "config.json").read_text())["config"]
+    assert config["animation"] == animation
 
 
 def options(**given) -> Render:

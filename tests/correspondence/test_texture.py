@@ -1,8 +1,14 @@
+import gc
+import weakref
+from collections.abc import Iterator
+
 import numpy as np
 import pytest
 import torch
 from scenes import in_front, panned_plane, rotating_sphere
 
+from genrender.config import CorrespondenceConfig
+from genrender.correspondence import texture as texture_module
 from genrender.correspondence.texture import TextureCorrespondence, sample_texture, splat_to_texture
 from genrender.errors import ConfigError
 from genrender.gbuffer.gbuffer import GBuffer
@@ -71,7 +77,8 @@ def blend_by_hand(clip, keyframes, frames, features, ratio, rule, by_quality):
 def test_blend_equals_explicit_textures_in_plain_loops(clip, rule, fill_order, size):
     keyframes, frames = [4, 0, 2], [1, 2, 5]
     features = random_features(3, 5, *size)
-    engine = TextureCorrespondence(clip, ratio=2.0, fill_order=fill_order, restore_spread=False)
+    config = CorrespondenceConfig(ratio=2.0, fill_order=fill_order, restore_spread=False)
+    engine = TextureCorrespondence(clip, config)
     rendered, valid = engine.blend(keyframes, frames, *size, rule)(features)
     by_hand, valid_by_hand = blend_by_hand(
         clip, keyframes, frames, features, 2.0, rule, fill_order == "quality"
@@ -114,17 +121,93 @@ def test_a_frame_gets_its_own_features_back_where_the_texture_resolves_them(clip
     assert resolved.sum() > 0.9 * visible.sum()
 
 
-def test_the_two_verbs_agree_with_blend(clip):
-    features = random_features(1, 4, 16, 16)
-    engine = TextureCorrespondence(clip, ratio=3.0)
-    rendered, valid = engine.blend([1], [4], 16, 16, "fill")(features)
-    texture = splat_to_texture(features[0], torch.from_numpy(texel_ids(clip[1], 48)))
-    centre = sample_under_pixel(128, 16)
-    values, is_filled = sample_texture(
-        texture, torch.from_numpy(texel_ids(clip[4], 48)[centre[:, None], centre])
+@pytest.mark.parametrize("size", [(16, 16), (9, 17)])
+def test_sampling_what_was_splatted_gives_every_pixel_back_that_owns_its_texel(clip, size):
+    texel = torch.from_numpy(texel_ids(clip[2], 4 * max(size)))
+    texture = splat_to_texture(texel, size)
+    rows, cols = (sample_under_pixel(128, side) for side in size)
+    under_centre = texel[rows[:, None], cols].flatten()
+    pixel, n_samples, is_filled = sample_texture(texture, under_centre)
+    assert torch.equal(is_filled, under_centre >= 0)
+    assert (n_samples[is_filled] >= 1).all()
+    assert (pixel[~is_filled] == 0).all()
+    assert (n_samples[~is_filled] == 0).all()
+    is_own = pixel == torch.arange(pixel.numel())
+    assert is_own[is_filled].float().mean() > 0.9
+    # Where another pixel owns the texel, it holds at least as many of the texel's samples.
+    pixel_of = torch.from_numpy(
+        pixel_of_sample(128, size[0])[:, None] * size[1] + pixel_of_sample(128, size[1])
     )
-    assert torch.equal(values, rendered[0])
-    assert torch.equal(is_filled, valid[0])
+    for lost in torch.nonzero(is_filled & ~is_own).flatten().tolist():
+        holders = pixel_of[texel == under_centre[lost]]
+        assert n_samples[lost] == (holders == pixel[lost]).sum() >= (holders == lost).sum()
+
+
+def test_an_empty_texture_fills_nothing():
+    texture = splat_to_texture(torch.full((8, 8), -1), (4, 4))
+    pixel, n_samples, is_filled = sample_texture(texture, torch.tensor([-1, 0, 7]))
+    assert not is_filled.any()
+    assert not pixel.any()
+    assert not n_samples.any()
+
+
+def test_production_runs_on_the_two_verbs(clip, monkeypatch):
+    """What the round trip proves of them holds for what a run does."""
+    used = {"splat": 0, "sample": 0}
+
+    def count(name, function):
+        def counted(*arguments):
+            used[name] += 1
+            return function(*arguments)
+
+        return counted
+
+    monkeypatch.setattr(texture_module, "splat_to_texture", count("splat", splat_to_texture))
+    monkeypatch.setattr(texture_module, "sample_texture", count("sample", sample_texture))
+    features = random_features(2, 4, 16, 16)
+    engine = TextureCorrespondence(clip, CorrespondenceConfig(ratio=3.0))
+    rendered, valid = engine.blend([1, 2], [4], 16, 16, "fill")(features)
+    assert used == {"splat": 2, "sample": 2}
+    centre = sample_under_pixel(128, 16)
+    under_centre = torch.from_numpy(texel_ids(clip[4], 48)[centre[:, None], centre]).flatten()
+    texture = splat_to_texture(torch.from_numpy(texel_ids(clip[1], 48)), (16, 16))
+    pixel, _, is_filled = sample_texture(texture, under_centre)
+    alone, alone_valid = engine.blend([1], [4], 16, 16, "fill")(features[:1])
+    assert torch.equal(alone_valid[0].flatten(), is_filled)
+    assert torch.equal(alone[0].flatten(1), features[0].flatten(1)[:, pixel] * is_filled)
+    assert valid.sum() >= alone_valid.sum()
+    assert rendered.shape == alone.shape
+
+
+@pytest.fixture
+def _no_garbage_collection() -> Iterator[None]:
+    gc.disable()
+    yield
+    gc.enable()
+
+
+@pytest.mark.usefixtures("_no_garbage_collection")
+def test_an_engine_goes_with_its_last_reference_and_the_clip_with_it():
+    gbuffers = [panned_plane(64, 0.1 * i) for i in range(3)]
+    engine = TextureCorrespondence(gbuffers)
+    blend = engine.blend([0, 2], [0, 1, 2], 8, 8, "paper")
+    blend(random_features(2, 4, 8, 8))
+    engine_ref, gbuffer_ref = weakref.ref(engine), weakref.ref(gbuffers[0])
+    del engine, gbuffers
+    assert engine_ref() is None
+    assert gbuffer_ref() is None
+
+
+def test_what_is_remembered_is_bounded_and_changes_nothing(clip, monkeypatch):
+    features = random_features(2, 4, 16, 16)
+    arguments = ([0, 3], [1, 2, 4, 5], 16, 16, "paper")
+    expected = TextureCorrespondence(clip).blend(*arguments)(features)[0]
+    monkeypatch.setattr(texture_module, "_N_CACHED_TEXTURES", 1)
+    monkeypatch.setattr(texture_module, "_N_CACHED_TEXELS", 2)
+    engine = TextureCorrespondence(clip)
+    for _ in range(2):
+        assert torch.equal(engine.blend(*arguments)(features)[0], expected)
+    assert (len(engine._textures), len(engine._texels)) == (1, 2)
 
 
 @pytest.mark.parametrize("rule", RULES)
@@ -146,7 +229,7 @@ def test_averages_keep_mean_and_spread_of_their_sources(clip, rule):
     frames = list(range(6))
     spread = {}
     for restore in (False, True):
-        engine = TextureCorrespondence(clip, restore_spread=restore)
+        engine = TextureCorrespondence(clip, CorrespondenceConfig(restore_spread=restore))
         rendered, valid = engine.blend([1, 2, 3], frames, 16, 16, rule)(features)
         surface = rendered.permute(0, 2, 3, 1)[valid]
         spread[restore] = surface.std(0).mean().item()
@@ -163,9 +246,8 @@ def test_restoring_spread_leaves_agreeing_keyframes_alone(clip):
         u, v = np.moveaxis(gbuffer.uv[centre[:, None], centre], -1, 0)
         maps.append(np.stack([np.sin(2 * np.pi * u), v]).astype(np.float32))
     features = torch.from_numpy(np.stack(maps))[[0, 2, 4]]
-    plain, valid = TextureCorrespondence(clip, restore_spread=False).blend([0, 2, 4], [3], 32, 32, "mean")(
-        features
-    )
+    as_averaged = CorrespondenceConfig(restore_spread=False)
+    plain, valid = TextureCorrespondence(clip, as_averaged).blend([0, 2, 4], [3], 32, 32, "mean")(features)
     scaled, _ = TextureCorrespondence(clip).blend([0, 2, 4], [3], 32, 32, "mean")(features)
     assert (plain - scaled).abs().max() < 0.02
     # And the pattern arrives: frame 3 was no keyframe.
@@ -229,7 +311,8 @@ def test_blending_is_deterministic_and_leaves_its_input_alone(clip):
 
 
 def test_bad_settings_are_refused(clip):
-    with pytest.raises(ConfigError, match="0 G-buffers"):
+    with pytest.raises(ConfigError, match="no G-buffers"):
         TextureCorrespondence([])
-    with pytest.raises(ConfigError, match="ratio 0"):
-        TextureCorrespondence(clip, ratio=0.0)
+    for ratio in (0.0, -1.0, float("nan"), float("inf")):
+        with pytest.raises(ConfigError, match=f"ratio is {ratio:g}"):
+            TextureCorrespondence(clip, CorrespondenceConfig(ratio=ratio))

@@ -89,3 +89,11 @@ def test_blending_touches_valid_pixels_only():
     assert torch.equal(blended[~valid], output[~valid])
     torch.testing.assert_close(blended[valid], 0.8 * surface[valid] + 0.2 * output[valid])
     assert torch.equal(blend_with_surface(output, surface, valid, 1.0)[valid], surface[valid])
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
+def test_blending_with_weight_zero_gives_the_output_back(dtype):
+    output, surface = (random_tokens(2, 50, 8, seed=seed).to(dtype) for seed in (0, 1))
+    valid = random_tokens(2, 50, seed=2) > 0
+    assert valid.any()
+    assert torch.equal(blend_with_surface(output, surface, valid, 0.0), output)

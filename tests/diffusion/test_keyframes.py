@@ -1,8 +1,14 @@
 import pytest
+from diffusers import (
+    DDIMScheduler,
+    DPMSolverMultistepScheduler,
+    HeunDiscreteScheduler,
+    PNDMScheduler,
+)
 from hypothesis import given
 from hypothesis import strategies as st
 
-from genrender.diffusion.keyframes import choose_keyframes, default_n_keyframes
+from genrender.diffusion.keyframes import choose_keyframes, default_n_keyframes, keyframe_draws
 from genrender.errors import ConfigError
 
 STRATEGIES = ["random", "stratified"]
@@ -46,7 +52,27 @@ def test_stratified_takes_one_frame_from_each_bin(n_frames, n_keyframes):
 
 
 def test_default_count():
-    assert [default_n_keyframes(n) for n in (1, 2, 3, 16, 24, 32, 200)] == [1, 2, 3, 3, 3, 4, 25]
+    counts = [default_n_keyframes(n) for n in (1, 2, 3, 16, 24, 32, 64, 65, 200, 5000)]
+    assert counts == [1, 2, 3, 3, 3, 4, 8, 8, 8, 8]
+
+
+@pytest.mark.parametrize(
+    ("scheduler", "draws"),
+    [
+        (DDIMScheduler(), [0, 1, 2, 3]),
+        (DPMSolverMultistepScheduler(), [0, 1, 2, 3]),
+        (PNDMScheduler(skip_prk_steps=True), [0, 1, 1, 2, 3]),
+        (HeunDiscreteScheduler(), [0, 0, 1, 1, 2, 2, 3]),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_evaluations_of_one_step_share_their_keyframes(scheduler, draws):
+    scheduler.set_timesteps(4)
+    assert keyframe_draws(scheduler.timesteps.tolist(), scheduler.order) == draws
+
+
+def test_a_midpoint_shares_the_keyframes_of_its_step():
+    assert keyframe_draws([999, 973.2, 946.4, 920.6, 893.8], order=2) == [0, 0, 1, 1, 2]
 
 
 @pytest.mark.parametrize(("n_frames", "n_keyframes"), [(8, 0), (8, 9), (0, 0), (8, -1)])

@@ -37,6 +37,13 @@ class CarryOver:
         return carry
 
 
+class PreOnlyState(AttentionState):
+    """The full method, engine, alpha and all, whose post-attention injection does nothing."""
+
+    def injection(self, layer: str, output: Tensor) -> Tensor:  # noqa: ARG002 (as in the base class)
+        return output
+
+
 class ReferenceExtendedAttention:
     """Pre-attention spelled out, one row and one head at a time, from the keyframes' normed hidden states."""
 
@@ -185,7 +192,8 @@ def test_branches_are_kept_apart(unet: UNet2DConditionModel, settings: dict):
 def test_alpha_zero_and_surfaces_nowhere_valid_equal_pre_only_bit_for_bit(unet: UNet2DConditionModel):
     latents, text = inputs(4)
     arguments = (latents, text, [0, 3], [0, 1, 2, 3])
-    pre_only = two_passes(unet, make_state(alpha=0.0), *arguments)
+    config = InjectionConfig(alpha=0.6, layers=ALL_LAYERS)
+    pre_only = two_passes(unet, PreOnlyState(config, 1, SIZE, CarryOver()), *arguments)
     alpha_zero = two_passes(unet, make_state(alpha=0.0, engine=CarryOver()), *arguments)
     never_valid = two_passes(unet, make_state(alpha=0.6, engine=CarryOver(is_valid=False)), *arguments)
     assert torch.equal(alpha_zero, pre_only)

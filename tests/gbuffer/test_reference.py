@@ -17,7 +17,10 @@ FOX_VIEW = Camera.look_at(np.array([150.0, 90.0, 180.0]), np.array([0.0, 40.0, 0
 TRUCK_VIEW = Camera.look_at(np.array([4.0, 3.0, 5.0]), np.array([0.0, 1.0, 0.0]), yfov_deg=40.0)
 
 
-@pytest.mark.skipif(not (SHARED / "reference").is_dir(), reason="no ../shared/reference beside the checkout")
+@pytest.mark.skipif(
+    not (SHARED / "reference").is_dir(),
+    reason=f"the shared reference pictures are not at {SHARED / 'reference'}",
+)
 @pytest.mark.parametrize(
     ("reference", "asset", "animation", "time_s", "camera"),
     [
@@ -39,6 +42,8 @@ def test_agrees_with_blender(reference, asset, animation, time_s, camera):
     both = ours.visible & theirs.visible
     relative = np.abs(ours.depth[both] - theirs.depth[both]) / theirs.depth[both]
     assert np.percentile(relative, 99) <= 1e-4, f"largest: {relative.max():.2g}"
+    # The few pixels that are left out lie on edges, where the two ray casters may see different triangles.
+    assert np.mean(relative <= 1e-4) >= 0.9998
 
     textured = (
         both & scene.has_uvs[ours.tri_id]

@@ -19,24 +19,31 @@ def plain(value):
     return np.full((16, 16, 3), value, np.uint8)
 
 
-def filled(path, n_frames=3):
-    run = RunFolder(path)
-    run.start({"steps": 4}, seed=7)
+def fill(run, n_frames=3):
+    run.write_config({"steps": 4}, seed=7)
     for index in range(n_frames):
         run.write_frame(index, plain(60 * index))
-    return run
+    run.write_video(fps=8)
+    run.write_contact_sheet({"UV": [plain(9)] * n_frames, "depth": [plain(99)] * n_frames})
+
+
+def contents(folder):
+    return {str(file.relative_to(folder)): file.read_bytes() for file in folder.rglob("*") if file.is_file()}
 
 
 def test_a_whole_run(tmp_path):
-    run = filled(tmp_path / "new" / "run")
-    run.write_video(fps=8)
-    run.write_contact_sheet({"UV": [plain(9)] * 3, "depth": [plain(99)] * 3})
-    names = sorted(str(file.relative_to(run.path)) for file in run.path.rglob("*") if file.is_file())
-    assert names == [
-        "config.json",
-        "contact_sheet.png",
-        *(os.path.join("frames", f"0000{k}.png") for k in range(3)),
-        "video.mp4",
+    run = RunFolder(tmp_path / "new" / "run")
+    with run.replaced() as draft:
+        fill(draft)
+        assert not run.path.exists()
+    assert sorted(contents(tmp_path / "new")) == [
+        os.path.join("run", name)
+        for name in (
+            "config.json",
+            "contact_sheet.png",
+            *(os.path.join("frames", f"0000{k}.png") for k in range(3)),
+            "video.mp4",
+        )
     ]
     frames, fps = read_video(run.video_file)
     assert (len(frames), fps) == (3, 8)
@@ -47,16 +54,22 @@ def test_a_whole_run(tmp_path):
 
 def test_config_says_what_made_the_run(tmp_path):
     run = RunFolder(tmp_path / "run")
-    run.start(
-        {"out": Path("a") / "b.mp4", "noise": {"mode": "nearest"}}, seed=7, command=["genrender", "render"]
-    )
+    with run.replaced() as draft:
+        draft.write_config(
+            {"out": Path("a") / "b.mp4", "noise": {"mode": "nearest"}},
+            seed=7,
+            command=["genrender", "render"],
+        )
     written = json.loads(run.config_file.read_text())
     assert written == run.read_config()
     assert written["config"] == {"out": str(Path("a") / "b.mp4"), "noise": {"mode": "nearest"}}
     assert written["seed"] == 7
     assert written["command"] == ["genrender", "render"]
     assert written["versions"]["genrender"] == genrender.__version__
-    assert {"python", "torch", "diffusers", "transformers", "numpy"} <= set(written["versions"])
+    assert set(written["versions"]) == {
+        *("genrender", "python", "torch", "diffusers", "transformers", "accelerate", "safetensors"),
+        *("numpy", "embreex", "xatlas", "av"),
+    }
     assert written["platform"]
 
 
@@ -66,16 +79,40 @@ def test_naming_a_run_folder_creates_nothing(tmp_path):
 
 
 def test_a_second_run_replaces_the_first(tmp_path):
-    filled(tmp_path / "run", n_frames=5).write_video(fps=8)
-    run = filled(tmp_path / "run", n_frames=2)
-    assert [file.name for file in run.frame_files()] == ["00000.png", "00001.png"]
-    assert not run.video_file.exists()
+    run = RunFolder(tmp_path / "run")
+    with run.replaced() as draft:
+        fill(draft, n_frames=5)
+    (run.path / "metrics.json").write_text("{}")
+    (run.path / "notes.txt").write_text("keep me")
+    with RunFolder(run.path).replaced() as draft:
+        draft.write_config({}, seed=8)
+        draft.write_frame(0, plain(7))
+    assert sorted(contents(run.path)) == ["config.json", os.path.join("frames", "00000.png"), "notes.txt"]
+    assert run.read_config()["seed"] == 8
+
+
+def test_a_second_run_that_fails_leaves_the_first_untouched(tmp_path):
+    run = RunFolder(tmp_path / "run")
+    with run.replaced() as draft:
+        fill(draft)
+    before = contents(tmp_path)
+    with pytest.raises(MediaError, match="the disk is full"), run.replaced() as draft:  # noqa: PT012
+        fill(draft, n_frames=2)
+        raise MediaError("the disk is full")
+    assert contents(tmp_path) == before
 
 
 def test_a_config_that_cannot_be_written_leaves_nothing(tmp_path):
-    with pytest.raises(TypeError, match="holds a set"):
-        RunFolder(tmp_path / "run").start({"steps": {4}}, seed=0)
+    with pytest.raises(TypeError, match="holds a set"), RunFolder(tmp_path / "a" / "run").replaced() as draft:
+        draft.write_config({"steps": {4}}, seed=0)
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("text", ["{}", "[]", "{", '{"versions": {"node": "24"}}'])
+def test_the_config_of_another_program_makes_no_run_folder(tmp_path, text):
+    (tmp_path / "config.json").write_text(text)
+    with pytest.raises(MediaError, match=r"no config\.json of a run; choose a new or an empty folder"):
+        RunFolder(tmp_path)
 
 
 def test_places_that_cannot_hold_a_run(tmp_path):
@@ -84,9 +121,7 @@ def test_places_that_cannot_hold_a_run(tmp_path):
         RunFolder(tmp_path / "file")
     with pytest.raises(MediaError, match="file"):
         RunFolder(tmp_path / "file" / "run")
-    with pytest.raises(
-        MediaError, match=r"no config\.json, so it is no run's; choose a new or an empty folder"
-    ):
+    with pytest.raises(MediaError, match=r"no config\.json of a run; choose a new or an empty folder"):
         RunFolder(tmp_path)
 
 
@@ -102,7 +137,7 @@ def test_a_parent_without_permission(tmp_path):
 
 @pytest.mark.skipif(not Path("/proc/self").exists(), reason="needs a file system that nobody can write to")
 def test_a_file_system_that_nobody_can_write_to():
-    with pytest.raises(MediaError, match="choose another place"):
+    with pytest.raises(MediaError, match="cannot make folder /proc/run: cannot write to folder /proc"):
         RunFolder("/proc/run")
 
 

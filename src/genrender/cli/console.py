@@ -7,6 +7,10 @@ from types import TracebackType
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
+# How far back rich looks for the speed of work. Its own 30 seconds are too few: a step may take longer, and
+# then no time left is shown at all.
+SPEED_PERIOD_S = 3600
+
 
 def note(text: str) -> None:
     print(f"genrender: {text}", file=sys.stderr)
@@ -22,8 +26,9 @@ class Bars:
     Where stderr is no terminal, a line says when each of them is done.
     """
 
-    def __init__(self) -> None:
-        console = Console(stderr=True)
+    def __init__(self, console: Console | None = None) -> None:
+        """Args: console: where the bars are drawn; None: stderr."""
+        console = console or Console(stderr=True)
         self._is_terminal = console.is_terminal
         self._progress = Progress(
             TextColumn("{task.description:<10}"),
@@ -31,6 +36,7 @@ class Bars:
             MofNCompleteColumn(),
             TimeRemainingColumn(elapsed_when_finished=True),
             console=console,
+            speed_estimate_period=SPEED_PERIOD_S,
             disable=not self._is_terminal,
         )
         self._tasks: dict[str, TaskID] = {}

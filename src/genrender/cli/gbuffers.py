@@ -1,15 +1,13 @@
 """`genrender gbuffers`: what the camera sees, as EXR files."""
 
-import shutil
 from pathlib import Path
 
 import numpy as np
 
-from genrender.atomic import check_writable
+from genrender.atomic import atomic_folder, check_can_hold_files
 from genrender.cli.console import Bars
 from genrender.cli.options import Gbuffers, parse_size, parse_times
 from genrender.cli.scene import with_all_uvs
-from genrender.errors import MediaError
 from genrender.gbuffer.control import inverse_depth_range
 from genrender.gbuffer.exr import read_exr, write_exr
 from genrender.gbuffer.gbuffer import GBuffer
@@ -18,9 +16,12 @@ from genrender.media.images import write_png
 from genrender.render import PerFrame, Shot, ShotConfig, plan_shot
 from genrender.scene.load import load_scene
 
+# What an earlier clip leaves in a folder. If it was longer, its last frames must not follow this one.
+FRAME_FILES = ("frame_[0-9][0-9][0-9][0-9].exr", "frame_[0-9][0-9][0-9][0-9].png")
+
 
 def gbuffers(options: Gbuffers) -> None:
-    """Writes frame_0000.exr, frame_0000.png (depth, UV and objects side by side) and so on."""
+    """Writes frame_0000.exr, frame_0000.png (depth, UV and objects side by side) and so on, all or none."""
     config = ShotConfig(
         size=parse_size(options.size),
         animation=options.animation,
@@ -29,41 +30,26 @@ def gbuffers(options: Gbuffers) -> None:
         times_s=None if options.times is None else parse_times(options.times),
         camera=options.camera,
     )
-    _check_folder(options.out)
+    check_can_hold_files(options.out)
     shot = plan_shot(load_scene(options.scene), config)
     shot = with_all_uvs(shot)
-    is_new = not options.out.exists()
-    try:
-        options.out.mkdir(parents=True, exist_ok=True)
-        _write(shot, options.out)
-    except BaseException:
-        if is_new:
-            shutil.rmtree(options.out, ignore_errors=True)
-        raise
+    with atomic_folder(options.out, replaces=FRAME_FILES) as part:
+        _write(shot, part)
     print(f"{shot.n_frames} frames of {shot.width}x{shot.height} in {options.out}")
-
-
-def _check_folder(folder: Path) -> None:
-    """Raises MediaError unless the folder is there and can be written to, or can be made."""
-    if folder.exists():
-        check_writable(folder)
-        return
-    ancestor = next(parent for parent in folder.absolute().parents if parent.exists())
-    try:
-        check_writable(ancestor)
-    except MediaError as error:
-        raise MediaError(f"cannot make folder {folder}: {error}") from error
 
 
 def _write(shot: Shot, folder: Path) -> None:
     with Bars() as bars:
+        bars("G-buffers", 0, shot.n_frames)
         for frame in range(shot.n_frames):
             write_exr(_file(folder, frame, "exr"), shot.gbuffer(frame))
             bars("G-buffers", frame + 1, shot.n_frames)
-        # The previews need the clip's range of depths, so the files are read again: no clip lies in memory.
+        # The previews need the clip's range of depths, so the files are read again: only the depths of what
+        # is visible are in memory for all frames at once.
         written: PerFrame[GBuffer] = PerFrame(
             lambda frame: read_exr(_file(folder, frame, "exr")), shot.n_frames
         )
+        bars("previews", 0, shot.n_frames)
         inverse_range = inverse_depth_range(written)
         for frame, gbuffer in enumerate(written):
             pictures = (depth_picture(gbuffer, inverse_range), uv_picture(gbuffer), object_picture(gbuffer))

@@ -29,7 +29,6 @@ def generate(
     shot = with_all_uvs(shot)
     details = {
         "model": options.model,
-        "device": str(pipeline.device),
         "preset": options.preset,
         "method_name": options.method,
     }
@@ -37,7 +36,16 @@ def generate(
         clip = render_shot(shot, bars)
         if not any(gbuffer.visible.any() for gbuffer in clip.gbuffers):
             warn("the camera sees nothing of the scene in any frame; choose another --camera")
-        make_video(pipeline, clip, config, folder, details, command, bars)
+        flagged = make_video(pipeline, clip, config, folder, details, command, bars)
+    if flagged:
+        warn(f"the model's safety checker blackened {_frames(flagged)}; try another prompt or seed")
+
+
+def _frames(indices: list[int]) -> str:
+    if len(indices) == 1:
+        return f"frame {indices[0]}"
+    more = f" and {len(indices) - 8} more" if len(indices) > 8 else ""
+    return f"{len(indices)} frames: {', '.join(map(str, indices[:8]))}{more}"
 
 
 def _load(options: Render, source: ModelSource) -> GenerativeRenderingPipeline:

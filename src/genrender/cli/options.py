@@ -39,7 +39,7 @@ class Render:
         engine: how surface points are found again in other frames.
         alpha: weight of the blended surface features, 0..1.
         unify: how keyframes that show the same surface point are combined.
-        run_dir: run folder: settings, frames, video and contact sheet.
+        run_dir: run folder: settings, frames, video and contact sheet. An earlier run in it gives way.
         method: per-frame switches off everything that makes the frames agree.
         device: where to compute, for instance cpu or cuda:1.
         chunk: frames that go through the networks at once; changes memory and speed only.
@@ -80,7 +80,8 @@ class Gbuffers:
 
     Attributes:
         scene: a .gltf or .glb file.
-        out: folder for frame_0000.exr, frame_0000.png and so on; made where it is missing.
+        out: folder for frame_0000.exr, frame_0000.png and so on; made where it is missing. Frames of an
+            earlier clip in it give way, other files stay.
         camera: orbit, turntable, static, scene:NAME (a camera of the file) or FILE.json.
         animation: name or number of the animation.
         times: the frames' times in seconds, separated by commas, instead of --frames and --fps.

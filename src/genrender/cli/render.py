@@ -23,9 +23,11 @@ def render(options: Render, command: list[str]) -> None:
     config = run_config(options)
     config.check()
     source = find_model(options.model)
-    size = _size(options.size, read_picture_size(source))
     folder = _run_folder(options)
     _check_out(options.out, folder)
+    scene = load_scene(options.scene)
+    # This may fetch a hub model's configuration, so what needs no network has been checked before.
+    size = _size(options.size, read_picture_size(source))
     shot_config = ShotConfig(
         size=size,
         animation=options.animation,
@@ -33,8 +35,12 @@ def render(options: Render, command: list[str]) -> None:
         fps=options.fps,
         camera=options.camera,
     )
-    shot = plan_shot(load_scene(options.scene), shot_config)
+    shot = plan_shot(scene, shot_config)
     _warn_of_unknown_words(config, source)
+    if config.negative_prompt and config.guidance_scale <= 1:
+        warn(
+            f"the negative prompt does nothing at --guidance {config.guidance_scale:g}; it needs more than 1"
+        )
 
     # 2. Everything that is slow. PyTorch and diffusers alone take seconds to import.
     from genrender.cli.generate import generate

@@ -5,16 +5,15 @@ the keyframes, a frame's pixel needs no more than the keyframe pixels that own t
 Those indices are found once; a diffusion step only gathers features.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from functools import lru_cache
-from typing import Literal
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from typing import Generic, TypeVar
 
 import torch
 from jaxtyping import Bool, Float, Float32, Int64
 from torch import Tensor
 
-from genrender.config import UnifyRule
+from genrender.config import CorrespondenceConfig, UnifyRule
 from genrender.correspondence.unify import unify_weights
 from genrender.errors import ConfigError
 from genrender.gbuffer.gbuffer import GBuffer
@@ -26,62 +25,68 @@ from genrender.texels import (
     texel_owners,
 )
 
-# The owners of one frame at one size take 24 bytes a texel, about 1.5 MB for 64x64 features. The bound keeps
-# memory independent of the clip's length; what was dropped is found again in 30 ms.
-_N_CACHED_OWNERS = 200
+# The texture of one frame at one size takes 24 bytes a texel, about 1.5 MB for 64x64 features. The bound
+# keeps memory independent of the clip's length; what was dropped is found again in 30 ms.
+_N_CACHED_TEXTURES = 200
 _N_CACHED_TEXELS = 4096
 
 
-@dataclass(frozen=True)
-class SurfaceTexture:
-    """Features on the texels that one frame shows.
+def splat_to_texture(texel: Int64[Tensor, "H W"], size: tuple[int, int]) -> TexelOwners:
+    """Put one frame's feature pixels on the surface.
 
-    Attributes:
-        owners: the texels and the feature pixels they come from.
-        values: one column per texel.
-    """
-
-    owners: TexelOwners
-    values: Float[Tensor, "C N"]
-
-
-def splat_to_texture(features: Float[Tensor, "C h w"], texel: Int64[Tensor, "H W"]) -> SurfaceTexture:
-    """Put one frame's features on the surface.
+    The texture holds indices of pixels and no features, so that every layer of this size, every channel and
+    both guidance branches share it.
 
     Args:
-        features: a feature map; its pixels cover the same picture as the samples.
         texel: the texel of every image-resolution sample, -1 for background. All samples are splatted, so
             that a texture finer than the feature map is covered without holes. A texel that several feature
             pixels touch takes the one that holds most of its samples.
+        size: height and width of the feature map; its pixels cover the same picture as the samples.
     """
-    (n_rows, n_cols), (_, height, width) = texel.shape, features.shape
-    pixel = torch.from_numpy(flat_pixel_of_sample((n_rows, n_cols), (height, width)))
-    owners = texel_owners(texel, pixel.to(texel.device))
-    return SurfaceTexture(owners, features.flatten(1)[:, owners.pixel])
+    n_rows, n_cols = texel.shape
+    pixel = torch.from_numpy(flat_pixel_of_sample((n_rows, n_cols), size))
+    return texel_owners(texel, pixel.to(texel.device))
 
 
 def sample_texture(
-    texture: SurfaceTexture, texel: Int64[Tensor, "h w"]
-) -> tuple[Float[Tensor, "C h w"], Bool[Tensor, "h w"]]:
-    """Render features from the surface: each pixel takes the texel given for it.
+    texture: TexelOwners, texel: Int64[Tensor, "N"]
+) -> tuple[Int64[Tensor, "N"], Int64[Tensor, "N"], Bool[Tensor, "N"]]:
+    """See the surface: what the texture holds in each of the texels given.
 
     Returns:
-        The features, and where they are valid; a pixel of the background or of an empty texel is not, and 0.
+        The flat index of the feature pixel, how many of its samples lie in the texel, and whether the texel
+        is filled; the numbers are 0 where it is not. -1, the background, never is.
     """
-    index, is_filled = _find(texture.owners.texel, texel.flatten())
-    values = texture.values.new_zeros(texture.values.shape[0], index.numel())
-    values[:, is_filled] = texture.values[:, index[is_filled]]
-    return values.unflatten(1, tuple(texel.shape)), is_filled.unflatten(0, tuple(texel.shape))
+    if texture.texel.numel() == 0:
+        return torch.zeros_like(texel), torch.zeros_like(texel), torch.zeros_like(texel, dtype=torch.bool)
+    index = torch.searchsorted(texture.texel, texel).clamp(max=texture.texel.numel() - 1)
+    is_filled = texture.texel[index] == texel
+    return texture.pixel[index] * is_filled, texture.n_samples[index] * is_filled, is_filled
 
 
-def _find(
-    sorted_texels: Int64[Tensor, "N"], texel: Int64[Tensor, "M"]
-) -> tuple[Int64[Tensor, "M"], Bool[Tensor, "M"]]:
-    """Where each texel stands in the sorted list (anywhere if it does not), and whether it does."""
-    if sorted_texels.numel() == 0:
-        return torch.zeros_like(texel), torch.zeros_like(texel, dtype=torch.bool)
-    index = torch.searchsorted(sorted_texels, texel).clamp(max=sorted_texels.numel() - 1)
-    return index, sorted_texels[index] == texel
+Value = TypeVar("Value")
+
+
+class _Recent(OrderedDict[tuple[int, int, int], Value], Generic[Value]):
+    """The results of (frame, height, width) that were asked for last, at most `n_kept` of them.
+
+    A plain dictionary: an `lru_cache` around a method holds the object that holds it, and the clip's
+    G-buffers would stay in memory until the garbage collector comes by.
+    """
+
+    def __init__(self, n_kept: int):
+        super().__init__()
+        self.n_kept = n_kept
+
+    def look_up(self, find: Callable[[int, int, int], Value], frame: int, height: int, width: int) -> Value:
+        key = (frame, height, width)
+        if key in self:
+            self.move_to_end(key)
+        else:
+            self[key] = find(*key)
+        if len(self) > self.n_kept:
+            self.popitem(last=False)
+        return self[key]
 
 
 class _WeightedGather:
@@ -163,42 +168,33 @@ class TextureCorrespondence:
 
     Args:
         gbuffers: the clip, all of one size. They are read when needed, so a lazy sequence will do.
-        ratio: texture side over the longer side of a feature map. Low blurs, high leaves texels unfilled.
+        config: texture size, fill order and whether spread is restored.
         device: where features live.
-        fill_order: which keyframe comes first in a texel: the one that sees it largest (`quality`), or the
-            first in the list (`sequence`, as published).
-        restore_spread: undo the loss of variance that averaging brings (rules `mean` and `paper`).
 
     Raises:
-        ConfigError: no G-buffers, or a ratio that is not positive.
+        ConfigError: no G-buffers, or a setting out of range.
 
-    Source: section 4 of the paper. Differs: sparse texels, explicit masks, fill order, restored spread.
+    Source: section 4 of the paper.
+    Differs: sparse texels, explicit masks; by default also fill order and restored spread. Texels that no
+        keyframe sees are not inpainted yet: they are invalid, and there A' = A.
     """
 
     def __init__(
         self,
         gbuffers: Sequence[GBuffer],
-        ratio: float = 4.0,
+        config: CorrespondenceConfig | None = None,
         device: str | torch.device = "cpu",
-        fill_order: Literal["quality", "sequence"] = "quality",
-        restore_spread: bool = True,
     ):
-        if len(gbuffers) == 0 or not ratio > 0:
-            raise ConfigError(
-                f"correspondence: got {len(gbuffers)} G-buffers and ratio {ratio}, expected at least one "
-                "G-buffer and a ratio above 0"
-            )
-        if fill_order not in ("quality", "sequence"):
-            raise ConfigError(
-                f"correspondence: unknown fill order {fill_order!r}, expected quality or sequence"
-            )
+        if len(gbuffers) == 0:
+            raise ConfigError("correspondence: got no G-buffers, expected at least one")
+        self._config = config or CorrespondenceConfig()
+        self._config.check()
         self._gbuffers = gbuffers
-        self._ratio = ratio
         self._device = torch.device(device)
-        self._fill_order = fill_order
-        self._restore_spread = restore_spread
-        self._owners = lru_cache(_N_CACHED_OWNERS)(self._find_owners)
-        self._texels = lru_cache(_N_CACHED_TEXELS)(self._find_texels)
+        # Texel ids need 64 bits in sort, unique and search, which nobody has tested on Apple's Metal.
+        self._index_device = torch.device("cpu") if self._device.type == "mps" else self._device
+        self._textures = _Recent[TexelOwners](_N_CACHED_TEXTURES)
+        self._texels = _Recent[Tensor](_N_CACHED_TEXELS)
 
     def blend(
         self, keyframes: Sequence[int], frames: Sequence[int], height: int, width: int, rule: UnifyRule
@@ -212,11 +208,11 @@ class TextureCorrespondence:
             width: likewise.
             rule: how keyframes that show the same texel are combined.
         """
-        texel = torch.stack([self._texels(f, height, width) for f in frames])
-        gather, is_seen = self._gather(keyframes, texel.flatten(), height, width, rule)
+        texel = torch.cat([self._texel_under_pixels(f, height, width) for f in frames])
+        gather, is_seen = self._gather(keyframes, texel, height, width, rule)
         reference = None
-        if self._restore_spread and rule != "fill":
-            shown = torch.cat([self._texels(k, height, width) for k in keyframes]).unique()
+        if self._config.restore_spread and rule != "fill":
+            shown = torch.cat([self._texel_under_pixels(k, height, width) for k in keyframes]).unique()
             shown = shown[shown >= 0]
             # As many texels as one map has pixels are enough for a standard deviation.
             stride = -(-shown.numel() // (height * width)) or 1
@@ -226,32 +222,30 @@ class TextureCorrespondence:
     def _gather(
         self, keyframes: Sequence[int], texel: Int64[Tensor, "N"], height: int, width: int, rule: UnifyRule
     ) -> tuple[_WeightedGather, Bool[Tensor, "N"]]:
-        pixel, quality, seen = [], [], []
-        for keyframe in keyframes:
-            owners = self._owners(keyframe, height, width)
-            index, is_seen = _find(owners.texel, texel)
-            index = index * is_seen
-            empty = owners.texel.numel() == 0
-            pixel.append(index if empty else owners.pixel[index])
-            quality.append(index if empty else owners.n_samples[index])
-            seen.append(is_seen)
-        seen = torch.stack(seen)
-        by_quality = torch.stack(quality) if self._fill_order == "quality" else None
-        return _WeightedGather(torch.stack(pixel), unify_weights(rule, seen, by_quality)), seen.any(0)
+        samples = [sample_texture(self._texture(k, height, width), texel) for k in keyframes]
+        pixel, quality, seen = (torch.stack(column) for column in zip(*samples, strict=True))
+        by_quality = quality if self._config.fill_order == "quality" else None
+        weights = unify_weights(rule, seen, by_quality).to(self._device)
+        return _WeightedGather(pixel.to(self._device), weights), seen.any(0).to(self._device)
 
-    def _side(self, height: int, width: int) -> int:
-        return max(1, round(self._ratio * max(height, width)))
+    def _texel_under_pixels(self, frame: int, height: int, width: int) -> Int64[Tensor, "N"]:
+        """The texel under the centre of every feature pixel."""
+        return self._texels.look_up(self._find_texels, frame, height, width)
+
+    def _texture(self, frame: int, height: int, width: int) -> TexelOwners:
+        """The feature pixels of one frame, on the surface."""
+        return self._textures.look_up(self._find_texture, frame, height, width)
 
     def _find_texels(self, frame: int, height: int, width: int) -> Int64[Tensor, "N"]:
-        """The texel under the centre of every feature pixel."""
         gbuffer = self._gbuffers[frame]
         rows = sample_under_pixel(gbuffer.height, height)
         cols = sample_under_pixel(gbuffer.width, width)
         texel = texel_ids(gbuffer, self._side(height, width))[rows[:, None], cols]
-        return torch.from_numpy(texel.ravel()).to(self._device)
+        return torch.from_numpy(texel.ravel()).to(self._index_device)
 
-    def _find_owners(self, frame: int, height: int, width: int) -> TexelOwners:
-        gbuffer = self._gbuffers[frame]
-        texel = torch.from_numpy(texel_ids(gbuffer, self._side(height, width))).to(self._device)
-        pixel = flat_pixel_of_sample((gbuffer.height, gbuffer.width), (height, width))
-        return texel_owners(texel, torch.from_numpy(pixel).to(self._device))
+    def _find_texture(self, frame: int, height: int, width: int) -> TexelOwners:
+        texel = texel_ids(self._gbuffers[frame], self._side(height, width))
+        return splat_to_texture(torch.from_numpy(texel).to(self._index_device), (height, width))
+
+    def _side(self, height: int, width: int) -> int:
+        return max(1, round(self._config.ratio * max(height, width)))

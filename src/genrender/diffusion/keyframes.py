@@ -1,15 +1,46 @@
 """Which frames lend their features to all others at a diffusion step."""
 
+from collections.abc import Sequence
+from itertools import accumulate, pairwise
+
 import numpy as np
 
 from genrender.config import KeyframeStrategy
 from genrender.errors import ConfigError
 from genrender.noise_hash import hash_key, hashed_uniform
 
+# Keyframes go through the UNet at once and attend to each other, so their number bounds memory.
+MAX_DEFAULT_KEYFRAMES = 8
+
 
 def default_n_keyframes(n_frames: int) -> int:
-    """One keyframe for eight frames, at least three, never more than there are frames."""
-    return min(n_frames, max(3, n_frames // 8))
+    """One keyframe for eight frames, at least three and at most eight, never more than there are frames.
+
+    The cap is for memory: all keyframes run in one batch, each attending to all of them, and every frame
+    attends to all of them besides. A longer clip is covered because they are drawn anew at every step.
+    """
+    return min(n_frames, max(3, n_frames // 8), MAX_DEFAULT_KEYFRAMES)
+
+
+def keyframe_draws(timesteps: Sequence[float], order: int = 1) -> list[int]:
+    """Which draw of keyframes each evaluation of the model uses: a new one whenever the timestep changes.
+
+    Some schedulers evaluate the model more than once to make one step: those of order 2 at two timesteps in
+    turn, PNDM twice at the same one although its order is 1. They combine what they get, and would take other
+    keyframes for a curve of the trajectory.
+
+    Args:
+        timesteps: the scheduler's, one per evaluation.
+        order: the scheduler's; evaluations come in groups of so many, each group one step.
+
+    Example:
+        >>> keyframe_draws([951, 901, 901, 851])  # PNDM
+        [0, 1, 1, 2]
+        >>> keyframe_draws([999, 749, 749, 500, 500], order=2)  # Heun
+        [0, 0, 1, 1, 2]
+    """
+    starts = [timesteps[i - i % order] for i in range(len(timesteps))]
+    return list(accumulate((a != b for a, b in pairwise(starts)), initial=0))
 
 
 def choose_keyframes(
@@ -25,7 +56,7 @@ def choose_keyframes(
         strategy: `random` draws from all frames alike; `stratified` cuts the clip into `n_keyframes` bins of
             (nearly) equal length and draws one frame from each.
         seed: the run's seed.
-        step: index of the diffusion step; the draw depends on nothing else than these arguments.
+        step: index of the draw, see `keyframe_draws`; it depends on nothing else than these arguments.
 
     Returns:
         Frame indices in ascending order.

@@ -80,7 +80,8 @@ def read_model_index(source: ModelSource) -> dict[str, Any]:
     """The list of components that a pipeline's folder or hub repository declares.
 
     Raises:
-        ModelError: there is none, or it declares networks that the method cannot drive.
+        ModelError: there is none, it declares networks that the method cannot drive, or a component that
+            it declares has no folder.
     """
     path = Path(source.location) / "model_index.json"
     if not source.is_local:
@@ -94,7 +95,22 @@ def read_model_index(source: ModelSource) -> dict[str, Any]:
             f"model {source.location}: its model_index.json names a {kind}, expected one of "
             f"{', '.join(SUPPORTED_PIPELINES)}: choose a Stable Diffusion 1.x model with a depth ControlNet"
         )
+    if source.is_local:
+        _check_folders(source, model_index)
     return model_index
+
+
+def _check_folders(source: ModelSource, model_index: dict[str, Any]) -> None:
+    # transformers would make up a tokenizer that knows no words where the folder holds none.
+    declared = [name for name, kind in model_index.items() if isinstance(kind, list) and any(kind)]
+    if source.controlnet is not None and "controlnet" in declared:
+        declared.remove("controlnet")
+    lacking = [name for name in declared if not Path(source.location, name).is_dir()]
+    if lacking:
+        raise ModelError(
+            f"model {source.location}: its model_index.json names {', '.join(lacking)}, for which there is "
+            "no folder: get the model anew"
+        )
 
 
 def read_vocabulary(folder: str | Path) -> frozenset[str] | None:

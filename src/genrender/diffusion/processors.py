@@ -10,13 +10,14 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol, runtime_checkable
+from typing import Any, Literal
 
 from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 from jaxtyping import Float
 from torch import Tensor
 
-from genrender.config import InjectionConfig, UnifyRule
+from genrender.config import InjectionConfig
+from genrender.correspondence.engines import SurfaceEngine
 from genrender.diffusion.attention import (
     attend,
     blend_with_surface,
@@ -30,17 +31,6 @@ from genrender.diffusion.attention import (
     tokens_to_map,
 )
 from genrender.errors import ConfigError, ModelError
-
-
-@runtime_checkable
-class SurfaceEngine(Protocol):
-    """A correspondence engine: whatever can carry keyframe features to frames on the surface."""
-
-    def blend(
-        self, keyframes: Sequence[int], frames: Sequence[int], height: int, width: int, rule: UnifyRule
-    ) -> Callable[[Tensor], tuple[Tensor, Tensor]]:
-        """Return a function from features "K C h w" to features "F C h w" and their validity "F h w"."""
-        ...
 
 
 @dataclass
@@ -82,8 +72,7 @@ class AttentionState:
     )
 
     def __post_init__(self) -> None:
-        if not 0.0 <= self.config.alpha <= 1.0:
-            raise ConfigError(f"alpha is {self.config.alpha}, expected a number in 0..1")
+        self.config.check()
         if self.config.alpha > 0 and self.engine is None:
             raise ConfigError(
                 "alpha > 0 blends features on the surface: pass a correspondence engine, or alpha = 0"

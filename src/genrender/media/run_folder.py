@@ -5,8 +5,8 @@ import json
 import os
 import platform
 import sys
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -15,16 +15,32 @@ import numpy as np
 from jaxtyping import UInt8
 
 import genrender
-from genrender.atomic import atomic_write
+from genrender.atomic import atomic_folder, atomic_write, check_can_hold_files
 from genrender.errors import MediaError
 from genrender.media.images import contact_sheet, read_png, write_png
 from genrender.media.video import write_video
 
-LIBRARIES = ("torch", "diffusers", "transformers", "numpy")
+# What a run may depend on beside this package and Python.
+LIBRARIES = (
+    "torch",
+    "diffusers",
+    "transformers",
+    "accelerate",
+    "safetensors",
+    "numpy",
+    "embreex",
+    "xatlas",
+    "av",
+)
+
+FRAME_FILES = "frames/[0-9][0-9][0-9][0-9][0-9].png"
+
+# What an earlier run leaves in its folder, and the next one replaces.
+OWN_FILES = ("config.json", FRAME_FILES, "video.mp4", "contact_sheet.png", "metrics.json")
 
 
 class RunFolder:
-    """Writes and finds the files of one run; each of them appears whole or not at all.
+    """Writes and finds the files of one run. The whole run appears at once, or not at all.
 
     Attributes:
         path: the folder.
@@ -48,10 +64,28 @@ class RunFolder:
         self.frames_dir = self.path / "frames"
         self.video_file = self.path / "video.mp4"
         self.contact_sheet_file = self.path / "contact_sheet.png"
-        _check_can_become_run_folder(self.path, self.config_file)
+        _check_can_become_run_folder(self)
 
-    def start(self, config: Mapping[str, Any], seed: int, command: Sequence[str] | None = None) -> None:
-        """Creates the folder, removes what an earlier run left in it, and writes `config.json`.
+    @contextmanager
+    def replaced(self) -> Iterator["RunFolder"]:
+        """Gives an empty run folder to fill, which takes this one's place when the block ends well.
+
+        An earlier run in this folder is there until then, and for good if the block raises. Files that no run
+        makes stay.
+
+        Example:
+            >>> with folder.replaced() as draft:
+            ...     draft.write_config({"prompt": "a fox"}, seed=0)
+        """
+        with atomic_folder(self.path, replaces=OWN_FILES) as part:
+            draft = RunFolder(part)
+            draft.frames_dir.mkdir()
+            yield draft
+
+    def write_config(
+        self, config: Mapping[str, Any], seed: int, command: Sequence[str] | None = None
+    ) -> None:
+        """Writes `config.json`.
 
         Args:
             config: the resolved settings, nested mappings of plain values; paths become strings.
@@ -70,26 +104,17 @@ class RunFolder:
             indent=2,
             default=_plain,
         )
-        try:
-            self.frames_dir.mkdir(parents=True, exist_ok=True)
-            for file in (
-                self.video_file,
-                self.contact_sheet_file,
-                self.path / "metrics.json",
-                *self.frame_files(),
-            ):
-                file.unlink(missing_ok=True)
-        except OSError as error:
-            raise MediaError(f"cannot prepare run folder {self.path}: {error.strerror}") from error
         with atomic_write(self.config_file) as part:
             part.write_text(text + "\n", encoding="utf-8")
 
     def read_config(self) -> dict[str, Any]:
-        """What `start` wrote."""
+        """What `write_config` wrote."""
         try:
             return json.loads(self.config_file.read_text(encoding="utf-8"))
         except FileNotFoundError as error:
             raise MediaError(f"{self.path} is no run folder: it holds no config.json") from error
+        except OSError as error:
+            raise MediaError(f"cannot read {self.config_file}: {error.strerror}") from error
         except ValueError as error:
             raise MediaError(f"cannot read {self.config_file}: it is no JSON file ({error})") from error
 
@@ -99,7 +124,7 @@ class RunFolder:
 
     def frame_files(self) -> list[Path]:
         """The frames written so far, in order."""
-        return sorted(self.frames_dir.glob("[0-9][0-9][0-9][0-9][0-9].png"))
+        return sorted(self.path.glob(FRAME_FILES))
 
     def frames(self) -> "Frames":
         """The frames written so far, each read from disk when it is asked for."""
@@ -145,24 +170,25 @@ def versions() -> dict[str, str]:
     return found
 
 
-def _check_can_become_run_folder(path: Path, config_file: Path) -> None:
+def _check_can_become_run_folder(folder: RunFolder) -> None:
+    path = folder.path
+    check_can_hold_files(path)
     try:
-        if path.exists() and not path.is_dir():
-            raise MediaError(f"cannot use {path} as run folder: it is a file; choose another name")
-        if path.is_dir() and not config_file.is_file() and any(path.iterdir()):
-            raise MediaError(
-                f"cannot use {path} as run folder: it holds files but no config.json, so it is no run's; "
-                "choose a new or an empty folder"
-            )
-        ancestor = next(folder for folder in (path, *path.absolute().parents) if folder.exists())
-        with tempfile.TemporaryFile(dir=ancestor):
-            pass
-    except MediaError:
-        raise
+        is_empty = not path.exists() or not any(path.iterdir())
     except OSError as error:
+        raise MediaError(f"cannot look into folder {path}: {error.strerror}; choose another place") from error
+    if not is_empty and not _is_run(folder):
         raise MediaError(
-            f"cannot write to run folder {path}: {error.strerror}; choose another place"
-        ) from error
+            f"cannot use {path} as run folder: it holds files but no config.json of a run; "
+            "choose a new or an empty folder"
+        )
+
+
+def _is_run(folder: RunFolder) -> bool:
+    try:
+        return "genrender" in folder.read_config()["versions"]
+    except (MediaError, KeyError, TypeError):
+        return False  # many a project has a config.json, and its files are not ours to replace
 
 
 def _plain(value: object) -> str:

@@ -5,6 +5,11 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float
 
+from genrender.errors import ConfigError
+
+# Two directions whose cosine is above this count as parallel: their cross product would be mostly rounding.
+PARALLEL = 0.9999
+
 
 @dataclass(frozen=True)
 class Camera:
@@ -28,13 +33,27 @@ class Camera:
         yfov_deg: float = 45.0,
         ymag: float | None = None,
     ) -> "Camera":
-        """The camera at `eye` that looks at `target`, both in world space. `up` defaults to +Y."""
+        """The camera at `eye` that looks at `target`, both in world space. `up` defaults to +Y.
+
+        Where it looks straight along `up`, +Z is up in the picture, and where that is `up`, +Y.
+
+        Raises:
+            ConfigError: `eye` and `target` are the same point, or `up` has no length.
+        """
         eye = np.asarray(eye, np.float64)
         back = eye - np.asarray(target, np.float64)
-        back = back / np.linalg.norm(back)
         up = np.array([0.0, 1.0, 0.0]) if up is None else np.asarray(up, np.float64)
-        if abs(back @ up) > 0.9999 * np.linalg.norm(up):
-            up = np.array([0.0, 0.0, 1.0])  # looking straight along `up`: any other axis does
+        distance, up_length = np.linalg.norm(back), np.linalg.norm(up)
+        if not (np.isfinite(distance) and distance > 0):
+            raise ConfigError(
+                f"a camera at {eye.tolist()} cannot look at {np.asarray(target).tolist()}: "
+                "expected two different points; move one of them"
+            )
+        if not (np.isfinite(up_length) and up_length > 0):
+            raise ConfigError(f"up is {up.tolist()}, expected a direction, for example [0, 1, 0]")
+        back = back / distance
+        choices = (up / up_length, np.array([0.0, 0.0, 1.0]), np.array([0.0, 1.0, 0.0]))
+        up = next(choice for choice in choices if abs(back @ choice) <= PARALLEL)
         right = np.cross(up, back)
         right /= np.linalg.norm(right)
         world_from_camera = np.eye(4)

@@ -22,11 +22,10 @@ class CameraPath:
 
     Attributes:
         name: the specification it was made from.
-        is_static: the camera never moves.
+        camera_at: the camera at a time of the clip, in seconds.
     """
 
     name: str
-    is_static: bool
     camera_at: Callable[[float], Camera]
 
     def at(self, time_s: float) -> Camera:
@@ -63,17 +62,15 @@ def camera_path(
     if spec is None or spec == "static":
         clip = as_clip(scene, animation, times_s)
         camera = fit_static(clip, direction(THREE_QUARTER_AZIMUTH_DEG, ELEVATION_DEG), aspect)
-        return CameraPath("static", True, lambda _: camera)
+        return CameraPath("static", lambda _: camera)
     if spec == "orbit":
         return _circle(spec, scene, animation, times_s, aspect, THREE_QUARTER_AZIMUTH_DEG, ELEVATION_DEG, 1)
     if spec == "turntable":
         return _circle(spec, scene, animation, times_s, aspect, 0.0, 0.0, -1)
     if spec.startswith("scene:"):
         name = spec.removeprefix("scene:")
-        scene.camera(name, 0.0, None)
-        poses = [scene.camera(name, float(t), animation).world_from_camera for t in times_s]
-        is_static = all(np.array_equal(pose, poses[0]) for pose in poses)
-        return CameraPath(spec, is_static, lambda time_s: scene.camera(name, time_s, animation))
+        scene.camera(name, 0.0, None)  # says now if there is none of that name
+        return CameraPath(spec, lambda time_s: scene.camera(name, time_s, animation))
     if spec.lower().endswith(".json"):
         return _from_file(Path(spec))
     raise ConfigError(
@@ -104,7 +101,6 @@ def _circle(
     distance = fit_around(clip, centre, back_at, aspect)
     return CameraPath(
         name,
-        False,
         lambda time_s: Camera.look_at(centre + distance * back_at(time_s), centre, yfov_deg=FRAMING_YFOV_DEG),
     )
 
@@ -139,7 +135,7 @@ def _from_file(path: Path) -> CameraPath:
             raise SceneError(f"{path.name}: eye meets target at {time_s:g} s; put another camera in between")
         return Camera.look_at(eye, target, up, float(yfov_deg[0]))
 
-    return CameraPath(str(path), bool((values == values[0]).all()), camera_at)
+    return CameraPath(str(path), camera_at)
 
 
 def _key(path: Path, index: int, entry: dict, needs_time: bool) -> list[float]:

@@ -73,6 +73,10 @@ def train_pocket(config: PocketTraining) -> None:
     except (RuntimeError, AssertionError) as error:
         reason = str(error).splitlines()[0].rstrip(".")
         raise ConfigError(f"cannot train on device {config.device!r} ({reason}); try --device cpu") from error
+    size = SIZES[config.size]
+    pictures = config.work_dir / f"pictures-{size.image}"
+    stages = ("data", "vae", "diffusion", "export", "report") if config.stage == "all" else (config.stage,)
+    _check_inputs(config, stages[0], pictures)
     for folder in (config.work_dir, config.out.parent):
         try:
             folder.mkdir(parents=True, exist_ok=True)
@@ -81,13 +85,9 @@ def train_pocket(config: PocketTraining) -> None:
                 f"cannot make folder {folder}: {error.strerror}; choose another place"
             ) from error
         check_writable(folder)
-    size = SIZES[config.size]
-    pictures = config.work_dir / f"pictures-{size.image}"
-    stages = ("data", "vae", "diffusion", "export", "report") if config.stage == "all" else (config.stage,)
     if "data" in stages:
         write_shards(pictures, config.shards, size.image, size.image // 8, config.workers)
     if "vae" in stages:
-        _require(bool(complete_shards(pictures)), f"training pictures in {pictures}", "data")
         loop = LoopConfig(config.vae_steps, batch=32, learning_rate=1e-3, warmup=100, ema=0.99)
         train_vae(pictures, _vae_file(config), loop, config.device)
     if "diffusion" in stages:
@@ -97,6 +97,18 @@ def train_pocket(config: PocketTraining) -> None:
     if "report" in stages:
         for name, value in report(config.out, config.work_dir / "report", config.device).items():
             print(f"{name}: {value:.3g}")
+
+
+def _check_inputs(config: PocketTraining, stage: str, pictures: Path) -> None:
+    """Raises ConfigError where the first stage that is to run lacks what an earlier one makes."""
+    if stage == "vae":
+        _require(bool(complete_shards(pictures)), f"training pictures in {pictures}", "data")
+    if stage == "diffusion":
+        _require(_vae_file(config).exists(), f"autoencoder {_vae_file(config)}", "vae")
+    if stage == "export":
+        _require(_denoiser_file(config).exists(), f"diffusion model {_denoiser_file(config)}", "diffusion")
+    if stage == "report":
+        _require((config.out / "model_index.json").exists(), f"model in {config.out}", "export")
 
 
 def _vae_file(config: PocketTraining) -> Path:
@@ -113,7 +125,6 @@ def _require(is_there: bool, what: str, stage: str) -> None:
 
 
 def _load_vae(config: PocketTraining) -> AutoencoderTiny:
-    _require(_vae_file(config).exists(), f"autoencoder {_vae_file(config)}", "vae")
     vae = make_vae()
     vae.load_state_dict(torch.load(_vae_file(config), map_location="cpu", weights_only=True)["averaged"])
     return vae.eval().requires_grad_(False)
@@ -134,13 +145,12 @@ def _train_diffusion(config: PocketTraining, pictures: Path) -> None:
         "vae_hash": data.vae_hash,
     }
     (config.work_dir / "latents.json").write_text(json.dumps(facts))
-    loop = LoopConfig(config.steps, batch=config.batch, learning_rate=4e-4)
+    loop = LoopConfig(config.steps, batch=config.batch, learning_rate=5e-4)
     train_denoiser(data, tokenizer, SIZES[config.size], _denoiser_file(config), loop, config.device)
 
 
 def export(config: PocketTraining) -> None:
     """Write the averaged weights of the latest checkpoints to `config.out`, as half-precision safetensors."""
-    _require(_denoiser_file(config).exists(), f"diffusion model {_denoiser_file(config)}", "diffusion")
     tokenizer = _tokenizer(config)
     denoiser = Denoiser(SIZES[config.size], tokenizer)
     state = torch.load(_denoiser_file(config), map_location="cpu", weights_only=True)

@@ -13,7 +13,7 @@ from genrender.diffusion.processors import AttentionState
 
 
 @dataclass(frozen=True)
-class Denoiser:
+class GuidedModel:
     """One evaluation of the image model under classifier-free guidance.
 
     Rows go to the networks branch-major: all frames of the unconditional branch, then all of the conditional
@@ -92,7 +92,7 @@ def frame_chunks(n_frames: int, chunk_size: int) -> list[list[int]]:
 
 
 def guided_output(
-    denoiser: Denoiser,
+    model: GuidedModel,
     attention: AttentionState,
     latents: Float32[Tensor, "F C h w"],
     timestep: Tensor,
@@ -103,21 +103,21 @@ def guided_output(
     """The guided model output for all frames of a clip at one step: keyframes first, then every frame.
 
     Args:
-        denoiser: its UNet runs under `injected_attention` with the state `attention`.
+        model: its UNet runs under `injected_attention` with the state `attention`.
         attention: state of the injections; where it is not active, `keyframes` are ignored.
         latents: of all frames, already scaled by the scheduler's `scale_model_input`.
         timestep: scalar, as the scheduler lists it.
         control_images: of all frames, in [0, 1].
         keyframes: frames that lend their features to all others at this step.
-        chunk_size: frames that go through the networks at once.
+        chunk_size: frames that go through the networks at once; the keyframes run together whatever it is.
     """
     if attention.is_active:
         attention.start_keyframes(keyframes)
         # The output is not needed: the pass fills the memory of the attention layers. Keyframes run once more
         # in their chunk, so that what a frame becomes never depends on how frames are cut into chunks.
-        denoiser(latents[list(keyframes)], timestep, control_images[list(keyframes)])
+        model(latents[list(keyframes)], timestep, control_images[list(keyframes)])
     outputs = []
     for frames in frame_chunks(latents.shape[0], chunk_size):
         attention.start_frames(frames)
-        outputs.append(denoiser(latents[frames], timestep, control_images[frames]))
+        outputs.append(model(latents[frames], timestep, control_images[frames]))
     return torch.cat(outputs)
