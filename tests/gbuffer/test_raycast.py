@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from genrender.errors import ConfigError
@@ -62,6 +62,7 @@ def test_both_sides_are_visible():
     yfov_deg=st.floats(20, 100),
     ymag=st.one_of(st.none(), st.floats(0.5, 2.0)),
 )
+@example(eye=(3.587890625, 3.587890625, 2.3143555106638534), yfov_deg=55.98046875, ymag=None)
 def test_the_surface_point_of_a_pixel_projects_onto_its_centre_at_its_depth(eye, yfov_deg, ymag):
     camera = Camera.look_at(np.array(eye), np.array([0.2, 0.1, 0.0]), yfov_deg=yfov_deg, ymag=ymag)
     gbuffer, verts, tris = render_ball(camera)
@@ -72,7 +73,13 @@ def test_the_surface_point_of_a_pixel_projects_onto_its_centre_at_its_depth(eye,
     xy, depth = camera.project(np.sum(weights[..., None] * corners, axis=1), 48, 48)
     rows, columns = np.nonzero(seen)
     np.testing.assert_allclose(xy, np.stack([columns, rows], axis=1) + 0.5, atol=2e-3)
-    np.testing.assert_allclose(gbuffer.depth[seen], depth, rtol=1e-5)
+    # Single precision moves a hit along its triangle: depth changes with that by one over the cosine of the
+    # angle between ray and normal, which at a silhouette is large.
+    normal = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
+    ray = camera.rays(48, 48)[1].reshape(48, 48, 3)[seen]
+    lengths = np.linalg.norm(normal, axis=1) * np.linalg.norm(ray, axis=1)
+    cosine = np.abs((normal * ray).sum(1)) / lengths
+    assert (np.abs(gbuffer.depth[seen] - depth) * cosine <= 1e-5 * depth).all()
 
 
 def test_weights_never_leave_the_triangle():
