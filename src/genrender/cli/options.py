@@ -132,6 +132,8 @@ class Train:
         vae_steps: optimiser steps of the autoencoder.
         steps: optimiser steps of the diffusion model.
         batch: pictures per step.
+        learning_rate: of the diffusion model.
+        init: pocket model folder whose diffusion weights to start from, instead of random ones.
         stage: all, or one stage alone.
         device: where to train, for instance cpu or cuda.
         debug: show where an error comes from.
@@ -145,6 +147,8 @@ class Train:
     vae_steps: Annotated[int | None, option("N", "as in genrender.train.pocket")] = None
     steps: Annotated[int | None, option("N", "as in genrender.train.pocket")] = None
     batch: Annotated[int | None, option("N", "as in genrender.train.pocket")] = None
+    learning_rate: Annotated[float | None, option("RATE", "as in genrender.train.pocket")] = None
+    init: Annotated[Path | None, option("DIR", "random weights")] = None
     stage: Literal["all", "data", "vae", "diffusion", "export", "report"] = "all"
     device: Annotated[str | None, option("DEVICE", "cpu")] = None
     debug: bool = False

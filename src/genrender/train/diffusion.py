@@ -18,12 +18,12 @@ from torch import Tensor, nn
 from transformers import CLIPTokenizer
 
 from genrender.train.data import PROGRESS, complete_shards, read_shard
-from genrender.train.loop import LoopConfig, save_checkpoint, train
+from genrender.train.loop import LoopConfig, mixed_precision, save_checkpoint, train
 from genrender.train.models import Denoiser, PocketSize, make_scheduler
 
 TEXT_DROPOUT = 0.1
 CONTROL_DROPOUT = 0.07
-CLEANER_REGION = 0.45
+CLEANER_REGION = 0.3
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,7 @@ def encode_pictures(folder: Path, vae: AutoencoderTiny, tokenizer: CLIPTokenizer
             both = []
             for pictures in (images, images.flip(3)):
                 batches = (x.to(device).float() / 127.5 - 1 for x in pictures.split(64))
-                with torch.autocast(torch.device(device).type, torch.bfloat16):
+                with mixed_precision(torch.device(device).type):
                     encoded = [vae.encode(x, return_dict=False)[0].float().cpu() for x in batches]
                 both.append(torch.cat(encoded))
             save_checkpoint(cache, torch.stack(both).half())
@@ -111,10 +111,17 @@ def train_denoiser(
     checkpoint: Path,
     config: LoopConfig,
     device: str = "cpu",
+    init: Path | None = None,
 ) -> Denoiser:
-    """Train on encoded pictures and return the averaged weights."""
-    # Channels last: convolutions are a tenth faster so on a CPU.
-    model = Denoiser(size, tokenizer).to(device).to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
+    """Train on encoded pictures, from random weights or those in the model folder `init`.
+
+    Returns:
+        The averaged weights.
+    """
+    model = Denoiser(size, tokenizer)
+    if init is not None and not checkpoint.exists():
+        model.load_folder(init)
+    model.to(device)
     alphas = make_scheduler().alphas_cumprod.to(device)
     empty = tokenize(tokenizer, [""])[0]
     n_pictures = len(data.token_ids)

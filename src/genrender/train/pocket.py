@@ -41,10 +41,12 @@ class PocketTraining:
         vae_steps: optimiser steps of the autoencoder, 32 crops each.
         steps: optimiser steps of UNet, ControlNet and text encoder.
         batch: pictures per step.
+        learning_rate: of UNet, ControlNet and text encoder.
         stage: `all`, or one stage alone. `export` turns the latest checkpoints into a model folder,
             `report` paints unseen shapes with it.
         device: where to train.
         workers: processes that make pictures.
+        init: pocket model folder whose diffusion weights to start from, instead of random ones.
     """
 
     work_dir: Path
@@ -54,9 +56,11 @@ class PocketTraining:
     vae_steps: int = 3000
     steps: int = 20_000
     batch: int = 16
+    learning_rate: float = 5e-4
     stage: Stage = "all"
     device: str = "cpu"
     workers: int = 2
+    init: Path | None = None
 
 
 def train_pocket(config: PocketTraining) -> None:
@@ -145,8 +149,9 @@ def _train_diffusion(config: PocketTraining, pictures: Path) -> None:
         "vae_hash": data.vae_hash,
     }
     (config.work_dir / "latents.json").write_text(json.dumps(facts))
-    loop = LoopConfig(config.steps, batch=config.batch, learning_rate=5e-4)
-    train_denoiser(data, tokenizer, SIZES[config.size], _denoiser_file(config), loop, config.device)
+    loop = LoopConfig(config.steps, batch=config.batch, learning_rate=config.learning_rate)
+    size, checkpoint = SIZES[config.size], _denoiser_file(config)
+    train_denoiser(data, tokenizer, size, checkpoint, loop, config.device, config.init)
 
 
 def export(config: PocketTraining) -> None:

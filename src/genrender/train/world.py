@@ -53,8 +53,8 @@ def _group(rng: np.random.Generator, count: int) -> tuple[list[Prop], Look, Desc
     if rng.random() < 0.35:  # creatures are what people animate: show them more often
         kind = ("biped", "quadruped", "fox", "dog", "horse", "cat")[int(rng.integers(6))]
     patterns = list(LOOKS)
-    pattern = patterns[int(rng.integers(len(patterns)))] if rng.random() < 0.75 else "plain"
-    colors = _choose_colors(rng, pattern) if rng.random() < 0.5 else ()
+    pattern = patterns[int(rng.integers(len(patterns)))] if rng.random() < 0.7 else "plain"
+    colors = _choose_colors(rng, pattern) if rng.random() < 0.62 else ()
     look = random_look(rng, pattern, colors)
     said = pattern if colors or rng.random() < 0.85 else None
     return make_props(kind, count, rng), look, Described(kind, count, said, colors)
@@ -259,7 +259,7 @@ def make_sample(seed: int | tuple[int, ...], size: int = 128, latent_side: int =
     groups = tuple(described for _, _, described in made)
     props = [(prop, look) for instances, look, _ in made for prop in instances]
     background = ("plain", "gradient", "ground", "sky")[int(rng.choice(4, p=[0.45, 0.2, 0.25, 0.1]))]
-    background_color = list(COLORS)[int(rng.integers(len(COLORS)))] if rng.random() < 0.65 else None
+    background_color = list(COLORS)[int(rng.integers(len(COLORS)))] if rng.random() < 0.75 else None
 
     stage = _set_stage(rng, props, on_ground=background in ("ground", "sky"))
     side = size * SUPERSAMPLING
