@@ -136,8 +136,9 @@ def test_the_whole_training_ends_with_a_folder_that_paints(tmp_path):
     assert result.frames.shape == (2, 128, 128, 3)
     assert np.isfinite(result.frames).all()
 
-    figures = report(tmp_path / "model", tmp_path / "report", n_pictures=2)
+    figures = report(tmp_path / "model", tmp_path / "report", n_pictures=2, n_open_prompts=1)
     assert 0 <= figures["silhouette_iou"] <= 1
+    assert figures["shared_keys_spread_ratio"] > 0
     assert read_png(tmp_path / "report" / "samples.png").shape[1] == 128
 
     # An autoencoder trained on makes the latents stale: export says so instead of pairing strangers.

@@ -3,16 +3,15 @@
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
-from diffusers.pipelines.controlnet.pipeline_controlnet import StableDiffusionControlNetPipeline
 from jaxtyping import Bool, Float
 from rich.progress import track
 
 from genrender.media.images import write_png
 from genrender.pipeline import GenerativeRenderingPipeline, load_pipeline
+from genrender.train.appearance import paint_seeds, spread_ratio
 from genrender.train.data import PROGRESS
 from genrender.train.vocabulary import COLORS, LOOKS, OBJECTS
 from genrender.train.world import Sample, make_sample
@@ -40,6 +39,11 @@ def held_out_samples(size: int) -> Iterator[tuple[Sample, str, str, str]]:
         yield sample, f"a {words} on a {background} background", color if look == "plain" else "", background
 
 
+def open_prompts(samples: list[Sample]) -> list[tuple[Sample, str]]:
+    """Single objects, each with a prompt that leaves every colour to the model."""
+    return [(sample, f"a {OBJECTS[sample.groups[0].kind][0][0]}") for sample in samples]
+
+
 def nearest_color(pixels: Float[np.ndarray, "N 3"]) -> str:
     """The palette's colour nearest to the median of some pixels; light and shade change only brightness."""
     median = np.median(pixels, axis=0)
@@ -59,30 +63,6 @@ def silhouette_iou(picture: Float[np.ndarray, "H W 3"], mask: Bool[np.ndarray, "
 
 
 @torch.no_grad()
-def paint(
-    pipeline: GenerativeRenderingPipeline, sample: Sample, prompt: str, guidance_scale: float, seed: int
-) -> Float[np.ndarray, "H W 3"]:
-    """One picture through diffusers' own ControlNet pipeline, which the method leaves untouched."""
-    control = torch.from_numpy(sample.depth)[None, None].expand(1, 3, -1, -1).float() / 255
-    latents = torch.randn(
-        1,
-        pipeline.unet.config.in_channels,
-        *sample.object_id.shape,
-        generator=torch.Generator().manual_seed(seed),
-    )
-    picture: Any = StableDiffusionControlNetPipeline.__call__(
-        pipeline,
-        prompt,
-        control,
-        num_inference_steps=N_STEPS,
-        guidance_scale=guidance_scale,
-        latents=latents,
-        output_type="np",
-    )
-    return picture.images[0]
-
-
-@torch.no_grad()
 def reconstruction_psnr_db(pipeline: GenerativeRenderingPipeline, samples: list[Sample]) -> float:
     """Mean PSNR of the autoencoder on unseen pictures."""
     images = torch.from_numpy(np.stack([sample.image for sample in samples])).permute(0, 3, 1, 2) / 127.5 - 1
@@ -93,7 +73,12 @@ def reconstruction_psnr_db(pipeline: GenerativeRenderingPipeline, samples: list[
 
 
 def report(
-    model: Path, out: Path, device: str = "cpu", guidance_scale: float = 5.0, n_pictures: int = 64
+    model: Path,
+    out: Path,
+    device: str = "cpu",
+    guidance_scale: float = 5.0,
+    n_pictures: int = 64,
+    n_open_prompts: int = 6,
 ) -> dict[str, float]:
     """Paint unseen shapes, write `report.json` and `samples.png` to `out`, and return the figures.
 
@@ -107,7 +92,7 @@ def report(
     colors, backgrounds, overlaps, pictures, samples = [], [], [], [], []
     for index in track(range(n_pictures), description="report", console=PROGRESS):
         sample, prompt, color, background = next(chosen)
-        picture = paint(pipeline, sample, prompt, guidance_scale, index)
+        picture = paint_seeds(pipeline, sample, prompt, guidance_scale, [index], N_STEPS)[0]
         mask = sample.depth > 0
         if color and mask.any():
             colors.append(nearest_color(picture[mask]) == color)
@@ -123,6 +108,9 @@ def report(
         "background_color_accuracy": float(np.mean(backgrounds)),
         "silhouette_iou": float(np.mean(overlaps)),
         "vae_psnr_db": reconstruction_psnr_db(pipeline, samples),
+        "shared_keys_spread_ratio": spread_ratio(
+            pipeline, open_prompts(samples[:n_open_prompts]), guidance_scale, n_steps=N_STEPS
+        ),
     }
     out.mkdir(parents=True, exist_ok=True)
     (out / "report.json").write_text(json.dumps(figures, indent=2))

@@ -1,0 +1,106 @@
+"""Whether a model's self-attention carries appearance: if it does not, sharing attention shows nothing.
+
+A picture is painted with several seeds from a prompt that leaves the look open. Then the same seeds are
+painted once more with the keys and values of one of them. Where attention decides the look, all come out in
+that one's.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import torch
+from diffusers.models.attention_processor import AttnProcessor2_0
+from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
+from diffusers.pipelines.controlnet.pipeline_controlnet import StableDiffusionControlNetPipeline
+from jaxtyping import Float, Float32
+from torch import Tensor
+
+from genrender.diffusion.processors import self_attention_layers
+from genrender.pipeline import GenerativeRenderingPipeline
+from genrender.train.world import Sample
+
+
+class SharedKeys:
+    """Attention processor: a guidance branch's pictures all attend to the first one's keys and values."""
+
+    def __init__(self, n_branches: int) -> None:
+        self.n_branches = n_branches
+        self.inner = AttnProcessor2_0()
+
+    def __call__(self, attn: Any, hidden_states: Float[Tensor, "B L C"], *_: Any, **__: Any) -> Tensor:
+        branches = hidden_states.unflatten(0, (self.n_branches, -1))
+        first = branches[:, :1].expand_as(branches).flatten(0, 1)
+        return self.inner(attn, hidden_states, first)
+
+
+@contextmanager
+def shared_keys(unet: UNet2DConditionModel, n_branches: int) -> Iterator[None]:
+    """Let every self-attention layer share the first picture's keys and values; undone in any case."""
+    # set_attn_processor empties the dict it is given, hence the copies.
+    before: dict[str, Any] = dict(unet.attn_processors)
+    ours = {f"{layer}.processor": SharedKeys(n_branches) for layer in self_attention_layers(unet)}
+    try:
+        unet.set_attn_processor({**before, **ours})
+        yield
+    finally:
+        unet.set_attn_processor(dict(before))
+
+
+@torch.no_grad()
+def paint_seeds(
+    pipeline: GenerativeRenderingPipeline,
+    sample: Sample,
+    prompt: str,
+    guidance_scale: float,
+    seeds: list[int],
+    n_steps: int,
+) -> Float32[np.ndarray, "S H W 3"]:
+    """One picture per seed through diffusers' own ControlNet pipeline, which the method leaves untouched."""
+    control = torch.from_numpy(sample.depth)[None, None].expand(1, 3, -1, -1).float() / 255
+    shape = (pipeline.unet.config.in_channels, *sample.object_id.shape)
+    latents = [torch.randn(shape, generator=torch.Generator().manual_seed(seed)) for seed in seeds]
+    pictures: Any = StableDiffusionControlNetPipeline.__call__(
+        pipeline,
+        prompt,
+        control,
+        num_images_per_prompt=len(seeds),
+        num_inference_steps=n_steps,
+        guidance_scale=guidance_scale,
+        latents=torch.stack(latents),
+        output_type="np",
+    )
+    return pictures.images
+
+
+def color_spread(pictures: Float[np.ndarray, "S H W 3"], sample: Sample) -> float:
+    """Standard deviation over pictures of the object's mean colour, averaged over the channels."""
+    means = pictures[:, sample.depth > 0].mean(axis=1)
+    return float(means.std(axis=0).mean())
+
+
+def spread_ratio(
+    pipeline: GenerativeRenderingPipeline,
+    samples: list[tuple[Sample, str]],
+    guidance_scale: float,
+    n_seeds: int = 5,
+    n_steps: int = 20,
+) -> float:
+    """Colour spread over seeds with one seed's keys and values, relative to that without; 1: no effect.
+
+    Args:
+        pipeline: the model.
+        samples: pictures whose depth is used, each with a prompt that names no colour.
+        guidance_scale: weight of classifier-free guidance.
+        n_seeds: seeds besides the one whose keys and values are shared.
+        n_steps: diffusion steps.
+    """
+    alone, shared = [], []
+    for index, (sample, prompt) in enumerate(samples):
+        seeds = [1000 * index + seed for seed in range(n_seeds + 1)]
+        arguments = (pipeline, sample, prompt, guidance_scale, seeds, n_steps)
+        alone.append(color_spread(paint_seeds(*arguments)[1:], sample))
+        with shared_keys(pipeline.unet, 2 if guidance_scale > 1 else 1):
+            shared.append(color_spread(paint_seeds(*arguments)[1:], sample))
+    return float(np.mean(shared) / np.mean(alone))
