@@ -40,7 +40,9 @@ def shared_keys(unet: UNet2DConditionModel, n_branches: int) -> Iterator[None]:
     """Let every self-attention layer share the first picture's keys and values; undone in any case."""
     # set_attn_processor empties the dict it is given, hence the copies.
     before: dict[str, Any] = dict(unet.attn_processors)
-    ours = {f"{layer}.processor": SharedKeys(n_branches) for layer in self_attention_layers(unet)}
+    ours: dict[str, Any] = {
+        f"{layer}.processor": SharedKeys(n_branches) for layer in self_attention_layers(unet)
+    }
     try:
         unet.set_attn_processor({**before, **ours})
         yield

@@ -140,7 +140,8 @@ def train_denoiser(
         )
         control_scale = torch.from_numpy((rng.random(config.batch) > CONTROL_DROPOUT).astype(np.float32))
 
-        timestep = torch.from_numpy(rng.integers(1000, size=config.batch))
+        # Twice as often at the noisy end as on average: there the prompt decides, and that is learned last.
+        timestep = torch.from_numpy((1000 * np.sqrt(rng.random(config.batch))).astype(np.int64))
         cleaner_timestep = (timestep * torch.from_numpy(rng.uniform(0, 0.5, config.batch))).long()
         cleaner = torch.zeros(object_id.shape, dtype=torch.bool)
         for i in np.flatnonzero(rng.random(config.batch) < CLEANER_REGION):
