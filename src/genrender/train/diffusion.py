@@ -24,6 +24,8 @@ from genrender.train.models import Denoiser, PocketSize, make_scheduler
 TEXT_DROPOUT = 0.1
 CONTROL_DROPOUT = 0.07
 CLEANER_REGION = 0.3
+# Objects cover a fifth of an average picture, but most of what a caption says is about them.
+FOREGROUND_WEIGHT = 4.0
 
 
 @dataclass(frozen=True)
@@ -158,7 +160,8 @@ def train_denoiser(
         control = (depth.to(device).float() / 255)[:, None].expand(-1, 3, -1, -1)
         predicted = model(noisy, timestep, token_ids.to(device), control, control_scale.to(device))
         error = ((predicted.float() - target) ** 2).mean(1)
-        loss = (error * ~cleaner).sum() / (~cleaner).sum()
+        weight = ~cleaner * torch.where(object_id.to(device) > 0, FOREGROUND_WEIGHT, 1.0)
+        loss = (error * weight).sum() / weight.sum()
         return loss, {"loss": float(loss.detach())}
 
     averaged = train(model, loss_at, config, checkpoint, "denoiser")
