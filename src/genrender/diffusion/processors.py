@@ -7,7 +7,7 @@ outputs are blended with the remembered outputs, carried over on the surface (po
 """
 
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -224,6 +224,19 @@ def select_layers(unet: UNet2DConditionModel, pattern: str) -> list[str]:
 
 
 @contextmanager
+def installed_processors(unet: UNet2DConditionModel, ours: Mapping[str, Any]) -> Iterator[None]:
+    """Give layers, by their full names, other attention processors; the old ones come back in any case."""
+    # set_attn_processor empties the dict it is given, hence a copy for each call.
+    before: dict[str, Any] = dict(unet.attn_processors)
+    renamed = {f"{layer}.processor": processor for layer, processor in ours.items()}
+    try:
+        unet.set_attn_processor({**before, **renamed})
+        yield
+    finally:
+        unet.set_attn_processor(dict(before))
+
+
+@contextmanager
 def injected_attention(unet: UNet2DConditionModel, state: AttentionState) -> Iterator[None]:
     """Run the selected self-attention layers through `state`, and put the old processors back in any case.
 
@@ -243,14 +256,6 @@ def injected_attention(unet: UNet2DConditionModel, state: AttentionState) -> Ite
     if not state.is_active:
         yield
         return
-    # set_attn_processor empties the dict it is given, hence a copy for each call.
-    before: dict[str, Any] = dict(unet.attn_processors)
-    ours: dict[str, Any] = {
-        f"{layer}.processor": InjectedSelfAttention(layer, state)
-        for layer in select_layers(unet, state.config.layers)
-    }
-    try:
-        unet.set_attn_processor({**before, **ours})
+    layers = select_layers(unet, state.config.layers)
+    with installed_processors(unet, {layer: InjectedSelfAttention(layer, state) for layer in layers}):
         yield
-    finally:
-        unet.set_attn_processor(dict(before))

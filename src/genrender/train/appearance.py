@@ -17,7 +17,7 @@ from diffusers.pipelines.controlnet.pipeline_controlnet import StableDiffusionCo
 from jaxtyping import Float, Float32
 from torch import Tensor
 
-from genrender.diffusion.processors import self_attention_layers
+from genrender.diffusion.processors import installed_processors, self_attention_layers
 from genrender.pipeline import GenerativeRenderingPipeline
 from genrender.train.world import Sample
 
@@ -38,16 +38,9 @@ class SharedKeys:
 @contextmanager
 def shared_keys(unet: UNet2DConditionModel, n_branches: int) -> Iterator[None]:
     """Let every self-attention layer share the first picture's keys and values; undone in any case."""
-    # set_attn_processor empties the dict it is given, hence the copies.
-    before: dict[str, Any] = dict(unet.attn_processors)
-    ours: dict[str, Any] = {
-        f"{layer}.processor": SharedKeys(n_branches) for layer in self_attention_layers(unet)
-    }
-    try:
-        unet.set_attn_processor({**before, **ours})
+    ours = {layer: SharedKeys(n_branches) for layer in self_attention_layers(unet)}
+    with installed_processors(unet, ours):
         yield
-    finally:
-        unet.set_attn_processor(dict(before))
 
 
 @torch.no_grad()

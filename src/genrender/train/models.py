@@ -37,7 +37,6 @@ SIZES = {
     "gpu": PocketSize(256, (128, 192, 256), (2, 1, 1)),
 }
 
-_SUBFOLDER = {CLIPTextModel: "text_encoder", UNet2DConditionModel: "unet", ControlNetModel: "controlnet"}
 LATENT_CHANNELS = 8
 TEXT_WIDTH = 128
 
@@ -100,8 +99,9 @@ class Denoiser(nn.Module):
         Raises:
             RuntimeError: the shapes differ.
         """
-        for part in (self.text_encoder, self.unet, self.controlnet):
-            trained: Any = type(part).from_pretrained(folder / _SUBFOLDER[type(part)])
+        for name in ("text_encoder", "unet", "controlnet"):
+            part: Any = getattr(self, name)
+            trained = type(part).from_pretrained(folder / name)
             part.load_state_dict(trained.state_dict())
 
     def forward(
