@@ -46,10 +46,10 @@ from rich.table import Table
 
 from genrender.config import PER_FRAME, PRESETS, InjectionConfig, MethodConfig, NoiseConfig
 from genrender.errors import ConfigError, GenRenderError
-from genrender.gbuffer.gbuffer import GBuffer
 from genrender.gbuffer.preview import to_picture
 from genrender.media.images import contact_sheet, write_png
-from genrender.metrics.surface import EROSION_PX, erode, surface_error
+from genrender.metrics.sharpness import sharpness
+from genrender.metrics.surface import surface_error
 from genrender.render import Clip, ShotConfig, render_clip
 from genrender.scene.load import load_scene
 
@@ -278,20 +278,6 @@ def quality(frames: np.ndarray, clip: Clip) -> dict[str, Any]:
         except ConfigError:
             errors.append(None)
     return {"surface_error": errors, "sharpness": sharpness(frames, clip.gbuffers)}
-
-
-def sharpness(frames: np.ndarray, gbuffers: Sequence[GBuffer]) -> float:
-    """Variance of the luminance's Laplacian inside the silhouette, averaged over the frames, in 1e-3."""
-    values = []
-    for frame, gbuffer in zip(frames, gbuffers, strict=True):
-        luminance = frame @ np.array([0.2126, 0.7152, 0.0722])
-        padded = np.pad(luminance, 1, mode="edge")
-        neighbours = padded[:-2, 1:-1] + padded[2:, 1:-1] + padded[1:-1, :-2] + padded[1:-1, 2:]
-        # The silhouette itself is sharp in every picture and says nothing about the surface.
-        inside = erode(gbuffer.visible, EROSION_PX)
-        if inside.any():
-            values.append(float((neighbours - 4 * luminance)[inside].var()))
-    return 1e3 * statistics.fmean(values) if values else 0.0
 
 
 def summary(runs: Sequence[Mapping[str, Any]], methods: Sequence[str]) -> list[dict[str, Any]]:

@@ -31,6 +31,29 @@ def test_missing_uvs_are_shown(call, bare_scene):
     assert "missing" in call("inspect", bare_scene).out
 
 
+def test_a_model_shows_its_networks_and_its_words(call):
+    result = call("inspect", "--model", "pocket", "--json")
+    assert (result.code, result.err) == (0, "")
+    report = json.loads(result.out)
+    assert report["picture_size"] == [128, 128]
+    sizes = {network["name"]: network["size_mb"] for network in report["networks"]}
+    assert {"unet", "controlnet", "text_encoder", "vae", "clip"} == set(sizes)
+    assert sum(sizes.values()) < 60
+    assert {"striped", "biped", "turquoise"} <= set(report["vocabulary"])
+    for_people = call("inspect", "--model", "pocket").out
+    for text in ("UNet2DConditionModel", "colours: red", "looks: plain", "fox"):
+        assert text in for_people
+
+
+@pytest.mark.parametrize(
+    ("words", "said"), [([], "give a scene file or --model"), (["--model", "sd15"], "not on this machine")]
+)
+def test_what_cannot_be_inspected_is_said(call, words, said):
+    result = call("inspect", *words)
+    assert result.code == 2
+    assert said in result.err
+
+
 @pytest.mark.parametrize("words", [["--help"], ["render", "--help"], ["inspect", "SCENE"]])
 def test_no_command_waits_for_pytorch_that_does_not_need_it(scene, words):
     script = (

@@ -44,5 +44,6 @@ def test_processors_come_back_after_an_exception():
 def test_spread_is_that_of_the_objects_mean_colour_and_ignores_the_background():
     sample = make_sample(0)
     pictures = np.random.default_rng(0).random((2, *sample.image.shape))
-    pictures[:, sample.depth > 0] = [[[0.2]], [[0.6]]]
-    assert color_spread(pictures, sample) == pytest.approx(0.2)
+    mask = sample.depth > 0
+    pictures[:, mask] = [[[0.2]], [[0.6]]]
+    assert color_spread(pictures, mask) == pytest.approx(0.2)

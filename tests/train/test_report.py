@@ -1,10 +1,15 @@
 """The report's measures on pictures whose truth is known."""
 
+from itertools import islice
+from pathlib import Path
+
 import numpy as np
 import pytest
 
-from genrender.train.report import held_out_samples, nearest_color, silhouette_iou
-from genrender.train.vocabulary import COLORS, vocabulary
+from genrender.errors import ConfigError
+from genrender.train.report import nearest_color, silhouette_iou
+from genrender.train.subjects import parse_character, world_subjects
+from genrender.train.vocabulary import COLORS, LOOKS, vocabulary
 
 
 @pytest.mark.parametrize("name", list(COLORS))
@@ -22,11 +27,17 @@ def test_a_silhouette_is_found_against_a_gradient_and_missed_where_it_is_not():
     assert silhouette_iou(picture, np.roll(mask, 8, axis=1)) < 0.5
 
 
-def test_held_out_prompts_name_known_words_and_never_repeat_a_colour():
-    chosen = held_out_samples(32)
+def test_prompts_name_known_words_and_never_repeat_a_colour():
     words = set(vocabulary())
-    for _ in range(20):
-        sample, prompt, color, background = next(chosen)
-        assert set(prompt.split()) <= words
-        assert (sample.depth > 0).any()
-        assert color != background
+    for subject in islice(world_subjects(32), 20):
+        for look in LOOKS:
+            assert set(subject.prompt(look).split()) <= words
+        assert (subject.depth > 0).any()
+        assert len({subject.color, subject.other_color, subject.background}) == 3
+
+
+def test_a_character_is_a_file_and_a_noun():
+    assert parse_character("a=b/fox.glb=fox") == (Path("a=b/fox.glb"), "fox")
+    for text in ("fox.glb", "=fox", "fox.glb="):
+        with pytest.raises(ConfigError, match="FILE=NOUN"):
+            parse_character(text)

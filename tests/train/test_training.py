@@ -7,15 +7,18 @@ import pytest
 import torch
 from scenes import rotating_sphere
 
+from genrender.diffusion.models import POCKET_FOLDER
 from genrender.errors import ConfigError, MediaError
 from genrender.media.images import read_png
 from genrender.pipeline import load_pipeline
+from genrender.scene.primitives import sphere
+from genrender.scene.write_gltf import GltfScene, MeshNode, write_glb
 from genrender.train import data as shards
 from genrender.train.diffusion import cleaner_region, encode_pictures
 from genrender.train.loop import LoopConfig, learning_rate, train
-from genrender.train.models import make_vae
+from genrender.train.models import SIZES, make_vae
 from genrender.train.pocket import PocketTraining, train_pocket
-from genrender.train.report import report
+from genrender.train.report import ReportConfig, report
 from genrender.train.tokenizer import write_tokenizer
 from genrender.train.vocabulary import vocabulary
 
@@ -111,7 +114,8 @@ def test_what_cannot_work_is_said_before_any_work(tmp_path):
 
 
 def test_a_stage_without_its_input_says_which_stage_makes_it(tmp_path):
-    for stage, needed in (("vae", "data"), ("diffusion", "vae"), ("export", "diffusion")):
+    needs = {"vae": "data", "clip": "data", "diffusion": "vae", "export": "diffusion", "report": "export"}
+    for stage, needed in needs.items():
         with pytest.raises(ConfigError, match=f"--stage {needed}"):
             train_pocket(PocketTraining(tmp_path, tmp_path / "out", stage=stage))
     with pytest.raises(ConfigError, match="steps is 0"):
@@ -127,8 +131,9 @@ def small_shards(monkeypatch):
 @pytest.mark.usefixtures("small_shards")
 def test_the_whole_training_ends_with_a_folder_that_paints(tmp_path):
     work = tmp_path / "work"
-    config = PocketTraining(work, tmp_path / "model", shards=2, vae_steps=2, steps=2, batch=2, workers=1)
-    for stage in ("data", "vae", "diffusion", "export"):
+    few = {"vae_steps": 2, "clip_steps": 2, "steps": 2}
+    config = PocketTraining(work, tmp_path / "model", shards=2, batch=2, workers=1, **few)
+    for stage in ("data", "vae", "clip", "diffusion", "export"):
         train_pocket(replace(config, stage=stage))
     pipe = load_pipeline(str(tmp_path / "model"))
     gbuffers = [rotating_sphere(128, 0.0), rotating_sphere(128, 10.0)]
@@ -136,10 +141,25 @@ def test_the_whole_training_ends_with_a_folder_that_paints(tmp_path):
     assert result.frames.shape == (2, 128, 128, 3)
     assert np.isfinite(result.frames).all()
 
-    figures = report(tmp_path / "model", tmp_path / "report", n_pictures=2, n_open_prompts=1)
-    assert 0 <= figures["silhouette_iou"] <= 1
-    assert figures["shared_keys_spread_ratio"] > 0
-    assert read_png(tmp_path / "report" / "samples.png").shape[1] == 128
+    glb = tmp_path / "ball.glb"
+    write_glb(glb, GltfScene((MeshNode("ball", sphere()),)))
+    wanted = ReportConfig(
+        n_steps=2, n_pictures=2, n_open_prompts=1, characters=(f"{glb}=ball",), n_per_character=1, n_frames=8
+    )
+    figures = report(tmp_path / "model", tmp_path / "report", wanted)
+    for name in ("shapes_silhouette_iou", "characters_look", "clip_retrieval_top1"):
+        assert 0 <= figures[name] <= 1
+    for name in ("shared_keys_spread_ratio", "injected_surface_error_ratio", "injected_sharpness_ratio"):
+        assert figures[name] > 0
+    assert read_png(tmp_path / "report" / "shapes.png").shape[1] == 128
+
+    # The weights of a finished model start another training, whose parts are all there from the beginning.
+    another = replace(config, work_dir=tmp_path / "more", init=tmp_path / "model", stage="diffusion")
+    (tmp_path / "more").mkdir()
+    (work / "pictures-128").rename(tmp_path / "more" / "pictures-128")
+    train_pocket(another)
+    train_pocket(replace(another, stage="export", out=tmp_path / "model2"))
+    (tmp_path / "more" / "pictures-128").rename(work / "pictures-128")
 
     # An autoencoder trained on makes the latents stale: export says so instead of pairing strangers.
     train_pocket(replace(config, stage="vae", vae_steps=4))
@@ -158,3 +178,19 @@ def test_latents_are_encoded_anew_for_another_autoencoder(tmp_path):
     assert not torch.equal(one.latents, other.latents)
     assert torch.equal(one.latents, again.latents)
     assert len(list(tmp_path.glob("*.latents-*.pt"))) == 2
+
+
+def test_weights_to_start_from_must_be_there_and_fit(tmp_path):
+    def start(init, size="cpu"):
+        shards.write_shards(tmp_path / f"work/pictures-{SIZES[size].image}", 1, 32, 4)
+        train_pocket(PocketTraining(tmp_path / "work", tmp_path / "out", size, stage="diffusion", init=init))
+
+    with pytest.raises(ConfigError, match="no pocket model"):
+        start(tmp_path / "nowhere")
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "vocabulary.json").write_text('["abacus"]')
+    with pytest.raises(ConfigError, match="other words"):
+        start(tmp_path / "other")
+    with pytest.raises(ConfigError, match="do not fit size 'gpu'"):
+        start(POCKET_FOLDER, "gpu")
+    assert not (tmp_path / "work" / "denoiser-gpu.pt").exists()

@@ -1,4 +1,4 @@
-"""`genrender inspect`: what a scene holds."""
+"""`genrender inspect`: what a scene or a model holds."""
 
 import json
 from typing import Any
@@ -7,16 +7,33 @@ from rich.console import Console
 from rich.table import Table
 
 from genrender.cli.options import Inspect
+from genrender.errors import ConfigError
 from genrender.scene.inspect import inspect_scene
 from genrender.scene.load import load_scene
+from genrender.train.vocabulary import vocabulary_groups
 
 
 def inspect(options: Inspect) -> None:
-    """Prints a report about a scene, as tables or as JSON."""
-    report = inspect_scene(load_scene(options.scene))
+    """Prints a report about a scene or a model, as tables or as JSON."""
+    if (options.scene is None) == (options.model is None):
+        raise ConfigError("inspect shows either a scene or a model: give a scene file or --model")
+    report = inspect_scene(load_scene(options.scene)) if options.scene else _model(str(options.model))
     if options.json:
         print(json.dumps(report, indent=2))
-        return
+    elif options.scene:
+        _print_scene(report)
+    else:
+        _print_model(report)
+
+
+def _model(name: str) -> dict[str, Any]:
+    # Only here: it reads tensors, and a scene's report should not wait for that.
+    from genrender.diffusion.inspect_model import inspect_model
+
+    return inspect_model(name)
+
+
+def _print_scene(report: dict[str, Any]) -> None:
     console = Console()
     counts = (f"{count} {name[:-1] if count == 1 else name}" for name, count in report["totals"].items())
     print(f"{report['file']}: {', '.join(counts)}")
@@ -25,6 +42,24 @@ def inspect(options: Inspect) -> None:
         console.print(_rows("animations", report["animations"], ("index", "name", "duration_s")))
     if report["cameras"]:
         console.print(_rows("cameras", report["cameras"], ("index", "name", "yfov_deg", "ymag")))
+
+
+def _print_model(report: dict[str, Any]) -> None:
+    console = Console()
+    size = "x".join(map(str, report["picture_size"])) if report["picture_size"] else "any number of"
+    print(f"{report['model']}: {report['pipeline']}, {size} pixels")
+    console.print(_rows("networks", report["networks"], ("name", "class", "parameters_m", "size_mb")))
+    if report["vocabulary"] is None:
+        print("It says nothing about the words that it knows.")
+        return
+    words = set(report["vocabulary"])
+    print(f"It knows {len(words)} words and warns of others:")
+    for group, members in vocabulary_groups().items():
+        if known := [word for word in members if word in words]:
+            console.print(f"  {group}: {', '.join(known)}", highlight=False)
+            words -= set(known)
+    if words:
+        console.print(f"  others: {', '.join(sorted(words))}", highlight=False)
 
 
 def _objects(objects: list[dict[str, Any]]) -> Table:
@@ -48,7 +83,7 @@ def _percent(uv: dict[str, Any]) -> dict[str, str]:
 def _rows(title: str, entries: list[dict[str, Any]], columns: tuple[str, ...]) -> Table:
     table = Table(title=title, title_justify="left")
     for column in columns:
-        table.add_column(column, justify="left" if column in ("name", "UVs") else "right")
+        table.add_column(column, justify="left" if column in ("name", "class", "UVs") else "right")
     for entry in entries:
         table.add_row(*(_cell(entry[column]) for column in columns))
     return table

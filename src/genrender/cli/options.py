@@ -106,13 +106,17 @@ class Gbuffers:
 class Inspect:
     """Show what a scene holds: objects, triangles, animations, cameras and the state of the UVs.
 
+    With --model, show a model instead: its networks, its picture size and the words that it knows.
+
     Attributes:
         scene: a .gltf or .glb file.
+        model: pocket, or a folder in diffusers' layout.
         json: print JSON and nothing else.
         debug: show where an error comes from.
     """
 
-    scene: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="SCENE")]
+    scene: Annotated[tyro.conf.Positional[Path | None], tyro.conf.arg(metavar="SCENE")] = None
+    model: Annotated[str | None, option("MODEL", "none")] = None
     json: bool = False
     debug: bool = False
 
@@ -130,10 +134,12 @@ class Train:
         size: cpu makes a model for 128-pixel pictures, gpu one for 256-pixel pictures.
         shards: training pictures in shards of 512.
         vae_steps: optimiser steps of the autoencoder.
+        clip_steps: optimiser steps of the CLIP, whose text tower reads the prompts.
         steps: optimiser steps of the diffusion model.
-        batch: pictures per step.
+        batch: pictures per step of the diffusion model.
         learning_rate: of the diffusion model.
-        init: pocket model folder whose diffusion weights to start from, instead of random ones.
+        characters: scene files that the report paints besides unseen shapes, for instance Fox.glb=fox.
+        init: pocket model folder whose weights to start from, instead of random ones.
         stage: all, or one stage alone.
         device: where to train, for instance cpu or cuda.
         debug: show where an error comes from.
@@ -145,11 +151,13 @@ class Train:
     size: Literal["cpu", "gpu"] = "cpu"
     shards: Annotated[int | None, option("N", "as in genrender.train.pocket")] = None
     vae_steps: Annotated[int | None, option("N", "as in genrender.train.pocket")] = None
+    clip_steps: Annotated[int | None, option("N", "as in genrender.train.pocket")] = None
     steps: Annotated[int | None, option("N", "as in genrender.train.pocket")] = None
     batch: Annotated[int | None, option("N", "as in genrender.train.pocket")] = None
     learning_rate: Annotated[float | None, option("RATE", "as in genrender.train.pocket")] = None
+    characters: Annotated[tuple[str, ...], tyro.conf.arg(metavar="FILE=NOUN")] = ()
     init: Annotated[Path | None, option("DIR", "random weights")] = None
-    stage: Literal["all", "data", "vae", "diffusion", "export", "report"] = "all"
+    stage: Literal["all", "data", "vae", "clip", "diffusion", "export", "report"] = "all"
     device: Annotated[str | None, option("DEVICE", "cpu")] = None
     debug: bool = False
 

@@ -5,7 +5,7 @@ painted once more with the keys and values of one of them. Where attention decid
 that one's.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -14,12 +14,17 @@ import torch
 from diffusers.models.attention_processor import AttnProcessor2_0
 from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 from diffusers.pipelines.controlnet.pipeline_controlnet import StableDiffusionControlNetPipeline
-from jaxtyping import Float, Float32
+from jaxtyping import Bool, Float, Float32, UInt8
+from rich.progress import track
 from torch import Tensor
 
+from genrender.config import InjectionConfig, MethodConfig
 from genrender.diffusion.processors import installed_processors, self_attention_layers
+from genrender.metrics.sharpness import sharpness
+from genrender.metrics.surface import surface_error
 from genrender.pipeline import GenerativeRenderingPipeline
-from genrender.train.world import Sample
+from genrender.render import Clip
+from genrender.train.data import PROGRESS
 
 
 class SharedKeys:
@@ -46,15 +51,16 @@ def shared_keys(unet: UNet2DConditionModel, n_branches: int) -> Iterator[None]:
 @torch.no_grad()
 def paint_seeds(
     pipeline: GenerativeRenderingPipeline,
-    sample: Sample,
+    depth: UInt8[np.ndarray, "H W"],
     prompt: str,
     guidance_scale: float,
     seeds: list[int],
     n_steps: int,
 ) -> Float32[np.ndarray, "S H W 3"]:
     """One picture per seed through diffusers' own ControlNet pipeline, which the method leaves untouched."""
-    control = torch.from_numpy(sample.depth)[None, None].expand(1, 3, -1, -1).float() / 255
-    shape = (pipeline.unet.config.in_channels, *sample.object_id.shape)
+    control = torch.from_numpy(depth)[None, None].expand(1, 3, -1, -1).float() / 255
+    factor = pipeline.vae_scale_factor
+    shape = (pipeline.unet.config.in_channels, *(side // factor for side in depth.shape))
     latents = [torch.randn(shape, generator=torch.Generator().manual_seed(seed)) for seed in seeds]
     pictures: Any = StableDiffusionControlNetPipeline.__call__(
         pipeline,
@@ -69,15 +75,15 @@ def paint_seeds(
     return pictures.images
 
 
-def color_spread(pictures: Float[np.ndarray, "S H W 3"], sample: Sample) -> float:
+def color_spread(pictures: Float[np.ndarray, "S H W 3"], mask: Bool[np.ndarray, "H W"]) -> float:
     """Standard deviation over pictures of the object's mean colour, averaged over the channels."""
-    means = pictures[:, sample.depth > 0].mean(axis=1)
+    means = pictures[:, mask].mean(axis=1)
     return float(means.std(axis=0).mean())
 
 
 def spread_ratio(
     pipeline: GenerativeRenderingPipeline,
-    samples: list[tuple[Sample, str]],
+    prompts: Sequence[tuple[UInt8[np.ndarray, "H W"], str]],
     guidance_scale: float,
     n_seeds: int = 5,
     n_steps: int = 20,
@@ -86,16 +92,56 @@ def spread_ratio(
 
     Args:
         pipeline: the model.
-        samples: pictures whose depth is used, each with a prompt that names no colour.
+        prompts: depth control images, each with a prompt that names no colour.
         guidance_scale: weight of classifier-free guidance.
         n_seeds: seeds besides the one whose keys and values are shared.
         n_steps: diffusion steps.
     """
     alone, shared = [], []
-    for index, (sample, prompt) in enumerate(samples):
+    for index, (depth, prompt) in enumerate(prompts):
         seeds = [1000 * index + seed for seed in range(n_seeds + 1)]
-        arguments = (pipeline, sample, prompt, guidance_scale, seeds, n_steps)
-        alone.append(color_spread(paint_seeds(*arguments)[1:], sample))
+        arguments = (pipeline, depth, prompt, guidance_scale, seeds, n_steps)
+        alone.append(color_spread(paint_seeds(*arguments)[1:], depth > 0))
         with shared_keys(pipeline.unet, 2 if guidance_scale > 1 else 1):
-            shared.append(color_spread(paint_seeds(*arguments)[1:], sample))
+            shared.append(color_spread(paint_seeds(*arguments)[1:], depth > 0))
     return float(np.mean(shared) / np.mean(alone))
+
+
+def injection_effect(
+    pipeline: GenerativeRenderingPipeline,
+    clips: Sequence[tuple[Clip, str]],
+    guidance_scale: float,
+    n_steps: int = 20,
+    seed: int = 0,
+) -> dict[str, float]:
+    """What the injections change in clips whose noise lives on the surface, prompts leaving the look open.
+
+    Args:
+        pipeline: the model.
+        clips: each with what it shows.
+        guidance_scale: weight of classifier-free guidance.
+        n_steps: diffusion steps.
+        seed: of both runs.
+
+    Returns:
+        With injections over without, means over the clips: `injected_surface_error_ratio`, between
+        neighbouring frames, and `injected_sharpness_ratio`.
+    """
+    ratios: dict[str, list[float]] = {"injected_surface_error_ratio": [], "injected_sharpness_ratio": []}
+    methods = (MethodConfig(injection=InjectionConfig(pre_attn=False, alpha=0.0)), MethodConfig())
+    for clip, noun in track(clips, description="injections", console=PROGRESS):
+        errors, sharp = [], []
+        for method in methods:
+            frames = pipeline(
+                f"a {noun}",
+                clip.gbuffers,
+                config=method,
+                num_inference_steps=n_steps,
+                guidance_scale=guidance_scale,
+                seed=seed,
+            ).frames
+            errors.append(surface_error(frames, clip.gbuffers, clip.tris, clip.verts, clip.cameras))
+            sharp.append(sharpness(frames, clip.gbuffers))
+        ratios["injected_surface_error_ratio"].append(errors[1] / errors[0])
+        ratios["injected_sharpness_ratio"].append(sharp[1] / sharp[0])
+    return {name: float(np.mean(values)) for name, values in ratios.items()}

@@ -1,4 +1,4 @@
-"""Training of UNet, ControlNet and text encoder, jointly and from scratch, with v-prediction.
+"""Training of UNet and ControlNet, jointly and from scratch, with v-prediction.
 
 Two habits build the need for attention in. Parts of a picture are made much cleaner than the rest and
 only the rest is scored: it can be right only by looking at the clean part. And many pictures show one object
@@ -8,18 +8,21 @@ several times in a look that the caption does not name (see `train.world`).
 import hashlib
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from diffusers.models.autoencoders.autoencoder_tiny import AutoencoderTiny
 from jaxtyping import Bool, Float16, Int64, UInt8
 from rich.progress import track
 from torch import Tensor, nn
-from transformers import CLIPTokenizer
+from transformers import CLIPTextModel, CLIPTokenizer
 
 from genrender.train.data import PROGRESS, complete_shards, read_shard
 from genrender.train.loop import LoopConfig, mixed_precision, save_checkpoint, train
 from genrender.train.models import Denoiser, PocketSize, make_scheduler
+from genrender.train.tokenizer import tokenize
 
 TEXT_DROPOUT = 0.1
 CONTROL_DROPOUT = 0.07
@@ -38,7 +41,6 @@ class LatentSet:
         object_id: instance per latent pixel, 0 is background.
         token_ids: caption.
         scaling_factor: what the autoencoder's latents were multiplied with.
-        vae_hash: the autoencoder's `weights_hash`.
     """
 
     latents: Float16[Tensor, "2 N C h w"]
@@ -46,7 +48,6 @@ class LatentSet:
     object_id: UInt8[Tensor, "N h w"]
     token_ids: Int64[Tensor, "N L"]
     scaling_factor: float
-    vae_hash: str
 
 
 def weights_hash(model: nn.Module) -> str:
@@ -55,10 +56,6 @@ def weights_hash(model: nn.Module) -> str:
     for tensor in model.state_dict().values():
         digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
     return digest.hexdigest()[:12]
-
-
-def tokenize(tokenizer: CLIPTokenizer, captions: list[str]) -> Int64[Tensor, "N L"]:
-    return tokenizer(captions, padding="max_length", truncation=True, return_tensors="pt").input_ids
 
 
 @torch.no_grad()
@@ -90,7 +87,6 @@ def encode_pictures(folder: Path, vae: AutoencoderTiny, tokenizer: CLIPTokenizer
         torch.cat(object_id),
         torch.cat(token_ids),
         scaling_factor,
-        vae_hash,
     )
 
 
@@ -108,22 +104,20 @@ def cleaner_region(rng: np.random.Generator, object_id: UInt8[np.ndarray, "h w"]
 
 def train_denoiser(
     data: LatentSet,
+    text_encoder: CLIPTextModel,
     tokenizer: CLIPTokenizer,
     size: PocketSize,
     checkpoint: Path,
     config: LoopConfig,
     device: str = "cpu",
-    init: Path | None = None,
 ) -> Denoiser:
-    """Train on encoded pictures, from random weights or those in the model folder `init`.
+    """Train on encoded pictures, from random weights or those in `checkpoint`; `text_encoder` stays.
 
     Returns:
         The averaged weights.
     """
-    model = Denoiser(size, tokenizer)
-    if init is not None and not checkpoint.exists():
-        model.load_folder(init)
-    model.to(device)
+    model = Denoiser(size).to(device)
+    cast(nn.Module, text_encoder).to(device)
     alphas = make_scheduler().alphas_cumprod.to(device)
     empty = tokenize(tokenizer, [""])[0]
     n_pictures = len(data.token_ids)
@@ -142,8 +136,7 @@ def train_denoiser(
         )
         control_scale = torch.from_numpy((rng.random(config.batch) > CONTROL_DROPOUT).astype(np.float32))
 
-        # Twice as often at the noisy end as on average: there the prompt decides, and that is learned last.
-        timestep = torch.from_numpy((1000 * np.sqrt(rng.random(config.batch))).astype(np.int64))
+        timestep = torch.from_numpy(rng.integers(1000, size=config.batch))
         cleaner_timestep = (timestep * torch.from_numpy(rng.uniform(0, 0.5, config.batch))).long()
         cleaner = torch.zeros(object_id.shape, dtype=torch.bool)
         for i in np.flatnonzero(rng.random(config.batch) < CLEANER_REGION):
@@ -158,9 +151,13 @@ def train_denoiser(
         noisy = level.sqrt()[:, None] * clean + (1 - level).sqrt()[:, None] * noise
         target = level.sqrt()[:, None] * noise - (1 - level).sqrt()[:, None] * clean
         control = (depth.to(device).float() / 255)[:, None].expand(-1, 3, -1, -1)
-        predicted = model(noisy, timestep, token_ids.to(device), control, control_scale.to(device))
+        with torch.no_grad():
+            text = text_encoder(token_ids.to(device)).last_hidden_state
+        predicted = model(noisy, timestep, text, control, control_scale.to(device))
         error = ((predicted.float() - target) ** 2).mean(1)
-        weight = ~cleaner * torch.where(object_id.to(device) > 0, FOREGROUND_WEIGHT, 1.0)
+        # Outlines count as object: the cells around it show parts of it, too.
+        near_object = F.max_pool2d((object_id.to(device) > 0).float(), 3, stride=1, padding=1)
+        weight = ~cleaner * torch.where(near_object > 0, FOREGROUND_WEIGHT, 1.0)
         loss = (error * weight).sum() / weight.sum()
         return loss, {"loss": float(loss.detach())}
 

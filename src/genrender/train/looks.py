@@ -85,4 +85,6 @@ def random_look(rng: np.random.Generator, pattern: str, names: tuple[str, ...]) 
         if pattern == "brick" and rng.random() < 0.5:
             first, second = np.array([0.65, 0.27, 0.2]) + rng.normal(0, 0.03, 3), named_color(rng, "beige")
     tilt = rotation_about(rng.normal(size=3), rng.uniform(0, np.pi)) if rng.random() < 0.6 else np.eye(3)
-    return Look(pattern, first, np.clip(second, 0, 1), tilt, rng.uniform(2.2, 4.5), rng.uniform(0, 2 * np.pi))
+    # A latent pixel is a sixteenth of the picture: finer patterns than these blur within one.
+    frequency = rng.uniform(1.3, 3.3)
+    return Look(pattern, first, np.clip(second, 0, 1), tilt, frequency, rng.uniform(0, 2 * np.pi))

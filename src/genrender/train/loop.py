@@ -81,7 +81,8 @@ def train(
         state = torch.load(checkpoint, map_location=device, weights_only=True)
         model.load_state_dict(state["model"])
         averaged.load_state_dict(state["averaged"])
-        optimizer.load_state_dict(state["optimizer"])
+        if "optimizer" in state:  # weights taken over from a finished model have none
+            optimizer.load_state_dict(state["optimizer"])
         first = state["step"]
 
     def save(step: int) -> None:

@@ -5,7 +5,6 @@ layers at the finest level, and there are few convolutions (see docs/pocket.md).
 """
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, cast
 
 import torch
@@ -14,7 +13,7 @@ from diffusers.models.controlnets.controlnet import ControlNetModel
 from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 from diffusers.schedulers.scheduling_ddim import DDIMScheduler
 from torch import nn
-from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
+from transformers import CLIPConfig, CLIPModel, CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
 
 @dataclass(frozen=True)
@@ -52,30 +51,42 @@ def make_vae() -> AutoencoderTiny:
     )
 
 
-def make_text_encoder(tokenizer: CLIPTokenizer) -> CLIPTextModel:
-    ids: dict[str, Any] = {
-        name: getattr(tokenizer, name) for name in ("bos_token_id", "eos_token_id", "pad_token_id")
-    }
-    config = CLIPTextConfig(
-        vocab_size=len(tokenizer),
-        hidden_size=TEXT_WIDTH,
-        intermediate_size=4 * TEXT_WIDTH,
-        projection_dim=TEXT_WIDTH,
-        num_hidden_layers=3,
-        num_attention_heads=4,
-        max_position_embeddings=tokenizer.model_max_length,
+def make_clip(tokenizer: CLIPTokenizer, size: PocketSize) -> CLIPModel:
+    """An untrained CLIP. It sees a picture as 8 x 8 patches."""
+    ids = {name: getattr(tokenizer, name) for name in ("bos_token_id", "eos_token_id", "pad_token_id")}
+    text = {
+        "vocab_size": len(tokenizer),
+        "hidden_size": TEXT_WIDTH,
+        "intermediate_size": 4 * TEXT_WIDTH,
+        "num_hidden_layers": 3,
+        "num_attention_heads": 4,
+        "max_position_embeddings": tokenizer.model_max_length,
         **ids,
-    )
-    return CLIPTextModel(config)
+    }
+    vision = {
+        "hidden_size": 192,
+        "intermediate_size": 768,
+        "num_hidden_layers": 4,
+        "num_attention_heads": 4,
+        "image_size": size.image,
+        "patch_size": size.image // 8,
+    }
+    return CLIPModel(CLIPConfig(text_config=text, vision_config=vision, projection_dim=TEXT_WIDTH))
+
+
+def text_tower(clip: CLIPModel) -> CLIPTextModel:
+    """The text tower of a CLIP as the diffusion model's text encoder, with weights of its own."""
+    text_encoder = CLIPTextModel(cast(CLIPTextConfig, clip.config.text_config))
+    text_encoder.load_state_dict(clip.text_model.state_dict())
+    return text_encoder.eval().requires_grad_(False)
 
 
 class Denoiser(nn.Module):
     """Everything that is trained against noise, as one module."""
 
-    def __init__(self, size: PocketSize, tokenizer: CLIPTokenizer) -> None:
+    def __init__(self, size: PocketSize) -> None:
         super().__init__()
         levels = len(size.channels)
-        self.text_encoder = make_text_encoder(tokenizer)
         self.unet = UNet2DConditionModel(
             sample_size=size.image // 8,
             in_channels=LATENT_CHANNELS,
@@ -93,27 +104,17 @@ class Denoiser(nn.Module):
             self.unet, conditioning_embedding_out_channels=(8, 16, 32, 64), load_weights_from_unet=False
         )
 
-    def load_folder(self, folder: Path) -> None:
-        """Take over the weights of a pocket model of the same size and vocabulary.
-
-        Raises:
-            RuntimeError: the shapes differ.
-        """
-        for name in ("text_encoder", "unet", "controlnet"):
-            part: Any = getattr(self, name)
-            trained = type(part).from_pretrained(folder / name)
-            part.load_state_dict(trained.state_dict())
-
     def forward(
         self,
         noisy: torch.Tensor,
         timestep: torch.Tensor,
-        token_ids: torch.Tensor,
+        text: torch.Tensor,
         control: torch.Tensor,
         control_scale: torch.Tensor,
     ) -> torch.Tensor:
-        """Predicted v. `control_scale` N: 0 takes a picture's ControlNet away."""
-        text = self.text_encoder(token_ids).last_hidden_state
+        """Predicted v. `text` N L D: the caption's hidden states. `control_scale` N: 0 takes a picture's
+        ControlNet away.
+        """
         down, mid = self.controlnet(noisy, timestep, text, control, return_dict=False)
         scale = control_scale[:, None, None, None]
         return self.unet(

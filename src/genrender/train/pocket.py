@@ -1,4 +1,4 @@
-"""`genrender train pocket`: pictures, autoencoder, diffusion model, and the folder that the package ships.
+"""`genrender train pocket`: pictures, autoencoder, CLIP, diffusion model, and the folder that is shipped.
 
 Every stage can be stopped at any moment and started again: it continues from its last checkpoint.
 """
@@ -7,26 +7,29 @@ import json
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, cast
+from typing import Any, Literal, cast
 
 import torch
 from diffusers.models.autoencoders.autoencoder_tiny import AutoencoderTiny
 from torch import nn
-from transformers import CLIPTokenizer
+from transformers import CLIPModel, CLIPTokenizer
 
 from genrender.atomic import check_writable
 from genrender.errors import ConfigError, MediaError
 from genrender.pipeline import GenerativeRenderingPipeline
+from genrender.train.clip import train_clip, write_image_processor
 from genrender.train.data import complete_shards, write_shards
 from genrender.train.diffusion import encode_pictures, train_denoiser, weights_hash
-from genrender.train.loop import LoopConfig
-from genrender.train.models import SIZES, Denoiser, make_scheduler, make_vae
-from genrender.train.report import report
+from genrender.train.loop import LoopConfig, save_checkpoint
+from genrender.train.models import SIZES, Denoiser, make_clip, make_scheduler, make_vae, text_tower
+from genrender.train.report import ReportConfig, report
+from genrender.train.subjects import parse_character
 from genrender.train.tokenizer import write_tokenizer
 from genrender.train.vae import train_vae
 from genrender.train.vocabulary import vocabulary
 
-Stage = Literal["all", "data", "vae", "diffusion", "export", "report"]
+STAGES = ("data", "vae", "clip", "diffusion", "export", "report")
+Stage = Literal["all", "data", "vae", "clip", "diffusion", "export", "report"]
 
 
 @dataclass(frozen=True)
@@ -39,14 +42,16 @@ class PocketTraining:
         size: `cpu` paints 128-pixel pictures, `gpu` 256-pixel ones.
         shards: training pictures in shards of 512.
         vae_steps: optimiser steps of the autoencoder, 32 crops each.
-        steps: optimiser steps of UNet, ControlNet and text encoder.
-        batch: pictures per step.
-        learning_rate: of UNet, ControlNet and text encoder.
+        clip_steps: optimiser steps of the CLIP, 128 pairs each.
+        steps: optimiser steps of UNet and ControlNet.
+        batch: pictures per step of UNet and ControlNet.
+        learning_rate: of UNet and ControlNet.
         stage: `all`, or one stage alone. `export` turns the latest checkpoints into a model folder,
             `report` paints unseen shapes with it.
         device: where to train.
         workers: processes that make pictures.
-        init: pocket model folder whose diffusion weights to start from, instead of random ones.
+        characters: scene files that the report paints besides unseen shapes, each as `FILE=NOUN`.
+        init: pocket model folder whose weights to start from, instead of random ones.
     """
 
     work_dir: Path
@@ -54,12 +59,14 @@ class PocketTraining:
     size: Literal["cpu", "gpu"] = "cpu"
     shards: int = 32
     vae_steps: int = 3000
+    clip_steps: int = 3000
     steps: int = 20_000
     batch: int = 16
     learning_rate: float = 5e-4
     stage: Stage = "all"
     device: str = "cpu"
     workers: int = 2
+    characters: tuple[str, ...] = ()
     init: Path | None = None
 
 
@@ -69,7 +76,7 @@ def train_pocket(config: PocketTraining) -> None:
     Raises:
         ConfigError: a count is not positive, or an earlier stage has not been run.
     """
-    for name in ("shards", "vae_steps", "steps", "batch", "workers"):
+    for name in ("shards", "vae_steps", "clip_steps", "steps", "batch", "workers"):
         if getattr(config, name) < 1:
             raise ConfigError(f"{name} is {getattr(config, name)}, expected at least 1")
     try:
@@ -79,8 +86,12 @@ def train_pocket(config: PocketTraining) -> None:
         raise ConfigError(f"cannot train on device {config.device!r} ({reason}); try --device cpu") from error
     size = SIZES[config.size]
     pictures = config.work_dir / f"pictures-{size.image}"
-    stages = ("data", "vae", "diffusion", "export", "report") if config.stage == "all" else (config.stage,)
+    stages = (
+        ("data", "vae", "clip", "diffusion", "export", "report") if config.stage == "all" else (config.stage,)
+    )
     _check_inputs(config, stages[0], pictures)
+    for character in config.characters:
+        parse_character(character)
     for folder in (config.work_dir, config.out.parent):
         try:
             folder.mkdir(parents=True, exist_ok=True)
@@ -89,26 +100,34 @@ def train_pocket(config: PocketTraining) -> None:
                 f"cannot make folder {folder}: {error.strerror}; choose another place"
             ) from error
         check_writable(folder)
+    if config.init is not None:
+        _take_over(config, config.init)
     if "data" in stages:
         write_shards(pictures, config.shards, size.image, size.image // 8, config.workers)
     if "vae" in stages:
         loop = LoopConfig(config.vae_steps, batch=32, learning_rate=1e-3, warmup=100, ema=0.99)
         train_vae(pictures, _vae_file(config), loop, config.device)
+    if "clip" in stages:
+        loop = LoopConfig(config.clip_steps, batch=128, learning_rate=1e-3, warmup=100, ema=0.995)
+        train_clip(pictures, _tokenizer(config), size, _clip_file(config), loop, config.device)
     if "diffusion" in stages:
         _train_diffusion(config, pictures)
     if "export" in stages:
         export(config)
     if "report" in stages:
-        for name, value in report(config.out, config.work_dir / "report", config.device).items():
+        wanted = ReportConfig(characters=config.characters)
+        for name, value in report(config.out, config.work_dir / "report", wanted, config.device).items():
             print(f"{name}: {value:.3g}")
 
 
 def _check_inputs(config: PocketTraining, stage: str, pictures: Path) -> None:
     """Raises ConfigError where the first stage that is to run lacks what an earlier one makes."""
-    if stage == "vae":
+    taken_over = config.init is not None
+    if stage in ("vae", "clip"):
         _require(bool(complete_shards(pictures)), f"training pictures in {pictures}", "data")
     if stage == "diffusion":
-        _require(_vae_file(config).exists(), f"autoencoder {_vae_file(config)}", "vae")
+        _require(taken_over or _vae_file(config).exists(), f"autoencoder {_vae_file(config)}", "vae")
+        _require(taken_over or _clip_file(config).exists(), f"CLIP {_clip_file(config)}", "clip")
     if stage == "export":
         _require(_denoiser_file(config).exists(), f"diffusion model {_denoiser_file(config)}", "diffusion")
     if stage == "report":
@@ -117,6 +136,10 @@ def _check_inputs(config: PocketTraining, stage: str, pictures: Path) -> None:
 
 def _vae_file(config: PocketTraining) -> Path:
     return config.work_dir / f"vae-{config.size}.pt"
+
+
+def _clip_file(config: PocketTraining) -> Path:
+    return config.work_dir / f"clip-{config.size}.pt"
 
 
 def _denoiser_file(config: PocketTraining) -> Path:
@@ -128,10 +151,50 @@ def _require(is_there: bool, what: str, stage: str) -> None:
         raise ConfigError(f"no {what}: run `genrender train pocket --stage {stage}` first")
 
 
+def _take_over(config: PocketTraining, init: Path) -> None:
+    """Write the checkpoints that are not there yet with the weights of the pocket model in `init`.
+
+    Raises:
+        ConfigError: there is no model, or one of another size or vocabulary.
+    """
+    words = init / "vocabulary.json"
+    if not words.is_file():
+        raise ConfigError(f"no pocket model in {init} (no vocabulary.json there); give --init its folder")
+    if json.loads(words.read_text()) != vocabulary():
+        raise ConfigError(f"the model in {init} knows other words than this version trains; leave --init out")
+    size = SIZES[config.size]
+    denoiser = Denoiser(size)
+    parts: tuple[tuple[Path, nn.Module, dict[str, Any]], ...] = (
+        (_vae_file(config), vae := cast(nn.Module, make_vae()), {"vae": vae}),
+        (_clip_file(config), clip := make_clip(_tokenizer(config), size), {"clip": clip}),
+        (_denoiser_file(config), denoiser, {"unet": denoiser.unet, "controlnet": denoiser.controlnet}),
+    )
+    for checkpoint, module, folders in parts:
+        if checkpoint.exists():
+            continue
+        try:
+            for name, part in folders.items():
+                trained = type(part).from_pretrained(init / name, torch_dtype=torch.float32)
+                part.load_state_dict(trained.state_dict())
+        except (OSError, RuntimeError) as error:
+            raise ConfigError(
+                f"the weights in {init} do not fit size {config.size!r} ({str(error).splitlines()[0]}); "
+                "choose another --size or leave --init out"
+            ) from error
+        state = module.state_dict()
+        save_checkpoint(checkpoint, {"model": state, "averaged": state, "step": 0})
+
+
 def _load_vae(config: PocketTraining) -> AutoencoderTiny:
     vae = make_vae()
     vae.load_state_dict(torch.load(_vae_file(config), map_location="cpu", weights_only=True)["averaged"])
     return vae.eval().requires_grad_(False)
+
+
+def _load_clip(config: PocketTraining, tokenizer: CLIPTokenizer) -> CLIPModel:
+    clip = make_clip(tokenizer, SIZES[config.size])
+    clip.load_state_dict(torch.load(_clip_file(config), map_location="cpu", weights_only=True)["averaged"])
+    return clip.eval().requires_grad_(False)
 
 
 def _tokenizer(config: PocketTraining) -> CLIPTokenizer:
@@ -140,37 +203,39 @@ def _tokenizer(config: PocketTraining) -> CLIPTokenizer:
 
 def _train_diffusion(config: PocketTraining, pictures: Path) -> None:
     tokenizer = _tokenizer(config)
-    vae = _load_vae(config)
+    vae, text_encoder = _load_vae(config), text_tower(_load_clip(config, tokenizer))
+    facts: dict[str, Any] = {"seen_hashes": _hashes(vae, text_encoder)}
     cast(nn.Module, vae).to(config.device)
     data = encode_pictures(pictures, vae, tokenizer, config.device)
-    facts = {
-        "scaling_factor": data.scaling_factor,
-        "n_pictures": len(data.token_ids),
-        "vae_hash": data.vae_hash,
-    }
+    facts |= {"scaling_factor": data.scaling_factor, "n_pictures": len(data.token_ids)}
     (config.work_dir / "latents.json").write_text(json.dumps(facts))
     loop = LoopConfig(config.steps, batch=config.batch, learning_rate=config.learning_rate)
     size, checkpoint = SIZES[config.size], _denoiser_file(config)
-    train_denoiser(data, tokenizer, size, checkpoint, loop, config.device, config.init)
+    train_denoiser(data, text_encoder, tokenizer, size, checkpoint, loop, config.device)
+
+
+def _hashes(vae: nn.Module, text_encoder: nn.Module) -> list[str]:
+    return [weights_hash(vae), weights_hash(text_encoder)]
 
 
 def export(config: PocketTraining) -> None:
     """Write the averaged weights of the latest checkpoints to `config.out`, as half-precision safetensors."""
     tokenizer = _tokenizer(config)
-    denoiser = Denoiser(SIZES[config.size], tokenizer)
+    denoiser = Denoiser(SIZES[config.size])
     state = torch.load(_denoiser_file(config), map_location="cpu", weights_only=True)
     denoiser.load_state_dict(state["averaged"])
     facts = json.loads((config.work_dir / "latents.json").read_text())
-    vae = _load_vae(config)
-    if weights_hash(vae) != facts["vae_hash"]:
+    vae, clip = _load_vae(config), _load_clip(config, tokenizer)
+    text_encoder = text_tower(clip)
+    if _hashes(vae, text_encoder) != facts["seen_hashes"]:
         raise ConfigError(
-            f"the autoencoder {_vae_file(config)} has changed since the diffusion model saw its latents: "
-            "run `genrender train pocket --stage diffusion` again with more steps"
+            f"the autoencoder or the CLIP in {config.work_dir} has changed since the diffusion model learned "
+            "with it: run `genrender train pocket --stage diffusion` again with more steps"
         )
     vae.register_to_config(scaling_factor=facts["scaling_factor"])
     pipeline = GenerativeRenderingPipeline(
         vae=vae,
-        text_encoder=denoiser.text_encoder,
+        text_encoder=text_encoder,
         tokenizer=tokenizer,
         unet=denoiser.unet,
         controlnet=denoiser.controlnet,
@@ -181,6 +246,9 @@ def export(config: PocketTraining) -> None:
     part = config.out.with_name(config.out.name + ".part")
     shutil.rmtree(part, ignore_errors=True)
     pipeline.save_pretrained(part, safe_serialization=True)
+    clip.half().save_pretrained(part / "clip")
+    tokenizer.save_pretrained(part / "clip")
+    write_image_processor(part / "clip", SIZES[config.size].image)
     (part / "vocabulary.json").write_text(json.dumps(vocabulary(), indent=0))
     training = {"size": config.size, "steps": state["step"], "n_pictures": facts["n_pictures"]}
     (part / "training.json").write_text(json.dumps(training, indent=2))

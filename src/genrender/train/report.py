@@ -1,47 +1,59 @@
 """How well a pocket model paints, in figures and in a picture, on shapes, poses and prompts it never saw."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Float32
 from rich.progress import track
 
 from genrender.media.images import write_png
+from genrender.metrics.clip import ClipScorer
+from genrender.metrics.surface import erode
 from genrender.pipeline import GenerativeRenderingPipeline, load_pipeline
-from genrender.train.appearance import paint_seeds, spread_ratio
+from genrender.train.appearance import injection_effect, paint_seeds, spread_ratio
 from genrender.train.data import PROGRESS
-from genrender.train.vocabulary import COLORS, LOOKS, OBJECTS
-from genrender.train.world import Sample, make_sample
+from genrender.train.subjects import (
+    Subject,
+    character_clip,
+    character_subjects,
+    held_out_samples,
+    parse_character,
+    world_subjects,
+)
+from genrender.train.vocabulary import COLORS, LOOKS
 
-# Training shards count from 0; these seeds lie beyond any number of them.
-HELD_OUT = 10_000_000
-N_STEPS = 20
 FOREGROUND_DISTANCE = 0.12
+N_RETRIEVAL_PAIRS = 100
+# Colours are judged inside an object: its outline is half background.
+OUTLINE_PX = 2
 
 
-def held_out_samples(size: int) -> Iterator[tuple[Sample, str, str, str]]:
-    """Unseen single objects on a plain background, each with a prompt, its main colour and its background."""
-    rng = np.random.default_rng(HELD_OUT)
-    index = 0
-    while True:
-        sample = make_sample((size, HELD_OUT, index), size, size // 8)
-        index += 1
-        is_single = len(sample.groups) == 1 and sample.groups[0].count == 1
-        if not is_single or sample.background[0] not in ("plain", "gradient"):
-            continue
-        color, other, background = (str(c) for c in rng.choice(list(COLORS), 3, replace=False))
-        look = "plain" if rng.random() < 0.5 else str(rng.choice(list(LOOKS)))
-        kind = OBJECTS[sample.groups[0].kind][0][0]
-        words = f"{color} {kind}" if look == "plain" else f"{color} and {other} {look} {kind}"
-        yield sample, f"a {words} on a {background} background", color if look == "plain" else "", background
+@dataclass(frozen=True)
+class ReportConfig:
+    """What the report paints.
 
+    Attributes:
+        guidance_scale: weight of classifier-free guidance.
+        n_steps: diffusion steps.
+        n_pictures: unseen shapes of the training world.
+        n_open_prompts: shapes on which attention is tested, with prompts that leave the look open.
+        characters: scene files that are no part of training, each as `FILE=NOUN`.
+        n_per_character: pictures of each.
+        n_frames: frames of each character's clip.
+    """
 
-def open_prompts(samples: list[Sample]) -> list[tuple[Sample, str]]:
-    """Single objects, each with a prompt that leaves every colour to the model."""
-    return [(sample, f"a {OBJECTS[sample.groups[0].kind][0][0]}") for sample in samples]
+    guidance_scale: float = 5.0
+    n_steps: int = 20
+    n_pictures: int = 64
+    n_open_prompts: int = 6
+    characters: tuple[str, ...] = ()
+    n_per_character: int = 8
+    n_frames: int = 16
 
 
 def nearest_color(pixels: Float[np.ndarray, "N 3"]) -> str:
@@ -63,60 +75,121 @@ def silhouette_iou(picture: Float[np.ndarray, "H W 3"], mask: Bool[np.ndarray, "
 
 
 @torch.no_grad()
-def reconstruction_psnr_db(pipeline: GenerativeRenderingPipeline, samples: list[Sample]) -> float:
-    """Mean PSNR of the autoencoder on unseen pictures."""
-    images = torch.from_numpy(np.stack([sample.image for sample in samples])).permute(0, 3, 1, 2) / 127.5 - 1
-    images = images.to(pipeline.device)
-    decoded = pipeline.vae.decode(pipeline.vae.encode(images, return_dict=False)[0], return_dict=False)[0]
-    error = ((decoded.clamp(-1, 1) - images) ** 2).mean((1, 2, 3)) / 4
+def reconstruction_psnr_db(pipeline: GenerativeRenderingPipeline, images: np.ndarray) -> float:
+    """Mean PSNR of the autoencoder on unseen pictures, N H W 3 uint8."""
+    pixels = torch.from_numpy(images).permute(0, 3, 1, 2) / 127.5 - 1
+    pixels = pixels.to(pipeline.device)
+    decoded = pipeline.vae.decode(pipeline.vae.encode(pixels, return_dict=False)[0], return_dict=False)[0]
+    error = ((decoded.clamp(-1, 1) - pixels) ** 2).mean((1, 2, 3)) / 4
     return float((-10 * torch.log10(error)).mean())
 
 
-def report(
-    model: Path,
-    out: Path,
-    device: str = "cpu",
-    guidance_scale: float = 5.0,
-    n_pictures: int = 64,
-    n_open_prompts: int = 6,
+def retrieval_top1(scorer: ClipScorer, images: np.ndarray, captions: Sequence[str]) -> float:
+    """How often the nearest caption of a picture and the nearest picture of a caption is its own."""
+    similarity = scorer.embed_images(images / 255) @ scorer.embed_texts(captions).T
+    truth = torch.arange(len(captions))
+    found = [(similarity.argmax(axis) == truth).float().mean() for axis in (0, 1)]
+    return float(torch.stack(found).mean())
+
+
+def recognised_look(scorer: ClipScorer, picture: Float[np.ndarray, "H W 3"], subject: Subject) -> str:
+    """The look whose prompt the CLIP finds nearest to the picture, everything else being said alike."""
+    texts = scorer.embed_texts([subject.prompt(look) for look in LOOKS])
+    best = int((scorer.embed_images(picture[None])[0] @ texts.T).argmax())
+    return list(LOOKS)[best]
+
+
+def _inside(mask: Bool[np.ndarray, "H W"]) -> Bool[np.ndarray, "H W"]:
+    """The mask without its outline, or as it is where nothing else would be left."""
+    inner = erode(mask, OUTLINE_PX)
+    return inner if inner.any() else mask
+
+
+def judge(
+    pictures: Sequence[Float[np.ndarray, "H W 3"]], subjects: Sequence[Subject], scorer: ClipScorer
 ) -> dict[str, float]:
-    """Paint unseen shapes, write `report.json` and `samples.png` to `out`, and return the figures.
+    """How far pictures show what was asked for.
 
     Colours count as obeyed where the named colour is the palette's nearest to the region's median pixel. A
-    figure for the real pictures of the same kind would not be 1 either: a shaded orange is close to brown.
+    figure for real pictures of the same kind would not be 1 either: a shaded orange is close to brown.
+    """
+    colors, backgrounds, overlaps, looks = [], [], [], []
+    for picture, subject in zip(pictures, subjects, strict=True):
+        mask = subject.depth > 0
+        if subject.look == "plain" and mask.any():
+            colors.append(nearest_color(picture[_inside(mask)]) == subject.color)
+        if not mask.all():
+            backgrounds.append(nearest_color(picture[_inside(~mask)]) == subject.background)
+        overlaps.append(silhouette_iou(picture, mask))
+        looks.append(recognised_look(scorer, picture, subject) == subject.look)
+    patterned = [right for right, subject in zip(looks, subjects, strict=True) if subject.look != "plain"]
+    return {
+        "object_color": float(np.mean(colors)) if colors else float("nan"),
+        "background_color": float(np.mean(backgrounds)) if backgrounds else float("nan"),
+        "silhouette_iou": float(np.mean(overlaps)),
+        "look": float(np.mean(looks)),
+        "look_where_patterned": float(np.mean(patterned)) if patterned else float("nan"),
+    }
+
+
+def report(model: Path, out: Path, config: ReportConfig, device: str = "cpu") -> dict[str, float]:
+    """Paint unseen shapes, write `report.json` and `samples.png` to `out`, and return the figures.
+
+    Raises:
+        ConfigError: a character is not of the form FILE=NOUN.
+        SceneError: a character's file cannot be used.
     """
     pipeline = load_pipeline(str(model), device=device, dtype=torch.float32)
     pipeline.set_progress_bar_config(disable=True)
+    scorer = ClipScorer.load(model / "clip", device)
     size = 8 * pipeline.unet.config.sample_size
-    chosen = held_out_samples(size)
-    colors, backgrounds, overlaps, pictures, samples = [], [], [], [], []
-    for index in track(range(n_pictures), description="report", console=PROGRESS):
-        sample, prompt, color, background = next(chosen)
-        picture = paint_seeds(pipeline, sample, prompt, guidance_scale, [index], N_STEPS)[0]
-        mask = sample.depth > 0
-        if color and mask.any():
-            colors.append(nearest_color(picture[mask]) == color)
-        if not mask.all():
-            backgrounds.append(nearest_color(picture[~mask]) == background)
-        overlaps.append(silhouette_iou(picture, mask))
-        pictures.append(picture)
-        samples.append(sample)
-    figures = {
-        "n_pictures": float(n_pictures),
-        "guidance_scale": guidance_scale,
-        "object_color_accuracy": float(np.mean(colors)),
-        "background_color_accuracy": float(np.mean(backgrounds)),
-        "silhouette_iou": float(np.mean(overlaps)),
-        "vae_psnr_db": reconstruction_psnr_db(pipeline, samples),
-        "shared_keys_spread_ratio": spread_ratio(
-            pipeline, open_prompts(samples[:n_open_prompts]), guidance_scale, n_steps=N_STEPS
-        ),
-    }
+    characters = [parse_character(text) for text in config.characters]
+    clips = [(character_clip(path, size, config.n_frames), noun) for path, noun in characters]
+    subjects = {"shapes": list(islice(world_subjects(size), config.n_pictures))}
+    if clips:
+        subjects["characters"] = [
+            subject
+            for index, (clip, noun) in enumerate(clips)
+            for subject in character_subjects(clip, noun, config.n_per_character, index)
+        ]
+
+    figures: dict[str, float] = {"guidance_scale": config.guidance_scale}
+    pictures: dict[str, list[Float32[np.ndarray, "H W 3"]]] = {}
+    for group, chosen in subjects.items():
+        pictures[group] = [
+            paint_seeds(
+                pipeline, subject.depth, subject.prompt(), config.guidance_scale, [index], config.n_steps
+            )[0]
+            for index, subject in enumerate(track(chosen, description=group, console=PROGRESS))
+        ]
+        figures[f"{group}_painted"] = float(len(chosen))
+        judged = judge(pictures[group], chosen, scorer)
+        figures |= {f"{group}_{name}": value for name, value in judged.items()}
+
+    real = list(islice(held_out_samples(size), N_RETRIEVAL_PAIRS))
+    images = np.stack([sample.image for sample in real])
+    figures["vae_psnr_db"] = reconstruction_psnr_db(pipeline, images)
+    figures["clip_retrieval_top1"] = retrieval_top1(scorer, images, [sample.caption for sample in real])
+    figures["shared_keys_spread_ratio"] = spread_ratio(
+        pipeline,
+        [(subject.depth, subject.open_prompt) for subject in subjects["shapes"][: config.n_open_prompts]],
+        config.guidance_scale,
+        n_steps=config.n_steps,
+    )
+    if clips:
+        figures |= injection_effect(pipeline, clips, config.guidance_scale, config.n_steps)
     out.mkdir(parents=True, exist_ok=True)
     (out / "report.json").write_text(json.dumps(figures, indent=2))
-    across = max(1, round(n_pictures**0.5))
-    sheet = np.ones((-(-n_pictures // across), across, size, size, 3), np.float32)
-    sheet.reshape(-1, size, size, 3)[:n_pictures] = pictures
-    sheet = sheet.swapaxes(1, 2).reshape(-1, across * size, 3)
-    write_png(out / "samples.png", np.round(sheet * 255).astype(np.uint8))
+    for group, painted in pictures.items():
+        write_png(out / f"{group}.png", _sheet(painted))
     return figures
+
+
+def _sheet(pictures: Sequence[Float[np.ndarray, "H W 3"]]) -> np.ndarray:
+    """All pictures side by side in a square, white where none is left."""
+    across = max(1, round(len(pictures) ** 0.5))
+    height, width = pictures[0].shape[:2]
+    sheet = np.ones((-(-len(pictures) // across), across, height, width, 3), np.float32)
+    sheet.reshape(-1, height, width, 3)[: len(pictures)] = pictures
+    sheet = sheet.swapaxes(1, 2).reshape(-1, across * width, 3)
+    return np.round(sheet * 255).astype(np.uint8)

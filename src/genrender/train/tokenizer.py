@@ -3,9 +3,11 @@
 import json
 from pathlib import Path
 
+from jaxtyping import Int64
 from tokenizers import Tokenizer
 from tokenizers.models import BPE
 from tokenizers.trainers import BpeTrainer
+from torch import Tensor
 from transformers import CLIPTokenizer
 
 MAX_TOKENS = 32
@@ -45,3 +47,8 @@ def write_tokenizer(folder: Path, words: list[str]) -> CLIPTokenizer:
     }
     (folder / "tokenizer_config.json").write_text(json.dumps(config, indent=2))
     return CLIPTokenizer.from_pretrained(folder)
+
+
+def tokenize(tokenizer: CLIPTokenizer, captions: list[str]) -> Int64[Tensor, "N L"]:
+    """Token ids, padded to the longest caption there can be."""
+    return tokenizer(captions, padding="max_length", truncation=True, return_tensors="pt").input_ids

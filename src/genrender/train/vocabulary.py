@@ -155,10 +155,19 @@ def caption(
     return f"{where} , {things}" if rng.random() < 0.12 else f"{things} {where}"
 
 
+def vocabulary_groups() -> dict[str, list[str]]:
+    """The words by what they are, in the order in which a reader would look for them."""
+    synonyms = {name: COLOR_SYNONYMS.get(name, (name,)) for name in COLORS}
+    return {
+        "colours": [word for words in synonyms.values() for word in words],
+        "looks": [word for adjectives, nouns in LOOKS.values() for word in (*adjectives, *nouns)],
+        "objects": list(dict.fromkeys(word for names in OBJECTS.values() for pair in names for word in pair)),
+        "numbers": list(NUMBERS.values()),
+        "places": list(PLACES),
+        "function words": list(FUNCTION_WORDS),
+    }
+
+
 def vocabulary() -> list[str]:
     """Every word that a caption can hold, sorted."""
-    words = {*FUNCTION_WORDS, *PLACES} | set(COLORS) | set(NUMBERS.values())
-    words |= {w for synonyms in COLOR_SYNONYMS.values() for w in synonyms}
-    words |= {w for adjectives, nouns in LOOKS.values() for w in (*adjectives, *nouns)}
-    words |= {w for names in OBJECTS.values() for pair in names for w in pair}
-    return sorted(words)
+    return sorted({word for words in vocabulary_groups().values() for word in words})

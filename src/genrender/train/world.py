@@ -54,7 +54,7 @@ def _group(rng: np.random.Generator, count: int) -> tuple[list[Prop], Look, Desc
         kind = ("biped", "quadruped", "fox", "dog", "horse", "cat")[int(rng.integers(6))]
     patterns = list(LOOKS)
     pattern = patterns[int(rng.integers(len(patterns)))] if rng.random() < 0.7 else "plain"
-    colors = _choose_colors(rng, pattern) if rng.random() < 0.62 else ()
+    colors = _choose_colors(rng, pattern) if rng.random() < 0.68 else ()
     look = random_look(rng, pattern, colors)
     said = pattern if colors or rng.random() < 0.85 else None
     return make_props(kind, count, rng), look, Described(kind, count, said, colors)

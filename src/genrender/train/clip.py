@@ -1,0 +1,90 @@
+"""The pocket CLIP, trained before the diffusion model, which then reads prompts with its text tower.
+
+As in Stable Diffusion: pictures and captions are brought together first, and the text tower stays as it is
+when the painting is learned. Trained on painting alone, a text encoder of this size keeps its words apart but
+never sums a sentence up, so no picture could be compared with its last token (see docs/pocket.md).
+"""
+
+import json
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor, nn
+from transformers import CLIPModel, CLIPTokenizer
+from transformers.utils.constants import OPENAI_CLIP_MEAN, OPENAI_CLIP_STD
+
+from genrender.train.data import complete_shards, read_shard
+from genrender.train.loop import LoopConfig, train
+from genrender.train.models import PocketSize, make_clip
+from genrender.train.tokenizer import tokenize
+
+SHARDS_PER_STEP = 4
+
+
+def write_image_processor(folder: Path, image: int) -> None:
+    """Write what tells CLIP libraries how to bring any picture to the size and range of the vision tower."""
+    config = {
+        "image_processor_type": "CLIPImageProcessor",
+        "do_resize": True,
+        "size": {"shortest_edge": image},
+        "resample": 3,
+        "do_center_crop": True,
+        "crop_size": {"height": image, "width": image},
+        "do_rescale": True,
+        "do_normalize": True,
+        "do_convert_rgb": True,
+        "image_mean": list(OPENAI_CLIP_MEAN),
+        "image_std": list(OPENAI_CLIP_STD),
+    }
+    (folder / "preprocessor_config.json").write_text(json.dumps(config, indent=2))
+
+
+def _random_views(rng: np.random.Generator, images: Float[Tensor, "N 3 H W"]) -> Float[Tensor, "N 3 H W"]:
+    """Mirrored at random, and seen from a little nearer or to one side, so that pictures do not repeat."""
+    n_images = len(images)
+    zoom = rng.uniform(0.85, 1.1, n_images)
+    mirror = rng.choice([-1.0, 1.0], n_images)
+    affine = np.zeros((n_images, 2, 3))
+    affine[:, 0, 0], affine[:, 1, 1] = zoom * mirror, zoom
+    affine[:, :, 2] = rng.uniform(-0.08, 0.08, (n_images, 2))
+    grid = F.affine_grid(torch.from_numpy(affine).float(), list(images.shape), align_corners=False)
+    return F.grid_sample(images, grid, padding_mode="border", align_corners=False)
+
+
+def train_clip(
+    folder: Path,
+    tokenizer: CLIPTokenizer,
+    size: PocketSize,
+    checkpoint: Path,
+    config: LoopConfig,
+    device: str = "cpu",
+) -> CLIPModel:
+    """Train on the pictures in `folder` with the symmetric contrastive loss of Radford et al. 2021 (CLIP)."""
+    model: Any = make_clip(tokenizer, size)
+    mean, std = (torch.tensor(x)[:, None, None] for x in (OPENAI_CLIP_MEAN, OPENAI_CLIP_STD))
+    shards = [read_shard(folder, index) for index in complete_shards(folder)]
+    tokens = [tokenize(tokenizer, list(shard.captions)) for shard in shards]
+
+    def loss_at(model: nn.Module, step: int) -> tuple[Tensor, dict[str, float]]:
+        rng = np.random.default_rng((31, step))
+        images, ids = [], []
+        for which in rng.integers(len(shards), size=SHARDS_PER_STEP):
+            picked = rng.permutation(len(tokens[which]))[: config.batch // SHARDS_PER_STEP]
+            images.append(torch.from_numpy(shards[which].image[picked]))
+            ids.append(tokens[which][picked])
+        pixels = torch.cat(images).permute(0, 3, 1, 2).float() / 255
+        pixels = (_random_views(rng, pixels) - mean) / std
+        out = cast(Any, model)(input_ids=torch.cat(ids).to(device), pixel_values=pixels.to(device))
+        logits = out.logits_per_text.float()
+        truth = torch.arange(len(logits), device=logits.device)
+        loss = (F.cross_entropy(logits, truth) + F.cross_entropy(logits.T, truth)) / 2
+        top1 = (logits.argmax(1) == truth).float().mean()
+        return loss, {"loss": float(loss.detach()), "top1": float(top1)}
+
+    averaged = train(model.to(device), loss_at, config, checkpoint, "clip")
+    assert isinstance(averaged, CLIPModel)
+    return averaged

@@ -1,0 +1,45 @@
+"""CLIP scores: laws of cosines, and the shipped CLIP on pictures whose caption is known."""
+
+from itertools import islice
+
+import numpy as np
+import pytest
+import torch
+
+from genrender.errors import ModelError
+from genrender.metrics.clip import ClipScorer, frame_consistency, prompt_fidelity
+from genrender.train.subjects import held_out_samples
+
+
+@pytest.fixture(scope="module")
+def scorer() -> ClipScorer:
+    return ClipScorer.load()
+
+
+def test_embeddings_have_length_one_and_equal_pictures_agree(scorer):
+    frames = np.repeat(np.random.default_rng(0).random((1, 96, 128, 3)), 3, axis=0)
+    images = scorer.embed_images(frames)
+    torch.testing.assert_close(images.norm(dim=1), torch.ones(3))
+    assert frame_consistency(images) == pytest.approx(1.0, abs=1e-5)
+    texts = scorer.embed_texts(["a red fox", "a blue cube on a green background"])
+    assert prompt_fidelity(images, texts[0]) == pytest.approx(float(images[0] @ texts[0]), abs=1e-5)
+
+
+def test_pictures_in_many_batches_are_those_of_one(scorer, monkeypatch):
+    frames = np.random.default_rng(1).random((5, 128, 128, 3))
+    whole = scorer.embed_images(frames)
+    monkeypatch.setattr("genrender.metrics.clip.BATCH", 2)
+    torch.testing.assert_close(scorer.embed_images(frames), whole, atol=1e-5, rtol=0)
+
+
+def test_unseen_pictures_find_their_captions(scorer):
+    samples = list(islice(held_out_samples(128), 40))
+    images = scorer.embed_images(np.stack([sample.image for sample in samples]) / 255)
+    found = (images @ scorer.embed_texts([sample.caption for sample in samples]).T).argmax(1)
+    # By chance one of forty; ten or more with probability 1e-8.
+    assert (found == torch.arange(40)).float().mean() > 0.5
+
+
+def test_a_missing_model_is_said_in_one_line(tmp_path):
+    with pytest.raises(ModelError, match="no CLIP model"):
+        ClipScorer.load(tmp_path)
