@@ -219,7 +219,8 @@ def work(job: Job) -> None:
 
     costs = []
     for index, (scene, prompt) in enumerate(zip(job.scenes, job.prompts, strict=True)):
-        gbuffers = render_clip(load_scene(scene), shot_config(job)).gbuffers
+        clip = render_clip(load_scene(scene), shot_config(job))
+        gbuffers = clip.gbuffers
         if not costs:
             # The first call of any library is slow. One step of one frame needs less memory than the rest.
             pipe(prompt, gbuffers[:1], config=PER_FRAME, num_inference_steps=1)
@@ -230,6 +231,7 @@ def work(job: Job) -> None:
                 prompt,
                 gbuffers,
                 config=method,
+                tracker=clip.tracker,
                 num_inference_steps=job.steps,
                 guidance_scale=job.guidance,
                 seed=seed,

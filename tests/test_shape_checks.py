@@ -7,7 +7,7 @@ from jaxtyping import TypeCheckError
 
 from genrender.gbuffer.gbuffer import GBuffer
 from genrender.gbuffer.preview import to_picture
-from genrender.metrics.surface import sample_bilinear
+from genrender.gbuffer.tracking import sample_bilinear
 from genrender.pipeline import GenerativeRenderingOutput
 
 

@@ -9,7 +9,7 @@ from genrender.errors import ConfigError
 NoiseMode = Literal["partition", "nearest", "fixed", "independent"]
 UnifyRule = Literal["fill", "mean", "paper"]
 KeyframeStrategy = Literal["random", "stratified"]
-Engine = Literal["texture"]
+Engine = Literal["texture", "reproject"]
 FillOrder = Literal["quality", "sequence"]
 
 
@@ -42,12 +42,13 @@ class CorrespondenceConfig:
     """Mechanism 2, first half: which keyframe pixels show the surface point that a frame's pixel shows.
 
     Attributes:
-        engine: `texture` goes through the objects' UV atlases.
-        ratio: texture side over the longer side of a feature map. Low blurs, high leaves texels unfilled.
-        fill_order: which keyframe comes first in a texel: the one that sees it largest (`quality`), or the
+        engine: `texture` goes through the objects' UV atlases, as published; `reproject` projects the exact
+            surface point into the keyframes and needs the scene's geometry.
+        ratio: texture side over the longer side of a feature map (`texture` only). Low blurs, high leaves
+            texels unfilled.
+        fill_order: which keyframe comes first at a point: the one that sees it largest (`quality`), or the
             first in the clip (`sequence`, as published).
-        restore_spread: undo the loss of variance that averaging brings (rules `mean` and `paper`); as
-            published it stays lost.
+        restore_spread: undo the loss of variance that averaging brings; as published it stays lost.
     """
 
     engine: Engine = "texture"

@@ -45,6 +45,7 @@ from genrender.diffusion.processors import AttentionState, injected_attention
 from genrender.errors import ConfigError, ModelError
 from genrender.gbuffer.control import depth_control
 from genrender.gbuffer.gbuffer import GBuffer
+from genrender.gbuffer.tracking import SurfaceTracker
 from genrender.noise import surface_noise
 
 logger = logging.get_logger(__name__)
@@ -118,6 +119,7 @@ class GenerativeRenderingPipeline(StableDiffusionControlNetPipeline):
         gbuffers: Sequence[GBuffer],
         negative_prompt: str | None = None,
         config: MethodConfig = MethodConfig(),  # noqa: B008 (frozen)
+        tracker: SurfaceTracker | None = None,
         num_inference_steps: int = 20,
         guidance_scale: float = 7.5,
         controlnet_conditioning_scale: float = 1.0,
@@ -137,6 +139,7 @@ class GenerativeRenderingPipeline(StableDiffusionControlNetPipeline):
             gbuffers: one per frame, all of one size, a multiple of the VAE factor.
             negative_prompt: what it does not show; only under guidance.
             config: the method's settings; `PER_FRAME` switches all mechanisms off.
+            tracker: the clip's geometry; only the `reproject` engine needs it.
             num_inference_steps: diffusion steps.
             guidance_scale: weight of classifier-free guidance; 1 or less runs the conditional branch only.
             controlnet_conditioning_scale: weight of the depth control.
@@ -184,7 +187,7 @@ class GenerativeRenderingPipeline(StableDiffusionControlNetPipeline):
         # 5. Mechanisms 2 and 3: which surface points frames share, and what attention does with that.
         engine = None
         if config.injection.alpha > 0:
-            engine = make_engine(gbuffers, config.correspondence, device)
+            engine = make_engine(gbuffers, config.correspondence, device, tracker)
         latent_height, latent_width = current.shape[-2:]
         attention = AttentionState(config.injection, model.n_branches, (latent_height, latent_width), engine)
         wanted = config.injection.n_keyframes

@@ -18,6 +18,7 @@ from jaxtyping import Float32, Int32
 from genrender.errors import ConfigError
 from genrender.gbuffer.gbuffer import GBuffer
 from genrender.gbuffer.raycast import render_gbuffer
+from genrender.gbuffer.tracking import SurfaceTracker
 from genrender.scene.camera import Camera
 from genrender.scene.camera_path import camera_path
 from genrender.scene.scene import Scene
@@ -117,6 +118,11 @@ class Clip:
     @property
     def cameras(self) -> tuple[Camera, ...]:
         return self.shot.cameras
+
+    @property
+    def tracker(self) -> SurfaceTracker:
+        """Where surface points lie in each frame, for the `reproject` engine and for metrics."""
+        return SurfaceTracker(self.gbuffers, self.tris, self.verts, self.cameras)
 
     @property
     def times_s(self) -> tuple[float, ...]:

@@ -142,6 +142,7 @@ def _diffuse(pipeline: GenerativeRenderingPipeline, clip: Clip, config: RunConfi
         clip.gbuffers,
         config.negative_prompt,
         config.method,
+        clip.tracker,
         num_inference_steps=config.n_steps,
         guidance_scale=config.guidance_scale,
         seed=config.seed,

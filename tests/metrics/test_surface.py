@@ -8,7 +8,8 @@ import pytest
 from genrender.errors import ConfigError
 from genrender.gbuffer.exr import read_exr, write_exr
 from genrender.gbuffer.raycast import render_gbuffer
-from genrender.metrics.surface import correspond, erode, sample_bilinear, surface_error
+from genrender.gbuffer.tracking import sample_bilinear
+from genrender.metrics.surface import correspond, erode, surface_error
 from genrender.scene.camera import Camera
 from genrender.scene.primitives import box, rotation_about, sphere
 

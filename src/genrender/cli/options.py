@@ -62,7 +62,7 @@ class Render:
     preset: PresetName = "balanced"
     keyframes: Annotated[int | None, option("K", "an eighth of the frames, at least 3")] = None
     noise: Annotated[NoiseMode | None, option("partition|nearest|fixed|independent", "the preset's")] = None
-    engine: Annotated[Engine | None, option("texture", "the preset's")] = None
+    engine: Annotated[Engine | None, option("texture|reproject", "the preset's")] = None
     alpha: Annotated[float | None, option("A", "the preset's")] = None
     unify: Annotated[UnifyRule | None, option("fill|mean|paper", "the preset's")] = None
     run_dir: Annotated[Path | None, option("DIR", "runs/SCENE-TIME")] = None

@@ -7,9 +7,11 @@ import torch
 from torch import Tensor
 
 from genrender.config import CorrespondenceConfig, UnifyRule
+from genrender.correspondence.reproject import ReprojectCorrespondence
 from genrender.correspondence.texture import TextureCorrespondence
 from genrender.errors import ConfigError
 from genrender.gbuffer.gbuffer import GBuffer
+from genrender.gbuffer.tracking import SurfaceTracker
 
 
 @runtime_checkable
@@ -23,18 +25,30 @@ class SurfaceEngine(Protocol):
         ...
 
 
-EngineMaker = Callable[[Sequence[GBuffer], CorrespondenceConfig, torch.device], SurfaceEngine]
-ENGINES: dict[str, EngineMaker] = {"texture": TextureCorrespondence}
-
-
 def make_engine(
-    gbuffers: Sequence[GBuffer], config: CorrespondenceConfig, device: torch.device
+    gbuffers: Sequence[GBuffer],
+    config: CorrespondenceConfig,
+    device: torch.device,
+    tracker: SurfaceTracker | None = None,
 ) -> SurfaceEngine:
     """The engine that `config` names, ready for a clip.
 
+    Args:
+        gbuffers: the clip.
+        config: which engine, and its settings.
+        device: where features live.
+        tracker: knows where surface points lie; the `reproject` engine needs it.
+
     Raises:
-        ConfigError: there is no engine of that name, or another setting is out of range.
+        ConfigError: there is no engine of that name, it needs a tracker and there is none, or another setting
+            is out of range.
     """
-    if config.engine not in ENGINES:
-        raise ConfigError(f"unknown correspondence engine {config.engine!r}, expected {' or '.join(ENGINES)}")
-    return ENGINES[config.engine](gbuffers, config, device)
+    config.check()
+    if config.engine == "texture":
+        return TextureCorrespondence(gbuffers, config, device)
+    if tracker is None:
+        raise ConfigError(
+            "the reproject engine needs the scene's geometry, and only G-buffers were given: pass the clip's "
+            "tracker, or choose the texture engine"
+        )
+    return ReprojectCorrespondence(tracker, config, device)

@@ -5,18 +5,18 @@ the keyframes, a frame's pixel needs no more than the keyframe pixels that own t
 Those indices are found once; a diffusion step only gathers features.
 """
 
-from collections import OrderedDict
-from collections.abc import Callable, Sequence
-from typing import Generic, TypeVar
+from collections.abc import Sequence
 
 import torch
-from jaxtyping import Bool, Float, Float32, Int64
+from jaxtyping import Bool, Int64
 from torch import Tensor
 
 from genrender.config import CorrespondenceConfig, UnifyRule
+from genrender.correspondence.gather import SurfaceBlend, WeightedGather, gather_pixels
 from genrender.correspondence.unify import unify_weights
 from genrender.errors import ConfigError
 from genrender.gbuffer.gbuffer import GBuffer
+from genrender.recent import Recent
 from genrender.texels import (
     TexelOwners,
     flat_pixel_of_sample,
@@ -64,105 +64,6 @@ def sample_texture(
     return texture.pixel[index] * is_filled, texture.n_samples[index] * is_filled, is_filled
 
 
-Value = TypeVar("Value")
-
-
-class _Recent(OrderedDict[tuple[int, int, int], Value], Generic[Value]):
-    """The results of (frame, height, width) that were asked for last, at most `n_kept` of them.
-
-    A plain dictionary: an `lru_cache` around a method holds the object that holds it, and the clip's
-    G-buffers would stay in memory until the garbage collector comes by.
-    """
-
-    def __init__(self, n_kept: int):
-        super().__init__()
-        self.n_kept = n_kept
-
-    def look_up(self, find: Callable[[int, int, int], Value], frame: int, height: int, width: int) -> Value:
-        key = (frame, height, width)
-        if key in self:
-            self.move_to_end(key)
-        else:
-            self[key] = find(*key)
-        if len(self) > self.n_kept:
-            self.popitem(last=False)
-        return self[key]
-
-
-class _WeightedGather:
-    """out[n] = sum over keyframes k of weights[k, n] * features[k, pixel[k, n]], skipping zero weights."""
-
-    def __init__(self, pixel: Int64[Tensor, "K N"], weights: Float32[Tensor, "K N"]):
-        self.n_rows = pixel.shape[1]
-        self.rows = [torch.nonzero(w).squeeze(1) for w in weights]
-        self.pixels = [p[rows] for p, rows in zip(pixel, self.rows, strict=True)]
-        self.weights = [w[rows, None] for w, rows in zip(weights, self.rows, strict=True)]
-
-    def __call__(self, features: Float[Tensor, "K P C"]) -> Float32[Tensor, "N C"]:
-        out = torch.zeros(self.n_rows, features.shape[2], device=features.device)
-        for k, (rows, pixels, weights) in enumerate(zip(self.rows, self.pixels, self.weights, strict=True)):
-            out.index_add_(0, rows, features[k, pixels].float() * weights)
-        return out
-
-
-class SurfaceBlend:
-    """Renders the keyframes' unified features into frames; made by `TextureCorrespondence.blend`.
-
-    One object serves every layer of its size, both guidance branches and all calls of a diffusion step.
-    """
-
-    def __init__(
-        self,
-        frames: _WeightedGather,
-        valid: Bool[Tensor, "F h w"],
-        reference: _WeightedGather | None,
-    ):
-        self.valid = valid
-        self._frames = frames
-        self._reference = reference
-
-    def __call__(
-        self, features: Float[Tensor, "K C h w"]
-    ) -> tuple[Float[Tensor, "F C h w"], Bool[Tensor, "F h w"]]:
-        """Blend the keyframes' features and see them through the frames' G-buffers.
-
-        Args:
-            features: one map per keyframe, in the order of the keyframes given to `blend`.
-
-        Returns:
-            R, the rendered surface features, 0 where invalid; and where they are valid.
-        """
-        # Rows of C contiguous numbers: attention features are stored that way, so this copies nothing.
-        flat = features.flatten(2).transpose(1, 2)
-        rendered = self._frames(flat)
-        if self._reference is not None:
-            rendered = self._restore_spread(rendered, flat, self._reference)
-        n_frames, height, width = self.valid.shape
-        rendered = rendered.to(features.dtype).view(n_frames, height, width, -1).permute(0, 3, 1, 2)
-        return rendered, self.valid
-
-    def _restore_spread(
-        self, rendered: Float32[Tensor, "N C"], flat: Float[Tensor, "K P C"], reference: _WeightedGather
-    ) -> Float32[Tensor, "N C"]:
-        """Scale about the mean, channel by channel, so that averaging loses no variance.
-
-        The law of total variance: what the average u of sources x lost is the spread of x about u,
-        Var(x) = Var(u) + E[Var(x | texel)]. Both sides are taken over the keyframes' texels and never over
-        the frames rendered now, so that the gain does not depend on how frames are grouped.
-        """
-        if reference.n_rows == 0:
-            return rendered
-        unified = reference(flat)
-        mean = unified.mean(0)
-        source_var = reference((flat.float() - mean).square()).mean(0)
-        unified_var = (unified - mean).square().mean(0)
-        gain = torch.where(unified_var > 0, (source_var / unified_var.clamp(min=1e-30)).sqrt(), 1.0)
-        # K independent sources lose a factor sqrt(K); more is no average's doing but chance or rounding.
-        gain = gain.clamp(1.0, flat.shape[0] ** 0.5)
-        # mean + gain * (rendered - mean) in place; where nothing is valid, 0 stays 0.
-        return rendered.mul_(gain).addcmul_(self.valid.flatten()[:, None].float(), mean - gain * mean)
-
-
 class TextureCorrespondence:
     """Which keyframe pixels show the surface point under a frame's pixel, found through the UV atlases.
 
@@ -193,8 +94,8 @@ class TextureCorrespondence:
         self._device = torch.device(device)
         # Texel ids need 64 bits in sort, unique and search, which nobody has tested on Apple's Metal.
         self._index_device = torch.device("cpu") if self._device.type == "mps" else self._device
-        self._textures = _Recent[TexelOwners](_N_CACHED_TEXTURES)
-        self._texels = _Recent[Tensor](_N_CACHED_TEXELS)
+        self._textures = Recent[TexelOwners](_N_CACHED_TEXTURES)
+        self._texels = Recent[Tensor](_N_CACHED_TEXELS)
 
     def blend(
         self, keyframes: Sequence[int], frames: Sequence[int], height: int, width: int, rule: UnifyRule
@@ -221,12 +122,13 @@ class TextureCorrespondence:
 
     def _gather(
         self, keyframes: Sequence[int], texel: Int64[Tensor, "N"], height: int, width: int, rule: UnifyRule
-    ) -> tuple[_WeightedGather, Bool[Tensor, "N"]]:
+    ) -> tuple[WeightedGather, Bool[Tensor, "N"]]:
         samples = [sample_texture(self._texture(k, height, width), texel) for k in keyframes]
         pixel, quality, seen = (torch.stack(column) for column in zip(*samples, strict=True))
         by_quality = quality if self._config.fill_order == "quality" else None
         weights = unify_weights(rule, seen, by_quality).to(self._device)
-        return _WeightedGather(pixel.to(self._device), weights), seen.any(0).to(self._device)
+        gather = gather_pixels(pixel.to(self._device), weights, height * width)
+        return gather, seen.any(0).to(self._device)
 
     def _texel_under_pixels(self, frame: int, height: int, width: int) -> Int64[Tensor, "N"]:
         """The texel under the centre of every feature pixel."""

@@ -7,21 +7,21 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Bool, Float, Float64, Int32, Num
+from jaxtyping import Bool, Float, Float64, Int32
 
 from genrender.errors import ConfigError
 from genrender.gbuffer.gbuffer import GBuffer
+from genrender.gbuffer.tracking import (
+    check_triangles,
+    inverse_depth_and_tolerance,
+    locate_points,
+    sample_bilinear,
+    shows_points,
+)
 from genrender.scene.camera import Camera
 
 # A pixel this close to the background may carry its colour: pictures are decoded from 8x coarser latents.
 EROSION_PX = 2
-
-# Positions are rounded to this, far below what matters and above the rounding errors of float32 weights: a
-# pixel that did not move is then compared with itself and not with a mixture of its neighbours.
-SUBPIXEL = 1 / 256
-
-# How much the inverse depth of one and the same surface point may differ, relative to itself.
-DEPTH_TOLERANCE = 1e-3
 
 
 @dataclass(frozen=True)
@@ -113,56 +113,27 @@ def correspond(
     Raises:
         ConfigError: `gbuffer_a` was read from an image file and knows no triangles.
     """
-    if not gbuffer_a.has_triangles:
-        raise ConfigError(
-            "these G-buffers know no triangles because they were read from image files; "
-            "surface error needs G-buffers rendered from the scene"
-        )
+    check_triangles(gbuffer_a)
     height, width = gbuffer_b.depth.shape
     eligible = erode(gbuffer_a.visible, EROSION_PX)
 
-    # 1. The surface point that each pixel of a shows, as it lies in the world at b's time.
-    second, third = (gbuffer_a.bary[eligible].astype(np.float64)[:, k, None] for k in (0, 1))
     corners = verts_b[tris[gbuffer_a.tri_id[eligible]]].astype(np.float64)
-    points = (1 - second - third) * corners[:, 0] + second * corners[:, 1] + third * corners[:, 2]
-
-    # 2. Where b's camera sees it, if it lies in front of it and inside the picture.
-    with np.errstate(divide="ignore", invalid="ignore"):  # points in the camera's own plane
-        position, depth = camera_b.project(points, height, width)
-        position = np.round(position / SUBPIXEL) * SUBPIXEL
-        inside = (depth > 0) & np.all((position >= 0.5) & (position <= (width - 0.5, height - 0.5)), axis=1)
-    position, depth = position[inside], depth[inside]
-
-    # 3. Whether b shows it there: all four pixels that a bilinear sample reads must belong to it.
-    inverse, tolerance = _inverse_depth_and_tolerance(gbuffer_b)
-    foreground = erode(gbuffer_b.visible, EROSION_PX)
-    object_id = gbuffer_a.object_id[eligible][inside]
-    shown = np.ones(len(position), bool)
-    for row, column, weight in _bilinear_taps(position, height, width):
-        belongs = (
-            foreground[row, column]
-            & (gbuffer_b.object_id[row, column] == object_id)
-            & (np.abs(inverse[row, column] - 1 / depth) <= tolerance[row, column])
-        )
-        shown &= belongs | (weight == 0)
+    position, depth = locate_points(corners, gbuffer_a.bary[eligible], camera_b, height, width)
+    shown = shows_points(
+        gbuffer_b,
+        inverse_depth_and_tolerance(gbuffer_b),
+        erode(gbuffer_b.visible, EROSION_PX),
+        position,
+        depth,
+        gbuffer_a.object_id[eligible],
+    )
 
     xy = np.zeros((*gbuffer_a.depth.shape, 2))
     visible = np.zeros(gbuffer_a.depth.shape, bool)
-    rows, columns = (index[inside][shown] for index in np.nonzero(eligible))
+    rows, columns = (index[shown] for index in np.nonzero(eligible))
     xy[rows, columns] = position[shown]
     visible[rows, columns] = True
     return SurfaceFlow(xy, visible)
-
-
-def sample_bilinear(
-    picture: Num[np.ndarray, "H W C"], xy: Float64[np.ndarray, "N 2"]
-) -> Float64[np.ndarray, "N C"]:
-    """The picture's values between pixel centres, which lie at +0.5; edge pixels go on beyond the picture."""
-    height, width = picture.shape[:2]
-    return sum(
-        (weight[:, None] * picture[row, column] for row, column, weight in _bilinear_taps(xy, height, width)),
-        start=np.zeros((len(xy), picture.shape[2])),
-    )
 
 
 def erode(mask: Bool[np.ndarray, "H W"], radius_px: int) -> Bool[np.ndarray, "H W"]:
@@ -176,35 +147,3 @@ def erode(mask: Bool[np.ndarray, "H W"], radius_px: int) -> Bool[np.ndarray, "H 
         windows = np.lib.stride_tricks.sliding_window_view(padded, 2 * radius_px + 1, axis=axis)
         mask = np.all(windows, axis=-1)
     return mask
-
-
-def _bilinear_taps(
-    xy: Float64[np.ndarray, "N 2"], height: int, width: int
-) -> list[tuple[np.ndarray, np.ndarray, np.ndarray]]:
-    """Row, column and weight of the four pixels around each position."""
-    corner = np.floor(xy - 0.5)
-    across, down = (xy - 0.5 - corner).T
-    left, top = corner.astype(np.int64).T
-    return [
-        (np.clip(top + dy, 0, height - 1), np.clip(left + dx, 0, width - 1), weight_y * weight_x)
-        for dy, weight_y in ((0, 1 - down), (1, down))
-        for dx, weight_x in ((0, 1 - across), (1, across))
-    ]
-
-
-def _inverse_depth_and_tolerance(
-    gbuffer: GBuffer,
-) -> tuple[Float64[np.ndarray, "H W"], Float64[np.ndarray, "H W"]]:
-    """Inverse depth, and how much a point of the same surface up to one pixel away may differ from it.
-
-    Inverse depth is linear across the picture of a plane, so the slope alone tells. Of the two slopes on
-    either side the smaller one counts: at the edge of an occluder the other one is a jump and no slope.
-    """
-    inverse = np.where(gbuffer.visible, 1 / gbuffer.depth.astype(np.float64), 0)
-    slope = np.zeros_like(inverse)
-    for axis in (0, 1):
-        step = np.abs(np.diff(inverse, axis=axis))
-        edge = np.full_like(inverse.take([0], axis=axis), np.inf)
-        smaller = np.minimum(np.concatenate([edge, step], axis=axis), np.concatenate([step, edge], axis=axis))
-        slope += np.where(np.isfinite(smaller), smaller, 0)  # a picture one pixel wide has no slope
-    return inverse, DEPTH_TOLERANCE * inverse + 1.5 * slope
