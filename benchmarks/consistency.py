@@ -83,7 +83,7 @@ class Job:
     frames: int
     size: int
     steps: int
-    guidance: float
+    guidance: float | None
     alpha: float | None
     seeds: list[int]
     folder: str
@@ -109,7 +109,7 @@ def main() -> None:
     parser.add_argument("--frames", type=int, default=16)
     parser.add_argument("--size", type=int, default=128)
     parser.add_argument("--steps", type=int, default=20)
-    parser.add_argument("--guidance", type=float, default=7.5)
+    parser.add_argument("--guidance", type=float, help="default: the model's")
     parser.add_argument("--alpha", type=float, help="instead of the method's, where it is not 0")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
     parser.add_argument(

@@ -695,6 +695,23 @@ def test_a_damaged_vocabulary_is_reported(tmp_path, text):
         models.read_vocabulary(tmp_path)
 
 
+def test_a_model_may_tell_the_guidance_it_was_made_for(tmp_path, saved, clip):
+    assert models.read_guidance_scale(tmp_path) == models.read_guidance_scale("") == 7.5
+    folder = tmp_path / "model"
+    shutil.copytree(saved["ours"], folder)
+    (folder / "genrender.json").write_text('{"guidance_scale": 2.5}')
+    loaded = load_pipeline(str(folder), device="cpu")
+    loaded.set_progress_bar_config(disable=True)
+    settings = {"config": PER_FRAME, "num_inference_steps": 2, "output_type": "latent"}
+    assert torch.equal(
+        loaded(PROMPT, clip, **settings).latents,
+        loaded(PROMPT, clip, guidance_scale=2.5, **settings).latents,
+    )
+    (folder / "genrender.json").write_text("{}")
+    with pytest.raises(ModelError, match=r"genrender\.json: expected .* guidance_scale"):
+        loaded(PROMPT, clip, **settings)
+
+
 @pytest.mark.parametrize("name", ["no-such-model", "/no/such/folder", "./missing/model", "a/b/c", ""])
 def test_an_unknown_model_lists_what_there_is(name):
     with pytest.raises(ModelError, match=r"unknown model .*pocket, sd15, a folder .* hub id"):

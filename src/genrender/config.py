@@ -126,7 +126,8 @@ class RunConfig:
         negative_prompt: what it does not show; only under guidance.
         method: how the frames are made to agree.
         n_steps: diffusion steps.
-        guidance_scale: weight of classifier-free guidance; 1 or less does without.
+        guidance_scale: weight of classifier-free guidance; 1 or less does without. None: what the model was
+            made for.
         karras_sigmas: sample with DPM-Solver++ on the noise levels of Karras et al. (2022) instead of the
             model's own scheduler.
         seed: of everything that is drawn by chance.
@@ -138,7 +139,7 @@ class RunConfig:
     negative_prompt: str | None = None
     method: MethodConfig = field(default_factory=MethodConfig)
     n_steps: int = 20
-    guidance_scale: float = 7.5
+    guidance_scale: float | None = None
     karras_sigmas: bool = False
     seed: int = 0
     chunk_size: int = 8
@@ -151,7 +152,7 @@ class RunConfig:
             if count < 1:
                 raise ConfigError(f"{name} is {count}, expected at least 1")
         self.method.check()
-        if not math.isfinite(self.guidance_scale):
+        if self.guidance_scale is not None and not math.isfinite(self.guidance_scale):
             raise ConfigError(f"guidance is {self.guidance_scale}, expected a number, for instance 7.5")
         if not 0 <= self.seed < 2**63:
             raise ConfigError(f"seed is {self.seed}, expected a whole number from 0 to 2**63 - 1")

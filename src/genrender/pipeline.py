@@ -37,6 +37,7 @@ from genrender.diffusion.models import (
     SD15_DEPTH_CONTROLNET,
     ModelSource,
     find_model,
+    read_guidance_scale,
     read_model_index,
     read_vocabulary,
     unknown_words,
@@ -121,7 +122,7 @@ class GenerativeRenderingPipeline(StableDiffusionControlNetPipeline):
         config: MethodConfig = MethodConfig(),  # noqa: B008 (frozen)
         tracker: SurfaceTracker | None = None,
         num_inference_steps: int = 20,
-        guidance_scale: float = 7.5,
+        guidance_scale: float | None = None,
         controlnet_conditioning_scale: float = 1.0,
         seed: int | None = None,
         generator: torch.Generator | None = None,
@@ -142,6 +143,7 @@ class GenerativeRenderingPipeline(StableDiffusionControlNetPipeline):
             tracker: the clip's geometry; only the `reproject` engine needs it.
             num_inference_steps: diffusion steps.
             guidance_scale: weight of classifier-free guidance; 1 or less runs the conditional branch only.
+                None takes what the model was made for.
             controlnet_conditioning_scale: weight of the depth control.
             seed: of everything that is drawn by chance: surface noise, keyframes, scheduler. None takes the
                 generator's, or 0 where there is none either.
@@ -164,6 +166,8 @@ class GenerativeRenderingPipeline(StableDiffusionControlNetPipeline):
         # 1. Check the request. What diffusers' own properties show is set as diffusers does.
         self._check_request(prompt, negative_prompt, gbuffers, num_inference_steps, chunk_size, output_type)
         config.check()
+        if guidance_scale is None:
+            guidance_scale = read_guidance_scale(self.name_or_path)
         self._guidance_scale, self._clip_skip, self._cross_attention_kwargs = guidance_scale, None, None
         self._interrupt = False
         n_frames, device = len(gbuffers), self._execution_device

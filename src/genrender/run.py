@@ -19,6 +19,7 @@ from torch import Tensor
 
 from genrender.config import RunConfig
 from genrender.diffusion.keyframes import default_n_keyframes
+from genrender.diffusion.models import read_guidance_scale
 from genrender.errors import ModelError
 from genrender.gbuffer.control import inverse_depth_range
 from genrender.gbuffer.preview import depth_picture, to_picture, uv_picture
@@ -56,7 +57,7 @@ def make_video(
     """
     config.check()
     report = report or (lambda *_: None)
-    resolved = _resolve(config, clip.shot.n_frames)
+    resolved = _resolve(config, clip.shot.n_frames, pipeline)
 
     # 1. All frames through the diffusion model.
     with _sampler(pipeline, resolved), _memory_errors(clip, resolved):
@@ -85,13 +86,16 @@ def make_video(
     return flagged
 
 
-def _resolve(config: RunConfig, n_frames: int) -> RunConfig:
-    """The configuration with every default that depends on the clip filled in."""
+def _resolve(config: RunConfig, n_frames: int, pipeline: GenerativeRenderingPipeline) -> RunConfig:
+    """The configuration with every default that depends on the clip or the model filled in."""
     injection = config.method.injection
     wanted = injection.n_keyframes
     n_keyframes = default_n_keyframes(n_frames) if wanted is None else min(wanted, n_frames)
+    guidance = config.guidance_scale
     return replace(
-        config, method=replace(config.method, injection=replace(injection, n_keyframes=n_keyframes))
+        config,
+        method=replace(config.method, injection=replace(injection, n_keyframes=n_keyframes)),
+        guidance_scale=read_guidance_scale(pipeline.name_or_path) if guidance is None else guidance,
     )
 
 

@@ -57,7 +57,7 @@ class Render:
     camera: Annotated[str | None, option("CAMERA", "a static view that holds the whole clip")] = None
     model: Annotated[str, tyro.conf.arg(metavar="MODEL")] = "pocket"
     steps: Annotated[int | None, option("N", "the preset's")] = None
-    guidance: Annotated[float | None, option("G", "the preset's")] = None
+    guidance: Annotated[float | None, option("G", "the preset's, else the model's")] = None
     seed: Annotated[int, tyro.conf.arg(metavar="S")] = 0
     preset: PresetName = "balanced"
     keyframes: Annotated[int | None, option("K", "an eighth of the frames, at least 3")] = None

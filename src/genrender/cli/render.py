@@ -37,7 +37,7 @@ def render(options: Render, command: list[str]) -> None:
     )
     shot = plan_shot(scene, shot_config)
     _warn_of_unknown_words(config, source)
-    if config.negative_prompt and config.guidance_scale <= 1:
+    if config.negative_prompt and config.guidance_scale is not None and config.guidance_scale <= 1:
         warn(
             f"the negative prompt does nothing at --guidance {config.guidance_scale:g}; it needs more than 1"
         )

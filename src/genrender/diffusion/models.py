@@ -17,6 +17,7 @@ from genrender.errors import ModelError
 
 POCKET_FOLDER = Path(genrender.__file__).parent / "models" / "pocket"
 SD15_HUB_ID = "stable-diffusion-v1-5/stable-diffusion-v1-5"
+SD15_GUIDANCE_SCALE = 7.5
 SD15_DEPTH_CONTROLNET = "lllyasviel/control_v11f1p_sd15_depth"
 
 # Folder layouts, by the class in model_index.json, that hold a VAE, one CLIP text encoder and a UNet.
@@ -131,6 +132,23 @@ def read_vocabulary(folder: str | Path) -> frozenset[str] | None:
     if not isinstance(words, list) or not all(isinstance(word, str) for word in words):
         raise ModelError(f"{path}: expected a JSON list of words: restore the file")
     return frozenset(word.lower() for word in words)
+
+
+def read_guidance_scale(folder: str | Path) -> float:
+    """The guidance that the model in `folder` was made for, in its `genrender.json`; else Stable Diffusion's.
+
+    Raises:
+        ModelError: the file does not hold a number of that name.
+    """
+    path = Path(folder) / "genrender.json"
+    if not str(folder) or not path.is_file():
+        return SD15_GUIDANCE_SCALE
+    try:
+        return float(json.loads(path.read_text(encoding="utf-8"))["guidance_scale"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise ModelError(
+            f"{path}: expected a JSON object with a number guidance_scale: restore the file"
+        ) from error
 
 
 def unknown_words(prompt: str, vocabulary: Collection[str]) -> list[str]:

@@ -28,6 +28,8 @@ from genrender.train.tokenizer import write_tokenizer
 from genrender.train.vae import train_vae
 from genrender.train.vocabulary import vocabulary
 
+# What `genrender render` uses with the finished model; more makes its colours garish (see docs/pocket.md).
+GUIDANCE_SCALE = 4.0
 STAGES = ("data", "vae", "clip", "diffusion", "export", "report")
 Stage = Literal["all", "data", "vae", "clip", "diffusion", "export", "report"]
 
@@ -250,6 +252,7 @@ def export(config: PocketTraining) -> None:
     tokenizer.save_pretrained(part / "clip")
     write_image_processor(part / "clip", SIZES[config.size].image)
     (part / "vocabulary.json").write_text(json.dumps(vocabulary(), indent=0))
+    (part / "genrender.json").write_text(json.dumps({"guidance_scale": GUIDANCE_SCALE}))
     training = {"size": config.size, "steps": state["step"], "n_pictures": facts["n_pictures"]}
     (part / "training.json").write_text(json.dumps(training, indent=2))
     if config.out.exists():

@@ -47,7 +47,7 @@ class ReportConfig:
         n_frames: frames of each character's clip.
     """
 
-    guidance_scale: float = 5.0
+    guidance_scale: float = 4.0
     n_steps: int = 20
     n_pictures: int = 64
     n_open_prompts: int = 6
