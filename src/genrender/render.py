@@ -19,6 +19,7 @@ from genrender.errors import ConfigError
 from genrender.gbuffer.gbuffer import GBuffer
 from genrender.gbuffer.raycast import render_gbuffer
 from genrender.gbuffer.tracking import SurfaceTracker
+from genrender.scene.backdrop import BackdropKind, add_backdrop
 from genrender.scene.camera import Camera
 from genrender.scene.camera_path import camera_path
 from genrender.scene.scene import Scene
@@ -44,6 +45,7 @@ class ShotConfig:
         fps: frames per second. Frame i shows the time i / fps; beyond an animation's end its last pose holds.
         times_s: the frames' times instead, in seconds; `n_frames` must then be None.
         camera: as in `camera_path`; None is a static view from which the whole clip fills the picture.
+        backdrop: geometry behind the scene, as in `add_backdrop`; it changes no camera.
     """
 
     size: tuple[int, int] = (128, 128)
@@ -52,6 +54,7 @@ class ShotConfig:
     fps: float = 24.0
     times_s: tuple[float, ...] | None = None
     camera: str | None = None
+    backdrop: BackdropKind = "none"
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,6 +62,7 @@ class Shot:
     """A scene, the moments at which it is shown and the camera at each of them; nothing is rendered yet.
 
     Attributes:
+        scene: with its backdrop, if it has one.
         animation: index into the scene's animations; None shows the rest pose.
         times_s: the frames' times in seconds.
         cameras: the camera of each frame.
@@ -165,6 +169,7 @@ def plan_shot(scene: Scene, config: ShotConfig) -> Shot:
     times_s = _times(scene, animation, config)
     path = camera_path(config.camera, scene, animation, times_s, width / height)
     cameras = tuple(path.at(time_s) for time_s in times_s)
+    scene = add_backdrop(scene, config.backdrop, animation, times_s, cameras, width / height)
     return Shot(scene, animation, times_s, float(config.fps), cameras, path.name, width, height)
 
 

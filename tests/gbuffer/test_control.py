@@ -4,9 +4,15 @@ import numpy as np
 import pytest
 
 from genrender.errors import ConfigError
-from genrender.gbuffer.control import FARTHEST_SURFACE, depth_control, inverse_depth_range
+from genrender.gbuffer.control import (
+    FARTHEST_SURFACE,
+    depth_control,
+    inverse_depth_range,
+    scale_inverse_depth,
+)
 from genrender.gbuffer.gbuffer import GBuffer
 from genrender.gbuffer.preview import depth_picture, object_colour, object_picture, uv_picture
+from genrender.scene.scene import DOME_ID, GROUND_ID
 
 
 def frame_of(depth, object_id=None) -> GBuffer:
@@ -73,6 +79,73 @@ def test_nothing_visible():
 def test_no_frames():
     with pytest.raises(ConfigError, match="at least 1 frame"):
         depth_control([])
+
+
+def on_a_ground(near=2.0, far=4.0, size=40) -> GBuffer:
+    """Above a dome, below a ground from right before the viewer to far away, with an object on its left."""
+    inverse = np.linspace(0.001, 2 / near, size)[:, None].repeat(size, axis=1)
+    object_id = np.full((size, size), GROUND_ID, np.int32)
+    inverse[:5], object_id[:5] = 1e-4, DOME_ID
+    inverse[5:30, :20] = np.linspace(1 / far, 1 / near, 20)
+    object_id[5:30, :20] = 1
+    return frame_of(1 / inverse, object_id)
+
+
+def without_backdrop(gbuffer: GBuffer) -> GBuffer:
+    is_own = gbuffer.object_id == 1
+    return frame_of(np.where(is_own, gbuffer.depth, np.inf), np.where(is_own, gbuffer.object_id, 0))
+
+
+def test_a_backdrop_takes_no_contrast_from_objects():
+    full = on_a_ground()
+    plain = without_backdrop(full)
+    assert inverse_depth_range([full]) == inverse_depth_range([plain])
+    own = plain.visible
+    np.testing.assert_array_equal(depth_control([full])[0][own], depth_control([plain])[0][own])
+
+
+def test_the_dome_is_background():
+    full = on_a_ground()
+    assert not depth_control([full])[0][full.object_id == DOME_ID].any()
+    assert inverse_depth_range([frame_of(np.full((4, 4), 50.0), np.full((4, 4), DOME_ID))]) == (0, 0)
+
+
+def test_the_ground_fades_to_black_towards_the_horizon_without_a_step():
+    gbuffer = on_a_ground()
+    column, inverse = depth_control([gbuffer])[0][5:, -1], 1 / gbuffer.depth[5:, -1]
+    far, near = inverse_depth_range([gbuffer])
+    assert (np.diff(column) >= 0).all()
+    assert column[-1] == 1
+    distant = inverse < far
+    np.testing.assert_allclose(column[distant], FARTHEST_SURFACE * inverse[distant] / far, atol=1e-6)
+    # It rises nowhere faster than an object does.
+    steepest = (1 - FARTHEST_SURFACE) / (near - far)
+    assert (np.diff(column) <= steepest * np.diff(inverse) + 1e-6).all()
+
+
+def test_the_ground_is_as_bright_as_an_object_that_stands_on_it():
+    inverse_range = inverse_depth_range([on_a_ground()])
+    depth = np.linspace(2.2, 3.8, 16).reshape(4, 4)
+    ground, own = (
+        scale_inverse_depth(frame_of(depth, np.full((4, 4), object_id)), inverse_range)
+        for object_id in (GROUND_ID, 1)
+    )
+    np.testing.assert_array_equal(ground, own)
+
+
+def test_a_ground_alone_gives_the_range_itself():
+    gbuffer = frame_of(ramp(1, 50).depth, np.full((40, 40), GROUND_ID))
+    (control,) = depth_control([gbuffer])
+    assert control.max() == 1
+    assert control.min() < FARTHEST_SURFACE
+
+
+def test_a_ground_behind_a_flat_object_fades_too():
+    depth = np.stack([np.full(8, 2.0), np.linspace(1, 100, 8)])
+    control = depth_control([frame_of(depth, np.repeat([[1], [GROUND_ID]], 8, axis=1))])[0]
+    assert np.all(control[0] == 1)
+    assert control[1, 0] == 1
+    assert control[1, -1] < 0.05
 
 
 def test_pictures_show_near_bright_and_u_red_and_v_green():

@@ -32,8 +32,8 @@ class Clip:
 
     @cached_property
     def used(self) -> Int[np.ndarray, "U"] | slice:
-        """Which vertices belong to a triangle."""
-        used = np.unique(self.scene.tris)
+        """Which vertices belong to a triangle of the scene's own: no camera is placed to show a backdrop."""
+        used = np.unique(self.scene.tris[~self.scene.is_backdrop])
         return slice(None) if len(used) == len(self.scene.rest_verts) else used
 
     def frames(self) -> Iterator[tuple[float, Float[np.ndarray, "V 3"]]]:

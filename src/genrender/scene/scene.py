@@ -10,10 +10,15 @@ from genrender.errors import SceneError
 from genrender.scene.camera import Camera
 from genrender.scene.rig import Rig
 
+# Object ids that a backdrop has in every scene, so that whoever sees a G-buffer, or a file of one, knows what
+# is ground and what is sky. They are the largest that texel ids have room for.
+GROUND_ID = 16382
+DOME_ID = 16383
+
 
 @dataclass(frozen=True)
 class SceneObject:
-    """One mesh as one node shows it; its object_id is its index in the scene plus one.
+    """One mesh as one node shows it; its object_id is its index in the scene plus one, or a backdrop's.
 
     Attributes:
         has_uvs: every triangle has texture coordinates.
@@ -53,7 +58,7 @@ class Scene:
         uvs: texture coordinates per triangle corner, as in the file (V downwards, maybe outside [0, 1]);
             zeros where there are none.
         has_uvs: per triangle, whether `uvs` came from somewhere.
-        object_id: per triangle, from 1.
+        object_id: per triangle, from 1; `GROUND_ID` and `DOME_ID` are backdrops.
         rest_verts: world-space vertices of the rest pose.
     """
 
@@ -75,6 +80,11 @@ class Scene:
     @property
     def camera_names(self) -> tuple[str, ...]:
         return tuple(camera.name for camera in self.cameras)
+
+    @property
+    def is_backdrop(self) -> Bool[np.ndarray, "T"]:
+        """Which triangles are ground or dome and not the scene's own."""
+        return np.isin(self.object_id, (GROUND_ID, DOME_ID))
 
     def evaluate(self, time_s: float, animation: int | None = None) -> Float32[np.ndarray, "V 3"]:
         """World-space vertices at a time; read-only use, the rest pose is shared.
