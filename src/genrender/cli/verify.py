@@ -1,0 +1,60 @@
+"""`genrender verify`: figures and pictures that say whether noise and features stick to the surface."""
+
+import json
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from genrender.atomic import atomic_folder, check_can_hold_files
+from genrender.cli.console import Bars
+from genrender.cli.options import Verify, parse_size
+from genrender.cli.scene import with_all_uvs
+from genrender.media.images import write_png
+from genrender.render import ShotConfig, plan_shot, render_shot
+from genrender.scene.load import load_scene
+
+
+def verify(options: Verify) -> None:
+    """Measures a scene without any model, prints the figures and writes noise.png and features.png."""
+    config = ShotConfig(
+        size=parse_size(options.size),
+        animation=options.animation,
+        n_frames=options.frames,
+        fps=options.fps,
+        camera=options.camera,
+    )
+    out = options.out or Path("runs") / f"verify-{options.scene.stem}"
+    check_can_hold_files(out)
+    shot = plan_shot(load_scene(options.scene), config)
+
+    # Only here, when what is quick to check has been checked: PyTorch alone takes seconds to import.
+    from genrender.verify.checks import check_shot, verify_clip
+    from genrender.verify.pictures import feature_picture, noise_picture
+
+    check_shot(shot)
+    with Bars() as bars:
+        clip = render_shot(with_all_uvs(shot), bars)
+        verification = verify_clip(clip, options.seed, bars)
+        with atomic_folder(out) as part:
+            for done, (name, draw) in enumerate(
+                {"noise": noise_picture, "features": feature_picture}.items()
+            ):
+                write_png(part / f"{name}.png", draw(clip, verification, options.seed))
+                bars("pictures", done + 1, 2)
+    pictures = [str(out / "noise.png"), str(out / "features.png")]
+    if options.json:
+        about = {"file": str(options.scene), "frames": shot.n_frames, "size": [shot.width, shot.height]}
+        print(json.dumps({**about, **verification.as_json(), "pictures": pictures}, indent=2))
+        return
+    print(f"{options.scene}: {shot.n_frames} frames of {shot.width}x{shot.height}")
+    table = Table()
+    for column in ("", "figure", "expected", "mark"):
+        table.add_column(column, justify="right" if column == "figure" else "left")
+    for check in verification.checks():
+        figure = "-" if check.value is None else f"{check.value:.3f}"
+        mark = "[green]pass[/]" if check.is_met else "[yellow]attention[/]"
+        table.add_row(check.name, figure, check.expected, mark)
+    Console().print(table)
+    for picture in pictures:
+        print(picture)
