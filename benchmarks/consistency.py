@@ -12,6 +12,12 @@ The others switch the mechanisms on:
     pre           noise, and attention looks at the keyframes
     post          noise, and the keyframes' features are blended on the surface
     full          all of it: the default of `genrender render`
+    texture, reproject   all of it, through that correspondence engine
+    trajectory    all of it, keyframes weighed by how well their keys fit the query
+    coverage      all of it, keyframes chosen by the surface that they show
+    deduplicated  all of it, without keys and values that an earlier keyframe already gave
+    normalised    all of it, and latents normalised per object
+    synced        all of it, and predicted clean latents unified along the surface
     paper-method  noise, keyframes and blending as in the `paper` preset, but not its sampler
 
 All methods get the same weights, scene, prompt, seeds, sampler and steps. Surface error is the mean RGB
@@ -44,7 +50,15 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from genrender.config import PER_FRAME, PRESETS, InjectionConfig, MethodConfig, NoiseConfig
+from genrender.config import (
+    PER_FRAME,
+    PRESETS,
+    CorrespondenceConfig,
+    InjectionConfig,
+    LatentConfig,
+    MethodConfig,
+    NoiseConfig,
+)
 from genrender.errors import ConfigError, GenRenderError
 from genrender.gbuffer.preview import to_picture
 from genrender.media.images import contact_sheet, write_png
@@ -65,6 +79,13 @@ METHODS: dict[str, MethodConfig] = {
     "pre": MethodConfig(injection=InjectionConfig(alpha=0.0)),
     "post": MethodConfig(injection=InjectionConfig(pre_attn=False)),
     "full": MethodConfig(),
+    "texture": MethodConfig(correspondence=CorrespondenceConfig("texture")),
+    "reproject": MethodConfig(correspondence=CorrespondenceConfig("reproject")),
+    "trajectory": MethodConfig(injection=InjectionConfig(unify="trajectory")),
+    "coverage": MethodConfig(injection=InjectionConfig(keyframes="coverage")),
+    "deduplicated": MethodConfig(injection=InjectionConfig(deduplicate=True)),
+    "normalised": MethodConfig(latents=LatentConfig(normalise="objects")),
+    "synced": MethodConfig(latents=LatentConfig(synchronise=0.5)),
     "paper-method": PRESETS["paper"].method,
 }
 BASELINES = {"per-frame": "of per-\nframe", "fixed-noise": "of fixed\nnoise"}

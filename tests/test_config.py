@@ -7,6 +7,7 @@ from genrender.config import (
     PRESETS,
     CorrespondenceConfig,
     InjectionConfig,
+    LatentConfig,
     MethodConfig,
     NoiseConfig,
     RunConfig,
@@ -25,6 +26,8 @@ def test_paper_is_the_published_method():
     assert paper.method.noise == NoiseConfig(mode="nearest")
     assert paper.method.correspondence.fill_order == "sequence"
     assert not paper.method.correspondence.restore_spread
+    assert paper.method.correspondence.inpaint
+    assert paper.method.latents.normalise == "background"
     assert (paper.method.injection.unify, paper.method.injection.keyframes) == ("paper", "random")
     assert (paper.n_steps, paper.guidance_scale, paper.karras_sigmas) == (50, 7.5, True)
 
@@ -35,22 +38,28 @@ def test_paper_is_the_published_method():
         (
             NoiseConfig(),
             "mode",
-            "unknown noise mode 'x', expected partition or nearest or fixed or independent",
+            "noise mode 'x', expected partition or nearest or fixed or independent",
         ),
-        (CorrespondenceConfig(), "engine", "unknown correspondence engine 'x', expected texture"),
-        (CorrespondenceConfig(), "fill_order", "unknown fill order 'x', expected quality or sequence"),
-        (InjectionConfig(), "unify", "unknown unify rule 'x', expected fill or mean or paper"),
-        (InjectionConfig(), "keyframes", "unknown keyframe strategy 'x', expected random or stratified"),
+        (CorrespondenceConfig(), "engine", "correspondence engine 'x', expected texture or reproject"),
+        (CorrespondenceConfig(), "fill_order", "fill order 'x', expected quality or sequence"),
+        (InjectionConfig(), "unify", "unify rule 'x', expected fill or mean or paper or trajectory"),
+        (
+            InjectionConfig(),
+            "keyframes",
+            "keyframe strategy 'x', expected random or stratified or uniform or coverage",
+        ),
+        (LatentConfig(), "normalise", "latent normalisation 'x', expected none or objects or background"),
     ],
 )
 def test_unknown_names_are_refused(stage, name, message):
     # The tests' type checker would refuse the name at construction, but users run without one.
     object.__setattr__(stage, name, "x")
-    with pytest.raises(ConfigError, match=f"^{message}$"):
+    with pytest.raises(ConfigError, match=f"^unknown {message}$"):
         stage.check()
     kind = {NoiseConfig: "noise", CorrespondenceConfig: "correspondence", InjectionConfig: "injection"}
+    kind[LatentConfig] = "latents"
     run = RunConfig(prompt="a fox", method=replace(MethodConfig(), **{kind[type(stage)]: stage}))
-    with pytest.raises(ConfigError, match=f"^{message}$"):
+    with pytest.raises(ConfigError, match=f"^unknown {message}$"):
         run.check()
 
 
@@ -61,8 +70,23 @@ def test_unknown_names_are_refused(stage, name, message):
         (MethodConfig(injection=InjectionConfig(alpha=float("nan"))), "alpha is nan"),
         (MethodConfig(injection=InjectionConfig(n_keyframes=0)), "keyframes is 0"),
         (MethodConfig(correspondence=CorrespondenceConfig(ratio=0.0)), "texture ratio is 0"),
+        (MethodConfig(NoiseConfig(degradation=1.0)), "noise degradation is 1"),
+        (MethodConfig(injection=InjectionConfig(alpha_end=-0.1)), "alpha at the end is -0.1"),
+        (MethodConfig(injection=InjectionConfig(alpha_layers=(("up", 2.0),))), "factor of layers 'up' is 2"),
+        (MethodConfig(injection=InjectionConfig(alpha_layers=(("(", 1.0),))), "no regular expression"),
+        (MethodConfig(latents=LatentConfig(synchronise=2.0)), "synchronise is 2"),
     ],
 )
 def test_numbers_out_of_range_are_refused(method, message):
     with pytest.raises(ConfigError, match=message):
         RunConfig(prompt="a fox", method=method).check()
+
+
+def test_alpha_follows_its_schedule_over_steps_and_layers():
+    config = InjectionConfig(alpha=0.8, alpha_end=0.4, alpha_layers=(("up_blocks.0", 0.5), ("attn1", 0.5)))
+    assert config.alpha_at("mid", 0.0) == 0.8
+    assert config.alpha_at("mid", 1.0) == pytest.approx(0.4)
+    assert config.alpha_at("up_blocks.0.attn1", 0.5) == pytest.approx(0.6 * 0.25)
+    assert InjectionConfig(alpha=0.3).alpha_at("mid", 0.7) == pytest.approx(0.3)
+    assert InjectionConfig(alpha=0.0, alpha_end=0.2).uses_surface
+    assert not InjectionConfig(alpha=0.0).uses_surface

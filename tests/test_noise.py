@@ -354,3 +354,15 @@ def test_bad_input_is_refused():
         surface_noise([], 4, VAE, 0)
     with pytest.raises(ConfigError, match="texture side 0"):
         surface_noise([panned_plane(64)], 4, VAE, 0, NoiseConfig("nearest", 0))
+
+
+@pytest.mark.parametrize("mode", ["partition", "fixed"])
+def test_degradation_mixes_in_fresh_noise_and_stays_white(mode):
+    gbuffers = [two_objects(64)] * 2
+    z = surface_noise(gbuffers, 64, 8, 3, NoiseConfig(mode, degradation=0.4))
+    plain = surface_noise(gbuffers, 64, 8, 3, NoiseConfig(mode))
+    assert float(z.std()) == pytest.approx(1.0, abs=0.06)
+    expected = 0.36 / (0.36 + 0.16)  # of the variance is shared by the two frames
+    shared = float((z[0] * z[1]).mean())
+    assert shared == pytest.approx(expected, abs=0.12)
+    assert float((plain[0] * plain[1]).mean()) == pytest.approx(1.0, abs=0.1)

@@ -43,7 +43,7 @@ from genrender.config import (
 from genrender.correspondence import engines
 from genrender.correspondence.texture import TextureCorrespondence
 from genrender.diffusion import models
-from genrender.diffusion.processors import AttentionState
+from genrender.diffusion.attention_state import AttentionState
 from genrender.errors import ConfigError, ModelError
 from genrender.gbuffer.control import depth_control
 from genrender.pipeline import GenerativeRenderingPipeline, load_pipeline
@@ -264,11 +264,11 @@ def test_paper_runs_as_published(pipe, clip, monkeypatch):
             made.append(config)
             super().__init__(gbuffers, config, device)
 
-    monkeypatch.setitem(engines.ENGINES, "texture", Watched)
+    monkeypatch.setattr(engines, "TextureCorrespondence", Watched)
     settings = {"num_inference_steps": 2, "output_type": "latent"}
     paper = PRESETS["paper"].method
     published = pipe(PROMPT, clip, config=paper, **settings).latents
-    assert made == [CorrespondenceConfig(fill_order="sequence", restore_spread=False)]
+    assert made == [CorrespondenceConfig(fill_order="sequence", restore_spread=False, inpaint=True)]
     for change in ({"fill_order": "quality"}, {"restore_spread": True}, {"ratio": 1.0}):
         config = dataclasses.replace(
             paper, correspondence=dataclasses.replace(paper.correspondence, **change)
@@ -283,7 +283,7 @@ def test_keyframes_change_when_the_timestep_does(clip, monkeypatch):
     choose = pipeline_module.choose_keyframes
 
     def watch(*arguments):
-        drawn.append(arguments[-1])
+        drawn.append(arguments[4])
         return choose(*arguments)
 
     monkeypatch.setattr(pipeline_module, "choose_keyframes", watch)

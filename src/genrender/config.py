@@ -1,14 +1,16 @@
 """Settings, one frozen dataclass per stage. A preset is a named instance of `RunConfig`."""
 
 import math
+import re
 from dataclasses import dataclass, field
 from typing import Literal, get_args
 
 from genrender.errors import ConfigError
 
 NoiseMode = Literal["partition", "nearest", "fixed", "independent"]
-UnifyRule = Literal["fill", "mean", "paper"]
-KeyframeStrategy = Literal["random", "stratified"]
+UnifyRule = Literal["fill", "mean", "paper", "trajectory"]
+KeyframeStrategy = Literal["random", "stratified", "uniform", "coverage"]
+Normalisation = Literal["none", "objects", "background"]
 Engine = Literal["texture", "reproject"]
 FillOrder = Literal["quality", "sequence"]
 
@@ -27,14 +29,23 @@ class NoiseConfig:
         mode: `partition` and `nearest` see a noise texture through the G-buffer; `fixed` repeats one screen
             noise, `independent` draws every frame afresh (both ablations).
         texture_side: texels along one side of each object's noise texture. None: chosen per mode.
+        degradation: how much fresh noise every frame mixes in, from 0 to below 1; the sum is white. Against
+            details that stick to the surface harder than wanted, at the price of steadiness.
+        every_step: noise that a stochastic scheduler draws at every step lives on the surface, too.
     """
 
     mode: NoiseMode = "partition"
     texture_side: int | None = None
+    degradation: float = 0.0
+    every_step: bool = True
 
     def check(self) -> None:
-        """Raises ConfigError for an unknown mode."""
+        """Raises ConfigError for an unknown mode or a degradation out of range."""
         _check_choice("noise mode", self.mode, get_args(NoiseMode))
+        if not 0 <= self.degradation < 1:
+            raise ConfigError(
+                f"noise degradation is {self.degradation:g}, expected a number from 0 to below 1"
+            )
 
 
 @dataclass(frozen=True)
@@ -49,12 +60,15 @@ class CorrespondenceConfig:
         fill_order: which keyframe comes first at a point: the one that sees it largest (`quality`), or the
             first in the clip (`sequence`, as published).
         restore_spread: undo the loss of variance that averaging brings; as published it stays lost.
+        inpaint: texels that no keyframe sees take the nearest seen one (`texture` only); as published.
+            Without it frames keep their own features there.
     """
 
     engine: Engine = "texture"
     ratio: float = 4.0
     fill_order: FillOrder = "quality"
     restore_spread: bool = True
+    inpaint: bool = False
 
     def check(self) -> None:
         """Raises ConfigError for an unknown name or a ratio out of range."""
@@ -71,8 +85,12 @@ class InjectionConfig:
     Attributes:
         pre_attn: extend every frame's keys and values with the keyframes'.
         alpha: weight in [0, 1] of the blended surface features; 0 switches post-attention injection off.
+        alpha_end: weight at the last step; steps between lie on a straight line. None: `alpha` throughout.
+        alpha_layers: (regular expression, factor) pairs; a layer's weight is multiplied by the factors of
+            all expressions that its name matches.
         unify: how keyframes that show the same surface point are combined.
-        keyframes: how keyframes are drawn at every step.
+        deduplicate: drop keyframe keys and values whose surface point an earlier keyframe already gave.
+        keyframes: how keyframes are drawn at every step; `uniform` alone keeps the same ones throughout.
         n_keyframes: None means one for eight frames, at least 3 and at most 8. All keyframes go through the
             networks at once and attend to each other, so this number bounds memory, not the clip's length.
         layers: regular expression that a self-attention layer's full name must match (`re.search`); the
@@ -81,7 +99,10 @@ class InjectionConfig:
 
     pre_attn: bool = True
     alpha: float = 0.5
+    alpha_end: float | None = None
+    alpha_layers: tuple[tuple[str, float], ...] = ()
     unify: UnifyRule = "paper"
+    deduplicate: bool = False
     keyframes: KeyframeStrategy = "stratified"
     n_keyframes: int | None = None
     layers: str = r"^up_blocks\."
@@ -92,8 +113,60 @@ class InjectionConfig:
         _check_choice("keyframe strategy", self.keyframes, get_args(KeyframeStrategy))
         if self.n_keyframes is not None and self.n_keyframes < 1:
             raise ConfigError(f"keyframes is {self.n_keyframes}, expected at least 1")
-        if not 0 <= self.alpha <= 1:
-            raise ConfigError(f"alpha is {self.alpha:g}, expected a number in 0..1")
+        for name, alpha in (("alpha", self.alpha), ("alpha at the end", self.alpha_end)):
+            if alpha is not None and not 0 <= alpha <= 1:
+                raise ConfigError(f"{name} is {alpha:g}, expected a number in 0..1")
+        for pattern, factor in self.alpha_layers:
+            if not 0 <= factor <= 1:
+                raise ConfigError(
+                    f"the factor of layers {pattern!r} is {factor:g}, expected a number in 0..1"
+                )
+            try:
+                re.compile(pattern)
+            except re.error as error:
+                raise ConfigError(
+                    f"layers {pattern!r} is no regular expression ({error}): mend it"
+                ) from error
+
+    @property
+    def uses_surface(self) -> bool:
+        """Whether features are blended on the surface at any step."""
+        return self.alpha > 0 or bool(self.alpha_end)
+
+    def alpha_at(self, layer: str, progress: float) -> float:
+        """The weight of a layer, when a share `progress` in [0, 1] of the steps is done."""
+        end = self.alpha if self.alpha_end is None else self.alpha_end
+        factors = (factor for pattern, factor in self.alpha_layers if re.search(pattern, layer))
+        return (self.alpha + (end - self.alpha) * progress) * math.prod(factors)
+
+
+@dataclass(frozen=True)
+class LatentConfig:
+    """What is done to all frames' latents between the model and the scheduler.
+
+    Attributes:
+        normalise: `objects` gives every object's predicted clean latents the keyframes' mean and spread,
+            fading out over the steps; `background` matches the noisy background to the first frame's, as
+            published.
+        synchronise: weight in [0, 1] with which predicted clean latents are unified along the surface; 0
+            switches it off.
+        synchronise_until: share of the steps after which that ends, so that the last ones sharpen.
+    """
+
+    normalise: Normalisation = "none"
+    synchronise: float = 0.0
+    synchronise_until: float = 0.8
+
+    def check(self) -> None:
+        """Raises ConfigError for an unknown name or a number out of range."""
+        _check_choice("latent normalisation", self.normalise, get_args(Normalisation))
+        for name in ("synchronise", "synchronise_until"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ConfigError(f"{name} is {getattr(self, name):g}, expected a number in 0..1")
+
+    @property
+    def changes_x0(self) -> bool:
+        return self.normalise == "objects" or self.synchronise > 0
 
 
 @dataclass(frozen=True)
@@ -103,17 +176,29 @@ class MethodConfig:
     noise: NoiseConfig = field(default_factory=NoiseConfig)
     correspondence: CorrespondenceConfig = field(default_factory=CorrespondenceConfig)
     injection: InjectionConfig = field(default_factory=InjectionConfig)
+    latents: LatentConfig = field(default_factory=LatentConfig)
+
+    @property
+    def uses_surface(self) -> bool:
+        """Whether anything but the noise is carried on the surface, so that a correspondence is needed."""
+        return (
+            self.injection.uses_surface
+            or (self.injection.pre_attn and self.injection.deduplicate)
+            or self.latents.synchronise > 0
+        )
 
     def check(self) -> None:
         """Raises ConfigError for what can be told to be wrong without a model or a clip."""
         self.noise.check()
         self.correspondence.check()
         self.injection.check()
+        self.latents.check()
 
 
 # Every frame on its own: what an image model does without this project.
 PER_FRAME = MethodConfig(
-    noise=NoiseConfig(mode="independent"), injection=InjectionConfig(pre_attn=False, alpha=0.0)
+    noise=NoiseConfig(mode="independent", every_step=False),
+    injection=InjectionConfig(pre_attn=False, alpha=0.0),
 )
 
 
@@ -161,12 +246,12 @@ class RunConfig:
 PRESETS = {
     "balanced": RunConfig(),
     # Source: Generative Rendering (arXiv 2312.01409). Which solver ran on the Karras sigmas is our reading.
-    # Differs: texels that no keyframe sees are not inpainted yet; there A' = A.
     "paper": RunConfig(
         method=MethodConfig(
             noise=NoiseConfig(mode="nearest"),
-            correspondence=CorrespondenceConfig(fill_order="sequence", restore_spread=False),
+            correspondence=CorrespondenceConfig(fill_order="sequence", restore_spread=False, inpaint=True),
             injection=InjectionConfig(unify="paper", keyframes="random"),
+            latents=LatentConfig(normalise="background"),
         ),
         n_steps=50,
         guidance_scale=7.5,

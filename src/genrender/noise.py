@@ -106,6 +106,10 @@ def surface_noise(
             frame = screen.background
         else:
             frame = _normal(seed, "independent", pixels, n_channels, index)
+        if config.degradation > 0:
+            kept, fresh = 1 - config.degradation, config.degradation
+            mixed = kept * frame + fresh * _normal(seed, "degradation", pixels, n_channels, index)
+            frame = (mixed / np.hypot(kept, fresh)).astype(np.float32)
         frames.append(frame.T.reshape(n_channels, height, width))
     return torch.from_numpy(np.stack(frames))
 

@@ -31,8 +31,15 @@ from transformers import CLIPImageProcessor, CLIPTextModel, CLIPTokenizer, CLIPV
 
 from genrender.config import MethodConfig
 from genrender.correspondence.engines import make_engine
+from genrender.diffusion.attention_state import AttentionState
 from genrender.diffusion.guided_model import GuidedModel, frame_chunks, guided_output
-from genrender.diffusion.keyframes import choose_keyframes, default_n_keyframes, keyframe_draws
+from genrender.diffusion.keyframes import (
+    choose_keyframes,
+    default_n_keyframes,
+    keyframe_draws,
+    seen_surface,
+)
+from genrender.diffusion.latents import LatentRules
 from genrender.diffusion.models import (
     SD15_DEPTH_CONTROLNET,
     ModelSource,
@@ -42,7 +49,8 @@ from genrender.diffusion.models import (
     read_vocabulary,
     unknown_words,
 )
-from genrender.diffusion.processors import AttentionState, injected_attention
+from genrender.diffusion.processors import injected_attention
+from genrender.diffusion.step_noise import StepNoise
 from genrender.errors import ConfigError, ModelError
 from genrender.gbuffer.control import depth_control
 from genrender.gbuffer.gbuffer import GBuffer
@@ -147,8 +155,8 @@ class GenerativeRenderingPipeline(StableDiffusionControlNetPipeline):
             controlnet_conditioning_scale: weight of the depth control.
             seed: of everything that is drawn by chance: surface noise, keyframes, scheduler. None takes the
                 generator's, or 0 where there is none either.
-            generator: for noise that the scheduler draws itself (ancestral samplers, eta > 0); None follows
-                `seed`.
+            generator: for noise that the scheduler draws itself (ancestral samplers, eta > 0) where it does
+                not live on the surface, see `NoiseConfig.every_step`; None follows `seed`.
             eta: noise of DDIM; other schedulers ignore it.
             latents: "F C h w" of unit variance, instead of mechanism 1's noise.
             ip_adapter_image: reference picture(s) for a loaded IP-Adapter.
@@ -190,13 +198,17 @@ class GenerativeRenderingPipeline(StableDiffusionControlNetPipeline):
 
         # 5. Mechanisms 2 and 3: which surface points frames share, and what attention does with that.
         engine = None
-        if config.injection.alpha > 0:
+        if config.uses_surface:
             engine = make_engine(gbuffers, config.correspondence, device, tracker)
         latent_height, latent_width = current.shape[-2:]
-        attention = AttentionState(config.injection, model.n_branches, (latent_height, latent_width), engine)
+        latent_size = (latent_height, latent_width)
+        attention = AttentionState(config.injection, model.n_branches, latent_size, engine)
         wanted = config.injection.n_keyframes
         n_keyframes = default_n_keyframes(n_frames) if wanted is None else min(wanted, n_frames)
         draws = keyframe_draws(timesteps.tolist(), scheduler.order)
+        seen = seen_surface(gbuffers) if config.injection.keyframes == "coverage" else None
+        rules = LatentRules(config.latents, scheduler, gbuffers, latent_size, engine, device)
+        step_noise = StepNoise(scheduler, gbuffers, self.vae_scale_factor, seed, config.noise)
 
         # 6. All frames advance one step together.
         generator = generator or torch.Generator("cpu").manual_seed(seed)
@@ -205,13 +217,17 @@ class GenerativeRenderingPipeline(StableDiffusionControlNetPipeline):
         with injected_attention(self.unet, attention), progress_bar(total=len(timesteps)) as progress:
             for step, timestep in enumerate(timesteps):
                 keyframes = choose_keyframes(
-                    n_frames, n_keyframes, config.injection.keyframes, seed, draws[step]
+                    n_frames, n_keyframes, config.injection.keyframes, seed, draws[step], seen
                 )
+                done = draws[step] / max(draws[-1], 1)
                 model_input = scheduler.scale_model_input(current, timestep)
                 output = guided_output(
-                    model, attention, model_input, timestep, control_images, keyframes, chunk_size
+                    model, attention, model_input, timestep, control_images, keyframes, chunk_size, done
                 )
-                current = scheduler.step(output, timestep, current, **step_arguments, return_dict=False)[0]
+                output = rules.change_output(output, model_input, keyframes, step, done)
+                with step_noise.of_step(step):
+                    stepped = scheduler.step(output, timestep, current, **step_arguments, return_dict=False)
+                current = rules.change_latents(stepped[0])
                 if callback_on_step_end is not None:
                     returned = callback_on_step_end(self, step, timestep, {"latents": current})
                     current = returned["latents"] if returned and "latents" in returned else current

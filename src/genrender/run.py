@@ -103,7 +103,8 @@ def _describe_clip(clip: Clip) -> dict[str, Any]:
     shot = clip.shot
     scene = shot.scene
     return {
-        "scene": scene.path,
+        "scene": scene.path.resolve(),
+        "animation_index": shot.animation,
         "animation": None if shot.animation is None else scene.animations[shot.animation].name,
         "camera": shot.camera_name,
         "n_frames": shot.n_frames,

@@ -19,6 +19,7 @@ from genrender.gbuffer.gbuffer import GBuffer
 _FIELD_BITS = 14
 _PIXEL_BITS = 20
 MAX_SIDE = 1 << _FIELD_BITS
+N_LEVELS = _FIELD_BITS
 
 
 @dataclass(frozen=True)
@@ -73,6 +74,12 @@ def split_texel(
 ) -> tuple[Int64[np.ndarray, "*N"], Int64[np.ndarray, "*N"], Int64[np.ndarray, "*N"]]:
     """Object, row and column of a texel id that is not -1."""
     return texel >> 2 * _FIELD_BITS, texel >> _FIELD_BITS & MAX_SIDE - 1, texel & MAX_SIDE - 1
+
+
+def texel_cell(texel: Int64[Tensor, "N"], level: int) -> Int64[Tensor, "N"]:
+    """The square of 2**level texels to a side that each texel lies in, named by its first texel."""
+    low_bits = (1 << level) - 1
+    return texel & ~(low_bits << _FIELD_BITS | low_bits)
 
 
 def pixel_of_sample(n_samples: int, n_pixels: int) -> Int64[np.ndarray, "n_samples"]:

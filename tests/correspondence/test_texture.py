@@ -9,10 +9,15 @@ from scenes import in_front, panned_plane, rotating_sphere
 
 from genrender.config import CorrespondenceConfig
 from genrender.correspondence import texture as texture_module
-from genrender.correspondence.texture import TextureCorrespondence, sample_texture, splat_to_texture
+from genrender.correspondence.texture import (
+    TextureCorrespondence,
+    nearest_seen,
+    sample_texture,
+    splat_to_texture,
+)
 from genrender.errors import ConfigError
 from genrender.gbuffer.gbuffer import GBuffer
-from genrender.texels import pixel_of_sample, sample_under_pixel, texel_ids
+from genrender.texels import join_texel, pixel_of_sample, sample_under_pixel, texel_ids
 
 RULES = ["fill", "mean", "paper"]
 
@@ -316,3 +321,26 @@ def test_bad_settings_are_refused(clip):
     for ratio in (0.0, -1.0, float("nan"), float("inf")):
         with pytest.raises(ConfigError, match=f"ratio is {ratio:g}"):
             TextureCorrespondence(clip, CorrespondenceConfig(ratio=ratio))
+
+
+def test_inpainting_takes_the_nearest_seen_texel_of_the_same_object():
+    def texel(object_id, v, u):
+        return int(join_texel(*(np.array([x]) for x in (object_id, v, u)))[0])
+
+    seen = torch.tensor([texel(1, 0, 0), texel(1, 40, 40), texel(2, 9, 9)])
+    wanted = torch.tensor([texel(1, 3, 2), texel(1, 45, 41), texel(1, 40, 40), texel(2, 0, 63), -1])
+    expected = [texel(1, 0, 0), texel(1, 40, 40), texel(1, 40, 40), texel(2, 9, 9), -1]
+    assert nearest_seen(wanted, seen).tolist() == expected
+    stranger = torch.tensor([texel(3, 1, 1)])
+    assert torch.equal(nearest_seen(stranger, seen), stranger)
+    assert torch.equal(nearest_seen(wanted, seen[:0]), wanted)
+
+
+def test_with_inpainting_every_surface_pixel_is_valid():
+    clip = [rotating_sphere(64, 0.0), rotating_sphere(64, 70.0)]
+    features = random_features(1, 3, 8, 8)
+    lacking, holed = TextureCorrespondence(clip).blend([0], [1], 8, 8, "fill")(features)
+    config = CorrespondenceConfig(inpaint=True)
+    filled, valid = TextureCorrespondence(clip, config).blend([0], [1], 8, 8, "fill")(features)
+    assert holed.sum() < valid.sum()
+    assert torch.equal(filled.movedim(1, -1)[holed], lacking.movedim(1, -1)[holed])

@@ -1,3 +1,4 @@
+import numpy as np
 import pytest
 from diffusers import (
     DDIMScheduler,
@@ -7,8 +8,14 @@ from diffusers import (
 )
 from hypothesis import given
 from hypothesis import strategies as st
+from scenes import rotating_sphere
 
-from genrender.diffusion.keyframes import choose_keyframes, default_n_keyframes, keyframe_draws
+from genrender.diffusion.keyframes import (
+    choose_keyframes,
+    default_n_keyframes,
+    keyframe_draws,
+    seen_surface,
+)
 from genrender.errors import ConfigError
 
 STRATEGIES = ["random", "stratified"]
@@ -36,6 +43,33 @@ def test_every_frame_gets_its_turn_about_equally_often(strategy):
             counts[frame] += 1
     expected = n_steps * n_keyframes / n_frames
     assert all(abs(count - expected) < 0.2 * expected for count in counts)
+
+
+def test_uniform_keyframes_stay_and_lie_in_the_middle_of_their_bins():
+    assert choose_keyframes(16, 4, "uniform", 0, 0) == [1, 5, 9, 13]
+    assert choose_keyframes(16, 4, "uniform", 5, 9) == [1, 5, 9, 13]
+    assert choose_keyframes(3, 3, "uniform", 0, 0) == [0, 1, 2]
+
+
+@given(st.integers(1, 30), st.integers(0, 100), st.integers(0, 2**32))
+def test_coverage_always_adds_the_frame_that_shows_most_that_is_new(n_keyframes, step, seed):
+    seen = np.random.default_rng(seed).random((30, 40)) < 0.15
+    keyframes = choose_keyframes(30, n_keyframes, "coverage", seed, step, seen)
+    assert keyframes == sorted(set(keyframes))
+    assert len(keyframes) == n_keyframes
+    # The promise of greedy coverage (Nemhauser et al. 1978), against every single frame as the rival.
+    assert seen[keyframes].any(0).sum() >= (seen.sum(1).max() if n_keyframes > 1 else 0)
+
+
+def test_coverage_finds_both_sides_of_a_turning_sphere():
+    gbuffers = [rotating_sphere(64, angle) for angle in (0, 1, 2, 3, 180, 181)]
+    seen = seen_surface(gbuffers)
+    for step in range(10):
+        first, second = choose_keyframes(6, 2, "coverage", 0, step, seen)
+        assert first <= 3
+        assert second >= 4
+    with pytest.raises(ConfigError, match="coverage needs to know"):
+        choose_keyframes(6, 2, "coverage", 0, 0)
 
 
 def test_steps_and_seeds_differ():

@@ -8,8 +8,8 @@ from tiny_models import TEXT_WIDTH, sd15_shaped_unet, tiny_unet
 from torch import Tensor
 
 from genrender.config import InjectionConfig
+from genrender.diffusion.attention_state import AttentionState
 from genrender.diffusion.processors import (
-    AttentionState,
     InjectedSelfAttention,
     injected_attention,
     select_layers,
@@ -292,3 +292,46 @@ def test_alpha_out_of_range_is_refused(alpha: float):
 def test_alpha_needs_an_engine():
     with pytest.raises(ConfigError, match="correspondence engine"):
         make_state(alpha=0.5)
+
+
+def test_trajectory_with_one_keyframe_or_equal_keys_is_the_mean(unet: UNet2DConditionModel):
+    latents, text = inputs(4)
+    both = make_state(engine=CarryOver(), alpha=1.0, unify="trajectory", layers=ALL_LAYERS)
+    alone = make_state(engine=CarryOver(), alpha=1.0, unify="fill", layers=ALL_LAYERS)
+    one = [two_passes(unet, state, latents, text, [2], [0, 1, 2, 3]) for state in (both, alone)]
+    torch.testing.assert_close(one[0], one[1], atol=1e-5, rtol=1e-4)
+    same = latents[[0, 0, 0, 0]]
+    alike = [
+        two_passes(unet, state, same, text[[0, 0, 0, 0]], [0, 1], [0, 1, 2, 3]) for state in (both, alone)
+    ]
+    torch.testing.assert_close(alike[0], alike[1], atol=1e-5, rtol=1e-4)
+
+
+def test_deduplication_drops_what_an_earlier_keyframe_shows_and_nothing_else(unet: UNet2DConditionModel):
+    latents, text = inputs(4)
+    plain = make_state(alpha=0.0, layers=ALL_LAYERS)
+    expected = two_passes(unet, plain, latents, text, [0], [0, 1, 2, 3])
+    # Everything that the second keyframe shows the first one shows, too: it is as if there were one.
+    first = make_state(engine=CarryOver(), alpha=0.0, deduplicate=True, layers=ALL_LAYERS)
+    one = two_passes(unet, first, latents, text, [0], [0, 1, 2, 3])
+    torch.testing.assert_close(one, expected)
+    state = make_state(engine=CarryOver(), alpha=0.0, deduplicate=True, layers=ALL_LAYERS)
+    two_passes(unet, state, latents, text, [0, 1], [0, 1, 2, 3])
+    n_tokens = SIZE[0] * SIZE[1]
+    kept = {memory.key.shape[2] for memory in state._memory.values() if memory.key is not None}
+    assert max(kept) == n_tokens
+
+
+def test_alpha_may_change_with_the_steps(unet: UNet2DConditionModel):
+    latents, text = inputs(2)
+    state = make_state(engine=CarryOver(), alpha=0.0, alpha_end=1.0, pre_attn=False, layers=ALL_LAYERS)
+
+    def at(progress):
+        with injected_attention(unet, state):
+            state.start_keyframes([0], progress)
+            run(unet, latents[[0]], text[[0]])
+            state.start_frames([0, 1])
+            return run(unet, latents, text)
+
+    torch.testing.assert_close(at(0.0), run(unet, latents, text))
+    assert (at(1.0)[1] - at(0.0)[1]).abs().max() > 1e-4

@@ -14,7 +14,7 @@ from typing import Any
 import tyro
 
 import genrender
-from genrender.cli.options import Command, Gbuffers, Inspect, Render, Train
+from genrender.cli.options import Command, Diagnose, Evaluate, Gbuffers, Inspect, Render, Train, Verify
 from genrender.errors import GenRenderError
 
 DESCRIPTION = "An animated 3D scene and a sentence in, a temporally consistent video out."
@@ -62,7 +62,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _run(command: Render | Gbuffers | Inspect | Train, words: list[str]) -> None:
+def _run(
+    command: Render | Gbuffers | Inspect | Verify | Evaluate | Diagnose | Train, words: list[str]
+) -> None:
     # Each command imports what it needs when it runs: PyTorch alone takes seconds.
     match command:
         case Render():
@@ -77,6 +79,18 @@ def _run(command: Render | Gbuffers | Inspect | Train, words: list[str]) -> None
             from genrender.cli.inspect import inspect
 
             inspect(command)
+        case Verify():
+            from genrender.cli.verify import verify
+
+            verify(command)
+        case Evaluate():
+            from genrender.cli.evaluate import evaluate
+
+            evaluate(command)
+        case Diagnose():
+            from genrender.cli.diagnose import diagnose
+
+            diagnose(command)
         case Train():
             from genrender.cli.train import train
 

@@ -39,6 +39,8 @@ class Render:
         engine: how surface points are found again in other frames.
         alpha: weight of the blended surface features, 0..1.
         unify: how keyframes that show the same surface point are combined.
+        set: any setting of the method, for instance injection.alpha_end=0.4; may be given several times. A
+            wrong name lists them all.
         run_dir: run folder: settings, frames, video and contact sheet. An earlier run in it gives way.
         method: per-frame switches off everything that makes the frames agree.
         device: where to compute, for instance cpu or cuda:1.
@@ -64,7 +66,8 @@ class Render:
     noise: Annotated[NoiseMode | None, option("partition|nearest|fixed|independent", "the preset's")] = None
     engine: Annotated[Engine | None, option("texture|reproject", "the preset's")] = None
     alpha: Annotated[float | None, option("A", "the preset's")] = None
-    unify: Annotated[UnifyRule | None, option("fill|mean|paper", "the preset's")] = None
+    unify: Annotated[UnifyRule | None, option("fill|mean|paper|trajectory", "the preset's")] = None
+    set: Annotated[tyro.conf.UseAppendAction[tuple[str, ...]], option("STAGE.NAME=VALUE", "none")] = ()
     run_dir: Annotated[Path | None, option("DIR", "runs/SCENE-TIME")] = None
     method: Literal["generative", "per-frame"] = "generative"
     device: Annotated[str | None, option("DEVICE", "cuda where there is one, else cpu")] = None
@@ -122,6 +125,73 @@ class Inspect:
 
 
 @dataclass(frozen=True)
+class Verify:
+    """Check without any model whether noise and features stick to the surfaces of a scene.
+
+    Figures with what is expected of them, and two pictures: noise.png and features.png.
+
+    Attributes:
+        scene: a .gltf or .glb file.
+        json: print JSON and nothing else.
+        out: folder for the pictures; made where it is missing.
+        camera: orbit, turntable, static, scene:NAME (a camera of the file) or FILE.json.
+        animation: name or number of the animation.
+        frames: number of frames, at least 2; frame i shows the time i / fps.
+        fps: frames per second.
+        size: picture size in pixels, a side or WIDTHxHEIGHT, multiples of 8.
+        seed: of everything that is drawn by chance.
+        debug: show where an error comes from.
+    """
+
+    scene: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="SCENE")]
+    json: bool = False
+    out: Annotated[Path | None, option("DIR", "runs/verify-SCENE")] = None
+    camera: Annotated[str | None, option("CAMERA", "a static view that holds the whole clip")] = None
+    animation: Annotated[str | None, option("NAME", "the first, if there is one")] = None
+    frames: Annotated[int | None, option("N", "the animation once; 24 without one")] = None
+    fps: Annotated[float, tyro.conf.arg(metavar="R")] = 24.0
+    size: Annotated[str, tyro.conf.arg(metavar="N|WxH")] = "512"
+    seed: Annotated[int, tyro.conf.arg(metavar="S")] = 0
+    debug: bool = False
+
+
+@dataclass(frozen=True)
+class Evaluate:
+    """Measure a finished run: steadiness on surfaces, sharpness, and what a CLIP model says.
+
+    Prints a table, and keeps the figures as metrics.json in the run folder.
+
+    Attributes:
+        run_dir: a run folder, as `genrender render` prints it.
+        clip: CLIP model to judge by, a folder or a hub id.
+        json: print JSON and nothing else.
+        debug: show where an error comes from.
+    """
+
+    run_dir: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="RUN_DIR")]
+    clip: Annotated[str | None, option("MODEL", "pocket's")] = None
+    json: bool = False
+    debug: bool = False
+
+
+@dataclass(frozen=True)
+class Diagnose:
+    """Tell the known ways in which a video goes wrong from measurements, and which knob to turn.
+
+    Attributes:
+        run_dir: a run folder, as `genrender render` prints it.
+        reference: run folder of the same shot with --method per-frame, to tell blur.
+        json: print JSON and nothing else.
+        debug: show where an error comes from.
+    """
+
+    run_dir: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="RUN_DIR")]
+    reference: Annotated[Path | None, option("RUN_DIR", "none")] = None
+    json: bool = False
+    debug: bool = False
+
+
+@dataclass(frozen=True)
 class Train:
     """Train the pocket model from scratch, on pictures that genrender makes itself.
 
@@ -166,6 +236,9 @@ Command = (
     Annotated[Render, tyro.conf.subcommand("render")]
     | Annotated[Gbuffers, tyro.conf.subcommand("gbuffers")]
     | Annotated[Inspect, tyro.conf.subcommand("inspect")]
+    | Annotated[Verify, tyro.conf.subcommand("verify")]
+    | Annotated[Evaluate, tyro.conf.subcommand("evaluate")]
+    | Annotated[Diagnose, tyro.conf.subcommand("diagnose")]
     | Annotated[Train, tyro.conf.subcommand("train")]
 )
 

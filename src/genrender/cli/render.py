@@ -15,6 +15,7 @@ from genrender.errors import ConfigError, MediaError
 from genrender.media.run_folder import RunFolder
 from genrender.render import ShotConfig, plan_shot
 from genrender.scene.load import load_scene
+from genrender.settings import change_setting
 
 
 def render(options: Render, command: list[str]) -> None:
@@ -71,7 +72,7 @@ def run_config(options: Render) -> RunConfig:
         for name in ("alpha", "keyframes", "unify", "engine"):
             if getattr(options, name) is not None:
                 raise ConfigError(f"--{name} means nothing with --method per-frame; leave one of them out")
-    return replace(
+    config = replace(
         preset,
         prompt=options.prompt,
         negative_prompt=options.negative_prompt,
@@ -81,6 +82,9 @@ def run_config(options: Render) -> RunConfig:
         seed=options.seed,
         chunk_size=options.chunk,
     )
+    for text in options.set:
+        config = change_setting(config, text)
+    return config
 
 
 def _override(method: MethodConfig, options: Render) -> MethodConfig:

@@ -13,6 +13,8 @@ from genrender.errors import ConfigError
 from genrender.gbuffer.gbuffer import GBuffer
 from genrender.gbuffer.tracking import SurfaceTracker
 
+Blend = Callable[[Tensor], tuple[Tensor, Tensor]]
+
 
 @runtime_checkable
 class SurfaceEngine(Protocol):
@@ -20,7 +22,7 @@ class SurfaceEngine(Protocol):
 
     def blend(
         self, keyframes: Sequence[int], frames: Sequence[int], height: int, width: int, rule: UnifyRule
-    ) -> Callable[[Tensor], tuple[Tensor, Tensor]]:
+    ) -> Blend:
         """Return a function from features "K C h w" to features "F C h w" and their validity "F h w"."""
         ...
 

@@ -18,9 +18,11 @@ from genrender.errors import ConfigError
 from genrender.gbuffer.gbuffer import GBuffer
 from genrender.recent import Recent
 from genrender.texels import (
+    N_LEVELS,
     TexelOwners,
     flat_pixel_of_sample,
     sample_under_pixel,
+    texel_cell,
     texel_ids,
     texel_owners,
 )
@@ -64,6 +66,39 @@ def sample_texture(
     return texture.pixel[index] * is_filled, texture.n_samples[index] * is_filled, is_filled
 
 
+def nearest_seen(texel: Int64[Tensor, "N"], seen: Int64[Tensor, "M"]) -> Int64[Tensor, "N"]:
+    """Replace texels that are not seen by a seen one nearby in the same object's atlas.
+
+    Ever coarser cells of the atlas are searched for a seen texel, so that "nearby" is within a factor of two.
+    What no cell holds stays as it is; -1, the background, always does.
+
+    Source: section 4 of the paper (inpainting of the texture). Differs: a search by cells instead of a
+        distance, and it may cross from one chart to its neighbour in the atlas.
+    """
+    if seen.numel() == 0:
+        return texel
+    found = texel.clone()
+    open_ = torch.nonzero((texel >= 0) & ~torch.isin(texel, seen)).squeeze(1)
+    for level in range(1, N_LEVELS + 1):
+        if open_.numel() == 0:
+            break
+        cells, first = _first_of_each(texel_cell(seen, level))
+        wanted = texel_cell(texel[open_], level)
+        index = torch.searchsorted(cells, wanted).clamp(max=cells.numel() - 1)
+        is_found = cells[index] == wanted
+        found[open_[is_found]] = seen[first[index[is_found]]]
+        open_ = open_[~is_found]
+    return found
+
+
+def _first_of_each(values: Int64[Tensor, "N"]) -> tuple[Int64[Tensor, "M"], Int64[Tensor, "M"]]:
+    """Distinct values in ascending order, and where each stands first."""
+    ordered, order = torch.sort(values, stable=True)
+    is_first = torch.ones_like(ordered, dtype=torch.bool)
+    is_first[1:] = ordered[1:] != ordered[:-1]
+    return ordered[is_first], order[is_first]
+
+
 class TextureCorrespondence:
     """Which keyframe pixels show the surface point under a frame's pixel, found through the UV atlases.
 
@@ -76,8 +111,8 @@ class TextureCorrespondence:
         ConfigError: no G-buffers, or a setting out of range.
 
     Source: section 4 of the paper.
-    Differs: sparse texels, explicit masks; by default also fill order and restored spread. Texels that no
-        keyframe sees are not inpainted yet: they are invalid, and there A' = A.
+    Differs: sparse texels, explicit masks; by default also fill order, restored spread, and no inpainting:
+        texels that no keyframe sees are invalid, and there A' = A.
     """
 
     def __init__(
@@ -123,7 +158,10 @@ class TextureCorrespondence:
     def _gather(
         self, keyframes: Sequence[int], texel: Int64[Tensor, "N"], height: int, width: int, rule: UnifyRule
     ) -> tuple[WeightedGather, Bool[Tensor, "N"]]:
-        samples = [sample_texture(self._texture(k, height, width), texel) for k in keyframes]
+        textures = [self._texture(k, height, width) for k in keyframes]
+        if self._config.inpaint:
+            texel = nearest_seen(texel, torch.cat([texture.texel for texture in textures]))
+        samples = [sample_texture(texture, texel) for texture in textures]
         pixel, quality, seen = (torch.stack(column) for column in zip(*samples, strict=True))
         by_quality = quality if self._config.fill_order == "quality" else None
         weights = unify_weights(rule, seen, by_quality).to(self._device)

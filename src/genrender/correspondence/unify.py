@@ -54,4 +54,4 @@ def unify_weights(
         return mean(seen)
     if rule == "paper":
         return paper(seen, quality)
-    raise ConfigError(f"unify: unknown rule {rule!r}, expected fill, mean or paper")
+    raise ConfigError(f"unify: unknown rule {rule!r}, expected fill, mean or paper; trajectory needs queries")

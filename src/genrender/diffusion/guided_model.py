@@ -9,7 +9,7 @@ from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 from jaxtyping import Float, Float32
 from torch import Tensor
 
-from genrender.diffusion.processors import AttentionState
+from genrender.diffusion.attention_state import AttentionState
 
 
 @dataclass(frozen=True)
@@ -99,6 +99,7 @@ def guided_output(
     control_images: Float32[Tensor, "F 3 H W"],
     keyframes: Sequence[int],
     chunk_size: int,
+    progress: float = 0.0,
 ) -> Float32[Tensor, "F C h w"]:
     """The guided model output for all frames of a clip at one step: keyframes first, then every frame.
 
@@ -110,9 +111,10 @@ def guided_output(
         control_images: of all frames, in [0, 1].
         keyframes: frames that lend their features to all others at this step.
         chunk_size: frames that go through the networks at once; the keyframes run together whatever it is.
+        progress: share of the steps that are done, in [0, 1].
     """
     if attention.is_active:
-        attention.start_keyframes(keyframes)
+        attention.start_keyframes(keyframes, progress)
         # The output is not needed: the pass fills the memory of the attention layers. Keyframes run once more
         # in their chunk, so that what a frame becomes never depends on how frames are cut into chunks.
         model(latents[list(keyframes)], timestep, control_images[list(keyframes)])

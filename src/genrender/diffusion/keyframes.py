@@ -4,10 +4,13 @@ from collections.abc import Sequence
 from itertools import accumulate, pairwise
 
 import numpy as np
+from jaxtyping import Bool
 
 from genrender.config import KeyframeStrategy
 from genrender.errors import ConfigError
+from genrender.gbuffer.gbuffer import GBuffer
 from genrender.noise_hash import hash_key, hashed_uniform
+from genrender.texels import texel_ids
 
 # Keyframes go through the UNet at once and attend to each other, so their number bounds memory.
 MAX_DEFAULT_KEYFRAMES = 8
@@ -44,27 +47,36 @@ def keyframe_draws(timesteps: Sequence[float], order: int = 1) -> list[int]:
 
 
 def choose_keyframes(
-    n_frames: int, n_keyframes: int, strategy: KeyframeStrategy, seed: int, step: int
+    n_frames: int,
+    n_keyframes: int,
+    strategy: KeyframeStrategy,
+    seed: int,
+    step: int,
+    seen: Bool[np.ndarray, "F S"] | None = None,
 ) -> list[int]:
-    """Draw the keyframes of one diffusion step.
+    """Choose the keyframes of one diffusion step.
 
-    They are drawn anew at every step: keyframes that stay would cut a long video into visible blocks.
+    All strategies but `uniform` draw anew at every step: keyframes that stay cut a long video into visible
+    blocks.
 
     Args:
         n_frames: frames in the clip.
         n_keyframes: how many distinct frames to choose, in 1 .. n_frames.
         strategy: `random` draws from all frames alike; `stratified` cuts the clip into `n_keyframes` bins of
-            (nearly) equal length and draws one frame from each.
+            (nearly) equal length and draws one frame from each; `uniform` takes the middle of each bin;
+            `coverage` draws one frame and then always adds the one that shows most surface that no other
+            keyframe shows.
         seed: the run's seed.
         step: index of the draw, see `keyframe_draws`; it depends on nothing else than these arguments.
+        seen: which patches of surface each frame shows, for `coverage`; see `seen_surface`.
 
     Returns:
         Frame indices in ascending order.
 
     Raises:
-        ConfigError: a count out of range, or an unknown strategy.
+        ConfigError: a count out of range, an unknown strategy, or `coverage` without `seen`.
 
-    Source: section 4 of the paper (random keyframes). Differs: `stratified` is ours.
+    Source: section 4 of the paper (random keyframes). Differs: the other strategies are ours.
     """
     if not 1 <= n_keyframes <= n_frames:
         raise ConfigError(
@@ -72,11 +84,43 @@ def choose_keyframes(
             "lower the number of keyframes or render more frames"
         )
     key = hash_key(seed, "keyframes", step)
+    edges = np.arange(n_keyframes + 1) * n_frames // n_keyframes
     if strategy == "random":
         order = np.argsort(hashed_uniform(key, np.arange(n_frames)), kind="stable")
         return sorted(order[:n_keyframes].tolist())
     if strategy == "stratified":
-        edges = np.arange(n_keyframes + 1) * n_frames // n_keyframes
         u = hashed_uniform(key, np.arange(n_keyframes))
         return (edges[:-1] + np.floor(u * np.diff(edges)).astype(np.int64)).tolist()
-    raise ConfigError(f"keyframes: unknown strategy {strategy!r}, expected random or stratified")
+    if strategy == "uniform":
+        return ((edges[:-1] + edges[1:] - 1) // 2).tolist()
+    if strategy == "coverage":
+        if seen is None:
+            raise ConfigError("keyframes: strategy coverage needs to know which surface each frame shows")
+        first = int(hashed_uniform(key, np.zeros(1, np.int64))[0] * n_frames)
+        return _by_coverage(seen, n_keyframes, first)
+    raise ConfigError(
+        f"keyframes: unknown strategy {strategy!r}, expected random, stratified, uniform or coverage"
+    )
+
+
+def _by_coverage(seen: Bool[np.ndarray, "F S"], n_keyframes: int, first: int) -> list[int]:
+    """Greedy maximum coverage; where no frame adds anything, the one farthest in time from all others."""
+    chosen = [first]
+    covered = seen[first].copy()
+    frames = np.arange(len(seen))
+    while len(chosen) < n_keyframes:
+        gain = (seen & ~covered).sum(axis=1)
+        gain[chosen] = -1
+        distance = np.abs(frames[:, None] - chosen).min(axis=1)
+        best = int(np.lexsort((distance, gain))[-1])
+        chosen.append(best)
+        covered |= seen[best]
+    return sorted(chosen)
+
+
+def seen_surface(gbuffers: Sequence[GBuffer], side: int = 32) -> Bool[np.ndarray, "F S"]:
+    """Which of the clip's patches of surface each frame shows; a patch is a texel of `side` to an atlas."""
+    texels = [np.unique(texel_ids(gbuffer, side)) for gbuffer in gbuffers]
+    patches = np.unique(np.concatenate(texels))
+    patches = patches[patches >= 0]
+    return np.stack([np.isin(patches, texel) for texel in texels])

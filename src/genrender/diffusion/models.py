@@ -134,14 +134,17 @@ def read_vocabulary(folder: str | Path) -> frozenset[str] | None:
     return frozenset(word.lower() for word in words)
 
 
-def read_guidance_scale(folder: str | Path) -> float:
+def read_guidance_scale(folder: str | Path | None) -> float:
     """The guidance that the model in `folder` was made for, in its `genrender.json`; else Stable Diffusion's.
+
+    Args:
+        folder: None where the networks came from no folder.
 
     Raises:
         ModelError: the file does not hold a number of that name.
     """
-    path = Path(folder) / "genrender.json"
-    if not str(folder) or not path.is_file():
+    path = Path(folder or "") / "genrender.json"
+    if not folder or not path.is_file():
         return SD15_GUIDANCE_SCALE
     try:
         return float(json.loads(path.read_text(encoding="utf-8"))["guidance_scale"])

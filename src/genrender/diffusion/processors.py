@@ -1,157 +1,19 @@
-"""Mechanism 3 inside a diffusers UNet: attention processors, their shared state, and how they get installed.
+"""Mechanism 3 inside a diffusers UNet: attention processors, and how they get installed.
 
-Each step has two passes through the UNet. In the first the keyframes run together, every keyframe attending
-to all of them, and each selected layer remembers their keys, values and outputs. In the second every frame
-runs, chunk by chunk: its keys and values are extended with the remembered ones (pre-attention), and its
-outputs are blended with the remembered outputs, carried over on the surface (post-attention).
+What they share and do is in `attention_state`.
 """
 
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any
 
 from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
-from jaxtyping import Float
 from torch import Tensor
 
-from genrender.config import InjectionConfig
-from genrender.correspondence.engines import SurfaceEngine
-from genrender.diffusion.attention import (
-    attend,
-    blend_with_surface,
-    extend_with_keyframes,
-    feature_size,
-    join_frames,
-    map_to_tokens,
-    merge_heads,
-    split_frames,
-    split_heads,
-    tokens_to_map,
-)
+from genrender.diffusion.attention import merge_heads, split_heads
+from genrender.diffusion.attention_state import AttentionState
 from genrender.errors import ConfigError, ModelError
-
-
-@dataclass
-class KeyframeMemory:
-    """What one layer remembers of the keyframes until the next step.
-
-    Attributes:
-        key: keys of all keyframes, one row per branch.
-        value: values of all keyframes, likewise.
-        output: layer outputs of the keyframes as maps, the branches side by side in the channels.
-    """
-
-    key: Float[Tensor, "B heads M D"] | None = None
-    value: Float[Tensor, "B heads M D"] | None = None
-    output: Float[Tensor, "K BC h w"] | None = None
-
-
-@dataclass
-class AttentionState:
-    """Everything that the processors of one run share. Nothing of it is ever written into a module.
-
-    Attributes:
-        config: the injection settings.
-        n_branches: 2 under classifier-free guidance, else 1.
-        latent_size: height and width of the latents, in latent pixels.
-        engine: carries features on the surface; needed where `config.alpha` > 0.
-    """
-
-    config: InjectionConfig
-    n_branches: int
-    latent_size: tuple[int, int]
-    engine: SurfaceEngine | None = None
-    phase: Literal["idle", "keyframes", "frames"] = field(default="idle", init=False)
-    _keyframes: tuple[int, ...] = field(default=(), init=False)
-    _frames: tuple[int, ...] = field(default=(), init=False)
-    _memory: dict[str, KeyframeMemory] = field(default_factory=dict, init=False)
-    _blends: dict[tuple[int, int], Callable[[Tensor], tuple[Tensor, Tensor]]] = field(
-        default_factory=dict, init=False
-    )
-
-    def __post_init__(self) -> None:
-        self.config.check()
-        if self.config.alpha > 0 and self.engine is None:
-            raise ConfigError(
-                "alpha > 0 blends features on the surface: pass a correspondence engine, or alpha = 0"
-            )
-
-    @property
-    def is_active(self) -> bool:
-        """Whether any injection is on; if not, the keyframe pass is not needed either."""
-        return self.config.pre_attn or self.config.alpha > 0
-
-    def start_keyframes(self, keyframes: Sequence[int]) -> None:
-        """From here on the UNet's rows are `keyframes`; what the last step remembered is forgotten."""
-        self.phase = "keyframes"
-        self._keyframes = tuple(keyframes)
-        self._memory.clear()
-
-    def start_frames(self, frames: Sequence[int]) -> None:
-        """From here on the UNet's rows are the chunk `frames`."""
-        self.phase = "frames"
-        self._frames = tuple(frames)
-        self._blends.clear()
-
-    def attention(self, layer: str, query: Tensor, key: Tensor, value: Tensor, scale: float) -> Tensor:
-        """Self-attention with the pre-attention injection, as far as it is on.
-
-        Args:
-            layer: name of the layer.
-            query: "N heads L D", branch-major; `key` and `value` likewise.
-            key: see `query`.
-            value: see `query`.
-            scale: factor of Q K^T.
-        """
-        if not self.config.pre_attn or self.phase == "idle":
-            return attend(query, key, value, scale)
-        if self.phase == "keyframes":
-            memory = self._memory.setdefault(layer, KeyframeMemory())
-            memory.key = join_frames(key, self.n_branches)
-            memory.value = join_frames(value, self.n_branches)
-            together = attend(join_frames(query, self.n_branches), memory.key, memory.value, scale)
-            return split_frames(together, query.shape[2])
-        memory = self._recall(layer)
-        assert memory.key is not None
-        assert memory.value is not None
-        return attend(
-            query, extend_with_keyframes(key, memory.key), extend_with_keyframes(value, memory.value), scale
-        )
-
-    def injection(self, layer: str, output: Float[Tensor, "N L C"]) -> Float[Tensor, "N L C"]:
-        """The layer's output after the post-attention injection; alpha = 0 hands back `output` itself."""
-        if self.config.alpha == 0 or self.phase == "idle":
-            return output
-        size = feature_size(output.shape[1], *self.latent_size)
-        if self.phase == "keyframes":
-            memory = self._memory.setdefault(layer, KeyframeMemory())
-            memory.output = tokens_to_map(output, self.n_branches, size)
-            return output
-        remembered = self._recall(layer).output
-        assert remembered is not None
-        surface, valid = self._blend(size)(remembered)
-        return blend_with_surface(
-            output,
-            map_to_tokens(surface, self.n_branches),
-            valid.flatten(1).repeat(self.n_branches, 1),
-            self.config.alpha,
-        )
-
-    def _recall(self, layer: str) -> KeyframeMemory:
-        if layer not in self._memory:
-            raise ModelError(
-                f"layer {layer} saw no keyframe in this step: run the keyframe pass before the chunks"
-            )
-        return self._memory[layer]
-
-    def _blend(self, size: tuple[int, int]) -> Callable[[Tensor], tuple[Tensor, Tensor]]:
-        # Layers with maps of one size share the geometry, which costs more than the features.
-        if size not in self._blends:
-            assert self.engine is not None
-            self._blends[size] = self.engine.blend(self._keyframes, self._frames, *size, self.config.unify)
-        return self._blends[size]
 
 
 class InjectedSelfAttention:

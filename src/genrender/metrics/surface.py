@@ -5,6 +5,7 @@ The correspondence is exact, from geometry; nothing is estimated from the pictur
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from jaxtyping import Bool, Float, Float64, Int32
@@ -38,12 +39,12 @@ class SurfaceFlow:
 
 
 def surface_error(
-    frames: Float[np.ndarray, "F H W 3"],
+    frames: Sequence[Float[np.ndarray, "H W 3"]] | Float[np.ndarray, "F H W 3"],
     gbuffers: Sequence[GBuffer],
     tris: Int32[np.ndarray, "T 3"],
     verts: Sequence[Float[np.ndarray, "V 3"]],
     cameras: Sequence[Camera],
-    stride: int = 1,
+    stride: int | Literal["first"] = 1,
 ) -> float:
     """Mean absolute RGB difference of pixels that show the same surface point in frames `stride` apart.
 
@@ -56,7 +57,7 @@ def surface_error(
         tris: the scene's triangles.
         verts: world-space vertices at each frame's time.
         cameras: each frame's camera.
-        stride: how many frames lie between the two of a pair, from 1.
+        stride: how many frames lie between the two of a pair, from 1; `first` compares all with frame 0.
 
     Returns:
         The mean over the pixels of all pairs and over the three channels, in [0, 1].
@@ -71,11 +72,16 @@ def surface_error(
             f"surface error needs one G-buffer, vertex array and camera per frame; got {n_frames} frames, "
             f"{len(gbuffers)} G-buffers, {len(verts)} vertex arrays, {len(cameras)} cameras"
         )
-    if not 1 <= stride < n_frames:
+    if stride == "first":
+        pairs = [(0, j) for j in range(1, n_frames)]
+    elif 1 <= stride < n_frames:
+        pairs = [(j - stride, j) for j in range(stride, n_frames)]
+    else:
+        pairs = []
+    if not pairs:
         raise ConfigError(f"stride is {stride}, expected 1 to {n_frames - 1} for {n_frames} frames")
     total, n_pixels = 0.0, 0
-    for j in range(stride, n_frames):
-        i = j - stride
+    for i, j in pairs:
         flow = correspond(gbuffers[j], tris, verts[i], cameras[i], gbuffers[i])
         difference = np.abs(
             frames[j][flow.visible].astype(np.float64) - sample_bilinear(frames[i], flow.xy[flow.visible])
@@ -84,8 +90,8 @@ def surface_error(
         n_pixels += len(difference)
     if n_pixels == 0:
         raise ConfigError(
-            f"no surface point is visible in two frames {stride} apart, so there is nothing to compare; "
-            "use a smaller stride or larger pictures"
+            f"no surface point is visible in two frames that lie {stride} apart, so there is nothing to "
+            "compare; use a smaller stride or larger pictures"
         )
     return total / n_pixels
 

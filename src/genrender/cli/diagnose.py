@@ -1,0 +1,68 @@
+"""`genrender diagnose`: what is wrong with a run, and which knob to turn."""
+
+import json
+from dataclasses import asdict
+
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+from genrender.cli.console import Bars
+from genrender.cli.options import Diagnose
+from genrender.diagnose import Symptom, measure, symptoms
+from genrender.errors import ConfigError
+from genrender.finished_run import FinishedRun, open_run
+
+
+def diagnose(options: Diagnose) -> None:
+    """Prints every known signature with its measurement, and the remedies of those that are there."""
+    with Bars() as bars:
+        run = open_run(options.run_dir, bars)
+        if len(run.frames) < 2:
+            raise ConfigError(f"{options.run_dir} holds one frame, expected at least two to compare")
+        reference = None if options.reference is None else _reference(run, options)
+        frames = np.stack([run.frames[index] for index in range(len(run.frames))])
+        measured = measure(frames, run.clip, reference)
+    found = symptoms(measured)
+    if options.json:
+        report = {
+            "symptoms": {symptom.name: asdict(symptom) for symptom in found},
+            "measurements": asdict(measured),
+        }
+        # JSON knows no NaN.
+        print(json.dumps(_without_nan(report), indent=2))
+        return
+    table = Table(title=str(options.run_dir), title_justify="left")
+    for column in ("signature", "value", "limit", "found"):
+        table.add_column(column, justify="right" if column in ("value", "limit") else "left")
+    for symptom in found:
+        table.add_row(symptom.name, f"{symptom.value:.3f}", f"{symptom.limit:.2f}", _verdict(symptom))
+    Console().print(table)
+    for symptom in found:
+        if symptom.is_present:
+            print(f"{symptom.name}: {symptom.remedy}")
+    if reference is None:
+        print("blur cannot be told without --reference, a run of the same shot with --method per-frame")
+    if not any(symptom.is_present for symptom in found):
+        print("none of the known signatures is there")
+
+
+def _reference(run: FinishedRun, options: Diagnose) -> np.ndarray:
+    reference = open_run(str(options.reference))
+    for name in ("scene", "width", "height", "times_s"):
+        if reference.config[name] != run.config[name]:
+            raise ConfigError(
+                f"the reference {options.reference} shows another shot ({name} differs); render it with the "
+                "same scene, camera, size and times"
+            )
+    return np.stack([reference.frames[index] for index in range(len(reference.frames))])
+
+
+def _verdict(symptom: Symptom) -> str:
+    return {True: "yes", False: "no", None: "cannot tell"}[symptom.is_present]
+
+
+def _without_nan(value: object) -> object:
+    if isinstance(value, dict):
+        return {name: _without_nan(entry) for name, entry in value.items()}
+    return None if isinstance(value, float) and np.isnan(value) else value

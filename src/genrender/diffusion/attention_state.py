@@ -1,0 +1,228 @@
+"""What the attention layers of one run share, and what they do with it.
+
+Each step has two passes through the UNet. In the first the keyframes run together, every keyframe attending
+to all of them, and each selected layer remembers their keys, values and outputs. In the second every frame
+runs, chunk by chunk: its keys and values are extended with the remembered ones (pre-attention), and its
+outputs are blended with the remembered outputs, carried over on the surface (post-attention).
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+import torch
+from jaxtyping import Bool, Float, Int64
+from torch import Tensor
+
+from genrender.config import InjectionConfig
+from genrender.correspondence.engines import Blend, SurfaceEngine
+from genrender.diffusion.attention import (
+    attend,
+    blend_with_surface,
+    extend_with_keyframes,
+    feature_size,
+    join_frames,
+    map_to_tokens,
+    merge_heads,
+    split_frames,
+    split_heads,
+    tokens_to_map,
+)
+from genrender.errors import ConfigError, ModelError
+
+
+@dataclass
+class KeyframeMemory:
+    """What one layer remembers of the keyframes until the next step.
+
+    Attributes:
+        key: keys of all keyframes, one row per branch.
+        value: values of all keyframes, likewise.
+        own_key: keys of each keyframe, for rule `trajectory`.
+        output: layer outputs of the keyframes as maps, the branches side by side in the channels.
+    """
+
+    key: Float[Tensor, "B heads M D"] | None = None
+    value: Float[Tensor, "B heads M D"] | None = None
+    own_key: Float[Tensor, "N heads L D"] | None = None
+    output: Float[Tensor, "K BC h w"] | None = None
+
+
+@dataclass
+class AttentionState:
+    """Everything that the processors of one run share. Nothing of it is ever written into a module.
+
+    Attributes:
+        config: the injection settings.
+        n_branches: 2 under classifier-free guidance, else 1.
+        latent_size: height and width of the latents, in latent pixels.
+        engine: carries features on the surface; needed for blending and for deduplication.
+    """
+
+    config: InjectionConfig
+    n_branches: int
+    latent_size: tuple[int, int]
+    engine: SurfaceEngine | None = None
+    phase: Literal["idle", "keyframes", "frames"] = field(default="idle", init=False)
+    _keyframes: tuple[int, ...] = field(default=(), init=False)
+    _frames: tuple[int, ...] = field(default=(), init=False)
+    _progress: float = field(default=0.0, init=False)
+    _memory: dict[str, KeyframeMemory] = field(default_factory=dict, init=False)
+    _blends: dict[tuple[int, int], Blend] = field(default_factory=dict, init=False)
+    _views: dict[tuple[int, int], list[Blend]] = field(default_factory=dict, init=False)
+    _new_tokens: dict[tuple[int, int], Int64[Tensor, "M"]] = field(default_factory=dict, init=False)
+    _queries: dict[str, Float[Tensor, "N heads L D"]] = field(default_factory=dict, init=False)
+
+    def __post_init__(self) -> None:
+        self.config.check()
+        if (self.config.uses_surface or self.config.deduplicate) and self.engine is None:
+            raise ConfigError(
+                "alpha > 0 and deduplication look at the surface: pass a correspondence engine, or alpha = 0"
+            )
+
+    @property
+    def is_active(self) -> bool:
+        """Whether any injection is on; if not, the keyframe pass is not needed either."""
+        return self.config.pre_attn or self.config.uses_surface
+
+    def start_keyframes(self, keyframes: Sequence[int], progress: float = 0.0) -> None:
+        """From here on the UNet's rows are `keyframes`; what the last step remembered is forgotten.
+
+        Args:
+            keyframes: frame indices.
+            progress: share of the steps that are done, for schedules of alpha.
+        """
+        self.phase = "keyframes"
+        self._keyframes = tuple(keyframes)
+        self._progress = progress
+        for remembered in (self._memory, self._new_tokens):
+            remembered.clear()
+
+    def start_frames(self, frames: Sequence[int]) -> None:
+        """From here on the UNet's rows are the chunk `frames`."""
+        self.phase = "frames"
+        self._frames = tuple(frames)
+        for remembered in (self._blends, self._views, self._queries):
+            remembered.clear()
+
+    def attention(self, layer: str, query: Tensor, key: Tensor, value: Tensor, scale: float) -> Tensor:
+        """Self-attention with the pre-attention injection, as far as it is on.
+
+        Args:
+            layer: name of the layer.
+            query: "N heads L D", branch-major; `key` and `value` likewise.
+            key: see `query`.
+            value: see `query`.
+            scale: factor of Q K^T.
+        """
+        if self.phase == "idle":
+            return attend(query, key, value, scale)
+        if self.config.unify == "trajectory" and self.config.uses_surface:
+            if self.phase == "keyframes":
+                self._memory.setdefault(layer, KeyframeMemory()).own_key = key
+            else:
+                self._queries[layer] = query * scale
+        if not self.config.pre_attn:
+            return attend(query, key, value, scale)
+        if self.phase == "keyframes":
+            memory = self._memory.setdefault(layer, KeyframeMemory())
+            joined_key, joined_value = (join_frames(tokens, self.n_branches) for tokens in (key, value))
+            together = attend(join_frames(query, self.n_branches), joined_key, joined_value, scale)
+            if self.config.deduplicate:
+                new = self._find_new_tokens(feature_size(query.shape[2], *self.latent_size)).to(key.device)
+                joined_key, joined_value = joined_key[:, :, new], joined_value[:, :, new]
+            memory.key, memory.value = joined_key, joined_value
+            return split_frames(together, query.shape[2])
+        memory = self._recall(layer)
+        assert memory.key is not None
+        assert memory.value is not None
+        return attend(
+            query, extend_with_keyframes(key, memory.key), extend_with_keyframes(value, memory.value), scale
+        )
+
+    def injection(self, layer: str, output: Float[Tensor, "N L C"]) -> Float[Tensor, "N L C"]:
+        """The layer's output after the post-attention injection; alpha = 0 hands back `output` itself."""
+        alpha = self.config.alpha_at(layer, self._progress)
+        if alpha == 0 or self.phase == "idle":
+            return output
+        size = feature_size(output.shape[1], *self.latent_size)
+        if self.phase == "keyframes":
+            memory = self._memory.setdefault(layer, KeyframeMemory())
+            memory.output = tokens_to_map(output, self.n_branches, size)
+            return output
+        remembered = self._recall(layer).output
+        assert remembered is not None
+        if self.config.unify == "trajectory":
+            surface, valid = self._along_trajectories(layer, remembered, size)
+        else:
+            rendered, seen = self._blend(size)(remembered)
+            surface, valid = map_to_tokens(rendered, self.n_branches), seen.flatten(1)
+        return blend_with_surface(output, surface, valid.repeat(self.n_branches, 1), alpha)
+
+    def _along_trajectories(
+        self, layer: str, remembered: Float[Tensor, "K BC h w"], size: tuple[int, int]
+    ) -> tuple[Float[Tensor, "N L C"], Bool[Tensor, "F L"]]:
+        """What each keyframe shows of a frame's points, weighed by how well its key fits the query."""
+        own_key, query = self._recall(layer).own_key, self._queries[layer]
+        assert own_key is not None
+        keys = tokens_to_map(merge_heads(own_key), self.n_branches, size)
+        samples, fits, seen = [], [], []
+        for k, view in enumerate(self._view_of_each_keyframe(size)):
+            feature, valid = view(remembered[[k]])
+            key, _ = view(keys[[k]])
+            key_tokens = split_heads(map_to_tokens(key, self.n_branches), query.shape[1])
+            samples.append(map_to_tokens(feature, self.n_branches))
+            fits.append((query * key_tokens).sum(-1).mean(1))  # over the channels, then over the heads
+            seen.append(valid.flatten(1))
+        stacked = torch.stack(seen)
+        fit = torch.stack(fits).masked_fill(~stacked.repeat(1, self.n_branches, 1), -torch.inf)
+        weight = torch.softmax(fit.float(), dim=0).nan_to_num(0.0).to(query.dtype)
+        return (weight[..., None] * torch.stack(samples)).sum(0), stacked.any(0)
+
+    def _recall(self, layer: str) -> KeyframeMemory:
+        if layer not in self._memory:
+            raise ModelError(
+                f"layer {layer} saw no keyframe in this step: run the keyframe pass before the chunks"
+            )
+        return self._memory[layer]
+
+    def _blend(self, size: tuple[int, int]) -> Blend:
+        # Layers with maps of one size share the geometry, which costs more than the features.
+        if size not in self._blends:
+            assert self.engine is not None
+            assert self.config.unify != "trajectory"
+            self._blends[size] = self.engine.blend(self._keyframes, self._frames, *size, self.config.unify)
+        return self._blends[size]
+
+    def _view_of_each_keyframe(self, size: tuple[int, int]) -> list[Blend]:
+        if size not in self._views:
+            assert self.engine is not None
+            engine = self.engine
+            self._views[size] = [engine.blend([k], self._frames, *size, "fill") for k in self._keyframes]
+        return self._views[size]
+
+    def _find_new_tokens(self, size: tuple[int, int]) -> Int64[Tensor, "M"]:
+        """The keyframes' tokens that show something which no keyframe before shows.
+
+        Background has no surface, so a pixel of it is new where no keyframe before had background there.
+        """
+        if size not in self._new_tokens:
+            is_new: list[Tensor] = []
+            background_so_far: Tensor | None = None
+            for k, keyframe in enumerate(self._keyframes):
+                background = ~self._sees([keyframe], keyframe, size)
+                if background_so_far is None:
+                    is_new.append(torch.ones_like(background))
+                    background_so_far = background
+                    continue
+                known = self._sees(self._keyframes[:k], keyframe, size)
+                is_new.append(torch.where(background, ~background_so_far, ~known))
+                background_so_far = background_so_far | background
+            self._new_tokens[size] = torch.nonzero(torch.cat(is_new)).squeeze(1)
+        return self._new_tokens[size]
+
+    def _sees(self, keyframes: Sequence[int], frame: int, size: tuple[int, int]) -> Bool[Tensor, "L"]:
+        """Which of a frame's pixels show surface that any of the keyframes shows."""
+        assert self.engine is not None
+        nothing = torch.zeros(len(keyframes), 1, *size)
+        return self.engine.blend(keyframes, [frame], *size, "fill")(nothing)[1].flatten()

@@ -1,0 +1,70 @@
+"""`genrender evaluate`: the metrics of one run, measured from its frames and its scene's geometry.
+
+Example:
+    >>> from genrender.evaluate import evaluate
+    >>> from genrender.finished_run import open_run
+    >>> evaluate(open_run("runs/fox"))["surface_error"]["1"]
+    0.041
+"""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from genrender.errors import ConfigError
+from genrender.finished_run import FinishedRun
+from genrender.metrics.clip import POCKET_CLIP, ClipScorer, frame_consistency, prompt_fidelity
+from genrender.metrics.sharpness import sharpness
+from genrender.metrics.surface import surface_error
+from genrender.metrics.texel_std import texel_std
+from genrender.render import Clip
+
+STRIDES = (1, 4, 16, "first")
+
+
+def evaluate(run: FinishedRun, clip_model: str | Path = POCKET_CLIP, device: str = "cpu") -> dict[str, Any]:
+    """All metrics of a run, ready for JSON; None stands where a clip is too short for a figure.
+
+    Args:
+        run: a finished run.
+        clip_model: folder or hub id of the CLIP that judges frames and prompt.
+        device: where it computes.
+
+    Raises:
+        ModelError: there is no such CLIP model.
+    """
+    frames = np.stack([run.frames[index] for index in range(len(run.frames))])
+    return {
+        **measure_surface(frames, run.clip),
+        **measure_clip(frames, run.config["prompt"], ClipScorer.load(clip_model, device)),
+        "sharpness": sharpness(frames, run.clip.gbuffers),
+        "n_frames": len(frames),
+    }
+
+
+def measure_surface(frames: np.ndarray, clip: Clip) -> dict[str, Any]:
+    """Surface error at all strides, and temporal standard deviation of surface points."""
+    errors: dict[str, float | None] = {}
+    for stride in STRIDES:
+        try:
+            errors[str(stride)] = surface_error(
+                frames, clip.gbuffers, clip.tris, clip.verts, clip.cameras, stride
+            )
+        except ConfigError:  # no two frames lie so far apart, or none of those share a surface point
+            errors[str(stride)] = None
+    std = texel_std(frames, clip.gbuffers)
+    return {
+        "surface_error": errors,
+        "texel_std": std.total if std.n_points else None,
+        "texel_std_without_frame_mean": std.texture if std.n_points else None,
+    }
+
+
+def measure_clip(frames: np.ndarray, prompt: str, scorer: ClipScorer) -> dict[str, float | None]:
+    """How much neighbouring frames look alike to a CLIP, and how much all look like the prompt."""
+    images = scorer.embed_images(frames)
+    return {
+        "clip_frame_consistency": frame_consistency(images) if len(frames) > 1 else None,
+        "clip_prompt_fidelity": prompt_fidelity(images, scorer.embed_texts([prompt])[0]),
+    }

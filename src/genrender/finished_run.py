@@ -1,0 +1,67 @@
+"""A finished run, opened again: its frames, and what each of them shows, rendered anew from the scene."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float32
+
+from genrender.errors import MediaError
+from genrender.media.run_folder import RunFolder
+from genrender.render import Clip, PerFrame, Report, ShotConfig, render_clip
+from genrender.scene.load import load_scene
+
+
+@dataclass(frozen=True, eq=False)
+class FinishedRun:
+    """What metrics need of a run.
+
+    Attributes:
+        folder: the run folder.
+        config: the resolved settings that its `config.json` holds.
+        clip: the scene's geometry in every frame.
+        frames: RGB in [0, 1], each read when it is looked at.
+    """
+
+    folder: RunFolder
+    config: dict[str, Any]
+    clip: Clip
+    frames: Sequence[Float32[np.ndarray, "H W 3"]]
+
+
+def open_run(path: str | Path, report: Report | None = None) -> FinishedRun:
+    """Open a run folder and render the clip's G-buffers again.
+
+    Raises:
+        MediaError: it is no folder of a finished run.
+        SceneError: the scene has gone or cannot be read any more.
+    """
+    if not Path(path).is_dir():
+        raise MediaError(f"no run folder {path}: expected the folder that `genrender render` printed")
+    folder = RunFolder(path)
+    config = folder.read_config()["config"]
+    pictures = folder.frames()
+    try:
+        shot = ShotConfig(
+            size=(config["width"], config["height"]),
+            animation=None if config["animation_index"] is None else str(config["animation_index"]),
+            times_s=tuple(config["times_s"]),
+            fps=config["fps"],
+            camera=config["camera"],
+        )
+        scene = Path(config["scene"])
+    except KeyError as error:
+        raise MediaError(
+            f"{folder.config_file} does not tell the clip's {error.args[0]}: it is of another version; "
+            "render the run again"
+        ) from error
+    if len(pictures) != len(shot.times_s or ()):
+        raise MediaError(
+            f"{path} holds {len(pictures)} frames, and its config.json tells of {len(shot.times_s or ())}: "
+            "render the run again"
+        )
+    clip = render_clip(load_scene(scene), shot, report)
+    frames = PerFrame(lambda frame: pictures[frame].astype(np.float32) / 255, len(pictures))
+    return FinishedRun(folder, config, clip, frames)

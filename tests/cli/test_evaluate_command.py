@@ -1,0 +1,63 @@
+"""`genrender evaluate` and `diagnose` on runs that `render` made, and what they say of anything else."""
+
+import json
+import shutil
+
+import pytest
+
+from genrender.media.run_folder import RunFolder
+
+
+@pytest.fixture
+def run_dir(call, scene, model, tmp_path):
+    words = ("--prompt", "a red fox", "--model", model, "--frames", 6, "--size", 64, "--steps", 2)
+    result = call("render", scene, *words, "--camera", "orbit", "--run-dir", tmp_path / "run")
+    assert result.code == 0, result.err
+    return tmp_path / "run"
+
+
+def test_metrics_are_printed_and_kept(call, run_dir):
+    result = call("evaluate", run_dir, "--json")
+    assert result.code == 0, result.err
+    metrics = json.loads(result.out)
+    assert set(metrics["surface_error"]) == {"1", "4", "16", "first"}
+    assert metrics["surface_error"]["1"] >= 0
+    assert metrics["surface_error"]["16"] is None
+    assert 0 < metrics["clip_frame_consistency"] <= 1.0001
+    assert -1 <= metrics["clip_prompt_fidelity"] <= 1
+    assert json.loads((run_dir / "metrics.json").read_text()) == metrics
+    assert "surface_error 1" in call("evaluate", run_dir).out
+
+
+def test_a_run_is_diagnosed(call, run_dir, tmp_path):
+    result = call("diagnose", run_dir, "--json")
+    assert result.code == 0, result.err
+    report = json.loads(result.out)
+    assert set(report["symptoms"]) == {"flicker", "texture sticking", "blur", "colour drift"}
+    assert report["symptoms"]["blur"]["is_present"] is None
+    shutil.copytree(run_dir, tmp_path / "other")
+    text = call("diagnose", run_dir, "--reference", tmp_path / "other").out
+    assert "flicker" in text
+
+
+def test_the_reference_must_show_the_same_shot(call, run_dir, tmp_path):
+    other = tmp_path / "other"
+    shutil.copytree(run_dir, other)
+    config = json.loads((other / "config.json").read_text())
+    config["config"]["times_s"][0] = 0.5
+    (other / "config.json").write_text(json.dumps(config))
+    result = call("diagnose", run_dir, "--reference", other)
+    assert result.code == 2
+    assert "another shot (times_s differs)" in result.err
+
+
+@pytest.mark.parametrize("command", ["evaluate", "diagnose"])
+def test_what_is_no_finished_run_is_said(call, run_dir, tmp_path, command):
+    for path, said in ((tmp_path / "nowhere", "no run folder"), (tmp_path, "no run folder")):
+        result = call(command, path)
+        assert result.code == 2
+        assert said in result.err or "run folder" in result.err
+    RunFolder(run_dir).frame_files()[0].unlink()
+    result = call(command, run_dir)
+    assert result.code == 2
+    assert "holds 5 frames" in result.err
