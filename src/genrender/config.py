@@ -218,6 +218,8 @@ class RunConfig:
         seed: of everything that is drawn by chance.
         chunk_size: frames that go through the networks at once; changes memory and speed only. A step's
             keyframes run together, whatever the chunk.
+        stabilise: strength in [0, 1] of the filter over time along surface points, after decoding; 0 is off.
+        background_color: RGB, 0 to 255, that pixels without a surface get after decoding; None leaves them.
     """
 
     prompt: str = ""
@@ -228,6 +230,8 @@ class RunConfig:
     karras_sigmas: bool = False
     seed: int = 0
     chunk_size: int = 8
+    stabilise: float = 0.0
+    background_color: tuple[int, int, int] | None = None
 
     def check(self) -> None:
         """Raises ConfigError for what can be told to be wrong without a model or a clip."""
@@ -239,6 +243,8 @@ class RunConfig:
         self.method.check()
         if self.guidance_scale is not None and not math.isfinite(self.guidance_scale):
             raise ConfigError(f"guidance is {self.guidance_scale}, expected a number, for instance 7.5")
+        if not 0 <= self.stabilise <= 1:
+            raise ConfigError(f"stabilise is {self.stabilise:g}, expected a number in 0..1")
         if not 0 <= self.seed < 2**63:
             raise ConfigError(f"seed is {self.seed}, expected a whole number from 0 to 2**63 - 1")
 

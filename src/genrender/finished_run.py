@@ -50,6 +50,7 @@ def open_run(path: str | Path, report: Report | None = None) -> FinishedRun:
             times_s=tuple(config["times_s"]),
             fps=config["fps"],
             camera=config["camera"],
+            backdrop=config["backdrop"],
         )
         scene = Path(config["scene"])
     except KeyError as error:

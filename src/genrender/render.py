@@ -69,6 +69,7 @@ class Shot:
         camera_name: the specification that the cameras were made from.
         width: pixels per row.
         height: rows.
+        backdrop: the geometry behind the scene's own objects.
     """
 
     scene: Scene
@@ -79,6 +80,7 @@ class Shot:
     camera_name: str
     width: int
     height: int
+    backdrop: BackdropKind = "none"
 
     @property
     def n_frames(self) -> int:
@@ -170,7 +172,8 @@ def plan_shot(scene: Scene, config: ShotConfig) -> Shot:
     path = camera_path(config.camera, scene, animation, times_s, width / height)
     cameras = tuple(path.at(time_s) for time_s in times_s)
     scene = add_backdrop(scene, config.backdrop, animation, times_s, cameras, width / height)
-    return Shot(scene, animation, times_s, float(config.fps), cameras, path.name, width, height)
+    fps = float(config.fps)
+    return Shot(scene, animation, times_s, fps, cameras, path.name, width, height, config.backdrop)
 
 
 def _times(scene: Scene, animation: int | None, config: ShotConfig) -> tuple[float, ...]:

@@ -8,11 +8,13 @@ Example:
 """
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, replace
+from itertools import chain
 from typing import Any, cast
 
+import numpy as np
 import torch
 from diffusers.schedulers.scheduling_dpmsolver_multistep import DPMSolverMultistepScheduler
 from torch import Tensor
@@ -21,11 +23,13 @@ from genrender.config import RunConfig
 from genrender.diffusion.keyframes import default_n_keyframes
 from genrender.diffusion.models import read_guidance_scale
 from genrender.errors import ModelError
+from genrender.gbuffer.composite import composite_backdrop
 from genrender.gbuffer.control import inverse_depth_range
 from genrender.gbuffer.preview import depth_picture, to_picture, uv_picture
 from genrender.media.run_folder import RunFolder
 from genrender.pipeline import GenerativeRenderingPipeline
 from genrender.render import Clip, PerFrame, Report
+from genrender.stabilise import stabilised
 
 
 def make_video(
@@ -72,7 +76,7 @@ def make_video(
     # 2. Frames, video and contact sheet.
     with folder.replaced() as draft:
         with _memory_errors(clip, resolved):
-            flagged = _write_frames(pipeline, latents, resolved.chunk_size, draft, report)
+            flagged = _write_frames(pipeline, latents, clip, resolved, draft, report)
         draft.write_config({**description, "flagged_frames": flagged}, resolved.seed, command)
         draft.write_video(clip.fps)
         inverse_range = inverse_depth_range(clip.gbuffers)
@@ -107,6 +111,7 @@ def _describe_clip(clip: Clip) -> dict[str, Any]:
         "animation_index": shot.animation,
         "animation": None if shot.animation is None else scene.animations[shot.animation].name,
         "camera": shot.camera_name,
+        "backdrop": shot.backdrop,
         "n_frames": shot.n_frames,
         "fps": shot.fps,
         "times_s": list(shot.times_s),
@@ -180,15 +185,25 @@ def _is_out_of_memory(error: Exception) -> bool:
 
 
 def _write_frames(
-    pipeline: GenerativeRenderingPipeline, latents: Tensor, chunk_size: int, folder: RunFolder, report: Report
+    pipeline: GenerativeRenderingPipeline,
+    latents: Tensor,
+    clip: Clip,
+    config: RunConfig,
+    folder: RunFolder,
+    report: Report,
 ) -> list[int]:
     """Writes all frames; returns the indices of those that the safety checker blackened."""
-    n_frames, index = len(latents), 0
+    n_frames = len(latents)
     flagged: list[int] = []
     report("frames", 0, n_frames)
-    for chunk in pipeline.decode_frames(latents, chunk_size, flagged.append):
-        for frame in chunk:
-            folder.write_frame(index, to_picture(frame))
-            index += 1
-            report("frames", index, n_frames)
+    chunks = pipeline.decode_frames(latents, config.chunk_size, flagged.append)
+    frames: Iterable[np.ndarray] = chain.from_iterable(chunks)
+    if config.stabilise > 0:
+        frames = stabilised(frames, clip.tracker, config.stabilise)
+    for index, frame in enumerate(frames):
+        finished = frame
+        if config.background_color is not None:
+            finished = composite_backdrop(frame, clip.gbuffers[index], config.background_color)
+        folder.write_frame(index, to_picture(finished))
+        report("frames", index + 1, n_frames)
     return flagged

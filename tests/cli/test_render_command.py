@@ -11,6 +11,7 @@ from genrender.cli.options import Render
 from genrender.cli.render import run_config
 from genrender.config import PER_FRAME, PRESETS
 from genrender.media.images import read_png
+from genrender.media.run_folder import RunFolder
 from genrender.media.video import read_video
 from genrender.pipeline import GenerativeRenderingPipeline
 
@@ -243,3 +244,48 @@ def test_options_override_the_preset():
 def test_per_frame_switches_the_method_off_but_takes_another_noise():
     assert run_config(options(method="per-frame")).method == PER_FRAME
     assert run_config(options(method="per-frame", noise="fixed")).method.noise.mode == "fixed"
+
+
+def frames_of(run_dir):
+    return np.stack(list(RunFolder(run_dir).frames())).astype(int)
+
+
+def test_a_colour_behind_the_scene_and_a_stabiliser_change_finished_frames_alone(render, tmp_path):
+    words = ["--frames", 4, "--size", 64]
+    plain, white, steady = (tmp_path / name for name in ("plain", "white", "steady"))
+    assert render(*words, "--run-dir", plain).code == 0
+    assert render(*words, "--run-dir", white, "--backdrop", "white").code == 0
+    assert render(*words, "--run-dir", steady, "--stabilise", 1).code == 0
+    assert (frames_of(white)[:, 0, 0] == 255).all()
+    assert (frames_of(plain) != frames_of(steady)).any()
+    settings = RunFolder(white).read_config()["config"]
+    assert (settings["background_color"], settings["backdrop"]) == ([255, 255, 255], "none")
+
+
+def test_geometry_behind_the_scene_is_part_of_the_run(render, call, tmp_path):
+    run_dir = tmp_path / "run"
+    assert render("--frames", 3, "--size", 64, "--backdrop", "both", "--run-dir", run_dir).code == 0
+    assert RunFolder(run_dir).read_config()["config"]["backdrop"] == "both"
+    assert call("evaluate", run_dir, "--json").code == 0
+
+
+def test_settings_by_name_reach_the_run(render, tmp_path):
+    words = ["--frames", 2, "--size", 64, "--run-dir", tmp_path / "run"]
+    result = render(*words, "--set", "injection.alpha_end=0.1", "--set", "noise.degradation=0.2")
+    assert result.code == 0, result.err
+    method = RunFolder(tmp_path / "run").read_config()["config"]["method"]
+    assert (method["injection"]["alpha_end"], method["noise"]["degradation"]) == (0.1, 0.2)
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--backdrop", "curtain"], "curtain"),
+        (["--stabilise", "2"], "stabilise is 2"),
+        (["--set", "noise.colour=red"], "no setting 'noise.colour'"),
+    ],
+)
+def test_what_cannot_be_is_said_before_any_work(render, words, said):
+    result = render(*words)
+    assert result.code == 2
+    assert said in result.err

@@ -29,6 +29,7 @@ def gbuffers(options: Gbuffers) -> None:
         fps=options.fps,
         times_s=None if options.times is None else parse_times(options.times),
         camera=options.camera,
+        backdrop=options.backdrop,
     )
     check_can_hold_files(options.out)
     shot = plan_shot(load_scene(options.scene), config)

@@ -14,6 +14,7 @@ from genrender.cli.scene import with_all_uvs
 from genrender.config import RunConfig
 from genrender.diffusion.models import ModelSource
 from genrender.errors import ConfigError
+from genrender.gbuffer.control import shows_own_object
 from genrender.media.run_folder import RunFolder
 from genrender.pipeline import GenerativeRenderingPipeline, load_pipeline
 from genrender.render import Shot, render_shot
@@ -34,7 +35,7 @@ def generate(
     }
     with Bars() as bars, _told_already():
         clip = render_shot(shot, bars)
-        if not any(gbuffer.visible.any() for gbuffer in clip.gbuffers):
+        if not any(shows_own_object(gbuffer).any() for gbuffer in clip.gbuffers):
             warn("the camera sees nothing of the scene in any frame; choose another --camera")
         flagged = make_video(pipeline, clip, config, folder, details, command, bars)
     if flagged:

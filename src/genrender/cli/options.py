@@ -41,6 +41,8 @@ class Render:
         unify: how keyframes that show the same surface point are combined.
         set: any setting of the method, for instance injection.alpha_end=0.4; may be given several times. A
             wrong name lists them all.
+        stabilise: strength of a filter that takes flicker out of finished frames along surface points, 0..1.
+        backdrop: none, ground, dome, both, or a colour such as white or #204060.
         run_dir: run folder: settings, frames, video and contact sheet. An earlier run in it gives way.
         method: per-frame switches off everything that makes the frames agree.
         device: where to compute, for instance cpu or cuda:1.
@@ -68,6 +70,8 @@ class Render:
     alpha: Annotated[float | None, option("A", "the preset's")] = None
     unify: Annotated[UnifyRule | None, option("fill|mean|paper|trajectory", "the preset's")] = None
     set: Annotated[tyro.conf.UseAppendAction[tuple[str, ...]], option("STAGE.NAME=VALUE", "none")] = ()
+    stabilise: Annotated[float, tyro.conf.arg(metavar="S")] = 0.0
+    backdrop: Annotated[str, tyro.conf.arg(metavar="none|ground|dome|both|COLOR")] = "none"
     run_dir: Annotated[Path | None, option("DIR", "runs/SCENE-TIME")] = None
     method: Literal["generative", "per-frame"] = "generative"
     device: Annotated[str | None, option("DEVICE", "cuda where there is one, else cpu")] = None
@@ -91,11 +95,13 @@ class Gbuffers:
         frames: number of frames; frame i shows the time i / fps.
         fps: frames per second.
         size: picture size in pixels, a side or WIDTHxHEIGHT.
+        backdrop: geometry behind the scene, with object index 16382 (ground) and 16383 (dome).
         debug: show where an error comes from.
     """
 
     scene: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="SCENE")]
     out: Annotated[Path, tyro.conf.arg(metavar="DIR")]
+    backdrop: Literal["none", "ground", "dome", "both"] = "none"
     camera: Annotated[str | None, option("CAMERA", "a static view that holds the whole clip")] = None
     animation: Annotated[str | None, option("NAME", "the first, if there is one")] = None
     times: Annotated[str | None, option("T0,T1,...", "every 1 / fps")] = None

@@ -14,6 +14,7 @@ from genrender.diffusion.picture_size import PictureSize, read_picture_size
 from genrender.errors import ConfigError, MediaError
 from genrender.media.run_folder import RunFolder
 from genrender.render import ShotConfig, plan_shot
+from genrender.scene.backdrop import parse_backdrop
 from genrender.scene.load import load_scene
 from genrender.settings import change_setting
 
@@ -35,6 +36,7 @@ def render(options: Render, command: list[str]) -> None:
         n_frames=options.frames,
         fps=options.fps,
         camera=options.camera,
+        backdrop=parse_backdrop(options.backdrop).kind,
     )
     shot = plan_shot(scene, shot_config)
     _warn_of_unknown_words(config, source)
@@ -81,6 +83,8 @@ def run_config(options: Render) -> RunConfig:
         guidance_scale=preset.guidance_scale if options.guidance is None else options.guidance,
         seed=options.seed,
         chunk_size=options.chunk,
+        stabilise=options.stabilise,
+        background_color=parse_backdrop(options.backdrop).color,
     )
     for text in options.set:
         config = change_setting(config, text)
