@@ -59,11 +59,11 @@ from genrender.config import (
     MethodConfig,
     NoiseConfig,
 )
-from genrender.errors import ConfigError, GenRenderError
+from genrender.errors import GenRenderError
 from genrender.gbuffer.preview import to_picture
 from genrender.media.images import contact_sheet, write_png
 from genrender.metrics.sharpness import sharpness
-from genrender.metrics.surface import surface_error
+from genrender.metrics.surface import surface_errors
 from genrender.render import Clip, ShotConfig, render_clip
 from genrender.scene.load import load_scene
 
@@ -294,12 +294,7 @@ def gpu_peak_memory_mb() -> float | None:
 
 def quality(frames: np.ndarray, clip: Clip) -> dict[str, Any]:
     """Surface errors, None where the clip has no such pair of frames, and sharpness."""
-    errors: list[float | None] = []
-    for stride in STRIDES:
-        try:
-            errors.append(surface_error(frames, clip.gbuffers, clip.tris, clip.verts, clip.cameras, stride))
-        except ConfigError:
-            errors.append(None)
+    errors = surface_errors(frames, clip.gbuffers, clip.tris, clip.verts, clip.cameras, STRIDES)
     return {"surface_error": errors, "sharpness": sharpness(frames, clip.gbuffers)}
 
 

@@ -1,8 +1,13 @@
-"""Small scenes with known answers, intersected analytically: a panned plane and a rotating sphere."""
+"""Small scenes with known answers: a panned plane, a rotating sphere, and a ball behind a slab as meshes."""
+
+from functools import cache
 
 import numpy as np
 
 from genrender.gbuffer.gbuffer import GBuffer
+from genrender.gbuffer.raycast import render_gbuffer
+from genrender.scene.camera import Camera
+from genrender.scene.primitives import box, rotation_about, sphere
 
 
 def _pixel_grid(size: int) -> tuple[np.ndarray, np.ndarray]:
@@ -65,3 +70,42 @@ def in_front(near: GBuffer, far: GBuffer) -> GBuffer:
 def surface_position(gbuffer: GBuffer) -> np.ndarray:
     """UV of every sample as complex numbers, NaN on the background: equal means the same surface point."""
     return np.where(gbuffer.visible, gbuffer.uv[..., 0] + 1j * gbuffer.uv[..., 1], np.nan)
+
+
+@cache
+def ball_behind_slab(
+    n_frames: int,
+    step: float,
+    size: int = 96,
+    n_objects: int = 2,
+    slab_x: float = -0.1,
+    eye: tuple[float, float] = (3.0, 0.8),
+) -> tuple[list[GBuffer], np.ndarray, list[np.ndarray], list[Camera]]:
+    """A ball that turns behind a box that slides past it, seen from an orbit: occlusion both ways.
+
+    Args:
+        n_frames: frames of the clip.
+        step: how fast everything moves.
+        size: side of the pictures in pixels.
+        n_objects: 1 makes ball and box one object.
+        slab_x: where the box begins.
+        eye: distance and height of the camera.
+
+    Returns:
+        G-buffers, triangles, vertices and cameras.
+    """
+    ball, slab = sphere(0.7, segments=40), box((0.35, 1.2, 0.35))
+    tris = np.concatenate([ball.tris, slab.tris + len(ball.verts)]).astype(np.int32)
+    uvs = np.concatenate([ball.uvs[ball.tris], slab.uvs[slab.tris]]).astype(np.float32)
+    object_id = np.repeat([1, n_objects], [len(ball.tris), len(slab.tris)]).astype(np.int32)
+    distance, height = eye
+    verts, cameras, gbuffers = [], [], []
+    for frame in range(n_frames):
+        turned = ball.turned(rotation_about([0.0, 1.0, 0.0], 1.5 * step * frame)).verts
+        slid = slab.moved((slab_x + step * frame, 0.0, 0.9)).verts
+        verts.append(np.concatenate([turned, slid]).astype(np.float32))
+        angle = 0.5 * step * frame
+        place = np.array([distance * np.sin(angle), height, distance * np.cos(angle)])
+        cameras.append(Camera.look_at(place, np.zeros(3)))
+        gbuffers.append(render_gbuffer(verts[-1], tris, uvs, object_id, cameras[-1], size, size))
+    return gbuffers, tris, verts, cameras

@@ -4,6 +4,7 @@ from functools import cache
 
 import numpy as np
 import pytest
+from scenes import ball_behind_slab
 
 from genrender.errors import ConfigError
 from genrender.gbuffer.raycast import render_gbuffer
@@ -11,7 +12,6 @@ from genrender.gbuffer.tracking import SurfaceTracker
 from genrender.metrics.sharpness import sharpness
 from genrender.metrics.surface import erode, surface_error
 from genrender.scene.camera import Camera
-from genrender.scene.primitives import box, rotation_about, sphere
 from genrender.stabilise import StabiliserConfig, stabilised
 
 SIZE, N_FRAMES = 64, 11
@@ -19,21 +19,10 @@ DEFAULT, NARROW = StabiliserConfig(), StabiliserConfig(radius=2, sigma_frames=2.
 
 
 @cache
-def moving_scene(step=0.06):
-    """Occlusion both ways, seen from an orbit; the box hides more and more of the ball, then less."""
-    ball, slab = sphere(0.7, segments=40), box((0.35, 1.2, 0.35))
-    tris = np.concatenate([ball.tris, slab.tris + len(ball.verts)]).astype(np.int32)
-    uvs = np.concatenate([ball.uvs[ball.tris], slab.uvs[slab.tris]]).astype(np.float32)
-    object_id = np.repeat([1, 2], [len(ball.tris), len(slab.tris)]).astype(np.int32)
-    verts, cameras, gbuffers = [], [], []
-    for frame in range(N_FRAMES):
-        turned = ball.turned(rotation_about([0.0, 1.0, 0.0], 1.5 * step * frame)).verts
-        slid = slab.moved((-0.3 + step * frame, 0.0, 0.9)).verts
-        verts.append(np.concatenate([turned, slid]).astype(np.float32))
-        angle = 0.5 * step * frame
-        cameras.append(Camera.look_at(np.array([2.4 * np.sin(angle), 0.6, 2.4 * np.cos(angle)]), np.zeros(3)))
-        gbuffers.append(render_gbuffer(verts[-1], tris, uvs, object_id, cameras[-1], SIZE, SIZE))
-    return SurfaceTracker(gbuffers, tris, verts, cameras), tris, verts, cameras
+def moving_scene():
+    """Occlusion both ways; the box hides more and more of the ball, then less."""
+    gbuffers, *rest = ball_behind_slab(N_FRAMES, 0.06, SIZE, slab_x=-0.3, eye=(2.4, 0.6))
+    return SurfaceTracker(gbuffers, *rest), *rest
 
 
 def geometry():

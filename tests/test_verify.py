@@ -13,14 +13,16 @@ from torch import Tensor
 from genrender.config import CorrespondenceConfig, UnifyRule
 from genrender.correspondence.engines import make_engine
 from genrender.errors import ConfigError
+from genrender.noise import nearest_side
 from genrender.noise_hash import hash_key, hashed_normal
 from genrender.render import Clip, ShotConfig, render_clip
 from genrender.scene.load import load_scene
 from genrender.scene.primitives import sphere
+from genrender.texels import pixel_centres, texels_under_pixels
 from genrender.verify.checks import Verification, verify_clip
 from genrender.verify.features import SurfaceFeatures, choose_pair, measure_coverage, measure_engine
-from genrender.verify.matches import Matches, match_pixels, pixel_centres, texels_under_centres
-from genrender.verify.noise import clip_noise, measure_noise, morans_i, nearest_side, shuffled
+from genrender.verify.matches import Matches, match_pixels
+from genrender.verify.noise import clip_noise, measure_noise, morans_i, shuffled
 
 SIZE, SIDE = 256, 32
 SHAPE = (SIDE, SIDE)
@@ -54,7 +56,7 @@ def verification_of(file: Path, animation: str) -> Verification:
 def consecutive(clip: Clip) -> tuple[list[Matches], list[np.ndarray]]:
     """What `measure_noise` wants to know of a clip beside its noise."""
     matches = [match_pixels(clip.tracker, frame, frame - 1, SHAPE) for frame in range(1, len(clip.gbuffers))]
-    return matches, [texels_under_centres(g, SHAPE, nearest_side(SHAPE)) for g in clip.gbuffers]
+    return matches, [texels_under_pixels(g, SHAPE, nearest_side(SHAPE)) for g in clip.gbuffers]
 
 
 def test_a_scene_at_rest_agrees_exactly(ball):

@@ -133,6 +133,11 @@ class InjectionConfig:
         """Whether features are blended on the surface at any step."""
         return self.alpha > 0 or bool(self.alpha_end)
 
+    @property
+    def needs_correspondence(self) -> bool:
+        """Whether the injections ask which keyframe pixels show a surface point."""
+        return self.uses_surface or (self.pre_attn and self.deduplicate)
+
     def alpha_at(self, layer: str, progress: float) -> float:
         """The weight of a layer, when a share `progress` in [0, 1] of the steps is done."""
         end = self.alpha if self.alpha_end is None else self.alpha_end
@@ -179,13 +184,9 @@ class MethodConfig:
     latents: LatentConfig = field(default_factory=LatentConfig)
 
     @property
-    def uses_surface(self) -> bool:
-        """Whether anything but the noise is carried on the surface, so that a correspondence is needed."""
-        return (
-            self.injection.uses_surface
-            or (self.injection.pre_attn and self.injection.deduplicate)
-            or self.latents.synchronise > 0
-        )
+    def needs_correspondence(self) -> bool:
+        """Whether anything but the noise looks at the surface."""
+        return self.injection.needs_correspondence or self.latents.synchronise > 0
 
     def check(self) -> None:
         """Raises ConfigError for what can be told to be wrong without a model or a clip."""

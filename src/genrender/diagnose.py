@@ -9,9 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float, Float32
 
-from genrender.gbuffer.tracking import sample_bilinear
 from genrender.metrics.sharpness import sharpness
-from genrender.metrics.surface import EROSION_PX, correspond, erode
+from genrender.metrics.surface import EROSION_PX, color_change, correspond, erode
 from genrender.render import Clip
 
 # Surface that moves less than this on the screen cannot tell whether its texture moves along.
@@ -80,11 +79,11 @@ def measure(
         flow = correspond(
             clip.gbuffers[j], clip.tris, clip.verts[j - 1], clip.cameras[j - 1], clip.gbuffers[j - 1]
         )
-        here = frames[j][flow.visible].astype(np.float64)
-        error = np.abs(here - sample_bilinear(frames[j - 1], flow.xy[flow.visible])).mean(axis=1)
+        error = np.abs(color_change(frames[j - 1], frames[j], flow)).mean(axis=1)
         rows, cols = np.nonzero(flow.visible)
         moved = np.linalg.norm(flow.xy[flow.visible] - np.stack([cols + 0.5, rows + 0.5], 1), axis=1)
         moving = moved > MOVING_PX
+        here = frames[j][flow.visible].astype(np.float64)
         screen = np.abs(here - frames[j - 1][flow.visible]).mean(axis=1)
         total["surface"] += float(error.sum())
         total["moving"] += float(error[moving].sum())
@@ -175,9 +174,7 @@ def _color_drift(frames: Float[np.ndarray, "F H W 3"], clip: Clip) -> float:
     for j in range(1, len(frames)):
         flow = correspond(clip.gbuffers[j], clip.tris, clip.verts[0], clip.cameras[0], clip.gbuffers[0])
         object_id = clip.gbuffers[j].object_id[flow.visible]
-        difference = frames[j][flow.visible].astype(np.float64) - sample_bilinear(
-            frames[0], flow.xy[flow.visible]
-        )
+        difference = color_change(frames[0], frames[j], flow)
         for object_ in np.unique(object_id):
             inside = object_id == object_
             if inside.sum() >= 30:

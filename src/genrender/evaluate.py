@@ -12,11 +12,10 @@ from typing import Any
 
 import numpy as np
 
-from genrender.errors import ConfigError
 from genrender.finished_run import FinishedRun
 from genrender.metrics.clip import POCKET_CLIP, ClipScorer, frame_consistency, prompt_fidelity
 from genrender.metrics.sharpness import sharpness
-from genrender.metrics.surface import surface_error
+from genrender.metrics.surface import surface_errors
 from genrender.metrics.texel_std import texel_std
 from genrender.render import Clip
 
@@ -34,7 +33,7 @@ def evaluate(run: FinishedRun, clip_model: str | Path = POCKET_CLIP, device: str
     Raises:
         ModelError: there is no such CLIP model.
     """
-    frames = np.stack([run.frames[index] for index in range(len(run.frames))])
+    frames = np.stack(list(run.frames))
     return {
         **measure_surface(frames, run.clip),
         **measure_clip(frames, run.config["prompt"], ClipScorer.load(clip_model, device)),
@@ -45,17 +44,10 @@ def evaluate(run: FinishedRun, clip_model: str | Path = POCKET_CLIP, device: str
 
 def measure_surface(frames: np.ndarray, clip: Clip) -> dict[str, Any]:
     """Surface error at all strides, and temporal standard deviation of surface points."""
-    errors: dict[str, float | None] = {}
-    for stride in STRIDES:
-        try:
-            errors[str(stride)] = surface_error(
-                frames, clip.gbuffers, clip.tris, clip.verts, clip.cameras, stride
-            )
-        except ConfigError:  # no two frames lie so far apart, or none of those share a surface point
-            errors[str(stride)] = None
+    errors = surface_errors(frames, clip.gbuffers, clip.tris, clip.verts, clip.cameras, STRIDES)
     std = texel_std(frames, clip.gbuffers)
     return {
-        "surface_error": errors,
+        "surface_error": dict(zip(map(str, STRIDES), errors, strict=True)),
         "texel_std": std.total if std.n_points else None,
         "texel_std_without_frame_mean": std.texture if std.n_points else None,
     }

@@ -20,10 +20,10 @@ from genrender.texels import (
     MAX_SIDE,
     flat_pixel_of_sample,
     join_texel,
-    sample_under_pixel,
     split_texel,
     texel_ids,
     texel_owners,
+    texels_under_pixels,
 )
 
 # `partition` aims at this many texels in a latent pixel. With fewer, a pixel's share of the surface is known
@@ -146,12 +146,15 @@ def _normal(
     return hashed_normal(hash_key(seed, purpose, *ids), counter)
 
 
+def nearest_side(latent_shape: tuple[int, int]) -> int:
+    """Texels along a side of the textures of mode `nearest`, where none is chosen."""
+    return min(MAX_SIDE, _NEAREST_RATIO * max(latent_shape))
+
+
 def _nearest(gbuffer: GBuffer, screen: _Screen) -> Float32[np.ndarray, "P C"]:
     """Every latent pixel takes the texel under its centre."""
-    side = screen.texture_side or min(MAX_SIDE, _NEAREST_RATIO * max(screen.latent_shape))
-    rows = sample_under_pixel(gbuffer.height, screen.latent_shape[0])
-    cols = sample_under_pixel(gbuffer.width, screen.latent_shape[1])
-    texel = texel_ids(gbuffer, side)[rows[:, None], cols].ravel()
+    side = screen.texture_side or nearest_side(screen.latent_shape)
+    texel = texels_under_pixels(gbuffer, screen.latent_shape, side)
     frame = screen.background.copy()
     frame[texel >= 0] = texel_noise(texel[texel >= 0], side, frame.shape[1], screen.seed)
     return frame

@@ -198,7 +198,7 @@ class GenerativeRenderingPipeline(StableDiffusionControlNetPipeline):
 
         # 5. Mechanisms 2 and 3: which surface points frames share, and what attention does with that.
         engine = None
-        if config.uses_surface:
+        if config.needs_correspondence:
             engine = make_engine(gbuffers, config.correspondence, device, tracker)
         latent_height, latent_width = current.shape[-2:]
         latent_size = (latent_height, latent_width)

@@ -186,13 +186,12 @@ def _average_change(
         if not shown.any():
             continue
         change = np.zeros_like(own)
-        if curvature is not None:
-            change[shown] = sample_bilinear(frame.picture, xy[shown]) - own[shown]
-            change[shown] -= curvature.blur(shown, xy[shown])
-        elif config.sampling == "catmull-rom":
+        if config.sampling == "catmull-rom":
             change[shown] = _sample_catmull_rom(frame, xy[shown]) - own[shown]
         else:
             change[shown] = sample_bilinear(frame.picture, xy[shown]) - own[shown]
+        if curvature is not None:
+            change[shown] -= curvature.blur(shown, xy[shown])
         weight = np.exp(-0.5 * (d / config.sigma_frames) ** 2) * _likeness(change, shown, points, config)
         s0 += weight
         s1 += weight * d

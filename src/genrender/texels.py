@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from jaxtyping import Int64, Integer
+from jaxtyping import Float32, Float64, Int32, Int64, Integer
 from torch import Tensor
 
 from genrender.errors import ConfigError
@@ -95,6 +95,47 @@ def pixel_of_sample(n_samples: int, n_pixels: int) -> Int64[np.ndarray, "n_sampl
 def sample_under_pixel(n_samples: int, n_pixels: int) -> Int64[np.ndarray, "n_pixels"]:
     """Along one axis: the sample under each feature pixel's centre (block // 2 for blocks of even length)."""
     return (2 * np.arange(n_pixels) + 1) * n_samples // (2 * n_pixels)
+
+
+def samples_under_pixels(
+    gbuffer: GBuffer, shape: tuple[int, int]
+) -> tuple[Int64[np.ndarray, "h 1"], Int64[np.ndarray, "w"]]:
+    """An index into a frame's arrays: the samples under the centres of `shape` (rows, columns) pixels."""
+    return sample_under_pixel(gbuffer.height, shape[0])[:, None], sample_under_pixel(gbuffer.width, shape[1])
+
+
+def texels_under_pixels(gbuffer: GBuffer, shape: tuple[int, int], side: int) -> Int64[np.ndarray, "P"]:
+    """The texel under the centre of every feature pixel, row by row, see `texel_ids`; -1: background."""
+    return texel_ids(gbuffer, side)[samples_under_pixels(gbuffer, shape)].ravel()
+
+
+@dataclass(frozen=True)
+class PixelCentres:
+    """What the feature pixels of one frame show at their centres; row by row, P = h * w of them.
+
+    Attributes:
+        tri_id: triangle, -1 for background.
+        bary: weights of its second and third corner.
+        object_id: 0 is background.
+        xy: the samples that stand for the pixels, in image pixels.
+    """
+
+    tri_id: Int32[np.ndarray, "P"]
+    bary: Float32[np.ndarray, "P 2"]
+    object_id: Int32[np.ndarray, "P"]
+    xy: Float64[np.ndarray, "P 2"]
+
+
+def pixel_centres(gbuffer: GBuffer, shape: tuple[int, int]) -> PixelCentres:
+    """What a frame shows at the centres of `shape` (rows, columns) feature pixels."""
+    rows, cols = samples_under_pixels(gbuffer, shape)
+    x, y = np.broadcast_arrays(cols + 0.5, rows + 0.5)
+    return PixelCentres(
+        gbuffer.tri_id[rows, cols].ravel(),
+        gbuffer.bary[rows, cols].reshape(-1, 2),
+        gbuffer.object_id[rows, cols].ravel(),
+        np.stack([x.ravel(), y.ravel()], axis=1),
+    )
 
 
 def flat_pixel_of_sample(

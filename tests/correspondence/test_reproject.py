@@ -5,40 +5,26 @@ from functools import cache
 import numpy as np
 import pytest
 import torch
+from scenes import ball_behind_slab
 
 from genrender.config import CorrespondenceConfig
 from genrender.correspondence.engines import make_engine
 from genrender.correspondence.reproject import ReprojectCorrespondence
 from genrender.errors import ConfigError
-from genrender.gbuffer.raycast import render_gbuffer
 from genrender.gbuffer.tracking import SurfaceTracker
-from genrender.scene.camera import Camera
-from genrender.scene.primitives import box, rotation_about, sphere
 
 SIZE, MAP = 96, 12
 PLAIN = CorrespondenceConfig("reproject", fill_order="sequence", restore_spread=False)
 
 
 @cache
-def moving_scene(step=0.12, n_frames=5):
-    """A ball that turns behind a box that slides past it, seen from an orbit: occlusion both ways."""
-    ball, slab = sphere(0.7, segments=40), box((0.35, 1.2, 0.35))
-    tris = np.concatenate([ball.tris, slab.tris + len(ball.verts)]).astype(np.int32)
-    uvs = np.concatenate([ball.uvs[ball.tris], slab.uvs[slab.tris]]).astype(np.float32)
-    object_id = np.repeat([1, 2], [len(ball.tris), len(slab.tris)]).astype(np.int32)
-    verts, cameras, gbuffers = [], [], []
-    for frame in range(n_frames):
-        turned = ball.turned(rotation_about([0.0, 1.0, 0.0], 1.5 * step * frame)).verts
-        slid = slab.moved((-0.1 + step * frame, 0.0, 0.9)).verts
-        verts.append(np.concatenate([turned, slid]).astype(np.float32))
-        angle = 0.5 * step * frame
-        cameras.append(Camera.look_at(np.array([3 * np.sin(angle), 0.8, 3 * np.cos(angle)]), np.zeros(3)))
-        gbuffers.append(render_gbuffer(verts[-1], tris, uvs, object_id, cameras[-1], SIZE, SIZE))
-    return SurfaceTracker(gbuffers, tris, verts, cameras), tris, verts, cameras
+def moving_scene():
+    gbuffers, *geometry = ball_behind_slab(5, 0.12, SIZE)
+    return SurfaceTracker(gbuffers, *geometry), *geometry
 
 
-def engine(config=PLAIN, **scene):
-    return ReprojectCorrespondence(moving_scene(**scene)[0], config)
+def engine(config=PLAIN):
+    return ReprojectCorrespondence(moving_scene()[0], config)
 
 
 def surface_features(frame, size=MAP):

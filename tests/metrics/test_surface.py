@@ -1,9 +1,8 @@
 """Surface error: correspondence against brute force, and pictures whose error is known."""
 
-from functools import cache
-
 import numpy as np
 import pytest
+from scenes import ball_behind_slab
 
 from genrender.errors import ConfigError
 from genrender.gbuffer.exr import read_exr, write_exr
@@ -11,29 +10,12 @@ from genrender.gbuffer.raycast import render_gbuffer
 from genrender.gbuffer.tracking import sample_bilinear
 from genrender.metrics.surface import correspond, erode, surface_error
 from genrender.scene.camera import Camera
-from genrender.scene.primitives import box, rotation_about, sphere
 
 SIZE = 96
 
 
-def moving_scene(n_frames=4, step=0.08, n_objects=2):
-    """A ball that turns behind a box that slides past it, seen from an orbit: occlusion both ways."""
-    ball, slab = sphere(0.7, segments=40), box((0.35, 1.2, 0.35))
-    tris = np.concatenate([ball.tris, slab.tris + len(ball.verts)]).astype(np.int32)
-    uvs = np.concatenate([ball.uvs[ball.tris], slab.uvs[slab.tris]]).astype(np.float32)
-    object_id = np.repeat([1, n_objects], [len(ball.tris), len(slab.tris)]).astype(np.int32)
-    verts, cameras, gbuffers = [], [], []
-    for frame in range(n_frames):
-        turned = ball.turned(rotation_about([0.0, 1.0, 0.0], 1.5 * step * frame)).verts
-        slid = slab.moved((-0.1 + step * frame, 0.0, 0.9)).verts
-        verts.append(np.concatenate([turned, slid]).astype(np.float32))
-        angle = 0.5 * step * frame
-        cameras.append(Camera.look_at(np.array([3 * np.sin(angle), 0.8, 3 * np.cos(angle)]), np.zeros(3)))
-        gbuffers.append(render_gbuffer(verts[-1], tris, uvs, object_id, cameras[-1], SIZE, SIZE))
-    return gbuffers, tris, verts, cameras
-
-
-moving_scene = cache(moving_scene)
+def moving_scene(step=0.08, n_objects=2):
+    return ball_behind_slab(4, step, SIZE, n_objects)
 
 
 def surface_points(gbuffer, tris, verts):

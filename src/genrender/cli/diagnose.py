@@ -21,7 +21,7 @@ def diagnose(options: Diagnose) -> None:
         if len(run.frames) < 2:
             raise ConfigError(f"{options.run_dir} holds one frame, expected at least two to compare")
         reference = None if options.reference is None else _reference(run, options)
-        frames = np.stack([run.frames[index] for index in range(len(run.frames))])
+        frames = np.stack(list(run.frames))
         measured = measure(frames, run.clip, reference)
     found = symptoms(measured)
     if options.json:
@@ -55,7 +55,7 @@ def _reference(run: FinishedRun, options: Diagnose) -> np.ndarray:
                 f"the reference {options.reference} shows another shot ({name} differs); render it with the "
                 "same scene, camera, size and times"
             )
-    return np.stack([reference.frames[index] for index in range(len(reference.frames))])
+    return np.stack(list(reference.frames))
 
 
 def _verdict(symptom: Symptom) -> str:

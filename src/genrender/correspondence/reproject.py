@@ -10,35 +10,18 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, Float32, Int64
+from jaxtyping import Bool, Float, Float32, Int32, Int64
 
 from genrender.config import CorrespondenceConfig, UnifyRule
 from genrender.correspondence.gather import SurfaceBlend, WeightedGather
 from genrender.correspondence.unify import unify_weights
 from genrender.gbuffer.tracking import SurfaceTracker, bilinear_taps
 from genrender.recent import Recent
-from genrender.texels import sample_under_pixel
+from genrender.texels import PixelCentres, pixel_centres
 
 # One pair of frames at 64x64 features takes some 250 KB; dropped pairs are found again in a few milliseconds.
 _N_CACHED_PAIRS = 400
 _N_CACHED_PIXELS = 400
-
-
-@dataclass(frozen=True)
-class FeaturePixels:
-    """What the feature pixels of one frame show at their centres; row by row, P = h * w of them.
-
-    Attributes:
-        tri_id: triangle, -1 for background.
-        bary: weights of its second and third corner.
-        object_id: 0 is background.
-        xy: image position of the sample that stands for each pixel, in image pixels.
-    """
-
-    tri_id: Int64[np.ndarray, "P"]
-    bary: Float32[np.ndarray, "P 2"]
-    object_id: Int64[np.ndarray, "P"]
-    xy: Float[np.ndarray, "P 2"]
 
 
 @dataclass(frozen=True)
@@ -54,10 +37,6 @@ class Sighting:
     pixel: Int64[np.ndarray, "4 P"]
     weight: Float32[np.ndarray, "4 P"]
     quality: Int64[np.ndarray, "P"]
-
-    @property
-    def seen(self) -> Bool[np.ndarray, "P"]:
-        return self.weight.sum(axis=0) > 0
 
 
 class ReprojectCorrespondence:
@@ -81,7 +60,7 @@ class ReprojectCorrespondence:
         self._config = config or CorrespondenceConfig(engine="reproject")
         self._config.check()
         self._device = torch.device(device)
-        self._pixels = Recent[FeaturePixels](_N_CACHED_PIXELS)
+        self._pixels = Recent[PixelCentres](_N_CACHED_PIXELS)
         self._sightings = Recent[Sighting](_N_CACHED_PAIRS)
 
     def blend(
@@ -141,17 +120,8 @@ class ReprojectCorrespondence:
     def _to_device(self, index: Int64[np.ndarray, "K 4 N"]) -> Int64[torch.Tensor, "M"]:
         return torch.from_numpy(np.ascontiguousarray(index)).flatten().to(self._device)
 
-    def _find_pixels(self, frame: int, height: int, width: int) -> FeaturePixels:
-        gbuffer = self._tracker.gbuffers[frame]
-        rows = sample_under_pixel(gbuffer.height, height)[:, None]
-        cols = sample_under_pixel(gbuffer.width, width)
-        x, y = np.meshgrid(cols + 0.5, rows[:, 0] + 0.5)
-        return FeaturePixels(
-            gbuffer.tri_id[rows, cols].ravel().astype(np.int64),
-            gbuffer.bary[rows, cols].reshape(-1, 2),
-            gbuffer.object_id[rows, cols].ravel().astype(np.int64),
-            np.stack([x.ravel(), y.ravel()], axis=1),
-        )
+    def _find_pixels(self, frame: int, height: int, width: int) -> PixelCentres:
+        return pixel_centres(self._tracker.gbuffers[frame], (height, width))
 
     def _find_sighting(self, frame: int, keyframe: int, height: int, width: int) -> Sighting:
         """How `keyframe` sees the feature pixels of `frame`."""
@@ -164,7 +134,7 @@ class ReprojectCorrespondence:
             is_seen = np.ones(len(shown), bool)
         else:
             xy, depth = tracker.locate(here.tri_id[shown], here.bary[shown], keyframe)
-            is_seen = tracker.shows(xy, depth, here.object_id[shown].astype(np.int32), keyframe)
+            is_seen = tracker.shows(xy, depth, here.object_id[shown], keyframe)
             is_seen |= self._same_triangle(xy, depth, here.tri_id[shown], keyframe)
         shown, xy = shown[is_seen], xy[is_seen]
 
@@ -190,7 +160,7 @@ class ReprojectCorrespondence:
         self,
         xy: Float[np.ndarray, "N 2"],
         depth: Float[np.ndarray, "N"],
-        tri_id: Int64[np.ndarray, "N"],
+        tri_id: Int32[np.ndarray, "N"],
         keyframe: int,
     ) -> Bool[np.ndarray, "N"]:
         """Where the pixel at a point's place shows its very triangle, nothing can hide it."""

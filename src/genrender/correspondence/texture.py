@@ -21,10 +21,10 @@ from genrender.texels import (
     N_LEVELS,
     TexelOwners,
     flat_pixel_of_sample,
-    sample_under_pixel,
     texel_cell,
     texel_ids,
     texel_owners,
+    texels_under_pixels,
 )
 
 # The texture of one frame at one size takes 24 bytes a texel, about 1.5 MB for 64x64 features. The bound
@@ -177,11 +177,8 @@ class TextureCorrespondence:
         return self._textures.look_up(self._find_texture, frame, height, width)
 
     def _find_texels(self, frame: int, height: int, width: int) -> Int64[Tensor, "N"]:
-        gbuffer = self._gbuffers[frame]
-        rows = sample_under_pixel(gbuffer.height, height)
-        cols = sample_under_pixel(gbuffer.width, width)
-        texel = texel_ids(gbuffer, self._side(height, width))[rows[:, None], cols]
-        return torch.from_numpy(texel.ravel()).to(self._index_device)
+        texel = texels_under_pixels(self._gbuffers[frame], (height, width), self._side(height, width))
+        return torch.from_numpy(texel).to(self._index_device)
 
     def _find_texture(self, frame: int, height: int, width: int) -> TexelOwners:
         texel = texel_ids(self._gbuffers[frame], self._side(height, width))

@@ -75,7 +75,7 @@ class AttentionState:
 
     def __post_init__(self) -> None:
         self.config.check()
-        if (self.config.uses_surface or self.config.deduplicate) and self.engine is None:
+        if self.config.needs_correspondence and self.engine is None:
             raise ConfigError(
                 "alpha > 0 and deduplication look at the surface: pass a correspondence engine, or alpha = 0"
             )

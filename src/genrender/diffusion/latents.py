@@ -17,7 +17,7 @@ from genrender.config import LatentConfig
 from genrender.correspondence.engines import SurfaceEngine
 from genrender.diffusion.prediction import output_for_x0, predicted_x0, signal_shares
 from genrender.gbuffer.gbuffer import GBuffer
-from genrender.texels import sample_under_pixel
+from genrender.texels import samples_under_pixels
 
 # Statistics of fewer latent pixels say more about chance than about an object.
 MIN_PIXELS = 8
@@ -27,9 +27,7 @@ def latent_objects(
     gbuffers: Sequence[GBuffer], size: tuple[int, int], device: torch.device
 ) -> Int64[Tensor, "F h w"]:
     """The object under the centre of every latent pixel; 0 is background."""
-    rows = sample_under_pixel(gbuffers[0].height, size[0])[:, None]
-    cols = sample_under_pixel(gbuffers[0].width, size[1])
-    ids = np.stack([gbuffer.object_id[rows, cols] for gbuffer in gbuffers])
+    ids = np.stack([gbuffer.object_id[samples_under_pixels(gbuffer, size)] for gbuffer in gbuffers])
     return torch.from_numpy(ids.astype(np.int64)).to(device)
 
 

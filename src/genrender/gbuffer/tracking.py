@@ -107,6 +107,14 @@ def check_triangles(gbuffer: GBuffer) -> None:
         )
 
 
+def surface_points(
+    corners: Float[np.ndarray, "N 3 3"], bary: Float[np.ndarray, "N 2"]
+) -> Float64[np.ndarray, "N 3"]:
+    """Points of triangles. `corners`: of each point's triangle; `bary`: weights of its second and third."""
+    second, third = (bary[:, k, None].astype(np.float64) for k in (0, 1))
+    return (1 - second - third) * corners[:, 0] + second * corners[:, 1] + third * corners[:, 2]
+
+
 def locate_points(
     corners: Float[np.ndarray, "N 3 3"],
     bary: Float[np.ndarray, "N 2"],
@@ -127,8 +135,7 @@ def locate_points(
         Pixel coordinates, x right, y down, pixel centres at +0.5, rounded to `SUBPIXEL`; and planar depth. A
         point that the picture cannot show, behind the camera or outside, has depth -1.
     """
-    second, third = (bary[:, k, None].astype(np.float64) for k in (0, 1))
-    points = (1 - second - third) * corners[:, 0] + second * corners[:, 1] + third * corners[:, 2]
+    points = surface_points(corners, bary)
     with np.errstate(divide="ignore", invalid="ignore"):  # points in the camera's own plane
         xy, depth = camera.project(points, height, width)
         xy = np.round(xy / SUBPIXEL) * SUBPIXEL

@@ -83,9 +83,7 @@ def surface_error(
     total, n_pixels = 0.0, 0
     for i, j in pairs:
         flow = correspond(gbuffers[j], tris, verts[i], cameras[i], gbuffers[i])
-        difference = np.abs(
-            frames[j][flow.visible].astype(np.float64) - sample_bilinear(frames[i], flow.xy[flow.visible])
-        )
+        difference = np.abs(color_change(frames[i], frames[j], flow))
         total += float(difference.mean(axis=1).sum())
         n_pixels += len(difference)
     if n_pixels == 0:
@@ -94,6 +92,31 @@ def surface_error(
             "compare; use a smaller stride or larger pictures"
         )
     return total / n_pixels
+
+
+def surface_errors(
+    frames: Sequence[Float[np.ndarray, "H W 3"]] | Float[np.ndarray, "F H W 3"],
+    gbuffers: Sequence[GBuffer],
+    tris: Int32[np.ndarray, "T 3"],
+    verts: Sequence[Float[np.ndarray, "V 3"]],
+    cameras: Sequence[Camera],
+    strides: Sequence[int | Literal["first"]],
+) -> list[float | None]:
+    """`surface_error` at several strides; None where no two frames so far apart share a surface point."""
+    errors: list[float | None] = []
+    for stride in strides:
+        try:
+            errors.append(surface_error(frames, gbuffers, tris, verts, cameras, stride))
+        except ConfigError:
+            errors.append(None)
+    return errors
+
+
+def color_change(
+    before: Float[np.ndarray, "H W 3"], after: Float[np.ndarray, "H W 3"], flow: SurfaceFlow
+) -> Float64[np.ndarray, "N 3"]:
+    """How each surface point that both frames show changed its colour; `flow` leads back from `after`."""
+    return after[flow.visible].astype(np.float64) - sample_bilinear(before, flow.xy[flow.visible])
 
 
 def correspond(

@@ -88,9 +88,7 @@ def train_pocket(config: PocketTraining) -> None:
         raise ConfigError(f"cannot train on device {config.device!r} ({reason}); try --device cpu") from error
     size = SIZES[config.size]
     pictures = config.work_dir / f"pictures-{size.image}"
-    stages = (
-        ("data", "vae", "clip", "diffusion", "export", "report") if config.stage == "all" else (config.stage,)
-    )
+    stages = STAGES if config.stage == "all" else (config.stage,)
     _check_inputs(config, stages[0], pictures)
     for character in config.characters:
         parse_character(character)

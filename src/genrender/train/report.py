@@ -11,6 +11,7 @@ import torch
 from jaxtyping import Bool, Float, Float32
 from rich.progress import track
 
+from genrender.diffusion.models import read_guidance_scale
 from genrender.media.images import write_png
 from genrender.metrics.clip import ClipScorer
 from genrender.metrics.surface import erode
@@ -38,7 +39,7 @@ class ReportConfig:
     """What the report paints.
 
     Attributes:
-        guidance_scale: weight of classifier-free guidance.
+        guidance_scale: weight of classifier-free guidance; None: what the model was made for.
         n_steps: diffusion steps.
         n_pictures: unseen shapes of the training world.
         n_open_prompts: shapes on which attention is tested, with prompts that leave the look open.
@@ -47,7 +48,7 @@ class ReportConfig:
         n_frames: frames of each character's clip.
     """
 
-    guidance_scale: float = 4.0
+    guidance_scale: float | None = None
     n_steps: int = 20
     n_pictures: int = 64
     n_open_prompts: int = 6
@@ -153,13 +154,14 @@ def report(model: Path, out: Path, config: ReportConfig, device: str = "cpu") ->
             for subject in character_subjects(clip, noun, config.n_per_character, index)
         ]
 
-    figures: dict[str, float] = {"guidance_scale": config.guidance_scale}
+    guidance_scale = config.guidance_scale
+    if guidance_scale is None:
+        guidance_scale = read_guidance_scale(model)
+    figures: dict[str, float] = {"guidance_scale": guidance_scale}
     pictures: dict[str, list[Float32[np.ndarray, "H W 3"]]] = {}
     for group, chosen in subjects.items():
         pictures[group] = [
-            paint_seeds(
-                pipeline, subject.depth, subject.prompt(), config.guidance_scale, [index], config.n_steps
-            )[0]
+            paint_seeds(pipeline, subject.depth, subject.prompt(), guidance_scale, [index], config.n_steps)[0]
             for index, subject in enumerate(track(chosen, description=group, console=PROGRESS))
         ]
         figures[f"{group}_painted"] = float(len(chosen))
@@ -173,11 +175,11 @@ def report(model: Path, out: Path, config: ReportConfig, device: str = "cpu") ->
     figures["shared_keys_spread_ratio"] = spread_ratio(
         pipeline,
         [(subject.depth, subject.open_prompt) for subject in subjects["shapes"][: config.n_open_prompts]],
-        config.guidance_scale,
+        guidance_scale,
         n_steps=config.n_steps,
     )
     if clips:
-        figures |= injection_effect(pipeline, clips, config.guidance_scale, config.n_steps)
+        figures |= injection_effect(pipeline, clips, guidance_scale, config.n_steps)
     out.mkdir(parents=True, exist_ok=True)
     (out / "report.json").write_text(json.dumps(figures, indent=2))
     for group, painted in pictures.items():

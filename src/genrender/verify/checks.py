@@ -22,7 +22,9 @@ from genrender.config import CorrespondenceConfig, Engine, InjectionConfig, Nois
 from genrender.correspondence.engines import make_engine
 from genrender.diffusion.keyframes import choose_keyframes, default_n_keyframes
 from genrender.errors import ConfigError
+from genrender.noise import nearest_side
 from genrender.render import Clip, Report, Shot
+from genrender.texels import pixel_centres, texels_under_pixels
 from genrender.verify.features import (
     EngineFigures,
     SurfaceFeatures,
@@ -31,14 +33,13 @@ from genrender.verify.features import (
     measure_coverage,
     measure_engine,
 )
-from genrender.verify.matches import match_pixels, pixel_centres, texels_under_centres
+from genrender.verify.matches import match_pixels
 from genrender.verify.noise import (
     N_CHANNELS,
     VAE_FACTOR,
     NoiseFigures,
     clip_noise,
     measure_noise,
-    nearest_side,
 )
 
 # `independent` is the control: a measure that finds agreement there is worth nothing.
@@ -220,7 +221,7 @@ def verify_clip(clip: Clip, seed: int = 0, report: Report | None = None) -> Veri
     tracker = clip.tracker
     matches, texels = [], []
     for frame, gbuffer in enumerate(clip.gbuffers):
-        texels.append(texels_under_centres(gbuffer, shape, nearest_side(shape)))
+        texels.append(texels_under_pixels(gbuffer, shape, nearest_side(shape)))
         if frame > 0:
             matches.append(match_pixels(tracker, frame, frame - 1, shape))
         report("matches", frame + 1, n_frames)

@@ -16,10 +16,11 @@ from genrender.config import UnifyRule
 from genrender.correspondence.engines import SurfaceEngine
 from genrender.diffusion.attention import blend_with_surface, map_to_tokens
 from genrender.errors import ConfigError
-from genrender.gbuffer.tracking import SurfaceTracker
+from genrender.gbuffer.tracking import SurfaceTracker, surface_points
 from genrender.noise_hash import hash_key, hashed_normal
 from genrender.render import Clip
-from genrender.verify.matches import Matches, match_pixels, pixel_centres
+from genrender.texels import pixel_centres
+from genrender.verify.matches import Matches, match_pixels
 
 # One wave over all that is visible, along each of the six axes of an icosahedron: whichever way a surface
 # faces, most of them vary along it.
@@ -93,8 +94,7 @@ class SurfaceFeatures:
         centres = pixel_centres(self._clip.gbuffers[frame], self._shape)
         shown = np.flatnonzero(centres.object_id)
         corners = self._first_verts[self._clip.tris[centres.tri_id[shown]]].astype(np.float64)
-        second, third = centres.bary[shown].astype(np.float64).T[..., None]
-        return shown, (1 - second - third) * corners[:, 0] + second * corners[:, 1] + third * corners[:, 2]
+        return shown, surface_points(corners, centres.bary[shown])
 
     def _raw(self, points: Float64[np.ndarray, "N 3"]) -> Float64[np.ndarray, "N C"]:
         return np.sin(2 * np.pi * (points - self._origin) / self._extent @ _DIRECTIONS.T)

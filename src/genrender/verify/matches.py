@@ -3,32 +3,14 @@
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float32, Float64, Int32, Int64
+from jaxtyping import Int64
 
-from genrender.gbuffer.gbuffer import GBuffer
 from genrender.gbuffer.tracking import SurfaceTracker
-from genrender.texels import sample_under_pixel, texel_ids
+from genrender.texels import pixel_centres
 
 # A pixel that holds a point may show something else at its own centre: beyond an outline, or behind a fold of
 # the same object. What its centre shows must lie this close in the first frame, in feature pixels.
 _CLOSE_PX = 2.0
-
-
-@dataclass(frozen=True)
-class PixelCentres:
-    """What the feature pixels of one frame show at their centres; row by row, P = h * w of them.
-
-    Attributes:
-        tri_id: triangle, -1 for background.
-        bary: weights of its second and third corner.
-        object_id: 0 is background.
-        xy: the centres in image pixels.
-    """
-
-    tri_id: Int32[np.ndarray, "P"]
-    bary: Float32[np.ndarray, "P 2"]
-    object_id: Int32[np.ndarray, "P"]
-    xy: Float64[np.ndarray, "P 2"]
 
 
 @dataclass(frozen=True)
@@ -42,27 +24,6 @@ class Matches:
 
     here: Int64[np.ndarray, "N"]
     there: Int64[np.ndarray, "N"]
-
-
-def pixel_centres(gbuffer: GBuffer, shape: tuple[int, int]) -> PixelCentres:
-    """What a frame shows at the centres of `shape` (rows, columns) feature pixels."""
-    rows = sample_under_pixel(gbuffer.height, shape[0])
-    cols = sample_under_pixel(gbuffer.width, shape[1])
-    x, y = np.meshgrid(cols + 0.5, rows + 0.5)
-    at = rows[:, None], cols
-    return PixelCentres(
-        gbuffer.tri_id[at].ravel(),
-        gbuffer.bary[at].reshape(-1, 2),
-        gbuffer.object_id[at].ravel(),
-        np.stack([x.ravel(), y.ravel()], axis=1),
-    )
-
-
-def texels_under_centres(gbuffer: GBuffer, shape: tuple[int, int], side: int) -> Int64[np.ndarray, "P"]:
-    """The texel under every feature pixel's centre, where textures have `side` x `side`; -1: background."""
-    rows = sample_under_pixel(gbuffer.height, shape[0])
-    cols = sample_under_pixel(gbuffer.width, shape[1])
-    return texel_ids(gbuffer, side)[rows[:, None], cols].ravel()
 
 
 def match_pixels(tracker: SurfaceTracker, here: int, there: int, shape: tuple[int, int]) -> Matches:

@@ -41,15 +41,9 @@ class NoiseFigures:
     n_same_texel: int
 
 
-def nearest_side(shape: tuple[int, int]) -> int:
-    """Texture side at which `nearest` is checked: the paper's mode must align at any, this is its default."""
-    return 2 * max(shape)
-
-
 def clip_noise(clip: Clip, mode: NoiseMode, seed: int) -> PerFrame[Float32[np.ndarray, "C h w"]]:
     """The noise of a clip's frames, drawn frame by frame whenever one is looked at."""
-    height, width = clip.shot.height // VAE_FACTOR, clip.shot.width // VAE_FACTOR
-    config = NoiseConfig(mode, nearest_side((height, width)) if mode == "nearest" else None)
+    config = NoiseConfig(mode)
 
     def draw(frame: int) -> Float32[np.ndarray, "C h w"]:
         return surface_noise([clip.gbuffers[frame]], N_CHANNELS, VAE_FACTOR, seed, config, frame)[0].numpy()

@@ -13,9 +13,10 @@ from genrender.gbuffer.preview import to_picture
 from genrender.gbuffer.tracking import SurfaceTracker
 from genrender.media.images import INK, PAPER, contact_sheet
 from genrender.render import Clip, PerFrame
+from genrender.texels import pixel_centres
 from genrender.verify.checks import MODES, Verification
 from genrender.verify.features import SurfaceFeatures, blend_fully, token_differences
-from genrender.verify.matches import match_pixels, pixel_centres
+from genrender.verify.matches import match_pixels
 from genrender.verify.noise import clip_noise
 
 # Few columns: a latent pixel must be large enough to be recognised from one picture to the next.
