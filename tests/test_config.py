@@ -29,7 +29,7 @@ def test_paper_is_the_published_method():
     assert paper.method.correspondence.inpaint
     assert paper.method.latents.normalise == "background"
     assert (paper.method.injection.unify, paper.method.injection.keyframes) == ("paper", "random")
-    assert (paper.n_steps, paper.guidance_scale, paper.karras_sigmas) == (50, 7.5, True)
+    assert (paper.n_steps, paper.guidance_scale, paper.sampler) == (50, 7.5, "dpm++-karras")
 
 
 @pytest.mark.parametrize(
@@ -70,6 +70,8 @@ def test_unknown_names_are_refused(stage, name, message):
         (MethodConfig(injection=InjectionConfig(alpha=float("nan"))), "alpha is nan"),
         (MethodConfig(injection=InjectionConfig(n_keyframes=0)), "keyframes is 0"),
         (MethodConfig(correspondence=CorrespondenceConfig(ratio=0.0)), "texture ratio is 0"),
+        (MethodConfig(correspondence=CorrespondenceConfig(ratio_layers=(("(", 2.0),))), "no regular express"),
+        (MethodConfig(correspondence=CorrespondenceConfig(side_layers=(("up", 0),))), "layers 'up' is 0"),
         (MethodConfig(NoiseConfig(degradation=1.0)), "noise degradation is 1"),
         (MethodConfig(injection=InjectionConfig(alpha_end=-0.1)), "alpha at the end is -0.1"),
         (MethodConfig(injection=InjectionConfig(alpha_layers=(("up", 2.0),))), "factor of layers 'up' is 2"),

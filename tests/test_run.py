@@ -70,7 +70,7 @@ def test_the_folder_holds_what_the_pipeline_makes(pipe, clip, tmp_path):
 def test_the_model_keeps_its_own_scheduler(pipe, clip, tmp_path):
     own = pipe.scheduler
     folder = RunFolder(tmp_path / "run")
-    make_video(pipe, clip, RunConfig(prompt="a fox", n_steps=2, karras_sigmas=True), folder)
+    make_video(pipe, clip, RunConfig(prompt="a fox", n_steps=2, sampler="dpm++-karras"), folder)
     assert pipe.scheduler is own
     config = folder.read_config()["config"]
     assert config["scheduler"] == "DPMSolverMultistepScheduler"

@@ -12,6 +12,7 @@ UnifyRule = Literal["fill", "mean", "paper", "trajectory"]
 KeyframeStrategy = Literal["random", "stratified", "uniform", "coverage"]
 Normalisation = Literal["none", "objects", "background"]
 Engine = Literal["texture", "reproject"]
+Sampler = Literal["model", "dpm++", "dpm++-karras"]
 FillOrder = Literal["quality", "sequence"]
 
 
@@ -19,6 +20,13 @@ def _check_choice(what: str, value: object, choices: tuple[str, ...]) -> None:
     # Python does not hold anyone to a Literal, and an unknown name must not pass for the default.
     if value not in choices:
         raise ConfigError(f"unknown {what} {value!r}, expected {' or '.join(choices)}")
+
+
+def _check_pattern(pattern: str) -> None:
+    try:
+        re.compile(pattern)
+    except re.error as error:
+        raise ConfigError(f"layers {pattern!r} is no regular expression ({error}): mend it") from error
 
 
 @dataclass(frozen=True)
@@ -57,6 +65,10 @@ class CorrespondenceConfig:
             surface point into the keyframes and needs the scene's geometry.
         ratio: texture side over the longer side of a feature map (`texture` only). Low blurs, high leaves
             texels unfilled.
+        ratio_layers: (regular expression, factor) pairs; a layer's ratio is multiplied by the factors of all
+            expressions that its name matches.
+        side_layers: (regular expression, side in texels) pairs; a layer whose name matches has textures of
+            the first such side, whatever its ratio.
         fill_order: which keyframe comes first at a point: the one that sees it largest (`quality`), or the
             first in the clip (`sequence`, as published).
         restore_spread: undo the loss of variance that averaging brings; as published it stays lost.
@@ -66,6 +78,8 @@ class CorrespondenceConfig:
 
     engine: Engine = "texture"
     ratio: float = 4.0
+    ratio_layers: tuple[tuple[str, float], ...] = ()
+    side_layers: tuple[tuple[str, int], ...] = ()
     fill_order: FillOrder = "quality"
     restore_spread: bool = True
     inpaint: bool = False
@@ -76,6 +90,18 @@ class CorrespondenceConfig:
         _check_choice("fill order", self.fill_order, get_args(FillOrder))
         if not 0 < self.ratio < math.inf:
             raise ConfigError(f"texture ratio is {self.ratio:g}, expected a number above 0, for instance 4")
+        for pattern, size in (*self.ratio_layers, *self.side_layers):
+            _check_pattern(pattern)
+            if not 0 < size < math.inf:
+                raise ConfigError(f"the texture of layers {pattern!r} is {size:g}, expected a number above 0")
+
+    def texture_side(self, layer: str, height: int, width: int) -> int:
+        """Texels along a side of the textures of a layer whose feature maps have that size."""
+        for pattern, side in self.side_layers:
+            if re.search(pattern, layer):
+                return side
+        factors = (factor for pattern, factor in self.ratio_layers if re.search(pattern, layer))
+        return max(1, round(self.ratio * math.prod(factors) * max(height, width)))
 
 
 @dataclass(frozen=True)
@@ -121,12 +147,7 @@ class InjectionConfig:
                 raise ConfigError(
                     f"the factor of layers {pattern!r} is {factor:g}, expected a number in 0..1"
                 )
-            try:
-                re.compile(pattern)
-            except re.error as error:
-                raise ConfigError(
-                    f"layers {pattern!r} is no regular expression ({error}): mend it"
-                ) from error
+            _check_pattern(pattern)
 
     @property
     def uses_surface(self) -> bool:
@@ -214,8 +235,8 @@ class RunConfig:
         n_steps: diffusion steps.
         guidance_scale: weight of classifier-free guidance; 1 or less does without. None: what the model was
             made for.
-        karras_sigmas: sample with DPM-Solver++ on the noise levels of Karras et al. (2022) instead of the
-            model's own scheduler.
+        sampler: `model` is the model's own scheduler. `dpm++` is DPM-Solver++ (Lu et al. 2022), which needs
+            fewer steps, on the model's noise levels; `dpm++-karras` on those of Karras et al. (2022).
         seed: of everything that is drawn by chance.
         chunk_size: frames that go through the networks at once; changes memory and speed only. A step's
             keyframes run together, whatever the chunk.
@@ -228,7 +249,7 @@ class RunConfig:
     method: MethodConfig = field(default_factory=MethodConfig)
     n_steps: int = 20
     guidance_scale: float | None = None
-    karras_sigmas: bool = False
+    sampler: Sampler = "model"
     seed: int = 0
     chunk_size: int = 8
     stabilise: float = 0.0
@@ -241,6 +262,7 @@ class RunConfig:
         for name, count in (("steps", self.n_steps), ("chunk", self.chunk_size)):
             if count < 1:
                 raise ConfigError(f"{name} is {count}, expected at least 1")
+        _check_choice("sampler", self.sampler, get_args(Sampler))
         self.method.check()
         if self.guidance_scale is not None and not math.isfinite(self.guidance_scale):
             raise ConfigError(f"guidance is {self.guidance_scale}, expected a number, for instance 7.5")
@@ -252,6 +274,10 @@ class RunConfig:
 
 PRESETS = {
     "balanced": RunConfig(),
+    "fast": RunConfig(n_steps=10, sampler="dpm++"),
+    "preview": RunConfig(
+        method=MethodConfig(injection=InjectionConfig(n_keyframes=2)), n_steps=5, sampler="dpm++"
+    ),
     # Source: Generative Rendering (arXiv 2312.01409). Which solver ran on the Karras sigmas is our reading.
     "paper": RunConfig(
         method=MethodConfig(
@@ -262,7 +288,7 @@ PRESETS = {
         ),
         n_steps=50,
         guidance_scale=7.5,
-        karras_sigmas=True,
+        sampler="dpm++-karras",
     ),
 }
-PresetName = Literal["balanced", "paper"]
+PresetName = Literal["balanced", "fast", "preview", "paper"]

@@ -134,8 +134,11 @@ def _describe_networks(pipeline: GenerativeRenderingPipeline) -> dict[str, Any]:
 @contextmanager
 def _sampler(pipeline: GenerativeRenderingPipeline, config: RunConfig) -> Iterator[None]:
     own = pipeline.scheduler
-    if config.karras_sigmas:
-        pipeline.scheduler = DPMSolverMultistepScheduler.from_config(own.config, use_karras_sigmas=True)
+    if config.sampler != "model":
+        use_karras_sigmas = config.sampler == "dpm++-karras"
+        pipeline.scheduler = DPMSolverMultistepScheduler.from_config(
+            own.config, use_karras_sigmas=use_karras_sigmas
+        )
     try:
         yield
     finally:

@@ -344,3 +344,25 @@ def test_with_inpainting_every_surface_pixel_is_valid():
     filled, valid = TextureCorrespondence(clip, config).blend([0], [1], 8, 8, "fill")(features)
     assert holed.sum() < valid.sum()
     assert torch.equal(filled.movedim(1, -1)[holed], lacking.movedim(1, -1)[holed])
+
+
+def test_every_layer_can_have_a_texture_size_of_its_own(clip):
+    config = CorrespondenceConfig(
+        ratio=4.0,
+        ratio_layers=((r"blocks\.1\.", 0.5),),
+        side_layers=((r"blocks\.2\.", 48), (r"blocks\.[23]", 9999)),
+    )
+    engine = TextureCorrespondence(clip, config)
+    sides = [engine.side(f"up_blocks.{i}.attn1", 16, 8) for i in range(4)]
+    assert sides == [64, 32, 48, 9999]
+
+
+def test_a_texture_of_a_given_side_is_that_of_the_ratio_that_yields_it(clip):
+    features = random_features(2, 3, 16, 16)
+    by_ratio = TextureCorrespondence(clip, CorrespondenceConfig(ratio=2.0)).blend([0, 2], [1], 16, 16, "fill")
+    engine = TextureCorrespondence(clip)
+    by_side = engine.blend([0, 2], [1], 16, 16, "fill", 32)
+    for a, b in zip(by_ratio(features), by_side(features), strict=True):
+        assert torch.equal(a, b)
+    default, _ = engine.blend([0, 2], [1], 16, 16, "fill")(features)
+    assert not torch.equal(default, by_side(features)[0])

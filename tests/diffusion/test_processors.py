@@ -26,8 +26,21 @@ class CarryOver:
 
     def __init__(self, is_valid: bool = True) -> None:
         self.is_valid = is_valid
+        self.prepared: list[tuple[int, int, int | None]] = []
 
-    def blend(self, keyframes: Sequence[int], frames: Sequence[int], height: int, width: int, rule: str):
+    def side(self, layer: str, height: int, width: int) -> int:
+        return 99 if layer.startswith("up_blocks.0") else max(height, width)
+
+    def blend(
+        self,
+        keyframes: Sequence[int],
+        frames: Sequence[int],
+        height: int,
+        width: int,
+        rule: str,
+        side: int | None = None,
+    ):
+        self.prepared.append((height, width, side))
         nearest = [min(range(len(keyframes)), key=lambda k: abs(keyframes[k] - frame)) for frame in frames]
 
         def carry(features: Tensor) -> tuple[Tensor, Tensor]:
@@ -223,6 +236,17 @@ def test_alpha_one_gives_every_frame_the_keyframes_outputs(unet: UNet2DCondition
     keyframe_output, frame_outputs = outputs
     for frame in range(3):
         assert torch.equal(frame_outputs[frame], keyframe_output[0])
+
+
+def test_layers_share_a_blend_where_maps_and_textures_are_of_one_size(unet: UNet2DConditionModel):
+    latents, text = inputs(3)
+    engine = CarryOver()
+    state = make_state(engine=engine, alpha=0.5)
+    two_passes(unet, state, latents, text, [0], [1, 2])
+    names = [name for name in self_attention_layers(unet) if name.startswith("up_blocks.0")]
+    assert names
+    assert len(engine.prepared) == len(set(engine.prepared))
+    assert {side for _, _, side in engine.prepared} >= {99, max(SIZE)}
 
 
 def test_projections_are_called_as_modules(unet: UNet2DConditionModel):

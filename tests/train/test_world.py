@@ -7,7 +7,7 @@ from genrender.scene.creatures import biped, quadruped, walk_cycle
 from genrender.scene.primitives import box, capsule, lathe, merge, pyramid, rotation_about, sphere, torus
 from genrender.train.looks import Look, paint
 from genrender.train.objects import CREATURES, STATIC, make_props
-from genrender.train.vocabulary import COLORS, OBJECTS, vocabulary
+from genrender.train.vocabulary import COLORS, OBJECTS, contrast, vocabulary
 from genrender.train.world import make_sample
 
 
@@ -105,3 +105,22 @@ def test_patterns_show_both_colours_and_plain_only_one(pattern):
     assert (share > 0.7).mean() > 0.1
     plain = paint(Look("plain", first, second, np.eye(3), 3.0, 0.0), points)
     np.testing.assert_array_equal(plain, np.broadcast_to(first, plain.shape))
+
+
+def test_an_altered_caption_differs_in_one_word_that_means_something_else():
+    rng = np.random.default_rng(0)
+    words = set(vocabulary())
+    synonyms = ({"gray", "grey"}, {"purple", "violet"}, {"striped", "stripy"})
+    named_looks = changed_looks = 0
+    for index in range(200):
+        before = make_sample((5, index), 16, 2).caption.split()
+        after = contrast(rng, " ".join(before)).split()
+        assert set(after) <= words
+        changed = [(a, b) for a, b in zip(before, after, strict=True) if a != b and a not in ("a", "an")]
+        assert len(changed) == 1
+        assert not any(set(changed[0]) <= names for names in synonyms)
+        assert " a orange" not in " ".join(after)
+        assert " an red" not in " ".join(after)
+        named_looks += "striped" in before
+        changed_looks += changed[0][0] == "striped"
+    assert changed_looks > 0.3 * named_looks > 0

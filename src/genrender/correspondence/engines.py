@@ -21,9 +21,19 @@ class SurfaceEngine(Protocol):
     """A correspondence engine: whatever can carry keyframe features to frames on the surface."""
 
     def blend(
-        self, keyframes: Sequence[int], frames: Sequence[int], height: int, width: int, rule: UnifyRule
+        self,
+        keyframes: Sequence[int],
+        frames: Sequence[int],
+        height: int,
+        width: int,
+        rule: UnifyRule,
+        side: int | None = None,
     ) -> Blend:
         """Return a function from features "K C h w" to features "F C h w" and their validity "F h w"."""
+        ...
+
+    def side(self, layer: str, height: int, width: int) -> int | None:
+        """What `blend` takes as `side` for this layer; layers of one size and side share a `blend`."""
         ...
 
 

@@ -64,7 +64,13 @@ class ReprojectCorrespondence:
         self._sightings = Recent[Sighting](_N_CACHED_PAIRS)
 
     def blend(
-        self, keyframes: Sequence[int], frames: Sequence[int], height: int, width: int, rule: UnifyRule
+        self,
+        keyframes: Sequence[int],
+        frames: Sequence[int],
+        height: int,
+        width: int,
+        rule: UnifyRule,
+        side: int | None = None,  # noqa: ARG002 (this engine has no textures)
     ) -> SurfaceBlend:
         """Prepare to carry features of this size from `keyframes` to `frames`.
 
@@ -74,6 +80,7 @@ class ReprojectCorrespondence:
             height: of the feature map in feature pixels; need not divide the picture's height.
             width: likewise.
             rule: how keyframes that show the same point are combined.
+            side: for the engine `texture`; nothing here.
         """
         gather, seen = self._gather(keyframes, frames, height, width, rule)
         reference = None
@@ -81,6 +88,9 @@ class ReprojectCorrespondence:
             # Bilinear samples are averages, too: spread is lost under every rule.
             reference, _ = self._gather(keyframes, keyframes, height, width, rule, seen_only=True)
         return SurfaceBlend(gather, seen.view(len(frames), height, width), reference)
+
+    def side(self, layer: str, height: int, width: int) -> None:
+        """This engine has no textures."""
 
     def _gather(
         self,

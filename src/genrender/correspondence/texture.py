@@ -32,6 +32,9 @@ from genrender.texels import (
 _N_CACHED_TEXTURES = 200
 _N_CACHED_TEXELS = 4096
 
+# Height and width of a feature map, and texels along a side of the texture that it is splatted to.
+_Shape = tuple[int, int, int]
+
 
 def splat_to_texture(texel: Int64[Tensor, "H W"], size: tuple[int, int]) -> TexelOwners:
     """Put one frame's feature pixels on the surface.
@@ -133,7 +136,13 @@ class TextureCorrespondence:
         self._texels = Recent[Tensor](_N_CACHED_TEXELS)
 
     def blend(
-        self, keyframes: Sequence[int], frames: Sequence[int], height: int, width: int, rule: UnifyRule
+        self,
+        keyframes: Sequence[int],
+        frames: Sequence[int],
+        height: int,
+        width: int,
+        rule: UnifyRule,
+        side: int | None = None,
     ) -> SurfaceBlend:
         """Prepare to carry features of this size from `keyframes` to `frames`.
 
@@ -143,22 +152,29 @@ class TextureCorrespondence:
             height: of the feature map in feature pixels; need not divide the picture's height.
             width: likewise.
             rule: how keyframes that show the same texel are combined.
+            side: texels along a side of the textures; None: what the ratio says.
         """
-        texel = torch.cat([self._texel_under_pixels(f, height, width) for f in frames])
-        gather, is_seen = self._gather(keyframes, texel, height, width, rule)
+        shape = (height, width, self.side("", height, width) if side is None else side)
+        texel = torch.cat([self._texel_under_pixels(f, shape) for f in frames])
+        gather, is_seen = self._gather(keyframes, texel, shape, rule)
         reference = None
         if self._config.restore_spread and rule != "fill":
-            shown = torch.cat([self._texel_under_pixels(k, height, width) for k in keyframes]).unique()
+            shown = torch.cat([self._texel_under_pixels(k, shape) for k in keyframes]).unique()
             shown = shown[shown >= 0]
             # As many texels as one map has pixels are enough for a standard deviation.
             stride = -(-shown.numel() // (height * width)) or 1
-            reference, _ = self._gather(keyframes, shown[::stride].contiguous(), height, width, rule)
+            reference, _ = self._gather(keyframes, shown[::stride].contiguous(), shape, rule)
         return SurfaceBlend(gather, is_seen.view(len(frames), height, width), reference)
 
+    def side(self, layer: str, height: int, width: int) -> int:
+        """Texels along a side of the textures of this layer."""
+        return self._config.texture_side(layer, height, width)
+
     def _gather(
-        self, keyframes: Sequence[int], texel: Int64[Tensor, "N"], height: int, width: int, rule: UnifyRule
+        self, keyframes: Sequence[int], texel: Int64[Tensor, "N"], shape: _Shape, rule: UnifyRule
     ) -> tuple[WeightedGather, Bool[Tensor, "N"]]:
-        textures = [self._texture(k, height, width) for k in keyframes]
+        height, width, _ = shape
+        textures = [self._textures.look_up(self._find_texture, k, shape) for k in keyframes]
         if self._config.inpaint:
             texel = nearest_seen(texel, torch.cat([texture.texel for texture in textures]))
         samples = [sample_texture(texture, texel) for texture in textures]
@@ -168,21 +184,17 @@ class TextureCorrespondence:
         gather = gather_pixels(pixel.to(self._device), weights, height * width)
         return gather, seen.any(0).to(self._device)
 
-    def _texel_under_pixels(self, frame: int, height: int, width: int) -> Int64[Tensor, "N"]:
+    def _texel_under_pixels(self, frame: int, shape: _Shape) -> Int64[Tensor, "N"]:
         """The texel under the centre of every feature pixel."""
-        return self._texels.look_up(self._find_texels, frame, height, width)
+        return self._texels.look_up(self._find_texels, frame, shape)
 
-    def _texture(self, frame: int, height: int, width: int) -> TexelOwners:
-        """The feature pixels of one frame, on the surface."""
-        return self._textures.look_up(self._find_texture, frame, height, width)
-
-    def _find_texels(self, frame: int, height: int, width: int) -> Int64[Tensor, "N"]:
-        texel = texels_under_pixels(self._gbuffers[frame], (height, width), self._side(height, width))
+    def _find_texels(self, frame: int, shape: _Shape) -> Int64[Tensor, "N"]:
+        height, width, side = shape
+        texel = texels_under_pixels(self._gbuffers[frame], (height, width), side)
         return torch.from_numpy(texel).to(self._index_device)
 
-    def _find_texture(self, frame: int, height: int, width: int) -> TexelOwners:
-        texel = texel_ids(self._gbuffers[frame], self._side(height, width))
+    def _find_texture(self, frame: int, shape: _Shape) -> TexelOwners:
+        """The feature pixels of one frame, on the surface."""
+        height, width, side = shape
+        texel = texel_ids(self._gbuffers[frame], side)
         return splat_to_texture(torch.from_numpy(texel).to(self._index_device), (height, width))
-
-    def _side(self, height: int, width: int) -> int:
-        return max(1, round(self._config.ratio * max(height, width)))

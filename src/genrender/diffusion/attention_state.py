@@ -30,6 +30,9 @@ from genrender.diffusion.attention import (
 )
 from genrender.errors import ConfigError, ModelError
 
+# Size of a layer's maps and, where the engine has textures, their side.
+_Shape = tuple[tuple[int, int], int | None]
+
 
 @dataclass
 class KeyframeMemory:
@@ -68,8 +71,8 @@ class AttentionState:
     _frames: tuple[int, ...] = field(default=(), init=False)
     _progress: float = field(default=0.0, init=False)
     _memory: dict[str, KeyframeMemory] = field(default_factory=dict, init=False)
-    _blends: dict[tuple[int, int], Blend] = field(default_factory=dict, init=False)
-    _views: dict[tuple[int, int], list[Blend]] = field(default_factory=dict, init=False)
+    _blends: dict[_Shape, Blend] = field(default_factory=dict, init=False)
+    _views: dict[_Shape, list[Blend]] = field(default_factory=dict, init=False)
     _new_tokens: dict[tuple[int, int], Int64[Tensor, "M"]] = field(default_factory=dict, init=False)
     _queries: dict[str, Float[Tensor, "N heads L D"]] = field(default_factory=dict, init=False)
 
@@ -155,7 +158,7 @@ class AttentionState:
         if self.config.unify == "trajectory":
             surface, valid = self._along_trajectories(layer, remembered, size)
         else:
-            rendered, seen = self._blend(size)(remembered)
+            rendered, seen = self._blend(self._shape(layer, size))(remembered)
             surface, valid = map_to_tokens(rendered, self.n_branches), seen.flatten(1)
         return blend_with_surface(output, surface, valid.repeat(self.n_branches, 1), alpha)
 
@@ -167,7 +170,7 @@ class AttentionState:
         assert own_key is not None
         keys = tokens_to_map(merge_heads(own_key), self.n_branches, size)
         samples, fits, seen = [], [], []
-        for k, view in enumerate(self._view_of_each_keyframe(size)):
+        for k, view in enumerate(self._view_of_each_keyframe(self._shape(layer, size))):
             feature, valid = view(remembered[[k]])
             key, _ = view(keys[[k]])
             key_tokens = split_heads(map_to_tokens(key, self.n_branches), query.shape[1])
@@ -186,20 +189,29 @@ class AttentionState:
             )
         return self._memory[layer]
 
-    def _blend(self, size: tuple[int, int]) -> Blend:
+    def _shape(self, layer: str, size: tuple[int, int]) -> _Shape:
+        assert self.engine is not None
+        return size, self.engine.side(layer, *size)
+
+    def _blend(self, shape: _Shape) -> Blend:
         # Layers with maps of one size share the geometry, which costs more than the features.
-        if size not in self._blends:
+        if shape not in self._blends:
             assert self.engine is not None
             assert self.config.unify != "trajectory"
-            self._blends[size] = self.engine.blend(self._keyframes, self._frames, *size, self.config.unify)
-        return self._blends[size]
+            size, side = shape
+            self._blends[shape] = self.engine.blend(
+                self._keyframes, self._frames, *size, self.config.unify, side
+            )
+        return self._blends[shape]
 
-    def _view_of_each_keyframe(self, size: tuple[int, int]) -> list[Blend]:
-        if size not in self._views:
+    def _view_of_each_keyframe(self, shape: _Shape) -> list[Blend]:
+        if shape not in self._views:
             assert self.engine is not None
-            engine = self.engine
-            self._views[size] = [engine.blend([k], self._frames, *size, "fill") for k in self._keyframes]
-        return self._views[size]
+            engine, (size, side) = self.engine, shape
+            self._views[shape] = [
+                engine.blend([k], self._frames, *size, "fill", side) for k in self._keyframes
+            ]
+        return self._views[shape]
 
     def _find_new_tokens(self, size: tuple[int, int]) -> Int64[Tensor, "M"]:
         """The keyframes' tokens that show something which no keyframe before shows.

@@ -37,25 +37,25 @@ def paint(look: Look, rest: Float[np.ndarray, "N 3"]) -> Float64[np.ndarray, "N 
     p = rest @ look.rotation.T
     f, phase = look.frequency, look.phase
     if look.pattern == "striped":
-        mix = _edge(np.sin(2 * np.pi * f * p[:, 1] + phase))
+        mix = _edge(np.sin(2.5 * np.pi * f * p[:, 1] + phase), 12)
     elif look.pattern == "checkered":
-        s = np.sin(np.pi * f * p + phase + 0.4)
-        mix = _edge(s[:, 0] * s[:, 1] * np.sign(s[:, 2]), 12)
+        s = np.sin(2 * np.pi * f * p + phase + 0.4)
+        mix = _edge(s[:, 0] * s[:, 1] * np.sign(s[:, 2]), 20)
     elif look.pattern == "spotted":
-        cell = np.floor(p * f)
-        jitter = np.sin(cell @ np.array([12.9898, 78.233, 37.719]) + phase)[:, None] * [0.13, -0.13, 0.1]
-        mix = _edge(0.36 - np.linalg.norm(p * f - cell - 0.5 + jitter, axis=1), 25)
-    elif look.pattern == "marble":
-        mix = np.abs(np.sin(2.2 * f * p[:, 1] + 2.4 * _ripple(p, 4.0, phase))) ** 0.7
-        mix = 1 - mix
-    elif look.pattern == "wooden":
-        radius = np.hypot(p[:, 0], p[:, 2]) + 0.06 * _ripple(p, 3.0, phase)
-        mix = 0.5 + 0.5 * np.sin(2 * np.pi * 1.8 * f * radius + phase)
+        q = 1.3 * f * p
+        cell = np.floor(q)
+        jitter = np.sin(cell @ np.array([12.9898, 78.233, 37.719]) + phase)[:, None] * [0.1, -0.1, 0.08]
+        mix = _edge(0.42 - np.linalg.norm(q - cell - 0.5 + jitter, axis=1), 25)
+    elif look.pattern == "marble":  # thin veins, where a smooth field crosses zero
+        mix = np.exp(-((_ripple(p, 3.2 * f, phase) / 0.2) ** 2))
+    elif look.pattern == "wooden":  # fine grain along y, far finer than stripes
+        across = 0.8 * p[:, 0] + 0.6 * p[:, 2] + 0.05 * _ripple(p, 3.0, phase)
+        mix = 0.75 * (0.5 + 0.5 * np.sin(2 * np.pi * 3 * f * across + phase))
     elif look.pattern == "brick":
-        row = np.floor(p[:, 1] * f * 1.6)
-        across = (p[:, 0] + p[:, 2]) * f * 0.8 + 0.5 * (row % 2)
-        in_row = np.abs((p[:, 1] * f * 1.6) % 1 - 0.5)
-        mix = _edge(np.maximum(np.abs(across % 1 - 0.5) - 0.43, in_row - 0.38), 40)  # mortar at the borders
+        height = 1.7 * f * p[:, 1]
+        across = 0.85 * f * (p[:, 0] + p[:, 2]) + 0.5 * (np.floor(height) % 2)
+        border = np.maximum(np.abs(across % 1 - 0.5) - 0.42, np.abs(height % 1 - 0.5) - 0.36)
+        mix = _edge(border, 40)
     else:
         mix = np.zeros(len(p))
     return look.first + (look.second - look.first) * mix[:, None]
@@ -84,7 +84,12 @@ def random_look(rng: np.random.Generator, pattern: str, names: tuple[str, ...]) 
             first, second = named_color(rng, "brown"), named_color(rng, "beige") * rng.uniform(0.7, 1.0)
         if pattern == "brick" and rng.random() < 0.5:
             first, second = np.array([0.65, 0.27, 0.2]) + rng.normal(0, 0.03, 3), named_color(rng, "beige")
-    tilt = rotation_about(rng.normal(size=3), rng.uniform(0, np.pi)) if rng.random() < 0.6 else np.eye(3)
-    # A latent pixel is a sixteenth of the picture: finer patterns than these blur within one.
-    frequency = rng.uniform(1.3, 3.3)
-    return Look(pattern, first, np.clip(second, 0, 1), tilt, frequency, rng.uniform(0, 2 * np.pi))
+    # Mostly along one of the axes in which objects are built: bands around a body, grain along it.
+    along = np.roll(np.eye(3), int(rng.choice(3, p=[0.6, 0.2, 0.2])), axis=0)
+    tilt = rotation_about(
+        rng.normal(size=3), rng.normal(0, 0.2) if rng.random() < 0.85 else rng.uniform(0, np.pi)
+    )
+    # A latent pixel is a sixteenth of the picture: bands narrower than that blur, and with few bands on an
+    # object nobody could tell stripes from checks.
+    frequency = rng.uniform(2.1, 3.4)
+    return Look(pattern, first, np.clip(second, 0, 1), along @ tilt, frequency, rng.uniform(0, 2 * np.pi))

@@ -74,6 +74,19 @@ def world_subjects(size: int) -> Iterator[Subject]:
             yield _ask(rng, sample.depth, OBJECTS[sample.groups[0].kind][0][0])
 
 
+def rendered_subjects(size: int) -> Iterator[tuple[UInt8[np.ndarray, "H W 3"], Subject]]:
+    """Unseen renders of the training world and what they show, as if it had been asked for."""
+    rng = np.random.default_rng(HELD_OUT)
+    for sample in held_out_samples(size):
+        shown, background = sample.groups[0], sample.background[1]
+        is_single = len(sample.groups) == 1 and shown.count == 1
+        if is_single and shown.look and shown.colors and background:
+            color, *others = shown.colors
+            other = others[0] if others else str(rng.choice([name for name in COLORS if name != color]))
+            noun = OBJECTS[shown.kind][0][0]
+            yield sample.image, Subject(sample.depth, noun, color, other, shown.look, background)
+
+
 def parse_character(text: str) -> tuple[Path, str]:
     """`FILE=NOUN`: a scene file, and the word by which the model knows what it shows.
 

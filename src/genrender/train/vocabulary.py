@@ -155,6 +155,41 @@ def caption(
     return f"{where} , {things}" if rng.random() < 0.12 else f"{things} {where}"
 
 
+def _rivals() -> dict[str, tuple[str, ...]]:
+    """For each word of a look, colour or object the words that could stand in its place and mean another."""
+    roles: list[list[tuple[str, ...]]] = [
+        [adjectives for adjectives, _ in LOOKS.values()],
+        [nouns for _, nouns in LOOKS.values() if nouns],
+        [COLOR_SYNONYMS.get(name, (name,)) for name in COLORS],
+        [tuple(singular for singular, _ in names) for names in OBJECTS.values()],
+        [tuple(plural for _, plural in names) for names in OBJECTS.values()],
+    ]
+    rivals: dict[str, tuple[str, ...]] = {}
+    for role in roles:
+        for own in role:
+            others = tuple(word for meaning in role if meaning is not own for word in meaning)
+            rivals |= {word: others for word in own if word not in rivals}
+    return rivals
+
+
+RIVALS = _rivals()
+_LOOK_WORDS = frozenset(word for adjectives, nouns in LOOKS.values() for word in (*adjectives, *nouns))
+
+
+def contrast(rng: np.random.Generator, text: str) -> str:
+    """The caption with one word replaced, so that it says something else: a look where one is named, in
+    three of five cases, otherwise any of its looks, colours and objects.
+    """
+    words = text.split()
+    places = [i for i, word in enumerate(words) if word in RIVALS]
+    of_looks = [i for i in places if words[i] in _LOOK_WORDS]
+    place = _pick(rng, of_looks if of_looks and rng.random() < 0.6 else places)
+    words[place] = _pick(rng, RIVALS[words[place]])
+    if place and words[place - 1] in ("a", "an"):
+        words[place - 1 : place + 1] = _article(words[place]).split()
+    return " ".join(words)
+
+
 def vocabulary_groups() -> dict[str, list[str]]:
     """The words by what they are, in the order in which a reader would look for them."""
     synonyms = {name: COLOR_SYNONYMS.get(name, (name,)) for name in COLORS}

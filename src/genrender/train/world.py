@@ -53,7 +53,7 @@ def _group(rng: np.random.Generator, count: int) -> tuple[list[Prop], Look, Desc
     if rng.random() < 0.35:  # creatures are what people animate: show them more often
         kind = ("biped", "quadruped", "fox", "dog", "horse", "cat")[int(rng.integers(6))]
     patterns = list(LOOKS)
-    pattern = patterns[int(rng.integers(len(patterns)))] if rng.random() < 0.7 else "plain"
+    pattern = patterns[int(rng.integers(len(patterns)))] if rng.random() < 0.82 else "plain"
     colors = _choose_colors(rng, pattern) if rng.random() < 0.68 else ()
     look = random_look(rng, pattern, colors)
     said = pattern if colors or rng.random() < 0.85 else None
@@ -254,7 +254,7 @@ def make_sample(seed: int | tuple[int, ...], size: int = 128, latent_side: int =
     """The training picture with this seed, `size` pixels square. Deterministic."""
     rng = np.random.default_rng(seed)
     layout = rng.random()
-    counts = [1] if layout < 0.5 else [int(rng.integers(2, 5))] if layout < 0.85 else [1, 1]
+    counts = [1] if layout < 0.55 else [int(rng.integers(2, 5))] if layout < 0.88 else [1, 1]
     made = [_group(rng, count) for count in counts]
     groups = tuple(described for _, _, described in made)
     props = [(prop, look) for instances, look, _ in made for prop in instances]

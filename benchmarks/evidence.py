@@ -1,0 +1,300 @@
+"""What each mechanism buys: every figure and picture of docs/results.md, by one command.
+
+    python benchmarks/evidence.py --fox Fox.glb --write docs/results.md
+    python benchmarks/evidence.py --scenes orbit --seeds 0 --methods per-frame noise balanced
+
+Renders three scenes with every method and several seeds, measures each run as `genrender evaluate` does,
+and prints Markdown tables. Runs are kept in the work folder and are not made again, so an interrupted
+command goes on where it stopped; --fresh starts over. All methods share weights, scene, prompt, seeds and
+size, and all but the presets share sampler and steps.
+
+Figures relative to per-frame rendering are means, over scenes and seeds, of the ratio to the per-frame run of
+the same scene and seed. The brackets are 95 % percentile bootstrap intervals over these pairs.
+"""
+
+import argparse
+import json
+import shutil
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from genrender.config import (
+    PER_FRAME,
+    PRESETS,
+    CorrespondenceConfig,
+    InjectionConfig,
+    LatentConfig,
+    MethodConfig,
+    NoiseConfig,
+    RunConfig,
+)
+from genrender.errors import GenRenderError
+from genrender.evaluate import evaluate
+from genrender.finished_run import open_run
+from genrender.media.images import contact_sheet, write_png
+from genrender.media.run_folder import RunFolder
+from genrender.render import ShotConfig, render_clip
+from genrender.run import make_video
+from genrender.scene.load import load_scene
+
+SCENES_FOLDER = Path(__file__).resolve().parents[1] / "examples" / "scenes"
+PER_FRAME_NAME = "per-frame"
+BEGIN, END = "<!-- evidence: begin -->", "<!-- evidence: end -->"
+PICTURE_FRAMES = 6
+ERROR_KEYS = {"1": "adjacent", "4": "4 apart", "16": "16 apart", "first": "to the first"}
+
+
+@dataclass(frozen=True)
+class Take:
+    """A scene, how it is shown and what the prompt says."""
+
+    scene: Path
+    prompt: str
+    animation: str | None = None
+    camera: str | None = None
+
+
+def takes(fox: Path | None) -> dict[str, Take]:
+    """The scenes. Without a fox, the project's own quadruped runs in its place."""
+    return {
+        "running": (
+            Take(fox, "a white and orange striped fox on a blue background", "Run")
+            if fox
+            else Take(
+                SCENES_FOLDER / "trotting_quadruped.glb",
+                "a white and orange striped quadruped on a blue background",
+            )
+        ),
+        "orbit": Take(
+            SCENES_FOLDER / "walking_biped.glb",
+            "a red and white striped biped on a green background",
+            camera="orbit",
+        ),
+        "objects": Take(
+            SCENES_FOLDER / "still_life.glb",
+            "a purple vase and a yellow ball on a gray background",
+            camera="scene:Dolly",
+        ),
+    }
+
+
+def method(**stages: Any) -> RunConfig:
+    return RunConfig(method=MethodConfig(**stages))
+
+
+_NO_INJECTION = InjectionConfig(pre_attn=False, alpha=0.0)
+
+METHODS: dict[str, tuple[RunConfig, str]] = {
+    PER_FRAME_NAME: (RunConfig(method=PER_FRAME), "every frame on its own"),
+    "fixed-noise": (
+        method(noise=NoiseConfig("fixed"), injection=_NO_INJECTION),
+        "the same screen noise in all frames, nothing else",
+    ),
+    "noise": (method(injection=_NO_INJECTION), "noise on the surface, nothing else"),
+    "pre": (method(injection=InjectionConfig(alpha=0.0)), "and attention to the keyframes"),
+    "post": (
+        method(injection=InjectionConfig(pre_attn=False)),
+        "noise, and features blended on the surface",
+    ),
+    "pre-post": (method(), "noise and both injections"),
+    "reproject": (
+        method(correspondence=CorrespondenceConfig("reproject")),
+        "the same through the engine `reproject`",
+    ),
+    "normalised": (
+        method(latents=LatentConfig(normalise="objects")),
+        "noise, both injections, latents normalised per object",
+    ),
+    "synced": (
+        method(latents=LatentConfig(synchronise=0.5)),
+        "noise, both injections, predicted clean latents unified on the surface",
+    ),
+    "stabilised": (replace(method(), stabilise=0.5), "noise, both injections, stabiliser at 0.5"),
+    "fixed-pre-post": (method(noise=NoiseConfig("fixed")), "the same screen noise, both injections"),
+    **{name: (preset, f"the preset `{name}`") for name, preset in PRESETS.items()},
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--fox", type=Path, help="an animated fox with an animation 'Run'")
+    parser.add_argument("--scenes", nargs="+", choices=list(takes(None)), default=list(takes(None)))
+    parser.add_argument("--methods", nargs="+", choices=list(METHODS), default=list(METHODS))
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--frames", type=int, default=24)
+    parser.add_argument("--model", default="pocket")
+    parser.add_argument("--work", type=Path, default=Path("runs/evidence"), help="where runs are kept")
+    parser.add_argument("--fresh", action="store_true", help="make all runs again")
+    parser.add_argument("--write", type=Path, metavar="FILE.md", help="replace the tables in this file")
+    args = parser.parse_args()
+    if PER_FRAME_NAME not in args.methods:
+        args.methods = [PER_FRAME_NAME, *args.methods]
+    try:
+        figures = measure_all(args)
+    except GenRenderError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)
+    text = tables(figures, args)
+    print(text)
+    if args.write:
+        write_between_marks(args.write, text)
+        for name in args.scenes:
+            write_sheet(args.write.parent / "pictures" / f"evidence_{name}.png", args, name)
+
+
+def measure_all(args: argparse.Namespace) -> dict[tuple[str, int, str], dict[str, Any]]:
+    """Metrics of every run, by scene, seed and method."""
+    from genrender.pipeline import load_pipeline
+
+    if args.fresh and args.work.exists():
+        shutil.rmtree(args.work)
+    pipeline = None
+    figures = {}
+    columns = [TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()]
+    with Progress(*columns, console=Console(stderr=True)) as progress:
+        total = len(args.scenes) * len(args.seeds) * len(args.methods)
+        task = progress.add_task("", total=total)
+        for name in args.scenes:
+            take = takes(args.fox)[name]
+            shot = ShotConfig(animation=take.animation, camera=take.camera, n_frames=args.frames)
+            clip = None
+            for seed in args.seeds:
+                for wanted in args.methods:
+                    progress.update(task, description=f"{name}, seed {seed}, {wanted}")
+                    path = run_folder(args, name, seed, wanted)
+                    if not (path / "metrics.json").exists():
+                        pipeline = pipeline or load_pipeline(args.model)
+                        pipeline.set_progress_bar_config(disable=True)
+                        clip = clip or render_clip(load_scene(take.scene), shot)
+                        config = replace(METHODS[wanted][0], prompt=take.prompt, seed=seed)
+                        started = time.perf_counter()
+                        make_video(pipeline, clip, config, RunFolder(path))
+                        seconds = time.perf_counter() - started
+                        measured = evaluate(open_run(path))
+                        measured["seconds_per_frame"] = seconds / clip.shot.n_frames
+                        (path / "metrics.json").write_text(json.dumps(measured))
+                    figures[name, seed, wanted] = json.loads((path / "metrics.json").read_text())
+                    progress.advance(task)
+    return figures
+
+
+def run_folder(args: argparse.Namespace, scene: str, seed: int, wanted: str) -> Path:
+    """Where a run is kept. Two names of one configuration, as a preset may be, share their runs."""
+    first = next(name for name, (config, _) in METHODS.items() if config == METHODS[wanted][0])
+    return args.work / scene / str(seed) / first
+
+
+def bootstrap_interval(values: Sequence[float], n_resamples: int = 10_000) -> tuple[float, float]:
+    """95 % percentile interval of the mean."""
+    rng = np.random.default_rng(0)
+    means = rng.choice(np.asarray(values), (n_resamples, len(values))).mean(axis=1)
+    low, high = np.percentile(means, [2.5, 97.5])
+    return float(low), float(high)
+
+
+def look_up(figures: Mapping[str, Any], key: str) -> float | None:
+    """The figure `key`, where `surface_error.4` is one level down."""
+    value: Any = figures
+    for part in key.split("."):
+        value = value[part]
+    return value
+
+
+def ratios(figures: Mapping[tuple[str, int, str], Mapping[str, Any]], wanted: str, key: str) -> list[float]:
+    """A figure of one method over that of per-frame rendering, for every scene and seed that has both."""
+    found = []
+    for (scene, seed, name), measured in figures.items():
+        value = look_up(measured, key)
+        base = look_up(figures[scene, seed, PER_FRAME_NAME], key)
+        if name == wanted and value is not None and base:
+            found.append(value / base)
+    return found
+
+
+def cell(values: Sequence[float], digits: int = 2) -> str:
+    if not values:
+        return "-"
+    low, high = bootstrap_interval(values)
+    return f"{np.mean(values):.{digits}f} [{low:.{digits}f}, {high:.{digits}f}]"
+
+
+def tables(figures: Mapping[tuple[str, int, str], Mapping[str, Any]], args: argparse.Namespace) -> str:
+    """Markdown: all scenes together, relative to per-frame rendering, then each scene in absolute figures."""
+    n_runs = len(args.scenes) * len(args.seeds)
+    lines = [
+        f"{len(args.scenes)} scenes, seeds {', '.join(map(str, args.seeds))}, {args.frames} frames of 128 x "
+        f"128 pixels, model `{args.model}`; every cell is the mean over {n_runs} pairs of runs.",
+        "",
+        "| method | " + " | ".join(f"surface error, {name}" for name in ERROR_KEYS.values()) + " | sharpness "
+        "| CLIP frame consistency | CLIP prompt fidelity | seconds per frame |",
+        "|---|" + "---|" * (len(ERROR_KEYS) + 4),
+    ]
+    for wanted in args.methods:
+        keys = [f"surface_error.{key}" for key in ERROR_KEYS] + ["sharpness"]
+        row = [cell(ratios(figures, wanted, key)) for key in keys]
+        row += [
+            cell(ratios(figures, wanted, key), 3)
+            for key in ("clip_frame_consistency", "clip_prompt_fidelity")
+        ]
+        row.append(cell(ratios(figures, wanted, "seconds_per_frame")))
+        lines.append(f"| `{wanted}`: {METHODS[wanted][1]} | " + " | ".join(row) + " |")
+    lines += ["", "All columns are relative to `per-frame`. The same runs scene by scene, absolute:", ""]
+    for scene in args.scenes:
+        take = takes(args.fox)[scene]
+        lines += [
+            f'**{scene}** ({take.scene.name}, "{take.prompt}")',
+            "",
+            "| method | "
+            + " | ".join(ERROR_KEYS.values())
+            + " | sharpness x 1000 | CLIP frames | CLIP prompt "
+            "| seconds per frame |",
+            "|---|" + "---|" * (len(ERROR_KEYS) + 4),
+        ]
+        for wanted in args.methods:
+            runs = [figures[scene, seed, wanted] for seed in args.seeds]
+            row = [mean_of(runs, f"surface_error.{key}", ".4f") for key in ERROR_KEYS]
+            row.append(mean_of(runs, "sharpness", ".2f", 1000))
+            row += [mean_of(runs, key, ".3f") for key in ("clip_frame_consistency", "clip_prompt_fidelity")]
+            row.append(mean_of(runs, "seconds_per_frame", ".2f"))
+            lines.append(f"| `{wanted}` | " + " | ".join(row) + " |")
+        lines.append("")
+    return "\n".join(lines)
+
+
+def mean_of(runs: Sequence[Mapping[str, Any]], key: str, form: str, factor: float = 1) -> str:
+    values = [value for run in runs if (value := look_up(run, key)) is not None]
+    return format(factor * float(np.mean(values)), form) if values else "-"
+
+
+def write_between_marks(file: Path, text: str) -> None:
+    """Replace what stands between the marks in a Markdown file; the prose around them stays."""
+    before, begin, rest = file.read_text().partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if not begin or not end:
+        sys.exit(f"error: {file} lacks the lines {BEGIN} and {END}, between which the tables go")
+    file.write_text(f"{before}{BEGIN}\n{text}\n{END}{after}")
+
+
+def write_sheet(file: Path, args: argparse.Namespace, scene: str) -> None:
+    """Some frames of every method with the first seed, one row each."""
+    shown = np.linspace(0, args.frames - 1, min(PICTURE_FRAMES, args.frames)).round().astype(int)
+    rows = {}
+    for wanted in args.methods:
+        pictures = RunFolder(run_folder(args, scene, args.seeds[0], wanted)).frames()
+        rows[wanted] = [pictures[int(frame)] for frame in shown]
+    file.parent.mkdir(parents=True, exist_ok=True)
+    write_png(file, contact_sheet(rows))
+
+
+if __name__ == "__main__":
+    main()
