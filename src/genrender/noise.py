@@ -131,8 +131,8 @@ def texel_noise(
     """
     if side % 2:
         return _normal(seed, "noise", texel, n_channels, side)
-    object_id, v, u = split_texel(texel)
-    parents, index = np.unique(join_texel(object_id, v // 2, u // 2), return_inverse=True)
+    atlas_id, v, u = split_texel(texel)
+    parents, index = np.unique(join_texel(atlas_id, v // 2, u // 2), return_inverse=True)
     children = (parents[:, None] * 4 + np.arange(4)).ravel()
     e = _normal(seed, "noise", children, n_channels, side).reshape(-1, 4, n_channels)
     e += (texel_noise(parents, side // 2, n_channels, seed) / 2 - e.mean(1))[:, None]
@@ -163,7 +163,7 @@ def _nearest(gbuffer: GBuffer, screen: _Screen) -> Float32[np.ndarray, "P C"]:
 def _partition(gbuffer: GBuffer, screen: _Screen) -> Float32[np.ndarray, "P C"]:
     """Every visible texel goes to the one latent pixel that shows most of it; a pixel sums what it owns.
 
-    A latent pixel is a stack of layers, one per object it shows. A layer that owns n texels is their sum
+    A latent pixel is a stack of layers, one per atlas it shows. A layer that owns n texels is their sum
     over sqrt(n). Layers are combined by the square roots of their shares of the pixel, the rest is
     background: sums of disjoint sets of independent numbers, so the frame is white.
     """
@@ -171,22 +171,22 @@ def _partition(gbuffer: GBuffer, screen: _Screen) -> Float32[np.ndarray, "P C"]:
     pixel = flat_pixel_of_sample((gbuffer.height, gbuffer.width), screen.latent_shape)
     shown = gbuffer.visible
     layers, n_samples = np.unique(
-        gbuffer.object_id[shown].astype(np.int64) * n_pixels + pixel[shown], return_counts=True
+        gbuffer.atlas_id[shown].astype(np.int64) * n_pixels + pixel[shown], return_counts=True
     )
     if screen.texture_side is None:
         sides = _fitting_sides(gbuffer, pixel.size // n_pixels)
     else:
-        sides = np.full(gbuffer.object_id.max(initial=0) + 1, screen.texture_side)
+        sides = np.full(gbuffer.atlas_id.max(initial=0) + 1, screen.texture_side)
     owners = texel_owners(torch.from_numpy(texel_ids(gbuffer, sides)), torch.from_numpy(pixel))
     texel = owners.texel.numpy()
-    object_id = split_texel(texel)[0]
+    atlas_id = split_texel(texel)[0]
 
     values = np.empty((texel.size, n_channels), np.float32)
-    for level in np.unique(sides[object_id]):
-        here = sides[object_id] == level
+    for level in np.unique(sides[atlas_id]):
+        here = sides[atlas_id] == level
         values[here] = texel_noise(texel[here], int(level), n_channels, screen.seed)
 
-    layer_of_texel = np.searchsorted(layers, object_id * n_pixels + owners.pixel.numpy())
+    layer_of_texel = np.searchsorted(layers, atlas_id * n_pixels + owners.pixel.numpy())
     n_owned = np.bincount(layer_of_texel, minlength=layers.size)[:, None]
     summed = _sum_by(layer_of_texel, values, layers.size) / np.sqrt(np.maximum(n_owned, 1))
     # Repeated and mirrored UVs, or a texture too coarse for the frame, leave layers without a texel. Their
@@ -209,24 +209,24 @@ def _sum_by(
 
 
 def _fitting_sides(gbuffer: GBuffer, samples_per_pixel: int) -> Int64[np.ndarray, "n_ids"]:
-    """Per object id, the power of two that puts about 12 texels into a latent pixel of this frame.
+    """Per atlas id, the power of two that puts about 12 texels into a latent pixel of this frame.
 
     The UV area of a sample is measured between neighbours; the median does not mind seams. Rounding to a
     power of two makes 12 texels 6 to 24; fewer are asked for where a pixel has too few samples to show them.
     Every frame chooses for itself: the pyramid keeps two levels in agreement, so a change costs nothing.
     """
     target = min(_TEXELS_PER_PIXEL, samples_per_pixel / 2)
-    here = gbuffer.object_id[:-1, :-1]
-    is_inside = (here > 0) & (here == gbuffer.object_id[1:, :-1]) & (here == gbuffer.object_id[:-1, 1:])
+    here = gbuffer.atlas_id[:-1, :-1]
+    is_inside = (here > 0) & (here == gbuffer.atlas_id[1:, :-1]) & (here == gbuffer.atlas_id[:-1, 1:])
     right = (gbuffer.uv[:-1, 1:] - gbuffer.uv[:-1, :-1])[is_inside]
     down = (gbuffer.uv[1:, :-1] - gbuffer.uv[:-1, :-1])[is_inside]
     area = np.abs(right[:, 0] * down[:, 1] - right[:, 1] * down[:, 0])
-    object_id = here[is_inside]
+    atlas_id = here[is_inside]
 
-    by_object = np.argsort(object_id, kind="stable")
-    present, start = np.unique(object_id[by_object], return_index=True)
-    sides = np.full(gbuffer.object_id.max(initial=0) + 1, _SIDE_IF_UNKNOWN)
-    for object_, begin, end in zip(present, start, [*start[1:], area.size], strict=False):
-        uv_area_of_pixel = max(np.median(area[by_object[begin:end]]) * samples_per_pixel, 1e-12)
-        sides[object_] = 2 ** round(np.log2(np.sqrt(target / uv_area_of_pixel)))
+    by_atlas = np.argsort(atlas_id, kind="stable")
+    present, start = np.unique(atlas_id[by_atlas], return_index=True)
+    sides = np.full(gbuffer.atlas_id.max(initial=0) + 1, _SIDE_IF_UNKNOWN)
+    for atlas, begin, end in zip(present, start, [*start[1:], area.size], strict=False):
+        uv_area_of_pixel = max(np.median(area[by_atlas[begin:end]]) * samples_per_pixel, 1e-12)
+        sides[atlas] = 2 ** round(np.log2(np.sqrt(target / uv_area_of_pixel)))
     return np.clip(sides, 1, MAX_SIDE)

@@ -101,6 +101,7 @@ class Shot:
             self.cameras[frame],
             self.height,
             self.width,
+            scene.atlas_id,
         )
 
 

@@ -1,8 +1,8 @@
 """From G-buffer samples to texels and feature pixels: the index arithmetic that noise and features share.
 
-An object's surface is a square of `side` x `side` texels over its UV atlas. A picture of H x W samples is
-also a grid of h x w feature (or latent) pixels, and H / h need not be whole: a sample belongs to the feature
-pixel that holds its centre.
+An object's surface is a square of `side` x `side` texels over its UV atlas (several, where its charts
+overlap). A picture of H x W samples is also a grid of h x w feature (or latent) pixels, and H / h need not be
+whole: a sample belongs to the feature pixel that holds its centre.
 """
 
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ from torch import Tensor
 from genrender.errors import ConfigError
 from genrender.gbuffer.gbuffer import GBuffer
 
-# One int64 holds (object, v, u, feature pixel): 14 bits for each of the first three, 20 for the pixel.
+# One int64 holds (atlas, v, u, feature pixel): 14 bits for each of the first three, 20 for the pixel.
 _FIELD_BITS = 14
 _PIXEL_BITS = 20
 MAX_SIDE = 1 << _FIELD_BITS
@@ -42,37 +42,37 @@ def texel_ids(gbuffer: GBuffer, side: int | Integer[np.ndarray, "n_ids"]) -> Int
 
     Args:
         gbuffer: one frame.
-        side: texels along a texture's side, 1 .. 16384; an array holds one side per object id, and any
+        side: texels along a texture's side, 1 .. 16384; an array holds one side per atlas id, and any
             number for the background.
 
     Returns:
-        (object_id << 28) | (v << 14) | u, with v growing downwards; -1 for background.
+        (atlas_id << 28) | (v << 14) | u, with v growing downwards; -1 for background.
 
     Raises:
-        ConfigError: side or object id out of range.
+        ConfigError: side or atlas id out of range.
     """
-    n_objects = gbuffer.object_id.max(initial=0)
-    if np.min(side) < 1 or np.max(side) > MAX_SIDE or n_objects >= MAX_SIDE:
+    n_atlases = gbuffer.atlas_id.max(initial=0)
+    if np.min(side) < 1 or np.max(side) > MAX_SIDE or n_atlases >= MAX_SIDE:
         raise ConfigError(
-            f"texels: got side {np.max(side)} and {n_objects} objects, expected a side of 1 to {MAX_SIDE} "
+            f"texels: got side {np.max(side)} and {n_atlases} objects, expected a side of 1 to {MAX_SIDE} "
             f"and fewer than {MAX_SIDE} objects; lower the texture side or ratio"
         )
-    per_sample = side if isinstance(side, int) else side[gbuffer.object_id][..., None]
+    per_sample = side if isinstance(side, int) else side[gbuffer.atlas_id][..., None]
     cell = np.clip(np.floor(gbuffer.uv.astype(np.float64) * per_sample).astype(np.int64), 0, per_sample - 1)
-    return np.where(gbuffer.visible, join_texel(gbuffer.object_id, cell[..., 1], cell[..., 0]), -1)
+    return np.where(gbuffer.visible, join_texel(gbuffer.atlas_id, cell[..., 1], cell[..., 0]), -1)
 
 
 def join_texel(
-    object_id: Integer[np.ndarray, "*N"], v: Int64[np.ndarray, "*N"], u: Int64[np.ndarray, "*N"]
+    atlas_id: Integer[np.ndarray, "*N"], v: Int64[np.ndarray, "*N"], u: Int64[np.ndarray, "*N"]
 ) -> Int64[np.ndarray, "*N"]:
-    """Pack object, row and column into one texel id."""
-    return (object_id.astype(np.int64) << _FIELD_BITS | v) << _FIELD_BITS | u
+    """Pack atlas, row and column into one texel id."""
+    return (atlas_id.astype(np.int64) << _FIELD_BITS | v) << _FIELD_BITS | u
 
 
 def split_texel(
     texel: Int64[np.ndarray, "*N"],
 ) -> tuple[Int64[np.ndarray, "*N"], Int64[np.ndarray, "*N"], Int64[np.ndarray, "*N"]]:
-    """Object, row and column of a texel id that is not -1."""
+    """Atlas, row and column of a texel id that is not -1."""
     return texel >> 2 * _FIELD_BITS, texel >> _FIELD_BITS & MAX_SIDE - 1, texel & MAX_SIDE - 1
 
 

@@ -14,7 +14,7 @@ from genrender.pipeline import load_pipeline
 from genrender.scene.primitives import sphere
 from genrender.scene.write_gltf import GltfScene, MeshNode, write_glb
 from genrender.train import data as shards
-from genrender.train.diffusion import cleaner_region, encode_pictures
+from genrender.train.diffusion import cleaner_region, encode_pictures, spread_timesteps
 from genrender.train.loop import LoopConfig, learning_rate, train
 from genrender.train.models import SIZES, make_vae
 from genrender.train.pocket import PocketTraining, train_pocket
@@ -194,3 +194,13 @@ def test_weights_to_start_from_must_be_there_and_fit(tmp_path):
     with pytest.raises(ConfigError, match="do not fit size 'gpu'"):
         start(POCKET_FOLDER, "gpu")
     assert not (tmp_path / "work" / "denoiser-gpu.pt").exists()
+
+
+def test_every_batch_of_timesteps_follows_the_same_distribution():
+    rng = np.random.default_rng(0)
+    batches = np.stack([spread_timesteps(rng, 40) for _ in range(200)])
+    assert batches.min() >= 0
+    assert batches.max() <= 999
+    middle = (batches >= 150) & (batches < 650)
+    assert set(middle.sum(1)) == {30}  # 0.75 of 40, in every single batch
+    assert abs(batches[:, 0].mean() - batches.mean()) < 50  # no row of a batch is special

@@ -19,6 +19,8 @@ class GBuffer:
             whose topology changes. A G-buffer that was read from an image file knows no triangles: -1
             everywhere.
         bary: weights of the triangle's second and third corner; 0 where `tri_id` is -1.
+        atlas_id: the texture that `uv` points into; 0 is background. The object's id, unless charts of the
+            object lie over each other (see `genrender.scene.charts`). None stands for `object_id`.
     """
 
     depth: Float32[np.ndarray, "H W"]
@@ -26,6 +28,11 @@ class GBuffer:
     object_id: Int32[np.ndarray, "H W"]
     tri_id: Int32[np.ndarray, "H W"]
     bary: Float32[np.ndarray, "H W 2"]
+    atlas_id: Int32[np.ndarray, "H W"] = None  # pyright: ignore[reportAssignmentType] (filled in below)
+
+    def __post_init__(self) -> None:
+        if self.atlas_id is None:
+            object.__setattr__(self, "atlas_id", self.object_id)
 
     @property
     def height(self) -> int:

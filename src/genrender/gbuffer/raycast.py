@@ -18,6 +18,7 @@ def render_gbuffer(
     camera: Camera,
     height: int,
     width: int,
+    atlas_id: Int32[np.ndarray, "T"] | None = None,
 ) -> GBuffer:
     """What every pixel of one frame shows: one ray through each pixel centre, the first triangle wins.
 
@@ -32,6 +33,7 @@ def render_gbuffer(
         camera: where the picture is taken from; its field of view is vertical.
         height: rows, at least 1.
         width: columns, at least 1.
+        atlas_id: the texture that each triangle's `uvs` point into; None: one for each object.
 
     Raises:
         ConfigError: the picture has no pixels.
@@ -44,14 +46,16 @@ def render_gbuffer(
     hit = tri_id >= 0
     uv = np.zeros((height * width, 2), np.float32)
     uv[hit] = wrap_uv(interpolate_corners(uvs, tri_id[hit], bary[hit]))
-    pixel_object_id = np.zeros(height * width, np.int32)
+    pixel_object_id, pixel_atlas_id = np.zeros((2, height * width), np.int32)
     pixel_object_id[hit] = object_id[tri_id[hit]]
+    pixel_atlas_id[hit] = (object_id if atlas_id is None else atlas_id)[tri_id[hit]]
     return GBuffer(
         depth=depth.reshape(height, width),
         uv=uv.reshape(height, width, 2),
         object_id=pixel_object_id.reshape(height, width),
         tri_id=tri_id.reshape(height, width),
         bary=bary.reshape(height, width, 2),
+        atlas_id=pixel_atlas_id.reshape(height, width),
     )
 
 

@@ -1,6 +1,7 @@
 """A scene: triangles with fixed topology whose vertices depend on the time."""
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +9,7 @@ from jaxtyping import Bool, Float32, Int32
 
 from genrender.errors import SceneError
 from genrender.scene.camera import Camera
+from genrender.scene.charts import atlas_ids
 from genrender.scene.rig import Rig
 
 # Object ids that a backdrop has in every scene, so that whoever sees a G-buffer, or a file of one, knows what
@@ -85,6 +87,11 @@ class Scene:
     def is_backdrop(self) -> Bool[np.ndarray, "T"]:
         """Which triangles are ground or dome and not the scene's own."""
         return np.isin(self.object_id, (GROUND_ID, DOME_ID))
+
+    @cached_property
+    def atlas_id(self) -> Int32[np.ndarray, "T"]:
+        """The texture that each triangle's coordinates point into, see `atlas_ids`."""
+        return atlas_ids(self.tris, self.uvs, self.object_id)
 
     def evaluate(self, time_s: float, animation: int | None = None) -> Float32[np.ndarray, "V 3"]:
         """World-space vertices at a time; read-only use, the rest pose is shared.

@@ -102,6 +102,16 @@ def cleaner_region(rng: np.random.Generator, object_id: UInt8[np.ndarray, "h w"]
     return np.cos(angle) * x + np.sin(angle) * y > rng.uniform(-0.25, 0.25)
 
 
+def spread_timesteps(rng: np.random.Generator, n: int) -> Int64[np.ndarray, "n"]:
+    """Timesteps from 0 to 999, one from each n-th of their distribution, so that batches resemble each other.
+
+    The middle, 150 to 649, is drawn three times as often as the rest: there a picture's patterns form. Before
+    it (noisier) only colours and silhouettes can be told, after it only details are left.
+    """
+    quantile = (rng.permutation(n) + rng.random(n)) / n
+    return np.interp(quantile, [0.0, 0.075, 0.825, 1.0], [0, 150, 650, 1000]).astype(np.int64)
+
+
 def train_denoiser(
     data: LatentSet,
     text_encoder: CLIPTextModel,
@@ -136,7 +146,7 @@ def train_denoiser(
         )
         control_scale = torch.from_numpy((rng.random(config.batch) > CONTROL_DROPOUT).astype(np.float32))
 
-        timestep = torch.from_numpy(rng.integers(1000, size=config.batch))
+        timestep = torch.from_numpy(spread_timesteps(rng, config.batch))
         cleaner_timestep = (timestep * torch.from_numpy(rng.uniform(0, 0.5, config.batch))).long()
         cleaner = torch.zeros(object_id.shape, dtype=torch.bool)
         for i in np.flatnonzero(rng.random(config.batch) < CLEANER_REGION):
