@@ -9,6 +9,7 @@ from diffusers import ControlNetModel
 from scene.gltf_builder import one_triangle
 from tiny_models import tiny_components
 
+from genrender.baselines.methods import METHODS
 from genrender.config import InjectionConfig, MethodConfig, RunConfig
 from genrender.errors import ConfigError, MediaError, ModelError
 from genrender.gbuffer.preview import to_picture
@@ -180,3 +181,24 @@ def test_other_errors_of_the_networks_are_what_they_are(pipe, clip, tmp_path, mo
     with pytest.raises(RuntimeError, match="mat1 and mat2"):
         make_video(pipe, clip, CONFIG, RunFolder(tmp_path / "run"))
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_every_method_fills_a_run_folder(pipe, clip, tmp_path, name):
+    method = METHODS[name]
+    config = replace(CONFIG, method=method.config or CONFIG.method)
+    folder = RunFolder(tmp_path / "run")
+    make_video(pipe, clip, config, folder, method=method)
+    frames = np.stack(list(folder.frames()))
+    assert frames.shape == (3, 24, 32, 3)
+    assert frames.std() > 1
+
+
+def test_methods_differ(pipe, clip, tmp_path):
+    own = MethodConfig(injection=InjectionConfig(n_keyframes=1))
+    frames = {}
+    for name, method in METHODS.items():
+        folder = RunFolder(tmp_path / name)
+        make_video(pipe, clip, replace(CONFIG, method=method.config or own), folder, method=method)
+        frames[name] = np.stack(list(folder.frames())).tobytes()
+    assert len(set(frames.values())) == len(METHODS)

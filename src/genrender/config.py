@@ -291,4 +291,18 @@ PRESETS = {
         sampler="dpm++-karras",
     ),
 }
+# See `genrender.baselines.methods`, which needs torch; the command line only needs the names.
+MethodName = Literal[
+    "generative",
+    "generative-paper",
+    "per-frame",
+    "fixed-noise",
+    "surface-noise",
+    "extended-attention",
+    "post-only",
+    "cross-frame",
+    "pix2video",
+    "tokenflow",
+    "static-texture",
+]
 PresetName = Literal["balanced", "fast", "preview", "paper"]

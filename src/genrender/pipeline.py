@@ -34,7 +34,6 @@ from genrender.correspondence.engines import make_engine
 from genrender.diffusion.attention_state import AttentionState
 from genrender.diffusion.guided_model import GuidedModel, frame_chunks, guided_output
 from genrender.diffusion.keyframes import (
-    choose_keyframes,
     default_n_keyframes,
     keyframe_draws,
     seen_surface,
@@ -140,6 +139,7 @@ class GenerativeRenderingPipeline(StableDiffusionControlNetPipeline):
         chunk_size: int = 8,
         output_type: Literal["np", "pil", "latent"] = "np",
         callback_on_step_end: StepCallback | None = None,
+        attention_state: type[AttentionState] = AttentionState,
     ) -> GenerativeRenderingOutput:
         """Render a clip.
 
@@ -165,6 +165,8 @@ class GenerativeRenderingPipeline(StableDiffusionControlNetPipeline):
             output_type: `np` and `pil` decode the frames; `latent` leaves that to `decode_frames`.
             callback_on_step_end: called after each step with (pipeline, step, timestep, {"latents":
                 latents}); may return a dict with other latents. Setting `pipeline._interrupt` ends the run.
+            attention_state: what happens in the selected self-attention layers; see `genrender.baselines` for
+                others than ours.
 
         Raises:
             ConfigError: a setting is out of range, or the sizes do not fit.
@@ -202,7 +204,7 @@ class GenerativeRenderingPipeline(StableDiffusionControlNetPipeline):
             engine = make_engine(gbuffers, config.correspondence, device, tracker)
         latent_height, latent_width = current.shape[-2:]
         latent_size = (latent_height, latent_width)
-        attention = AttentionState(config.injection, model.n_branches, latent_size, engine)
+        attention = attention_state(config.injection, model.n_branches, latent_size, engine)
         wanted = config.injection.n_keyframes
         n_keyframes = default_n_keyframes(n_frames) if wanted is None else min(wanted, n_frames)
         draws = keyframe_draws(timesteps.tolist(), scheduler.order)
@@ -216,9 +218,7 @@ class GenerativeRenderingPipeline(StableDiffusionControlNetPipeline):
         progress_bar: Any = self.progress_bar  # a plain method whose decorator hides its signature
         with injected_attention(self.unet, attention), progress_bar(total=len(timesteps)) as progress:
             for step, timestep in enumerate(timesteps):
-                keyframes = choose_keyframes(
-                    n_frames, n_keyframes, config.injection.keyframes, seed, draws[step], seen
-                )
+                keyframes = attention.choose(n_frames, n_keyframes, seed, draws[step], seen)
                 done = draws[step] / max(draws[-1], 1)
                 model_input = scheduler.scale_model_input(current, timestep)
                 output = guided_output(

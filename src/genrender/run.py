@@ -19,13 +19,16 @@ import torch
 from diffusers.schedulers.scheduling_dpmsolver_multistep import DPMSolverMultistepScheduler
 from torch import Tensor
 
+from genrender.baselines.methods import METHODS, Method
+from genrender.baselines.static_texture import static_texture
 from genrender.config import RunConfig
-from genrender.diffusion.keyframes import default_n_keyframes
+from genrender.diffusion.keyframes import choose_keyframes, default_n_keyframes, seen_surface
 from genrender.diffusion.models import read_guidance_scale
 from genrender.errors import ModelError
 from genrender.gbuffer.composite import composite_backdrop
 from genrender.gbuffer.control import inverse_depth_range
 from genrender.gbuffer.preview import depth_picture, to_picture, uv_picture
+from genrender.gbuffer.tracking import SurfaceTracker
 from genrender.media.run_folder import RunFolder
 from genrender.pipeline import GenerativeRenderingPipeline
 from genrender.render import Clip, PerFrame, Report
@@ -40,6 +43,7 @@ def make_video(
     details: Mapping[str, Any] | None = None,
     command: Sequence[str] | None = None,
     report: Report | None = None,
+    method: Method = METHODS["generative"],
 ) -> list[int]:
     """Makes the frames of a clip and fills a run folder with them.
 
@@ -50,6 +54,8 @@ def make_video(
             calls the model.
         command: the words of the command line, for `config.json`; None: this process's own.
         report: is told about every diffusion step and every finished frame.
+        method: what happens in attention layers, and whether the result is baked; its own settings, where it
+            has any, are not looked at: `config` holds what counts.
 
     Returns:
         Indices of the frames that the model's safety checker blackened.
@@ -65,7 +71,8 @@ def make_video(
 
     # 1. All frames through the diffusion model.
     with _sampler(pipeline, resolved), _memory_errors(clip, resolved):
-        latents = _diffuse(pipeline, clip, resolved, report)
+        painted = _painted_frames(clip, resolved, method)
+        latents = _diffuse(pipeline, clip, painted, resolved, method, report)
         description = {
             **(details or {}),
             **_describe_clip(clip),
@@ -76,7 +83,7 @@ def make_video(
     # 2. Frames, video and contact sheet.
     with folder.replaced() as draft:
         with _memory_errors(clip, resolved):
-            flagged = _write_frames(pipeline, latents, clip, resolved, draft, report)
+            flagged = _write_frames(pipeline, latents, clip, painted, resolved, draft, report)
         draft.write_config({**description, "flagged_frames": flagged}, resolved.seed, command)
         draft.write_video(clip.fps)
         inverse_range = inverse_depth_range(clip.gbuffers)
@@ -145,23 +152,46 @@ def _sampler(pipeline: GenerativeRenderingPipeline, config: RunConfig) -> Iterat
         pipeline.scheduler = own
 
 
-def _diffuse(pipeline: GenerativeRenderingPipeline, clip: Clip, config: RunConfig, report: Report) -> Tensor:
+def _painted_frames(clip: Clip, config: RunConfig, method: Method) -> list[int] | None:
+    """The frames that a baked method paints, the keyframes that show most surface; None: all frames."""
+    if not method.is_baked:
+        return None
+    n_keyframes = config.method.injection.n_keyframes
+    assert n_keyframes is not None
+    seen = seen_surface(clip.gbuffers)
+    return choose_keyframes(clip.shot.n_frames, n_keyframes, "coverage", config.seed, 0, seen)
+
+
+def _diffuse(
+    pipeline: GenerativeRenderingPipeline,
+    clip: Clip,
+    painted: list[int] | None,
+    config: RunConfig,
+    method: Method,
+    report: Report,
+) -> Tensor:
     def on_step(_pipeline: Any, step: int, _timestep: Tensor, _tensors: dict[str, Tensor]) -> None:
         report("diffusion", step + 1, len(pipeline.scheduler.timesteps))
 
     report("diffusion", 0, config.n_steps)
+    gbuffers, tracker = clip.gbuffers, clip.tracker
+    if painted is not None:
+        gbuffers = [clip.gbuffers[frame] for frame in painted]
+        verts = PerFrame(lambda index: clip.verts[painted[index]], len(painted))
+        tracker = SurfaceTracker(gbuffers, clip.tris, verts, [clip.cameras[frame] for frame in painted])
     return pipeline(
         config.prompt,
-        clip.gbuffers,
+        gbuffers,
         config.negative_prompt,
         config.method,
-        clip.tracker,
+        tracker,
         num_inference_steps=config.n_steps,
         guidance_scale=config.guidance_scale,
         seed=config.seed,
         chunk_size=config.chunk_size,
         output_type="latent",
         callback_on_step_end=on_step,
+        attention_state=method.attention,
     ).latents
 
 
@@ -191,16 +221,19 @@ def _write_frames(
     pipeline: GenerativeRenderingPipeline,
     latents: Tensor,
     clip: Clip,
+    painted: list[int] | None,
     config: RunConfig,
     folder: RunFolder,
     report: Report,
 ) -> list[int]:
     """Writes all frames; returns the indices of those that the safety checker blackened."""
-    n_frames = len(latents)
+    n_frames = clip.shot.n_frames
     flagged: list[int] = []
     report("frames", 0, n_frames)
     chunks = pipeline.decode_frames(latents, config.chunk_size, flagged.append)
     frames: Iterable[np.ndarray] = chain.from_iterable(chunks)
+    if painted is not None:
+        frames = static_texture(np.stack(list(frames)), painted, clip.tracker)
     if config.stabilise > 0:
         frames = stabilised(frames, clip.tracker, config.stabilise)
     for index, frame in enumerate(frames):

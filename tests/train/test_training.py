@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from scenes import rotating_sphere
+from transformers import CLIPModel
 
 from genrender.diffusion.models import POCKET_FOLDER
 from genrender.errors import ConfigError, MediaError
@@ -125,7 +126,8 @@ def test_a_stage_without_its_input_says_which_stage_makes_it(tmp_path):
 @pytest.fixture
 def small_shards(monkeypatch):
     monkeypatch.setattr(shards, "SHARD_SIZE", 8)
-    monkeypatch.setattr("genrender.train.vae.SHARD_SIZE", 8)
+    for module in ("vae", "clip"):
+        monkeypatch.setattr(f"genrender.train.{module}.SHARD_SIZE", 8)
 
 
 @pytest.mark.usefixtures("small_shards")
@@ -160,6 +162,18 @@ def test_the_whole_training_ends_with_a_folder_that_paints(tmp_path):
     train_pocket(another)
     train_pocket(replace(another, stage="export", out=tmp_path / "model2"))
     (tmp_path / "more" / "pictures-128").rename(work / "pictures-128")
+
+    # The CLIP's view of pictures may improve afterwards, because the text that the UNet reads stays.
+    train_pocket(replace(config, stage="vision", clip_steps=4))
+    train_pocket(replace(config, stage="export", out=tmp_path / "model3"))
+    before, after = (CLIPModel.from_pretrained(tmp_path / f"model{name}" / "clip") for name in ("", "3"))
+    changed = {
+        name.split(".")[0]
+        for name, value in before.state_dict().items()
+        if not torch.equal(value, after.state_dict()[name])
+    }
+    assert "text_model" not in changed
+    assert "vision_model" in changed
 
     # An autoencoder trained on makes the latents stale: export says so instead of pairing strangers.
     train_pocket(replace(config, stage="vae", vae_steps=4))

@@ -8,6 +8,7 @@ import diffusers.utils.logging
 import torch
 import transformers.utils.logging
 
+from genrender.baselines.methods import METHODS
 from genrender.cli.console import Bars, note, warn
 from genrender.cli.options import Render
 from genrender.cli.scene import with_all_uvs
@@ -37,7 +38,7 @@ def generate(
         clip = render_shot(shot, bars)
         if not any(shows_own_object(gbuffer).any() for gbuffer in clip.gbuffers):
             warn("the camera sees nothing of the scene in any frame; choose another --camera")
-        flagged = make_video(pipeline, clip, config, folder, details, command, bars)
+        flagged = make_video(pipeline, clip, config, folder, details, command, bars, METHODS[options.method])
     if flagged:
         warn(f"the model's safety checker blackened {_frames(flagged)}; try another prompt or seed")
 

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 import tyro
 
-from genrender.config import Engine, NoiseMode, PresetName, UnifyRule
+from genrender.config import Engine, MethodName, NoiseMode, PresetName, UnifyRule
 from genrender.errors import ConfigError
 
 
@@ -44,7 +44,8 @@ class Render:
         stabilise: strength of a filter that takes flicker out of finished frames along surface points, 0..1.
         backdrop: none, ground, dome, both, or a colour such as white or #204060.
         run_dir: run folder: settings, frames, video and contact sheet. An earlier run in it gives way.
-        method: per-frame switches off everything that makes the frames agree.
+        method: per-frame switches off everything that makes the frames agree; the others but generative are
+            parts of it and rivals, for comparison.
         device: where to compute, for instance cpu or cuda:1.
         chunk: frames that go through the networks at once; changes memory and speed only.
         debug: show where an error comes from.
@@ -73,7 +74,7 @@ class Render:
     stabilise: Annotated[float, tyro.conf.arg(metavar="S")] = 0.0
     backdrop: Annotated[str, tyro.conf.arg(metavar="none|ground|dome|both|COLOR")] = "none"
     run_dir: Annotated[Path | None, option("DIR", "runs/SCENE-TIME")] = None
-    method: Literal["generative", "per-frame"] = "generative"
+    method: MethodName = "generative"
     device: Annotated[str | None, option("DEVICE", "cuda where there is one, else cpu")] = None
     chunk: Annotated[int, tyro.conf.arg(metavar="N")] = 8
     debug: bool = False
@@ -216,7 +217,8 @@ class Train:
         learning_rate: of the diffusion model.
         characters: scene files that the report paints besides unseen shapes, for instance Fox.glb=fox.
         init: pocket model folder whose weights to start from, instead of random ones.
-        stage: all, or one stage alone.
+        stage: all, or one stage alone. vision, which is no part of all, trains the CLIP further, but for its
+            text tower.
         device: where to train, for instance cpu or cuda.
         debug: show where an error comes from.
     """
@@ -233,7 +235,7 @@ class Train:
     learning_rate: Annotated[float | None, option("RATE", "as in genrender.train.pocket")] = None
     characters: Annotated[tuple[str, ...], tyro.conf.arg(metavar="FILE=NOUN")] = ()
     init: Annotated[Path | None, option("DIR", "random weights")] = None
-    stage: Literal["all", "data", "vae", "clip", "diffusion", "export", "report"] = "all"
+    stage: Literal["all", "data", "vae", "clip", "diffusion", "vision", "export", "report"] = "all"
     device: Annotated[str | None, option("DEVICE", "cpu")] = None
     debug: bool = False
 

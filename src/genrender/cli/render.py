@@ -8,7 +8,7 @@ from pathlib import Path
 from genrender.atomic import atomic_write, check_writable
 from genrender.cli.console import warn
 from genrender.cli.options import Render, parse_size
-from genrender.config import PER_FRAME, PRESETS, MethodConfig, RunConfig
+from genrender.config import PRESETS, MethodConfig, MethodName, RunConfig
 from genrender.diffusion.models import ModelSource, find_model, read_vocabulary, unknown_words
 from genrender.diffusion.picture_size import PictureSize, read_picture_size
 from genrender.errors import ConfigError, MediaError
@@ -69,11 +69,14 @@ def run_config(options: Render) -> RunConfig:
     """
     preset = PRESETS[options.preset]
     method = preset.method
-    if options.method == "per-frame":
-        method = PER_FRAME
+    own = _own_settings(options.method)
+    if own is not None:
+        method = own
         for name in ("alpha", "keyframes", "unify", "engine"):
             if getattr(options, name) is not None:
-                raise ConfigError(f"--{name} means nothing with --method per-frame; leave one of them out")
+                raise ConfigError(
+                    f"--{name} means nothing with --method {options.method}; leave one of them out"
+                )
     config = replace(
         preset,
         prompt=options.prompt,
@@ -89,6 +92,16 @@ def run_config(options: Render) -> RunConfig:
     for text in options.set:
         config = change_setting(config, text)
     return config
+
+
+def _own_settings(name: MethodName) -> MethodConfig | None:
+    """The settings that define a method; None: those of the preset."""
+    if name == "generative":
+        return None
+    # Only here: it loads torch, and most mistakes can be told before that.
+    from genrender.baselines.methods import METHODS
+
+    return METHODS[name].config
 
 
 def _override(method: MethodConfig, options: Render) -> MethodConfig:

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
+import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int64
 from torch import Tensor
@@ -28,6 +29,7 @@ from genrender.diffusion.attention import (
     split_heads,
     tokens_to_map,
 )
+from genrender.diffusion.keyframes import choose_keyframes
 from genrender.errors import ConfigError, ModelError
 
 # Size of a layer's maps and, where the engine has textures, their side.
@@ -87,6 +89,17 @@ class AttentionState:
     def is_active(self) -> bool:
         """Whether any injection is on; if not, the keyframe pass is not needed either."""
         return self.config.pre_attn or self.config.uses_surface
+
+    def choose(
+        self,
+        n_frames: int,
+        n_keyframes: int,
+        seed: int,
+        draw: int,
+        seen: Bool[np.ndarray, "F S"] | None = None,
+    ) -> list[int]:
+        """The keyframes of a step, see `choose_keyframes`."""
+        return choose_keyframes(n_frames, n_keyframes, self.config.keyframes, seed, draw, seen)
 
     def start_keyframes(self, keyframes: Sequence[int], progress: float = 0.0) -> None:
         """From here on the UNet's rows are `keyframes`; what the last step remembered is forgotten.

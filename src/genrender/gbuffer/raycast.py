@@ -46,16 +46,19 @@ def render_gbuffer(
     hit = tri_id >= 0
     uv = np.zeros((height * width, 2), np.float32)
     uv[hit] = wrap_uv(interpolate_corners(uvs, tri_id[hit], bary[hit]))
-    pixel_object_id, pixel_atlas_id = np.zeros((2, height * width), np.int32)
-    pixel_object_id[hit] = object_id[tri_id[hit]]
-    pixel_atlas_id[hit] = (object_id if atlas_id is None else atlas_id)[tri_id[hit]]
+    pixel_object_id = np.zeros((height, width), np.int32)
+    pixel_object_id[hit.reshape(height, width)] = object_id[tri_id[hit]]
+    pixel_atlas_id = pixel_object_id
+    if atlas_id is not None and not np.array_equal(atlas_id, object_id):
+        pixel_atlas_id = np.zeros_like(pixel_object_id)
+        pixel_atlas_id[hit.reshape(height, width)] = atlas_id[tri_id[hit]]
     return GBuffer(
         depth=depth.reshape(height, width),
         uv=uv.reshape(height, width, 2),
-        object_id=pixel_object_id.reshape(height, width),
+        object_id=pixel_object_id,
         tri_id=tri_id.reshape(height, width),
         bary=bary.reshape(height, width, 2),
-        atlas_id=pixel_atlas_id.reshape(height, width),
+        atlas_id=pixel_atlas_id,
     )
 
 

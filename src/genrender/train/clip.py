@@ -63,6 +63,7 @@ def train_clip(
     checkpoint: Path,
     config: LoopConfig,
     device: str = "cpu",
+    lock_text: bool = False,
 ) -> CLIPModel:
     """Train on the pictures in `folder` with the symmetric contrastive loss of Radford et al. 2021 (CLIP).
 
@@ -71,8 +72,13 @@ def train_clip(
     always tell 128 captions apart.
     Source of the altered captions: Yuksekgonul et al. 2022, "When and why vision-language models behave like
     bags-of-words" (2210.01936).
+
+    With `lock_text` the text tower stays as it is, so that a diffusion model that has learned to read it
+    still can, and the pictures follow. Source: Zhai et al. 2022, "LiT" (2111.07991).
     """
     model: Any = make_clip(tokenizer, size)
+    if lock_text:
+        model.text_model.requires_grad_(False)
     mean, std = (torch.tensor(x)[:, None, None] for x in (OPENAI_CLIP_MEAN, OPENAI_CLIP_STD))
     shards = [read_shard(folder, index) for index in complete_shards(folder)]
 

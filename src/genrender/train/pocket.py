@@ -31,7 +31,7 @@ from genrender.train.vocabulary import vocabulary
 # What `genrender render` uses with the finished model; more makes its colours garish (see docs/pocket.md).
 GUIDANCE_SCALE = 4.0
 STAGES = ("data", "vae", "clip", "diffusion", "export", "report")
-Stage = Literal["all", "data", "vae", "clip", "diffusion", "export", "report"]
+Stage = Literal["all", "data", "vae", "clip", "diffusion", "vision", "export", "report"]
 
 
 @dataclass(frozen=True)
@@ -48,8 +48,9 @@ class PocketTraining:
         steps: optimiser steps of UNet and ControlNet.
         batch: pictures per step of UNet and ControlNet.
         learning_rate: of UNet and ControlNet.
-        stage: `all`, or one stage alone. `export` turns the latest checkpoints into a model folder,
-            `report` paints unseen shapes with it.
+        stage: `all`, or one stage alone. `export` turns the latest checkpoints into a model folder, `report`
+            paints unseen shapes with it. `vision`, which is no part of `all`, trains the CLIP up to
+            `clip_steps` without its text tower, which the diffusion model goes on reading.
         device: where to train.
         workers: processes that make pictures.
         characters: scene files that the report paints besides unseen shapes, each as `FILE=NOUN`.
@@ -107,9 +108,11 @@ def train_pocket(config: PocketTraining) -> None:
     if "vae" in stages:
         loop = LoopConfig(config.vae_steps, batch=32, learning_rate=1e-3, warmup=100, ema=0.99)
         train_vae(pictures, _vae_file(config), loop, config.device)
-    if "clip" in stages:
+    if "clip" in stages or "vision" in stages:
         loop = LoopConfig(config.clip_steps, batch=128, learning_rate=1e-3, warmup=100, ema=0.995)
-        train_clip(pictures, _tokenizer(config), size, _clip_file(config), loop, config.device)
+        train_clip(
+            pictures, _tokenizer(config), size, _clip_file(config), loop, config.device, "vision" in stages
+        )
     if "diffusion" in stages:
         _train_diffusion(config, pictures)
     if "export" in stages:
@@ -123,10 +126,12 @@ def train_pocket(config: PocketTraining) -> None:
 def _check_inputs(config: PocketTraining, stage: str, pictures: Path) -> None:
     """Raises ConfigError where the first stage that is to run lacks what an earlier one makes."""
     taken_over = config.init is not None
-    if stage in ("vae", "clip"):
+    if stage in ("vae", "clip", "vision"):
         _require(bool(complete_shards(pictures)), f"training pictures in {pictures}", "data")
     if stage == "diffusion":
         _require(taken_over or _vae_file(config).exists(), f"autoencoder {_vae_file(config)}", "vae")
+        _require(taken_over or _clip_file(config).exists(), f"CLIP {_clip_file(config)}", "clip")
+    if stage == "vision":
         _require(taken_over or _clip_file(config).exists(), f"CLIP {_clip_file(config)}", "clip")
     if stage == "export":
         _require(_denoiser_file(config).exists(), f"diffusion model {_denoiser_file(config)}", "diffusion")

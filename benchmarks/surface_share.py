@@ -1,0 +1,127 @@
+"""How much of a run goes into surface work: noise, splatting, sampling and visibility, against the networks.
+
+    python benchmarks/surface_share.py [--frames 24] [--steps 20] [--engines texture reproject] [--json]
+
+Renders a clip with default settings and measures, inside the same run, the time spent on drawing surface
+noise, on finding and splatting correspondences, and on carrying features over the surface. Prints their share
+of the run from the prompt to the decoded frames; the target is at most 15 %.
+"""
+
+import argparse
+import json
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+from unittest.mock import patch
+
+import torch
+
+import genrender.pipeline as pipeline_module
+from genrender.config import CorrespondenceConfig, MethodConfig
+from genrender.correspondence.engines import SurfaceEngine, make_engine
+from genrender.noise import surface_noise
+from genrender.pipeline import load_pipeline
+from genrender.render import Clip, ShotConfig, render_clip
+from genrender.scene.load import load_scene
+
+DEFAULT_SCENE = Path(__file__).resolve().parents[1] / "examples" / "scenes" / "walking_biped.glb"
+TARGET = 0.15
+
+
+class Stopwatch:
+    """Seconds per kind of work."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+
+    def timed(self, kind: str, work: Callable[..., Any]) -> Callable[..., Any]:
+        def call(*args: Any, **kwargs: Any) -> Any:
+            started = now()
+            result = work(*args, **kwargs)
+            self.seconds[kind] = self.seconds.get(kind, 0.0) + now() - started
+            return result
+
+        return call
+
+
+class TimedEngine:
+    """An engine whose every call is timed."""
+
+    def __init__(self, engine: SurfaceEngine, watch: Stopwatch) -> None:
+        self._engine, self._watch = engine, watch
+        self.side = engine.side
+
+    def blend(self, *args: Any) -> Callable[..., Any]:
+        found = self._watch.timed("correspondence", self._engine.blend)(*args)
+        return self._watch.timed("features", found)
+
+
+def now() -> float:
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+    return time.perf_counter()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--scene", type=Path, default=DEFAULT_SCENE)
+    parser.add_argument("--model", default="pocket")
+    parser.add_argument("--frames", type=int, default=24)
+    parser.add_argument("--size", type=int, default=128)
+    parser.add_argument("--steps", type=int, default=20)
+    parser.add_argument("--engines", nargs="+", choices=["texture", "reproject"], default=["texture"])
+    parser.add_argument("--json", action="store_true", help="print JSON and nothing else")
+    args = parser.parse_args()
+    clip = render_clip(load_scene(args.scene), ShotConfig((args.size, args.size), n_frames=args.frames))
+    pipe = load_pipeline(args.model)
+    pipe.set_progress_bar_config(disable=True)
+    pipe("a biped", clip.gbuffers[:1], num_inference_steps=1)  # the first call of any library is slow
+    report: dict[str, Any] = {
+        "frames": args.frames,
+        "steps": args.steps,
+        "size": args.size,
+        "model": args.model,
+        "target_share": TARGET,
+        "threads": torch.get_num_threads(),
+        "engines": {engine: measure(pipe, clip, engine, args.steps) for engine in args.engines},
+        "load_average": round(os.getloadavg()[0], 2),
+    }
+    if args.json:
+        print(json.dumps(report, indent=2))
+        return
+    print(f"{args.frames} frames of {args.size} px, {args.steps} steps, {report['threads']} threads")
+    for engine, figures in report["engines"].items():
+        parts = ", ".join(f"{kind} {seconds:.2f} s" for kind, seconds in figures["seconds"].items())
+        share = f"{figures['share']:6.1%} of {figures['total_s']:.1f} s"
+        print(f"{engine:10} {share} (target {TARGET:.0%}): {parts}")
+    print(f"load average {report['load_average']}")
+
+
+def measure(pipe: Any, clip: Clip, engine: str, n_steps: int) -> dict[str, Any]:
+    watch = Stopwatch()
+
+    def make_timed(*args: Any) -> TimedEngine:
+        return TimedEngine(watch.timed("correspondence", make_engine)(*args), watch)
+
+    config = MethodConfig(correspondence=CorrespondenceConfig(engine))  # pyright: ignore[reportArgumentType]
+    noise = watch.timed("noise", surface_noise)
+    with (
+        patch.object(pipeline_module, "make_engine", make_timed),
+        patch.object(pipeline_module, "surface_noise", noise),
+    ):
+        started = now()
+        pipe("a biped", clip.gbuffers, config=config, tracker=clip.tracker, num_inference_steps=n_steps)
+        total_s = now() - started
+    return {
+        "seconds": watch.seconds,
+        "total_s": total_s,
+        "share": sum(watch.seconds.values()) / total_s,
+    }
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,131 @@
+"""What other video methods do inside self-attention. Each keeps the rest of the pipeline as it is."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from genrender.diffusion.attention import (
+    attend,
+    feature_size,
+    join_frames,
+    map_to_tokens,
+)
+from genrender.diffusion.attention_state import AttentionState, KeyframeMemory
+from genrender.noise_hash import hash_key, hashed_uniform
+
+
+@dataclass
+class FirstFrameAttention(AttentionState):
+    """Every frame attends to the first frame instead of to itself.
+
+    Source: Khachatryan et al. 2023, "Text2Video-Zero" (2303.13439), cross-frame attention. Differs: without
+        its warped latents and smoothed background, which stand in for the scene that is known here.
+    """
+
+    def choose(self, *_: object) -> list[int]:
+        """The first frame, at every step."""
+        return [0]
+
+    def attention(self, layer: str, query: Tensor, key: Tensor, value: Tensor, scale: float) -> Tensor:
+        if self.phase == "idle":
+            return attend(query, key, value, scale)
+        if self.phase == "keyframes":
+            remembered = (join_frames(tokens, self.n_branches) for tokens in (key, value))
+            self._memory[layer] = KeyframeMemory(*remembered)
+            return attend(query, key, value, scale)
+        memory = self._recall(layer)
+        assert memory.key is not None
+        assert memory.value is not None
+        n_frames = query.shape[0] // self.n_branches
+        first_key, first_value = (
+            tokens.repeat_interleave(n_frames, dim=0) for tokens in (memory.key, memory.value)
+        )
+        return attend(query, first_key, first_value, scale)
+
+
+@dataclass
+class PreviousFrameAttention(FirstFrameAttention):
+    """Every frame attends to the first frame and to the one before it, instead of to itself.
+
+    Source: Ceylan et al. 2023, "Pix2Video" (2303.12688), self-attention feature injection. Differs: without
+        its guided latent update.
+    """
+
+    _previous: dict[str, tuple[Tensor, Tensor]] = field(default_factory=dict, init=False)
+
+    def start_keyframes(self, keyframes: Sequence[int], progress: float = 0.0) -> None:
+        super().start_keyframes(keyframes, progress)
+        self._previous.clear()
+
+    def attention(self, layer: str, query: Tensor, key: Tensor, value: Tensor, scale: float) -> Tensor:
+        if self.phase != "frames":
+            return super().attention(layer, query, key, value, scale)
+        memory = self._recall(layer)
+        assert memory.key is not None
+        assert memory.value is not None
+        first = (memory.key, memory.value)
+        # Chunks come in order, so that the frame before a chunk's first one is the last of the chunk before.
+        before = self._previous.get(layer, first)
+        own = [tokens.unflatten(0, (self.n_branches, -1)) for tokens in (key, value)]
+        extended = []
+        for tokens, of_first, of_last in zip(own, first, before, strict=True):
+            previous = torch.cat([of_last[:, None], tokens[:, :-1]], dim=1)
+            shared = of_first[:, None].expand_as(previous)
+            extended.append(torch.cat([shared, previous], dim=3).flatten(0, 1))
+        self._previous[layer] = (own[0][:, -1], own[1][:, -1])
+        return attend(query, extended[0], extended[1], scale)
+
+
+@dataclass
+class PropagatedAttention(AttentionState):
+    """Frames take over the attention outputs of the two keyframes around them, blended by their distance.
+
+    Keyframes lie at equal distances, from a place that is drawn anew at every step, and attend to each other.
+
+    Source: Geyer et al. 2023, "TokenFlow" (2307.10373). Differs: tokens follow the true surface instead of
+        nearest neighbours between features, and background, which has none, stays where it is.
+    """
+
+    def choose(
+        self,
+        n_frames: int,
+        n_keyframes: int,
+        seed: int,
+        draw: int,
+        seen: Bool[np.ndarray, "F S"] | None = None,  # noqa: ARG002 (as in the base class)
+    ) -> list[int]:
+        """Equally spaced frames, all shifted by what is drawn for this step."""
+        distance = n_frames / n_keyframes
+        shift = hashed_uniform(hash_key(seed, "keyframes", draw), np.zeros(1, np.int64))[0] * distance
+        return np.unique((np.arange(n_keyframes) * distance + shift).astype(np.int64)).tolist()
+
+    def attention(self, layer: str, query: Tensor, key: Tensor, value: Tensor, scale: float) -> Tensor:
+        if self.phase == "keyframes":
+            return super().attention(layer, query, key, value, scale)
+        return attend(query, key, value, scale)
+
+    def injection(self, layer: str, output: Float[Tensor, "N L C"]) -> Float[Tensor, "N L C"]:
+        if self.phase != "frames":
+            return super().injection(layer, output)
+        size = feature_size(output.shape[1], *self.latent_size)
+        remembered = self._recall(layer).output
+        assert remembered is not None
+        views = self._view_of_each_keyframe(self._shape(layer, size))
+        carried = [view(remembered[[k]]) for k, view in enumerate(views)]
+        weights = torch.from_numpy(neighbour_weights(self._keyframes, self._frames)).to(output)
+        total, share = torch.zeros_like(output), torch.zeros_like(output[..., :1])
+        for of_keyframe, (features, seen) in zip(weights, carried, strict=True):
+            weight = (of_keyframe[:, None] * seen.flatten(1)).repeat(self.n_branches, 1)[..., None]
+            total = total + weight * map_to_tokens(features, self.n_branches)
+            share = share + weight
+        return torch.where(share > 0, total / share.clamp(min=1e-6), output)
+
+
+def neighbour_weights(keyframes: Sequence[int], frames: Sequence[int]) -> Float[np.ndarray, "K F"]:
+    """How much keyframes count for frames: the two around a frame by distance, the nearest at the ends."""
+    units = np.eye(len(keyframes))
+    return np.stack([np.interp(frames, keyframes, unit) for unit in units]).astype(np.float32)

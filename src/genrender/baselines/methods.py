@@ -1,0 +1,69 @@
+"""The methods that can be compared, by name: ours, its parts, and rivals from the literature.
+
+All run on the same model, G-buffers, sampler and seeds; they differ in noise and attention alone.
+"""
+
+from dataclasses import dataclass
+
+from genrender.baselines.attention import FirstFrameAttention, PreviousFrameAttention, PropagatedAttention
+from genrender.config import PER_FRAME, PRESETS, InjectionConfig, MethodConfig, MethodName, NoiseConfig
+from genrender.diffusion.attention_state import AttentionState
+
+# The rivals change every self-attention layer.
+_ALL_LAYERS = r"attn1"
+_NO_INJECTION = InjectionConfig(pre_attn=False, alpha=0.0)
+
+
+@dataclass(frozen=True)
+class Method:
+    """One way to make frames agree.
+
+    Attributes:
+        summary: what it does, in half a sentence.
+        config: its settings; None stands for those that the user chose.
+        attention: what happens in self-attention layers.
+        is_baked: a few frames are painted, and the clip shows their colours on its surfaces.
+    """
+
+    summary: str
+    config: MethodConfig | None = None
+    attention: type[AttentionState] = AttentionState
+    is_baked: bool = False
+
+
+METHODS: dict[MethodName, Method] = {
+    "generative": Method("surface noise, features blended on the surface, both injections: ours"),
+    "generative-paper": Method("the same with the settings of the paper", PRESETS["paper"].method),
+    "per-frame": Method("every frame on its own", PER_FRAME),
+    "fixed-noise": Method(
+        "the same screen noise in all frames, nothing else",
+        MethodConfig(NoiseConfig("fixed"), injection=_NO_INJECTION),
+    ),
+    "surface-noise": Method("surface noise, nothing else", MethodConfig(injection=_NO_INJECTION)),
+    "extended-attention": Method(
+        "surface noise, and every frame attends to the keyframes, too",
+        MethodConfig(injection=InjectionConfig(alpha=0.0)),
+    ),
+    "post-only": Method(
+        "surface noise, and features blended on the surface",
+        MethodConfig(injection=InjectionConfig(pre_attn=False)),
+    ),
+    "cross-frame": Method(
+        "every frame attends to the first (Text2Video-Zero)",
+        MethodConfig(NoiseConfig("fixed"), injection=InjectionConfig(alpha=0.0, layers=_ALL_LAYERS)),
+        FirstFrameAttention,
+    ),
+    "pix2video": Method(
+        "every frame attends to the first and the previous one (Pix2Video)",
+        MethodConfig(NoiseConfig("fixed"), injection=InjectionConfig(alpha=0.0, layers=_ALL_LAYERS)),
+        PreviousFrameAttention,
+    ),
+    "tokenflow": Method(
+        "attention outputs of the two keyframes around a frame, along the surface (TokenFlow)",
+        MethodConfig(NoiseConfig("fixed"), injection=InjectionConfig(alpha=1.0, layers=_ALL_LAYERS)),
+        PropagatedAttention,
+    ),
+    "static-texture": Method(
+        "a few frames, baked to the surface: consistent by construction, and lifeless", is_baked=True
+    ),
+}
