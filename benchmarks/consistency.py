@@ -33,7 +33,6 @@ import argparse
 import json
 import os
 import platform
-import resource
 import statistics
 import subprocess
 import sys
@@ -59,6 +58,7 @@ from genrender.config import (
     MethodConfig,
     NoiseConfig,
 )
+from genrender.cost import gpu_peak_memory_mb, peak_memory_mb
 from genrender.errors import GenRenderError
 from genrender.gbuffer.preview import to_picture
 from genrender.media.images import contact_sheet, write_png
@@ -273,23 +273,6 @@ def work(job: Job) -> None:
                 }
             )
     print(json.dumps(costs), flush=True)
-
-
-def peak_memory_mb() -> float:
-    """The largest resident memory that this process has had, in MB of a million bytes."""
-    try:
-        # On Linux ru_maxrss begins with what the parent had when it forked; VmHWM is the process's own.
-        status = Path("/proc/self/status").read_text()
-        return int(status.split("VmHWM:")[1].split()[0]) * 1024 / 1e6
-    except (OSError, IndexError):
-        unit = 1 if sys.platform == "darwin" else 1024
-        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e6
-
-
-def gpu_peak_memory_mb() -> float | None:
-    import torch
-
-    return torch.cuda.max_memory_allocated() / 1e6 if torch.cuda.is_available() else None
 
 
 def quality(frames: np.ndarray, clip: Clip) -> dict[str, Any]:

@@ -16,7 +16,6 @@ import argparse
 import json
 import shutil
 import sys
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -177,11 +176,9 @@ def measure_all(args: argparse.Namespace) -> dict[tuple[str, int, str], dict[str
                         pipeline.set_progress_bar_config(disable=True)
                         clip = clip or render_clip(load_scene(take.scene), shot)
                         config = replace(METHODS[wanted][0], prompt=take.prompt, seed=seed)
-                        started = time.perf_counter()
                         make_video(pipeline, clip, config, RunFolder(path))
-                        seconds = time.perf_counter() - started
-                        measured = evaluate(open_run(path))
-                        measured["seconds_per_frame"] = seconds / clip.shot.n_frames
+                        run = open_run(path)
+                        measured = {**evaluate(run), **run.config["cost"]}
                         (path / "metrics.json").write_text(json.dumps(measured))
                     figures[name, seed, wanted] = json.loads((path / "metrics.json").read_text())
                     progress.advance(task)
@@ -256,14 +253,14 @@ def tables(figures: Mapping[tuple[str, int, str], Mapping[str, Any]], args: argp
             "",
             "| method | "
             + " | ".join(ERROR_KEYS.values())
-            + " | sharpness x 1000 | CLIP frames | CLIP prompt "
+            + " | sharpness, 1e-3 | CLIP frames | CLIP prompt "
             "| seconds per frame |",
             "|---|" + "---|" * (len(ERROR_KEYS) + 4),
         ]
         for wanted in args.methods:
             runs = [figures[scene, seed, wanted] for seed in args.seeds]
             row = [mean_of(runs, f"surface_error.{key}", ".4f") for key in ERROR_KEYS]
-            row.append(mean_of(runs, "sharpness", ".2f", 1000))
+            row.append(mean_of(runs, "sharpness", ".3f"))
             row += [mean_of(runs, key, ".3f") for key in ("clip_frame_consistency", "clip_prompt_fidelity")]
             row.append(mean_of(runs, "seconds_per_frame", ".2f"))
             lines.append(f"| `{wanted}` | " + " | ".join(row) + " |")
@@ -271,9 +268,9 @@ def tables(figures: Mapping[tuple[str, int, str], Mapping[str, Any]], args: argp
     return "\n".join(lines)
 
 
-def mean_of(runs: Sequence[Mapping[str, Any]], key: str, form: str, factor: float = 1) -> str:
+def mean_of(runs: Sequence[Mapping[str, Any]], key: str, form: str) -> str:
     values = [value for run in runs if (value := look_up(run, key)) is not None]
-    return format(factor * float(np.mean(values)), form) if values else "-"
+    return format(float(np.mean(values)), form) if values else "-"
 
 
 def write_between_marks(file: Path, text: str) -> None:

@@ -35,7 +35,7 @@ def main() -> None:
     args = parser.parse_args()
     pipe = load_pipeline("pocket")
     pipe.set_progress_bar_config(disable=True)
-    gbuffers = turning_ring(args.frames, 8 * pipe.unet.config.sample_size)
+    gbuffers = turning_ring(args.frames, pipe.vae_scale_factor * pipe.unet.config.sample_size)
     report: dict[str, Any] = {
         "frames": args.frames,
         "size": gbuffers[0].width,

@@ -8,6 +8,7 @@ Example:
 """
 
 import json
+import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, replace
@@ -22,6 +23,7 @@ from torch import Tensor
 from genrender.baselines.methods import METHODS, Method
 from genrender.baselines.static_texture import static_texture
 from genrender.config import RunConfig
+from genrender.cost import gpu_peak_memory_mb, peak_memory_mb
 from genrender.diffusion.keyframes import choose_keyframes, default_n_keyframes, seen_surface
 from genrender.diffusion.models import read_guidance_scale
 from genrender.errors import ModelError
@@ -70,6 +72,7 @@ def make_video(
     resolved = _resolve(config, clip.shot.n_frames, pipeline)
 
     # 1. All frames through the diffusion model.
+    started_s = time.perf_counter()
     with _sampler(pipeline, resolved), _memory_errors(clip, resolved):
         painted = _painted_frames(clip, resolved, method)
         latents = _diffuse(pipeline, clip, painted, resolved, method, report)
@@ -84,7 +87,12 @@ def make_video(
     with folder.replaced() as draft:
         with _memory_errors(clip, resolved):
             flagged = _write_frames(pipeline, latents, clip, painted, resolved, draft, report)
-        draft.write_config({**description, "flagged_frames": flagged}, resolved.seed, command)
+        cost = {
+            "seconds_per_frame": (time.perf_counter() - started_s) / clip.shot.n_frames,
+            "peak_memory_mb": peak_memory_mb(),
+            "gpu_peak_memory_mb": gpu_peak_memory_mb(),
+        }
+        draft.write_config({**description, "flagged_frames": flagged, "cost": cost}, resolved.seed, command)
         draft.write_video(clip.fps)
         inverse_range = inverse_depth_range(clip.gbuffers)
         gbuffers, n_frames = clip.gbuffers, clip.shot.n_frames

@@ -39,9 +39,10 @@ def test_the_shipped_model_obeys_background_colours_and_silhouettes():
 def test_both_pipelines_load_the_folder_and_agree():
     """Ours with all mechanisms off, and diffusers' own, from the same noise."""
     subject = next(world_subjects(128))
-    latents = torch.randn(1, 8, 16, 16, generator=torch.Generator().manual_seed(0))
     theirs: Any = StableDiffusionControlNetPipeline.from_pretrained(POCKET_FOLDER, local_files_only=True)
     ours = GenerativeRenderingPipeline.from_pretrained(POCKET_FOLDER, local_files_only=True)
+    side, n_channels = ours.unet.config.sample_size, ours.unet.config.in_channels
+    latents = torch.randn(1, n_channels, side, side, generator=torch.Generator().manual_seed(0))
     gbuffer = rotating_sphere(128)
     control = torch.from_numpy(depth_control([gbuffer]))[:, None].expand(-1, 3, -1, -1)
     arguments = {"num_inference_steps": 3, "guidance_scale": 4.0, "latents": latents, "output_type": "latent"}

@@ -185,7 +185,7 @@ def test_the_whole_training_ends_with_a_folder_that_paints(tmp_path):
 def test_latents_are_encoded_anew_for_another_autoencoder(tmp_path):
     tokenizer = write_tokenizer(tmp_path / "tokenizer", vocabulary())
     shards.write_shard(tmp_path, 32, 4, 0)
-    first, second = make_vae(), make_vae()
+    first, second = make_vae(SIZES["cpu"]), make_vae(SIZES["cpu"])
     one = encode_pictures(tmp_path, first, tokenizer, "cpu")
     other = encode_pictures(tmp_path, second, tokenizer, "cpu")
     again = encode_pictures(tmp_path, first, tokenizer, "cpu")

@@ -14,7 +14,17 @@ from typing import Any
 import tyro
 
 import genrender
-from genrender.cli.options import Command, Diagnose, Evaluate, Gbuffers, Inspect, Render, Train, Verify
+from genrender.cli.options import (
+    Command,
+    Compare,
+    Diagnose,
+    Evaluate,
+    Gbuffers,
+    Inspect,
+    Render,
+    Train,
+    Verify,
+)
 from genrender.errors import GenRenderError
 
 DESCRIPTION = "An animated 3D scene and a sentence in, a temporally consistent video out."
@@ -63,10 +73,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(
-    command: Render | Gbuffers | Inspect | Verify | Evaluate | Diagnose | Train, words: list[str]
+    command: Render | Compare | Gbuffers | Inspect | Verify | Evaluate | Diagnose | Train, words: list[str]
 ) -> None:
     # Each command imports what it needs when it runs: PyTorch alone takes seconds.
     match command:
+        case Compare():
+            from genrender.cli.compare import compare
+
+            compare(command)
         case Render():
             from genrender.cli.render import render
 

@@ -81,6 +81,32 @@ class Render:
 
 
 @dataclass(frozen=True)
+class Compare(Render):
+    """Make one shot by several methods, and measure them all.
+
+    The other options are those of render. What an interrupted comparison has finished is kept.
+
+    Attributes:
+        scene: a .gltf or .glb file.
+        prompt: what the videos show.
+        methods: names, separated by commas.
+        clip: CLIP model to judge by, a folder or a hub id.
+        json: print JSON and nothing else.
+        run_dir: folder that holds one run folder for every method.
+    """
+
+    methods: Annotated[str, tyro.conf.arg(metavar="A,B,C")] = (
+        "generative,per-frame,fixed-noise,cross-frame,pix2video,tokenflow,static-texture"
+    )
+    clip: Annotated[str | None, option("MODEL", "pocket's")] = None
+    json: bool = False
+    run_dir: Annotated[Path | None, option("DIR", "runs/compare-SCENE")] = None
+    # Each method's run has a place and a method of its own.
+    out: tyro.conf.Suppress[Path | None] = None
+    method: tyro.conf.Suppress[MethodName] = "generative"
+
+
+@dataclass(frozen=True)
 class Gbuffers:
     """Write what the camera sees as EXR files: depth, texture coordinates and object indices.
 
@@ -242,6 +268,7 @@ class Train:
 
 Command = (
     Annotated[Render, tyro.conf.subcommand("render")]
+    | Annotated[Compare, tyro.conf.subcommand("compare")]
     | Annotated[Gbuffers, tyro.conf.subcommand("gbuffers")]
     | Annotated[Inspect, tyro.conf.subcommand("inspect")]
     | Annotated[Verify, tyro.conf.subcommand("verify")]

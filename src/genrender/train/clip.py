@@ -24,6 +24,8 @@ from genrender.train.tokenizer import tokenize
 from genrender.train.vocabulary import contrast
 
 SHARDS_PER_STEP = 4
+# Altered versions of every caption.
+N_TWINS = 3
 
 
 def write_image_processor(folder: Path, image: int) -> None:
@@ -68,8 +70,8 @@ def train_clip(
     """Train on the pictures in `folder` with the symmetric contrastive loss of Radford et al. 2021 (CLIP).
 
     Every picture is told apart from the other captions of its batch and from their altered twins, which name
-    another look, colour or object. Without them looks were never learned: noun, colours and background nearly
-    always tell 128 captions apart.
+    another look, colour or object. Without them looks were hardly learned: noun, colours and background
+    nearly always tell 128 captions apart.
     Source of the altered captions: Yuksekgonul et al. 2022, "When and why vision-language models behave like
     bags-of-words" (2210.01936).
 
@@ -91,7 +93,8 @@ def train_clip(
             texts += [shards[which].captions[i] for i in picked]
         pixels = torch.cat(images).permute(0, 3, 1, 2).float() / 255
         pixels = (_random_views(rng, pixels) - mean) / std
-        ids = tokenize(tokenizer, texts + [contrast(rng, text) for text in texts])
+        twins = [contrast(rng, text) for text in texts for _ in range(N_TWINS)]
+        ids = tokenize(tokenizer, texts + twins)
         out = cast(Any, model)(input_ids=ids.to(device), pixel_values=pixels.to(device))
         logits = out.logits_per_image.float()  # of a picture: the captions, then their altered twins
         truth = torch.arange(len(logits), device=logits.device)

@@ -1,7 +1,7 @@
 """The pocket model's networks: the classes of Stable Diffusion 1.5, at a size that two cores can train.
 
-Two choices make attention carry appearance, as it does in the large models: most layers are transformer
-layers at the finest level, and there are few convolutions (see docs/pocket.md).
+There are few convolutions, and every level of the decoder has transformer layers, the finest included: so
+attention carries appearance, as it does in the large models (see docs/pocket.md).
 """
 
 from dataclasses import dataclass
@@ -21,33 +21,44 @@ class PocketSize:
     """The sizes of one pocket model.
 
     Attributes:
-        image: side of its pictures in pixels; latents are an eighth of it.
-        channels: UNet channels per level, finest first; every level has attention.
+        image: side of its pictures in pixels.
+        vae_factor: pixels along a side of a latent pixel.
+        latent_channels: numbers per latent pixel.
+        channels: UNet channels per level, finest first.
         transformer_layers: transformer layers per block and level.
+        encoder_attends: per level, whether the encoder (and with it the ControlNet) has attention; the
+            decoder always has.
     """
 
     image: int
+    vae_factor: int
+    latent_channels: int
     channels: tuple[int, ...]
     transformer_layers: tuple[int, ...]
+    encoder_attends: tuple[bool, ...]
+
+    @property
+    def latent_side(self) -> int:
+        return self.image // self.vae_factor
 
 
 SIZES = {
-    "cpu": PocketSize(128, (128, 192), (2, 1)),
-    "gpu": PocketSize(256, (128, 192, 256), (2, 1, 1)),
+    "cpu": PocketSize(128, 4, 4, (64, 128, 192), (1, 1, 1), (False, True, True)),
+    "gpu": PocketSize(256, 8, 8, (128, 192, 256), (2, 1, 1), (True, True, True)),
 }
 
-LATENT_CHANNELS = 8
 TEXT_WIDTH = 128
 
 
-def make_vae() -> AutoencoderTiny:
+def make_vae(size: PocketSize) -> AutoencoderTiny:
     """An untrained autoencoder. It has no normalisation layers: flat colours are learned much faster so."""
+    n_levels = size.vae_factor.bit_length()
     return AutoencoderTiny(
-        encoder_block_out_channels=(48,) * 4,
-        decoder_block_out_channels=(48,) * 4,
-        num_encoder_blocks=(0, 1, 3, 4),
-        num_decoder_blocks=(4, 3, 1, 1),
-        latent_channels=LATENT_CHANNELS,
+        encoder_block_out_channels=(48,) * n_levels,
+        decoder_block_out_channels=(48,) * n_levels,
+        num_encoder_blocks=(0, 1, 3, 4)[:n_levels],
+        num_decoder_blocks=(4, 3, 1, 1)[-n_levels:],
+        latent_channels=size.latent_channels,
     )
 
 
@@ -88,10 +99,12 @@ class Denoiser(nn.Module):
         super().__init__()
         levels = len(size.channels)
         self.unet = UNet2DConditionModel(
-            sample_size=size.image // 8,
-            in_channels=LATENT_CHANNELS,
-            out_channels=LATENT_CHANNELS,
-            down_block_types=("CrossAttnDownBlock2D",) * levels,
+            sample_size=size.latent_side,
+            in_channels=size.latent_channels,
+            out_channels=size.latent_channels,
+            down_block_types=tuple(
+                "CrossAttnDownBlock2D" if attends else "DownBlock2D" for attends in size.encoder_attends
+            ),
             up_block_types=("CrossAttnUpBlock2D",) * levels,
             block_out_channels=size.channels,
             layers_per_block=1,
@@ -101,7 +114,9 @@ class Denoiser(nn.Module):
             norm_num_groups=16,
         )
         self.controlnet = ControlNetModel.from_unet(
-            self.unet, conditioning_embedding_out_channels=(8, 16, 32, 64), load_weights_from_unet=False
+            self.unet,
+            conditioning_embedding_out_channels=(8, 16, 32, 64)[-size.vae_factor.bit_length() :],
+            load_weights_from_unet=False,
         )
 
     def forward(

@@ -104,10 +104,10 @@ def train_pocket(config: PocketTraining) -> None:
     if config.init is not None:
         _take_over(config, config.init)
     if "data" in stages:
-        write_shards(pictures, config.shards, size.image, size.image // 8, config.workers)
+        write_shards(pictures, config.shards, size.image, size.latent_side, config.workers)
     if "vae" in stages:
         loop = LoopConfig(config.vae_steps, batch=32, learning_rate=1e-3, warmup=100, ema=0.99)
-        train_vae(pictures, _vae_file(config), loop, config.device)
+        train_vae(pictures, size, _vae_file(config), loop, config.device)
     if "clip" in stages or "vision" in stages:
         loop = LoopConfig(config.clip_steps, batch=128, learning_rate=1e-3, warmup=100, ema=0.995)
         train_clip(
@@ -170,7 +170,7 @@ def _take_over(config: PocketTraining, init: Path) -> None:
     size = SIZES[config.size]
     denoiser = Denoiser(size)
     parts: tuple[tuple[Path, nn.Module, dict[str, Any]], ...] = (
-        (_vae_file(config), vae := cast(nn.Module, make_vae()), {"vae": vae}),
+        (_vae_file(config), vae := cast(nn.Module, make_vae(size)), {"vae": vae}),
         (_clip_file(config), clip := make_clip(_tokenizer(config), size), {"clip": clip}),
         (_denoiser_file(config), denoiser, {"unet": denoiser.unet, "controlnet": denoiser.controlnet}),
     )
@@ -191,7 +191,7 @@ def _take_over(config: PocketTraining, init: Path) -> None:
 
 
 def _load_vae(config: PocketTraining) -> AutoencoderTiny:
-    vae = make_vae()
+    vae = make_vae(SIZES[config.size])
     vae.load_state_dict(torch.load(_vae_file(config), map_location="cpu", weights_only=True)["averaged"])
     return vae.eval().requires_grad_(False)
 

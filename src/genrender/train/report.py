@@ -146,7 +146,7 @@ def report(model: Path, out: Path, config: ReportConfig, device: str = "cpu") ->
     pipeline = load_pipeline(str(model), device=device, dtype=torch.float32)
     pipeline.set_progress_bar_config(disable=True)
     scorer = ClipScorer.load(model / "clip", device)
-    size = 8 * pipeline.unet.config.sample_size
+    size = pipeline.vae_scale_factor * pipeline.unet.config.sample_size
     characters = [parse_character(text) for text in config.characters]
     clips = [(character_clip(path, size, config.n_frames), noun) for path, noun in characters]
     subjects = {"shapes": list(islice(world_subjects(size), config.n_pictures))}

@@ -61,7 +61,7 @@ def held_out_samples(size: int) -> Iterator[Sample]:
     """Pictures of the training world that training never saw."""
     index = 0
     while True:
-        yield make_sample((size, HELD_OUT, index), size, size // 8)
+        yield make_sample((size, HELD_OUT, index), size)
         index += 1
 
 

@@ -1,4 +1,4 @@
-"""The pocket model's autoencoder: pictures to latents an eighth of their side, and back."""
+"""The pocket model's autoencoder: pictures to latents and back."""
 
 from pathlib import Path
 from typing import cast
@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from genrender.train.data import SHARD_SIZE, complete_shards, read_shard
 from genrender.train.loop import LoopConfig, train
-from genrender.train.models import make_vae
+from genrender.train.models import PocketSize, make_vae
 
 LATENT_NOISE = 0.05
 
@@ -36,12 +36,14 @@ def _edges(image: Float[Tensor, "N C H W"]) -> tuple[Tensor, Tensor]:
     return image[..., 1:] - image[..., :-1], image[..., 1:, :] - image[..., :-1, :]
 
 
-def train_vae(folder: Path, checkpoint: Path, config: LoopConfig, device: str = "cpu") -> AutoencoderTiny:
+def train_vae(
+    folder: Path, size: PocketSize, checkpoint: Path, config: LoopConfig, device: str = "cpu"
+) -> AutoencoderTiny:
     """Train on the pictures in `folder`: L1 on colours and on edges.
 
     A little noise on the latents and a weak pull to zero keep the latent space smooth and its scale fixed.
     """
-    vae = cast(nn.Module, make_vae()).to(device).to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
+    vae = cast(nn.Module, make_vae(size)).to(device).to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
 
     def loss_at(model: nn.Module, step: int) -> tuple[Tensor, dict[str, float]]:
         assert isinstance(model, AutoencoderTiny)

@@ -250,7 +250,7 @@ def _at_hits(
     return np.sum([weight * values[:, corner] for corner, weight in enumerate(weights)], axis=0)
 
 
-def make_sample(seed: int | tuple[int, ...], size: int = 128, latent_side: int = 16) -> Sample:
+def make_sample(seed: int | tuple[int, ...], size: int = 128, latent_side: int = 32) -> Sample:
     """The training picture with this seed, `size` pixels square. Deterministic."""
     rng = np.random.default_rng(seed)
     layout = rng.random()

@@ -1,0 +1,90 @@
+"""`genrender compare` from its words to its table; the runs themselves are those of `genrender render`."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from genrender.cli import main
+from genrender.cli.compare import COLUMNS, look_up, method_names, options_of, render_words
+from genrender.cli.options import Compare
+from genrender.errors import ConfigError
+
+SCENE = Path(__file__).parents[2] / "examples" / "scenes" / "walking_biped.glb"
+OPTIONS = Compare(
+    SCENE, "a red biped", frames=4, alpha=0.25, set=("noise.degradation=0.1", "injection.alpha_end=0")
+)
+
+
+def test_a_methods_words_ask_for_what_was_asked_and_nothing_else():
+    words = render_words(options_of(OPTIONS, "generative"), Path("here"))
+    assert words == [
+        *("render", str(SCENE), "--prompt", "a red biped", "--frames", "4", "--alpha", "0.25"),
+        *("--set", "noise.degradation=0.1", "--set", "injection.alpha_end=0", "--run-dir", "here"),
+    ]
+
+
+def test_settings_of_ours_do_not_reach_a_rival():
+    words = render_words(options_of(OPTIONS, "tokenflow"), Path("here"))
+    assert words == [
+        *("render", str(SCENE), "--prompt", "a red biped", "--frames", "4", "--method", "tokenflow"),
+        *("--run-dir", "here"),
+    ]
+
+
+def test_methods_are_listed_once_and_must_be_known():
+    assert method_names(" per-frame,generative ,per-frame") == ["per-frame", "generative"]
+    for text in ("", ","):
+        with pytest.raises(ConfigError, match="no method, expected some of generative"):
+            method_names(text)
+    with pytest.raises(ConfigError, match="unknown method 'magic', expected some of generative"):
+        method_names("generative,magic")
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["nowhere.glb", "--prompt", "a fox"], "nowhere.glb"),
+        ([str(SCENE), "--prompt", "a fox", "--methods", "magic"], "unknown method 'magic'"),
+        ([str(SCENE), "--prompt", "a fox", "--alpha", "2"], "alpha is 2"),
+        ([str(SCENE), "--prompt", " "], "the prompt is empty"),
+    ],
+)
+def test_bad_input_is_told_in_one_line_before_anything_is_made(words, message, capsys, tmp_path):
+    folder = tmp_path / "runs"
+    assert main(["compare", *words, "--run-dir", str(folder)]) == 2
+    (line,) = capsys.readouterr().err.strip().splitlines()
+    assert message in line
+    assert not folder.exists()
+
+
+@pytest.mark.slow
+def test_runs_are_measured_and_kept(capsys, tmp_path):
+    """Two methods; the second call makes nothing anew, and another seed makes everything anew."""
+    folder = tmp_path / "runs"
+    words = ["compare", str(SCENE), "--prompt", "a red biped", "--frames", "3", "--steps", "2"]
+    words += ["--methods", "generative,per-frame", "--run-dir", str(folder), "--json"]
+    assert main(words) == 0
+    captured = capsys.readouterr()
+    results = json.loads(captured.out)
+    assert list(results) == ["generative", "per-frame"]
+    for figures in results.values():
+        assert {key for key in COLUMNS if look_up(figures, key) is None} == {
+            "surface_error.4",
+            "surface_error.16",
+            "texel_std",
+        }
+        assert figures["peak_memory_mb"] > 100
+        assert figures["seconds_per_frame"] > 0
+    assert results["generative"]["surface_error"]["1"] < results["per-frame"]["surface_error"]["1"]
+    made = {path: path.stat().st_mtime_ns for path in folder.glob("*/config.json")}
+    assert len(made) == 2
+
+    assert main([*words]) == 0
+    captured = capsys.readouterr()
+    assert json.loads(captured.out) == results
+    assert captured.err.count("is there already") == 2
+    assert {path: path.stat().st_mtime_ns for path in folder.glob("*/config.json")} == made
+
+    assert main([*words, "--seed", "1", "--methods", "per-frame"]) == 0
+    assert "is there already" not in capsys.readouterr().err
