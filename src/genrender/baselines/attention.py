@@ -2,10 +2,11 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 from torch import Tensor
 
 from genrender.diffusion.attention import (
@@ -26,7 +27,7 @@ class FirstFrameAttention(AttentionState):
         its warped latents and smoothed background, which stand in for the scene that is known here.
     """
 
-    def choose(self, *_: object) -> list[int]:
+    def choose(self, n_frames: int, n_keyframes: int, seed: int, draw: int, seen: Any = None) -> list[int]:  # noqa: ARG002
         """The first frame, at every step."""
         return [0]
 
@@ -90,14 +91,7 @@ class PropagatedAttention(AttentionState):
         nearest neighbours between features, and background, which has none, stays where it is.
     """
 
-    def choose(
-        self,
-        n_frames: int,
-        n_keyframes: int,
-        seed: int,
-        draw: int,
-        seen: Bool[np.ndarray, "F S"] | None = None,  # noqa: ARG002 (as in the base class)
-    ) -> list[int]:
+    def choose(self, n_frames: int, n_keyframes: int, seed: int, draw: int, seen: Any = None) -> list[int]:  # noqa: ARG002
         """Equally spaced frames, all shifted by what is drawn for this step."""
         distance = n_frames / n_keyframes
         shift = hashed_uniform(hash_key(seed, "keyframes", draw), np.zeros(1, np.int64))[0] * distance

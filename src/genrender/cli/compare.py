@@ -15,28 +15,21 @@ from rich.console import Console
 from rich.table import Table
 
 import genrender
-from genrender.atomic import atomic_write
+from genrender.atomic import atomic_write, check_writable
+from genrender.baselines.methods import METHODS
 from genrender.cli.console import note
 from genrender.cli.options import Compare, Render
 from genrender.cli.render import run_config
+from genrender.comparison_page import COLUMNS, check_plots, look_up, write_page
 from genrender.config import MethodName
 from genrender.errors import ConfigError, MediaError
+from genrender.evaluate import evaluate
+from genrender.finished_run import FinishedRun, open_run
 from genrender.media.run_folder import RunFolder
+from genrender.metrics.clip import POCKET_CLIP
 from genrender.scene.load import load_scene
 
 SETTINGS_OF_OURS = ("keyframes", "noise", "engine", "alpha", "unify", "set", "stabilise")
-COLUMNS = {
-    "surface_error.1": "surface error, adjacent",
-    "surface_error.4": "4 apart",
-    "surface_error.16": "16 apart",
-    "surface_error.first": "to the first",
-    "texel_std": "std over time",
-    "sharpness": "sharpness, 1e-3",
-    "clip_frame_consistency": "CLIP frames",
-    "clip_prompt_fidelity": "CLIP prompt",
-    "seconds_per_frame": "seconds per frame",
-    "peak_memory_mb": "peak MB",
-}
 
 
 def compare(options: Compare) -> None:
@@ -49,7 +42,11 @@ def compare(options: Compare) -> None:
     for name in names:
         run_config(options_of(options, name)).check()
     load_scene(options.scene)
+    if options.report is not None:
+        check_plots()
+        check_writable(options.report.parent)
     folder = options.run_dir or Path("runs") / f"compare-{options.scene.stem}"
+    finished: dict[str, FinishedRun] = {}
     results: dict[str, dict[str, Any]] = {}
     for number, name in enumerate(names, start=1):
         run = RunFolder(folder / name)
@@ -61,14 +58,19 @@ def compare(options: Compare) -> None:
             child = [sys.executable, "-m", "genrender", *words]
             if subprocess.run(child, stdout=subprocess.DEVNULL, check=False).returncode:
                 raise ConfigError(f"the run of method {name} failed; what went wrong stands above")
-        results[name] = measured(run, options.clip)
+        finished[name] = open_run(run.path)
+        results[name] = measured(finished[name], options.clip)
+    if options.report is not None:
+        summaries = {name: METHODS[name].summary for name in names}
+        write_page(options.report, finished, results, summaries)
+        note(f"report {options.report}")
     if options.json:
         print(json.dumps(results, indent=2))
         return
     table = Table(title=f"{options.scene.name}: {options.prompt}", title_justify="left")
     table.add_column("method")
-    for title in COLUMNS.values():
-        table.add_column(title, justify="right")
+    for column in COLUMNS.values():
+        table.add_column(column.title, justify="right")
     for name, figures in results.items():
         table.add_row(
             name,
@@ -95,8 +97,6 @@ def method_names(text: str) -> list[MethodName]:
 
 def options_of(options: Compare, name: MethodName) -> Compare:
     """The options that concern one method. Settings of ours are nothing to a method that has its own."""
-    from genrender.baselines.methods import METHODS
-
     if METHODS[name].config is None:
         return replace(options, method=name)
     defaults = {field.name: field.default for field in fields(Render) if field.name in SETTINGS_OF_OURS}
@@ -133,22 +133,9 @@ def is_done(run: RunFolder, words: list[str], scene: Path) -> bool:
     )
 
 
-def measured(run: RunFolder, clip: str | None) -> dict[str, Any]:
+def measured(run: FinishedRun, clip: str | None) -> dict[str, Any]:
     """A run's metrics, which are kept as its `metrics.json`, and its costs."""
-    from genrender.evaluate import evaluate
-    from genrender.finished_run import open_run
-    from genrender.metrics.clip import POCKET_CLIP
-
-    finished = open_run(run.path)
-    metrics = evaluate(finished, clip or POCKET_CLIP)
-    with atomic_write(run.path / "metrics.json") as part:
+    metrics = evaluate(run, clip or POCKET_CLIP)
+    with atomic_write(run.folder.path / "metrics.json") as part:
         part.write_text(json.dumps(metrics, indent=2) + "\n", encoding="utf-8")
-    return metrics | finished.config["cost"]
-
-
-def look_up(figures: dict[str, Any], key: str) -> float | None:
-    """The figure `key`; `surface_error.4` lies one level down."""
-    value: Any = figures
-    for part in key.split("."):
-        value = value[part]
-    return value
+    return metrics | run.config["cost"]

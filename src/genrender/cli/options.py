@@ -92,6 +92,7 @@ class Compare(Render):
         methods: names, separated by commas.
         clip: CLIP model to judge by, a folder or a hub id.
         json: print JSON and nothing else.
+        report: page with videos side by side, figures, plots and error maps; needs nothing else to be shown.
         run_dir: folder that holds one run folder for every method.
     """
 
@@ -100,6 +101,7 @@ class Compare(Render):
     )
     clip: Annotated[str | None, option("MODEL", "pocket's")] = None
     json: bool = False
+    report: Annotated[Path | None, option("FILE.html", "none")] = None
     run_dir: Annotated[Path | None, option("DIR", "runs/compare-SCENE")] = None
     # Each method's run has a place and a method of its own.
     out: tyro.conf.Suppress[Path | None] = None
