@@ -1,7 +1,11 @@
 """The page of a comparison: whole in itself, with every method's video, figures and errors."""
 
 import re
+import shutil
+from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -60,6 +64,47 @@ def test_the_page_is_whole_in_itself(runs, tmp_path):
     assert "<td>1.5</td>" in page
     assert "<td>9</td>" in page  # more sharpness is not always better
     assert "$" not in page.split("<svg")[0]
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    sync_api = pytest.importorskip("playwright.sync_api")
+    found = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    if found is None:
+        pytest.skip("needs Chromium: apt-get install chromium")
+    with sync_api.sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path=found, args=["--no-sandbox"])
+        yield chromium
+        chromium.close()
+
+
+@pytest.mark.slow
+def test_in_a_browser_all_videos_show_the_same_frame(runs, browser, tmp_path: Path):
+    write_page(tmp_path / "page.html", runs, dict.fromkeys(runs, FIGURES), dict.fromkeys(runs, "so"))
+    page = browser.new_page()
+    complaints: list[str] = []
+    page.on("console", lambda message: complaints.append(message.text))
+    page.on("pageerror", lambda error: complaints.append(str(error)))
+    page.on(
+        "request",
+        lambda request: request.url.startswith(("file:", "data:")) or complaints.append(request.url),
+    )
+    page.goto((tmp_path / "page.html").as_uri())
+    loaded = "[...document.querySelectorAll('video')].every(v => v.readyState >= 2 && v.videoWidth === 64)"
+    page.wait_for_function(loaded)
+    times = "[...document.querySelectorAll('video')].map(v => v.currentTime)"
+
+    page.locator("#time").fill("3")
+    page.wait_for_function("[...document.querySelectorAll('video')].every(v => !v.seeking)")
+    assert page.locator("#frame").inner_text() == "frame 3"
+    assert page.evaluate(times) == pytest.approx([3.5 / 24] * 2, abs=1e-3)
+
+    page.locator("#play").click()
+    page.wait_for_function("document.getElementById('frame').value === 'frame 1'")  # round the end
+    page.locator("#play").click()
+    assert page.locator("#play").inner_text() == "play"
+    assert len({round(time, 4) for time in page.evaluate(times)}) == 1
+    assert complaints == []
 
 
 def test_error_maps_average_to_the_surface_error(runs):

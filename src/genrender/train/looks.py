@@ -71,8 +71,19 @@ def free_color(rng: np.random.Generator) -> Float64[np.ndarray, "3"]:
     return rng.uniform(0.03, 0.98, 3)
 
 
-def random_look(rng: np.random.Generator, pattern: str, names: tuple[str, ...]) -> Look:
-    """A look with the named colours, or with free ones that differ visibly where none are named."""
+def random_look(rng: np.random.Generator, pattern: str, names: tuple[str, ...], long_axis: int) -> Look:
+    """A look with the named colours, or a free one: free in its colours, direction and width.
+
+    A named look is nearly the same on every object but for where it begins: bands of one width around the
+    body. The fewer freedoms a pattern has, the fewer pictures it takes to learn. Free looks keep the variety
+    that only attention can carry.
+
+    Args:
+        rng: source of chance.
+        pattern: one of `LOOKS`.
+        names: colours that the caption names; none for a free look.
+        long_axis: along which axis of rest space the object is longest; bands follow each other along it.
+    """
     if names:
         first = named_color(rng, names[0])
         second = named_color(rng, names[-1])
@@ -84,12 +95,12 @@ def random_look(rng: np.random.Generator, pattern: str, names: tuple[str, ...]) 
             first, second = named_color(rng, "brown"), named_color(rng, "beige") * rng.uniform(0.7, 1.0)
         if pattern == "brick" and rng.random() < 0.5:
             first, second = np.array([0.65, 0.27, 0.2]) + rng.normal(0, 0.03, 3), named_color(rng, "beige")
-    # Mostly along one of the axes in which objects are built: bands around a body, grain along it.
-    along = np.roll(np.eye(3), int(rng.choice(3, p=[0.6, 0.2, 0.2])), axis=0)
-    tilt = rotation_about(
-        rng.normal(size=3), rng.normal(0, 0.2) if rng.random() < 0.85 else rng.uniform(0, np.pi)
-    )
-    # A latent pixel is a sixteenth of the picture: bands narrower than that blur, and with few bands on an
-    # object nobody could tell stripes from checks.
-    frequency = rng.uniform(2.1, 3.4)
+    axis, tilt_rad, frequency = long_axis, rng.normal(0, 0.06), rng.uniform(2.4, 2.8)
+    if not names:
+        axis = int(rng.choice(3, p=[0.2, 0.6, 0.2]))
+        tilt_rad = rng.normal(0, 0.2) if rng.random() < 0.85 else rng.uniform(0, np.pi)
+        # Narrower bands than these blur in the latents, and of wider ones objects would show too few.
+        frequency = rng.uniform(2.1, 3.4)
+    along = np.roll(np.eye(3), 1 - axis, axis=0)  # row 1, the direction of bands, points along the axis
+    tilt = rotation_about(rng.normal(size=3), tilt_rad)
     return Look(pattern, first, np.clip(second, 0, 1), along @ tilt, frequency, rng.uniform(0, 2 * np.pi))

@@ -26,6 +26,7 @@ class PocketSize:
         latent_channels: numbers per latent pixel.
         channels: UNet channels per level, finest first.
         transformer_layers: transformer layers per block and level.
+        heads: attention heads per level.
         encoder_attends: per level, whether the encoder (and with it the ControlNet) has attention; the
             decoder always has.
     """
@@ -35,6 +36,7 @@ class PocketSize:
     latent_channels: int
     channels: tuple[int, ...]
     transformer_layers: tuple[int, ...]
+    heads: tuple[int, ...]
     encoder_attends: tuple[bool, ...]
 
     @property
@@ -43,8 +45,8 @@ class PocketSize:
 
 
 SIZES = {
-    "cpu": PocketSize(128, 4, 4, (64, 128, 192), (1, 1, 1), (False, True, True)),
-    "gpu": PocketSize(256, 8, 8, (128, 192, 256), (2, 1, 1), (True, True, True)),
+    "cpu": PocketSize(128, 4, 4, (64, 128, 192), (1, 1, 1), (2, 4, 4), (False, True, True)),
+    "gpu": PocketSize(256, 8, 8, (128, 192, 256), (2, 1, 1), (4, 4, 4), (True, True, True)),
 }
 
 TEXT_WIDTH = 128
@@ -109,7 +111,7 @@ class Denoiser(nn.Module):
             block_out_channels=size.channels,
             layers_per_block=1,
             transformer_layers_per_block=cast(Any, size.transformer_layers),  # annotated too narrowly there
-            attention_head_dim=4,  # the number of heads: diffusers keeps a misnomer of Stable Diffusion's
+            attention_head_dim=size.heads,  # diffusers keeps a misnomer of Stable Diffusion's
             cross_attention_dim=TEXT_WIDTH,
             norm_num_groups=16,
         )

@@ -55,9 +55,10 @@ def _group(rng: np.random.Generator, count: int) -> tuple[list[Prop], Look, Desc
     patterns = list(LOOKS)
     pattern = patterns[int(rng.integers(len(patterns)))] if rng.random() < 0.82 else "plain"
     colors = _choose_colors(rng, pattern) if rng.random() < 0.68 else ()
-    look = random_look(rng, pattern, colors)
+    props = make_props(kind, count, rng)
+    look = random_look(rng, pattern, colors, int(np.ptp(props[0].rest, axis=0).argmax()))
     said = pattern if colors or rng.random() < 0.85 else None
-    return make_props(kind, count, rng), look, Described(kind, count, said, colors)
+    return props, look, Described(kind, count, said, colors)
 
 
 def _arrange(
