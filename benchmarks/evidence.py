@@ -4,20 +4,20 @@
     python benchmarks/evidence.py --scenes orbit --seeds 0 --methods per-frame noise balanced
 
 Renders three scenes with every method and several seeds, measures each run as `genrender evaluate` does,
-and prints Markdown tables. Runs are kept in the work folder and are not made again, so an interrupted
-command goes on where it stopped; --fresh starts over. All methods share weights, scene, prompt, seeds and
-size, and all but the presets share sampler and steps.
+and prints Markdown tables. Runs are kept in the work folder, so an interrupted command goes on where it
+stopped; runs whose settings, scene, weights or version differ are made anew. All methods share weights,
+scene, prompt, seeds and size, and all but the presets share sampler and steps.
 
 Figures relative to per-frame rendering are means, over scenes and seeds, of the ratio to the per-frame run of
 the same scene and seed. The brackets are 95 % percentile bootstrap intervals over these pairs.
 """
 
 import argparse
+import hashlib
 import json
-import shutil
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,9 @@ import numpy as np
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from genrender import __version__
+from genrender.atomic import atomic_write
+from genrender.comparison_page import look_up
 from genrender.config import (
     PER_FRAME,
     PRESETS,
@@ -43,6 +46,7 @@ from genrender.media.run_folder import RunFolder
 from genrender.render import ShotConfig, render_clip
 from genrender.run import make_video
 from genrender.scene.load import load_scene
+from genrender.train.diffusion import weights_hash
 
 SCENES_FOLDER = Path(__file__).resolve().parents[1] / "examples" / "scenes"
 PER_FRAME_NAME = "per-frame"
@@ -133,11 +137,12 @@ def main() -> None:
     parser.add_argument("--frames", type=int, default=24)
     parser.add_argument("--model", default="pocket")
     parser.add_argument("--work", type=Path, default=Path("runs/evidence"), help="where runs are kept")
-    parser.add_argument("--fresh", action="store_true", help="make all runs again")
     parser.add_argument("--write", type=Path, metavar="FILE.md", help="replace the tables in this file")
     args = parser.parse_args()
     if PER_FRAME_NAME not in args.methods:
         args.methods = [PER_FRAME_NAME, *args.methods]
+    if args.write:
+        split_at_marks(args.write)
     try:
         figures = measure_all(args)
     except GenRenderError as error:
@@ -155,9 +160,9 @@ def measure_all(args: argparse.Namespace) -> dict[tuple[str, int, str], dict[str
     """Metrics of every run, by scene, seed and method."""
     from genrender.pipeline import load_pipeline
 
-    if args.fresh and args.work.exists():
-        shutil.rmtree(args.work)
-    pipeline = None
+    pipeline = load_pipeline(args.model)
+    pipeline.set_progress_bar_config(disable=True)
+    weights = weights_hash(pipeline.unet)
     figures = {}
     columns = [TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()]
     with Progress(*columns, console=Console(stderr=True)) as progress:
@@ -166,23 +171,38 @@ def measure_all(args: argparse.Namespace) -> dict[tuple[str, int, str], dict[str
         for name in args.scenes:
             take = takes(args.fox)[name]
             shot = ShotConfig(animation=take.animation, camera=take.camera, n_frames=args.frames)
-            clip = None
+            clip = render_clip(load_scene(take.scene), shot)
+            # The first call of any library is slow.
+            pipeline(take.prompt, clip.gbuffers[:1], config=PER_FRAME, num_inference_steps=1)
             for seed in args.seeds:
                 for wanted in args.methods:
                     progress.update(task, description=f"{name}, seed {seed}, {wanted}")
-                    path = run_folder(args, name, seed, wanted)
-                    if not (path / "metrics.json").exists():
-                        pipeline = pipeline or load_pipeline(args.model)
-                        pipeline.set_progress_bar_config(disable=True)
-                        clip = clip or render_clip(load_scene(take.scene), shot)
-                        config = replace(METHODS[wanted][0], prompt=take.prompt, seed=seed)
-                        make_video(pipeline, clip, config, RunFolder(path))
-                        run = open_run(path)
-                        measured = {**evaluate(run), **run.config["cost"]}
-                        (path / "metrics.json").write_text(json.dumps(measured))
-                    figures[name, seed, wanted] = json.loads((path / "metrics.json").read_text())
+                    config = replace(METHODS[wanted][0], prompt=take.prompt, seed=seed)
+                    made_of = fingerprint(config, shot, take.scene, weights)
+                    folder = RunFolder(run_folder(args, name, seed, wanted))
+                    file = folder.path / "metrics.json"
+                    stored = json.loads(file.read_text()) if file.exists() else {}
+                    if stored.get("made_of") != made_of:
+                        make_video(pipeline, clip, config, folder)
+                        run = open_run(folder.path, clip=clip)
+                        stored = {**evaluate(run), **run.config["cost"], "made_of": made_of}
+                        with atomic_write(file) as part:
+                            part.write_text(json.dumps(stored))
+                    figures[name, seed, wanted] = stored
                     progress.advance(task)
     return figures
+
+
+def fingerprint(config: RunConfig, shot: ShotConfig, scene: Path, weights: str) -> str:
+    """A short name for everything that a run's frames depend on."""
+    parts = (
+        asdict(config),
+        asdict(shot),
+        hashlib.sha256(scene.read_bytes()).hexdigest(),
+        weights,
+        __version__,
+    )
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]
 
 
 def run_folder(args: argparse.Namespace, scene: str, seed: int, wanted: str) -> Path:
@@ -197,14 +217,6 @@ def bootstrap_interval(values: Sequence[float], n_resamples: int = 10_000) -> tu
     means = rng.choice(np.asarray(values), (n_resamples, len(values))).mean(axis=1)
     low, high = np.percentile(means, [2.5, 97.5])
     return float(low), float(high)
-
-
-def look_up(figures: Mapping[str, Any], key: str) -> float | None:
-    """The figure `key`, where `surface_error.4` is one level down."""
-    value: Any = figures
-    for part in key.split("."):
-        value = value[part]
-    return value
 
 
 def ratios(figures: Mapping[tuple[str, int, str], Mapping[str, Any]], wanted: str, key: str) -> list[float]:
@@ -273,13 +285,21 @@ def mean_of(runs: Sequence[Mapping[str, Any]], key: str, form: str) -> str:
     return format(float(np.mean(values)), form) if values else "-"
 
 
-def write_between_marks(file: Path, text: str) -> None:
-    """Replace what stands between the marks in a Markdown file; the prose around them stays."""
-    before, begin, rest = file.read_text().partition(BEGIN)
+def split_at_marks(file: Path) -> tuple[str, str]:
+    """What stands before and behind the tables of a Markdown file."""
+    text = file.read_text() if file.exists() else ""
+    before, begin, rest = text.partition(BEGIN)
     _, end, after = rest.partition(END)
     if not begin or not end:
         sys.exit(f"error: {file} lacks the lines {BEGIN} and {END}, between which the tables go")
-    file.write_text(f"{before}{BEGIN}\n{text}\n{END}{after}")
+    return before, after
+
+
+def write_between_marks(file: Path, text: str) -> None:
+    """Replace what stands between the marks in a Markdown file; the prose around them stays."""
+    before, after = split_at_marks(file)
+    with atomic_write(file) as part:
+        part.write_text(f"{before}{BEGIN}\n{text}\n{END}{after}")
 
 
 def write_sheet(file: Path, args: argparse.Namespace, scene: str) -> None:

@@ -30,6 +30,7 @@ FIGURES = {
     "clip_prompt_fidelity": 0.3,
     "seconds_per_frame": 1.5,
     "peak_memory_mb": 900.0,
+    "gpu_peak_memory_mb": None,
 }
 
 

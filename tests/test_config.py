@@ -71,7 +71,10 @@ def test_unknown_names_are_refused(stage, name, message):
         (MethodConfig(injection=InjectionConfig(n_keyframes=0)), "keyframes is 0"),
         (MethodConfig(correspondence=CorrespondenceConfig(ratio=0.0)), "texture ratio is 0"),
         (MethodConfig(correspondence=CorrespondenceConfig(ratio_layers=(("(", 2.0),))), "no regular express"),
-        (MethodConfig(correspondence=CorrespondenceConfig(side_layers=(("up", 0),))), "layers 'up' is 0"),
+        (
+            MethodConfig(correspondence=CorrespondenceConfig(side_layers=(("up", 0),))),
+            "layers 'up' is 0, expected texels",
+        ),
         (MethodConfig(NoiseConfig(degradation=1.0)), "noise degradation is 1"),
         (MethodConfig(injection=InjectionConfig(alpha_end=-0.1)), "alpha at the end is -0.1"),
         (MethodConfig(injection=InjectionConfig(alpha_layers=(("up", 2.0),))), "factor of layers 'up' is 2"),

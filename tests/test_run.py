@@ -192,3 +192,30 @@ def test_every_method_fills_a_run_folder(pipe, clip, tmp_path, name):
     frames = np.stack(list(folder.frames()))
     assert frames.shape == (3, 24, 32, 3)
     assert frames.std() > 1
+
+
+@pytest.mark.parametrize("name", [name for name, method in METHODS.items() if method.config is not None])
+def test_a_rivals_attention_reaches_the_networks(pipe, clip, tmp_path, name, monkeypatch):
+    method = METHODS[name]
+    used = []
+    monkeypatch.setattr(method.attention, "start_frames", lambda state, _: used.append(type(state)))
+    monkeypatch.setattr(method.attention, "start_keyframes", lambda *_: None)
+    monkeypatch.setattr(method.attention, "is_active", False)
+    make_video(pipe, clip, replace(CONFIG, method=method.config), RunFolder(tmp_path / "run"), method=method)
+    assert set(used) == {method.attention}
+
+
+def test_what_the_safety_checker_blackens_is_not_baked(pipe, clip, tmp_path, monkeypatch):
+    def blacken_the_first(_, decoded, *__):
+        flags = [index == 0 for index in range(len(decoded))]
+        decoded[0] = -1.0
+        return decoded, flags
+
+    monkeypatch.setattr(GenerativeRenderingPipeline, "run_safety_checker", blacken_the_first)
+    config = replace(CONFIG, chunk_size=8, method=MethodConfig(injection=InjectionConfig(n_keyframes=2)))
+    folder = RunFolder(tmp_path / "run")
+    flagged = make_video(pipe, clip, config, folder, method=METHODS["static-texture"])
+    assert len(flagged) == 1
+    assert 0 <= flagged[0] < 3
+    shown = [frame[gbuffer.visible] for frame, gbuffer in zip(folder.frames(), clip.gbuffers, strict=True)]
+    assert all(pixels.mean() > 20 for pixels in shown if len(pixels))

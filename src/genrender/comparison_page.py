@@ -18,7 +18,7 @@ from genrender.errors import ConfigError
 from genrender.finished_run import FinishedRun
 from genrender.metrics.surface import color_change, correspond
 
-# Errors from here on are shown alike: half of what two random colours differ by.
+# Errors from here on are shown alike; two random colours differ by a third on average.
 ERROR_SCALE = 0.25
 N_ERROR_MAPS = 3
 
@@ -47,6 +47,7 @@ COLUMNS = {
     "clip_prompt_fidelity": Column("CLIP prompt", max),
     "seconds_per_frame": Column("seconds per frame", min),
     "peak_memory_mb": Column("peak MB", min),
+    "gpu_peak_memory_mb": Column("peak GPU MB", min),
 }
 
 

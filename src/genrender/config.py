@@ -90,10 +90,16 @@ class CorrespondenceConfig:
         _check_choice("fill order", self.fill_order, get_args(FillOrder))
         if not 0 < self.ratio < math.inf:
             raise ConfigError(f"texture ratio is {self.ratio:g}, expected a number above 0, for instance 4")
-        for pattern, size in (*self.ratio_layers, *self.side_layers):
+        for pattern, factor in self.ratio_layers:
             _check_pattern(pattern)
-            if not 0 < size < math.inf:
-                raise ConfigError(f"the texture of layers {pattern!r} is {size:g}, expected a number above 0")
+            if not 0 < factor < math.inf:
+                raise ConfigError(
+                    f"the ratio's factor of layers {pattern!r} is {factor:g}, expected a number above 0"
+                )
+        for pattern, side in self.side_layers:
+            _check_pattern(pattern)
+            if not isinstance(side, int) or side < 1:
+                raise ConfigError(f"the texture side of layers {pattern!r} is {side}, expected texels from 1")
 
     def texture_side(self, layer: str, height: int, width: int) -> int:
         """Texels along a side of the textures of a layer whose feature maps have that size."""

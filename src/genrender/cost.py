@@ -1,4 +1,4 @@
-"""What a run costs: time and memory of this process."""
+"""What this process's memory has grown to."""
 
 import sys
 from pathlib import Path
@@ -6,19 +6,27 @@ from pathlib import Path
 import torch
 
 
-def peak_memory_mb() -> float:
-    """The largest resident memory that this process has had, in MB of a million bytes."""
+def peak_memory_mb() -> float | None:
+    """The largest resident memory that this process has had, in MB of a million bytes; None: unknown."""
     try:
         # On Linux ru_maxrss begins with what the parent had when it forked; VmHWM is the process's own.
         status = Path("/proc/self/status").read_text()
         return int(status.split("VmHWM:")[1].split()[0]) * 1024 / 1e6
     except (OSError, IndexError):
-        import resource  # Windows has none
-
+        try:
+            import resource
+        except ImportError:  # on Windows
+            return None
         unit = 1 if sys.platform == "darwin" else 1024
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e6
 
 
+def reset_gpu_peak_memory() -> None:
+    """From here on `gpu_peak_memory_mb` counts anew."""
+    if torch.cuda.is_available():
+        torch.cuda.reset_peak_memory_stats()
+
+
 def gpu_peak_memory_mb() -> float | None:
-    """The largest memory that this process's tensors have taken on a CUDA device; None without one."""
+    """The largest memory that tensors have taken on the CUDA device since the reset; None without one."""
     return torch.cuda.max_memory_allocated() / 1e6 if torch.cuda.is_available() else None

@@ -31,8 +31,13 @@ class FinishedRun:
     frames: Sequence[Float32[np.ndarray, "H W 3"]]
 
 
-def open_run(path: str | Path, report: Report | None = None) -> FinishedRun:
+def open_run(path: str | Path, report: Report | None = None, clip: Clip | None = None) -> FinishedRun:
     """Open a run folder and render the clip's G-buffers again.
+
+    Args:
+        path: the run folder.
+        report: is told about every G-buffer.
+        clip: what the run shows, where it is known to be that; None: rendered again.
 
     Raises:
         MediaError: it is no folder of a finished run.
@@ -63,6 +68,6 @@ def open_run(path: str | Path, report: Report | None = None) -> FinishedRun:
             f"{path} holds {len(pictures)} frames, and its config.json tells of {len(shot.times_s or ())}: "
             "render the run again"
         )
-    clip = render_clip(load_scene(scene), shot, report)
+    clip = clip or render_clip(load_scene(scene), shot, report)
     frames = PerFrame(lambda frame: pictures[frame].astype(np.float32) / 255, len(pictures))
     return FinishedRun(folder, config, clip, frames)

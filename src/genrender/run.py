@@ -23,7 +23,7 @@ from torch import Tensor
 from genrender.baselines.methods import METHODS, Method
 from genrender.baselines.static_texture import static_texture
 from genrender.config import RunConfig
-from genrender.cost import gpu_peak_memory_mb, peak_memory_mb
+from genrender.cost import gpu_peak_memory_mb, peak_memory_mb, reset_gpu_peak_memory
 from genrender.diffusion.keyframes import choose_keyframes, default_n_keyframes, seen_surface
 from genrender.diffusion.models import read_guidance_scale
 from genrender.errors import ModelError
@@ -73,6 +73,7 @@ def make_video(
 
     # 1. All frames through the diffusion model.
     started_s = time.perf_counter()
+    reset_gpu_peak_memory()
     with _sampler(pipeline, resolved), _memory_errors(clip, resolved):
         painted = _painted_frames(clip, resolved, method)
         latents = _diffuse(pipeline, clip, painted, resolved, method, report)
@@ -241,7 +242,11 @@ def _write_frames(
     chunks = pipeline.decode_frames(latents, config.chunk_size, flagged.append)
     frames: Iterable[np.ndarray] = chain.from_iterable(chunks)
     if painted is not None:
-        frames = static_texture(np.stack(list(frames)), painted, clip.tracker)
+        pictures = np.stack(list(frames))
+        # What the safety checker has blackened is no appearance to bake, unless there is nothing else.
+        kept = [index for index in range(len(painted)) if index not in flagged] or range(len(painted))
+        frames = static_texture(pictures[list(kept)], [painted[index] for index in kept], clip.tracker)
+        flagged[:] = [painted[index] for index in flagged]
     if config.stabilise > 0:
         frames = stabilised(frames, clip.tracker, config.stabilise)
     for index, frame in enumerate(frames):

@@ -1,35 +1,54 @@
 """`genrender compare` from its words to its table; the runs themselves are those of `genrender render`."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from genrender.baselines.methods import METHODS
 from genrender.cli import main
-from genrender.cli.compare import COLUMNS, look_up, method_names, options_of, render_words
+from genrender.cli.compare import method_names, options_of, render_words
 from genrender.cli.options import Compare
+from genrender.cli.render import run_config
+from genrender.comparison_page import COLUMNS, look_up
 from genrender.errors import ConfigError
 
 SCENE = Path(__file__).parents[2] / "examples" / "scenes" / "walking_biped.glb"
 OPTIONS = Compare(
-    SCENE, "a red biped", frames=4, alpha=0.25, set=("noise.degradation=0.1", "injection.alpha_end=0")
+    SCENE,
+    "a red biped",
+    frames=4,
+    keyframes=2,
+    alpha=0.25,
+    set=("noise.degradation=0.1", "injection.alpha_end=0"),
 )
 
 
 def test_a_methods_words_ask_for_what_was_asked_and_nothing_else():
     words = render_words(options_of(OPTIONS, "generative"), Path("here"))
     assert words == [
-        *("render", str(SCENE), "--prompt", "a red biped", "--frames", "4", "--alpha", "0.25"),
-        *("--set", "noise.degradation=0.1", "--set", "injection.alpha_end=0", "--run-dir", "here"),
+        *("render", str(SCENE), "--prompt=a red biped", "--frames=4", "--keyframes=2", "--alpha=0.25"),
+        *("--set=noise.degradation=0.1", "--set=injection.alpha_end=0", "--run-dir=here"),
     ]
 
 
-def test_settings_of_ours_do_not_reach_a_rival():
+def test_only_what_means_something_to_a_rival_reaches_it():
+    """Both have keyframes; what weight our features have is nothing to a rival."""
     words = render_words(options_of(OPTIONS, "tokenflow"), Path("here"))
     assert words == [
-        *("render", str(SCENE), "--prompt", "a red biped", "--frames", "4", "--method", "tokenflow"),
-        *("--run-dir", "here"),
+        *("render", str(SCENE), "--prompt=a red biped", "--frames=4", "--keyframes=2", "--method=tokenflow"),
+        "--run-dir=here",
     ]
+    assert not any(
+        "keyframes" in word for word in render_words(options_of(OPTIONS, "cross-frame"), Path("x"))
+    )
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_the_words_of_every_method_are_understood(name):
+    """What is left for a method is accepted by it, so that no run fails for a word of ours."""
+    run_config(options_of(replace(OPTIONS, engine="reproject", noise="nearest", stabilise=0.5), name)).check()
 
 
 def test_methods_are_listed_once_and_must_be_known():
@@ -48,6 +67,10 @@ def test_methods_are_listed_once_and_must_be_known():
         ([str(SCENE), "--prompt", "a fox", "--methods", "magic"], "unknown method 'magic'"),
         ([str(SCENE), "--prompt", "a fox", "--alpha", "2"], "alpha is 2"),
         ([str(SCENE), "--prompt", " "], "the prompt is empty"),
+        ([str(SCENE), "--prompt", "a fox", "--frames", "1"], "frames is 1, expected at least 2"),
+        ([str(SCENE), "--prompt", "a fox", "--report", "."], "it is a folder"),
+        ([str(SCENE), "--prompt", "a fox", "--report", "nowhere/page.html"], "nowhere"),
+        ([str(SCENE), "--prompt", "a fox", "--clip", "nowhere"], "nowhere"),
     ],
 )
 def test_bad_input_is_told_in_one_line_before_anything_is_made(words, message, capsys, tmp_path):
@@ -73,6 +96,7 @@ def test_runs_are_measured_and_kept(capsys, tmp_path):
             "surface_error.4",
             "surface_error.16",
             "texel_std",
+            "gpu_peak_memory_mb",
         }
         assert figures["peak_memory_mb"] > 100
         assert figures["seconds_per_frame"] > 0
@@ -85,6 +109,12 @@ def test_runs_are_measured_and_kept(capsys, tmp_path):
     assert json.loads(captured.out) == results
     assert captured.err.count("is there already") == 2
     assert {path: path.stat().st_mtime_ns for path in folder.glob("*/config.json")} == made
+
+    next(folder.glob("per-frame/frames/*.png")).unlink()
+    page = tmp_path / "page.html"
+    assert main([*words, "--report", str(page)]) == 0
+    assert capsys.readouterr().err.count("is there already") == 1  # a run that lost a frame is made again
+    assert page.read_text(encoding="utf-8").count("<video") == 2
 
     assert main([*words, "--seed", "1", "--methods", "per-frame"]) == 0
     assert "is there already" not in capsys.readouterr().err

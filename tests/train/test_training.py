@@ -126,8 +126,7 @@ def test_a_stage_without_its_input_says_which_stage_makes_it(tmp_path):
 @pytest.fixture
 def small_shards(monkeypatch):
     monkeypatch.setattr(shards, "SHARD_SIZE", 8)
-    for module in ("vae", "clip"):
-        monkeypatch.setattr(f"genrender.train.{module}.SHARD_SIZE", 8)
+    monkeypatch.setattr("genrender.train.vae.SHARD_SIZE", 8)
 
 
 @pytest.mark.usefixtures("small_shards")

@@ -1,1 +1,1 @@
-"""Methods that others published, on the same model, G-buffers, noise and seeds, to compare ours with."""
+"""Methods that others published, on the same model, G-buffers, sampler and seeds, to compare ours with."""

@@ -77,7 +77,7 @@ class PreviousFrameAttention(FirstFrameAttention):
             previous = torch.cat([of_last[:, None], tokens[:, :-1]], dim=1)
             shared = of_first[:, None].expand_as(previous)
             extended.append(torch.cat([shared, previous], dim=3).flatten(0, 1))
-        self._previous[layer] = (own[0][:, -1], own[1][:, -1])
+        self._previous[layer] = (own[0][:, -1].clone(), own[1][:, -1].clone())
         return attend(query, extended[0], extended[1], scale)
 
 
@@ -88,7 +88,8 @@ class PropagatedAttention(AttentionState):
     Keyframes lie at equal distances, from a place that is drawn anew at every step, and attend to each other.
 
     Source: Geyer et al. 2023, "TokenFlow" (2307.10373). Differs: tokens follow the true surface instead of
-        nearest neighbours between features, and background, which has none, stays where it is.
+        nearest neighbours between features; background, which has no surface, keeps its own attention; frames
+        start from noise, because there is no video to invert.
     """
 
     def choose(self, n_frames: int, n_keyframes: int, seed: int, draw: int, seen: Any = None) -> list[int]:  # noqa: ARG002

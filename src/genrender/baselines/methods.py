@@ -1,6 +1,7 @@
 """The methods that can be compared, by name: ours, its parts, and rivals from the literature.
 
-All run on the same model, G-buffers, sampler and seeds; they differ in noise and attention alone.
+All run on the same model, G-buffers, sampler and seeds; they differ in noise, attention and what belongs to
+them in `MethodConfig`.
 """
 
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ from genrender.diffusion.attention_state import AttentionState
 
 # The rivals change every self-attention layer.
 _ALL_LAYERS = r"attn1"
+METHOD_OPTIONS = frozenset({"noise", "engine", "alpha", "unify", "keyframes", "set"})
 _NO_INJECTION = InjectionConfig(pre_attn=False, alpha=0.0)
 
 
@@ -30,10 +32,34 @@ class Method:
     attention: type[AttentionState] = AttentionState
     is_baked: bool = False
 
+    @property
+    def options(self) -> frozenset[str]:
+        """The options of `genrender render` that mean something to it, of those that set up a method."""
+        if self.config is None:
+            return METHOD_OPTIONS
+        meant = {"noise"} if self.attention is AttentionState else set()
+        if self.uses_keyframes:
+            meant.add("keyframes")
+        if self.config.needs_correspondence:
+            meant.add("engine")
+        return frozenset(meant)
+
+    @property
+    def uses_keyframes(self) -> bool:
+        """Whether the number of keyframes matters."""
+        if self.config is None:
+            return True
+        injection = self.config.injection
+        return (injection.pre_attn or injection.uses_surface) and not issubclass(
+            self.attention, FirstFrameAttention
+        )
+
 
 METHODS: dict[MethodName, Method] = {
     "generative": Method("surface noise, features blended on the surface, both injections: ours"),
-    "generative-paper": Method("the same with the settings of the paper", PRESETS["paper"].method),
+    "generative-paper": Method(
+        "the same with the paper's noise, textures and keyframes", PRESETS["paper"].method
+    ),
     "per-frame": Method("every frame on its own", PER_FRAME),
     "fixed-noise": Method(
         "the same screen noise in all frames, nothing else",

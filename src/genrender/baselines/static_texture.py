@@ -32,11 +32,13 @@ def static_texture(
         Every frame of the clip.
     """
     height, width = pictures.shape[1:3]
-    engine = ReprojectCorrespondence(tracker, CorrespondenceConfig("reproject", restore_spread=False))
+    config = CorrespondenceConfig("reproject", restore_spread=False)
     maps = torch.from_numpy(pictures).permute(0, 3, 1, 2)
     sources_gbuffers = [tracker.gbuffers[source] for source in sources]
     means = _mean_colors(pictures, sources_gbuffers)
     for frame, gbuffer in enumerate(tracker.gbuffers):
+        # A new engine for every frame: what it remembers of pictures of full size would fill the memory.
+        engine = ReprojectCorrespondence(tracker, config)
         rendered, seen = engine.blend(sources, [frame], height, width, "fill")(maps)
         colors = rendered[0].permute(1, 2, 0).numpy()
         is_seen = seen[0].numpy()

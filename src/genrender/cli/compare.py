@@ -16,20 +16,20 @@ from rich.table import Table
 
 import genrender
 from genrender.atomic import atomic_write, check_writable
-from genrender.baselines.methods import METHODS
+from genrender.baselines.methods import METHOD_OPTIONS, METHODS
 from genrender.cli.console import note
 from genrender.cli.options import Compare, Render
 from genrender.cli.render import run_config
 from genrender.comparison_page import COLUMNS, check_plots, look_up, write_page
 from genrender.config import MethodName
+from genrender.diffusion.models import find_model
 from genrender.errors import ConfigError, MediaError
 from genrender.evaluate import evaluate
 from genrender.finished_run import FinishedRun, open_run
 from genrender.media.run_folder import RunFolder
-from genrender.metrics.clip import POCKET_CLIP
+from genrender.metrics.clip import POCKET_CLIP, ClipScorer
+from genrender.render import Clip
 from genrender.scene.load import load_scene
-
-SETTINGS_OF_OURS = ("keyframes", "noise", "engine", "alpha", "unify", "set", "stabilise")
 
 
 def compare(options: Compare) -> None:
@@ -38,31 +38,39 @@ def compare(options: Compare) -> None:
     Raises:
         ConfigError: an unknown method, or a run that fails; its process has said why.
     """
+    # 1. What is wrong is told before any slow work.
     names = method_names(options.methods)
     for name in names:
         run_config(options_of(options, name)).check()
     load_scene(options.scene)
+    if options.frames == 1:
+        raise ConfigError("frames is 1, expected at least 2: one frame has nothing to agree with")
     if options.report is not None:
-        check_plots()
-        check_writable(options.report.parent)
+        check_report(options.report)
+    if options.clip is not None:
+        ClipScorer.load(options.clip)
     folder = options.run_dir or Path("runs") / f"compare-{options.scene.stem}"
+    folders = {name: RunFolder(folder / name) for name in names}
+
+    # 2. Runs that are not there yet, and their figures.
     finished: dict[str, FinishedRun] = {}
     results: dict[str, dict[str, Any]] = {}
+    clip: Clip | None = None
     for number, name in enumerate(names, start=1):
-        run = RunFolder(folder / name)
-        words = render_words(options_of(options, name), run.path)
-        if is_done(run, words, options.scene):
-            note(f"{name} ({number} of {len(names)}) is there already")
-        else:
-            note(f"{name} ({number} of {len(names)})")
+        words = render_words(options_of(options, name), folders[name].path)
+        there = is_done(folders[name], words, inputs(options))
+        note(f"{name} ({number} of {len(names)}){' is there already' if there else ''}")
+        if not there:
             child = [sys.executable, "-m", "genrender", *words]
             if subprocess.run(child, stdout=subprocess.DEVNULL, check=False).returncode:
                 raise ConfigError(f"the run of method {name} failed; what went wrong stands above")
-        finished[name] = open_run(run.path)
+        finished[name] = open_run(folders[name].path, clip=clip)
+        clip = finished[name].clip
         results[name] = measured(finished[name], options.clip)
+
+    # 3. What came of it.
     if options.report is not None:
-        summaries = {name: METHODS[name].summary for name in names}
-        write_page(options.report, finished, results, summaries)
+        write_page(options.report, finished, results, {name: METHODS[name].summary for name in names})
         note(f"report {options.report}")
     if options.json:
         print(json.dumps(results, indent=2))
@@ -72,12 +80,18 @@ def compare(options: Compare) -> None:
     for column in COLUMNS.values():
         table.add_column(column.title, justify="right")
     for name, figures in results.items():
-        table.add_row(
-            name,
-            *(f"{value:.4g}" if (value := look_up(figures, key)) is not None else "-" for key in COLUMNS),
-        )
+        values = (look_up(figures, key) for key in COLUMNS)
+        table.add_row(name, *("-" if value is None else f"{value:.4g}" for value in values))
     Console().print(table)
     print(f"runs  {folder}")
+
+
+def check_report(file: Path) -> None:
+    """Raises MediaError unless a page can be written there, ConfigError where its plots cannot be drawn."""
+    check_plots()
+    if file.is_dir():
+        raise MediaError(f"cannot write {file}: it is a folder; give the name of a file, such as page.html")
+    check_writable(file.parent)
 
 
 def method_names(text: str) -> list[MethodName]:
@@ -96,10 +110,13 @@ def method_names(text: str) -> list[MethodName]:
 
 
 def options_of(options: Compare, name: MethodName) -> Compare:
-    """The options that concern one method. Settings of ours are nothing to a method that has its own."""
-    if METHODS[name].config is None:
-        return replace(options, method=name)
-    defaults = {field.name: field.default for field in fields(Render) if field.name in SETTINGS_OF_OURS}
+    """The options that concern one method. What means nothing to it is left out."""
+    method = METHODS[name]
+    foreign = set(METHOD_OPTIONS - method.options)
+    if method.config is not None:
+        # The stabiliser is part of ours, and a rival's noise is part of the rival.
+        foreign |= {"stabilise", "noise"}
+    defaults = {field.name: field.default for field in fields(Render) if field.name in foreign}
     return replace(options, method=name, **defaults)
 
 
@@ -114,22 +131,39 @@ def render_words(options: Compare, folder: Path) -> list[str]:
         if isinstance(value, bool):
             words.append(flag)
         else:
-            for one in value if isinstance(value, tuple) else (value,):
-                words += [flag, str(one)]
-    return [*words, "--run-dir", str(folder)]
+            words += [f"{flag}={one}" for one in (value if isinstance(value, tuple) else (value,))]
+    return [*words, f"--run-dir={folder}"]
 
 
-def is_done(run: RunFolder, words: list[str], scene: Path) -> bool:
-    """Whether the folder holds what these words would make, from the scene as it is now."""
+def inputs(options: Compare) -> list[Path]:
+    """The files that runs depend on, as far as they are on this machine."""
+    files = [options.scene]
+    if options.scene.suffix.lower() == ".gltf":  # buffers and pictures lie beside it
+        files += [path for path in options.scene.parent.iterdir() if path.is_file()]
+    if options.camera is not None and Path(options.camera).is_file():
+        files.append(Path(options.camera))
+    model = find_model(options.model)
+    if model.is_local:
+        files += [path for path in Path(model.location).rglob("*") if path.is_file()]
+    return files
+
+
+def is_done(run: RunFolder, words: list[str], files: list[Path]) -> bool:
+    """Whether the folder holds, complete, what these words make of the files as they are now."""
     try:
         stored = run.read_config()
     except MediaError:
         return False
-    made = datetime.datetime.fromisoformat(stored["created"]).timestamp()
+    config = stored["config"]
+    if len(run.frame_files()) != config.get("n_frames") or not run.video_file.is_file():
+        return False
+    took_s = config["cost"]["seconds_per_frame"] * config["n_frames"]
+    begun = datetime.datetime.fromisoformat(stored["created"]).timestamp() - took_s
     return (
         stored["command"] == ["genrender", *words]
+        and Path(config["scene"]) == files[0].resolve()
         and stored["versions"]["genrender"] == genrender.__version__
-        and scene.stat().st_mtime <= made
+        and max(file.stat().st_mtime for file in files) <= begun
     )
 
 

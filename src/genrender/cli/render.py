@@ -8,7 +8,7 @@ from pathlib import Path
 from genrender.atomic import atomic_write, check_writable
 from genrender.cli.console import warn
 from genrender.cli.options import Render, parse_size
-from genrender.config import PRESETS, MethodConfig, MethodName, RunConfig
+from genrender.config import PRESETS, MethodConfig, RunConfig
 from genrender.diffusion.models import ModelSource, find_model, read_vocabulary, unknown_words
 from genrender.diffusion.picture_size import PictureSize, read_picture_size
 from genrender.errors import ConfigError, MediaError
@@ -69,11 +69,14 @@ def run_config(options: Render) -> RunConfig:
     """
     preset = PRESETS[options.preset]
     method = preset.method
-    own = _own_settings(options.method)
-    if own is not None:
-        method = own
-        for name in ("alpha", "keyframes", "unify", "engine"):
-            if getattr(options, name) is not None:
+    if options.method != "generative":
+        # Only here: it loads torch, and most mistakes can be told before that.
+        from genrender.baselines.methods import METHOD_OPTIONS, METHODS
+
+        chosen = METHODS[options.method]
+        method = method if chosen.config is None else _with_keyframes(chosen.config, preset)
+        for name in sorted(METHOD_OPTIONS - chosen.options):
+            if getattr(options, name):
                 raise ConfigError(
                     f"--{name} means nothing with --method {options.method}; leave one of them out"
                 )
@@ -94,14 +97,10 @@ def run_config(options: Render) -> RunConfig:
     return config
 
 
-def _own_settings(name: MethodName) -> MethodConfig | None:
-    """The settings that define a method; None: those of the preset."""
-    if name == "generative":
-        return None
-    # Only here: it loads torch, and most mistakes can be told before that.
-    from genrender.baselines.methods import METHODS
-
-    return METHODS[name].config
+def _with_keyframes(method: MethodConfig, preset: RunConfig) -> MethodConfig:
+    """A method with as many keyframes as the preset takes."""
+    n_keyframes = preset.method.injection.n_keyframes
+    return replace(method, injection=replace(method.injection, n_keyframes=n_keyframes))
 
 
 def _override(method: MethodConfig, options: Render) -> MethodConfig:

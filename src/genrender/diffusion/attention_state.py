@@ -75,7 +75,7 @@ class AttentionState:
     _memory: dict[str, KeyframeMemory] = field(default_factory=dict, init=False)
     _blends: dict[_Shape, Blend] = field(default_factory=dict, init=False)
     _views: dict[_Shape, list[Blend]] = field(default_factory=dict, init=False)
-    _new_tokens: dict[tuple[int, int], Int64[Tensor, "M"]] = field(default_factory=dict, init=False)
+    _new_tokens: dict[_Shape, Int64[Tensor, "M"]] = field(default_factory=dict, init=False)
     _queries: dict[str, Float[Tensor, "N heads L D"]] = field(default_factory=dict, init=False)
 
     def __post_init__(self) -> None:
@@ -145,7 +145,8 @@ class AttentionState:
             joined_key, joined_value = (join_frames(tokens, self.n_branches) for tokens in (key, value))
             together = attend(join_frames(query, self.n_branches), joined_key, joined_value, scale)
             if self.config.deduplicate:
-                new = self._find_new_tokens(feature_size(query.shape[2], *self.latent_size)).to(key.device)
+                size = feature_size(query.shape[2], *self.latent_size)
+                new = self._find_new_tokens(self._shape(layer, size)).to(key.device)
                 joined_key, joined_value = joined_key[:, :, new], joined_value[:, :, new]
             memory.key, memory.value = joined_key, joined_value
             return split_frames(together, query.shape[2])
@@ -226,28 +227,29 @@ class AttentionState:
             ]
         return self._views[shape]
 
-    def _find_new_tokens(self, size: tuple[int, int]) -> Int64[Tensor, "M"]:
+    def _find_new_tokens(self, shape: _Shape) -> Int64[Tensor, "M"]:
         """The keyframes' tokens that show something which no keyframe before shows.
 
         Background has no surface, so a pixel of it is new where no keyframe before had background there.
         """
-        if size not in self._new_tokens:
+        if shape not in self._new_tokens:
             is_new: list[Tensor] = []
             background_so_far: Tensor | None = None
             for k, keyframe in enumerate(self._keyframes):
-                background = ~self._sees([keyframe], keyframe, size)
+                background = ~self._sees([keyframe], keyframe, shape)
                 if background_so_far is None:
                     is_new.append(torch.ones_like(background))
                     background_so_far = background
                     continue
-                known = self._sees(self._keyframes[:k], keyframe, size)
+                known = self._sees(self._keyframes[:k], keyframe, shape)
                 is_new.append(torch.where(background, ~background_so_far, ~known))
                 background_so_far = background_so_far | background
-            self._new_tokens[size] = torch.nonzero(torch.cat(is_new)).squeeze(1)
-        return self._new_tokens[size]
+            self._new_tokens[shape] = torch.nonzero(torch.cat(is_new)).squeeze(1)
+        return self._new_tokens[shape]
 
-    def _sees(self, keyframes: Sequence[int], frame: int, size: tuple[int, int]) -> Bool[Tensor, "L"]:
+    def _sees(self, keyframes: Sequence[int], frame: int, shape: _Shape) -> Bool[Tensor, "L"]:
         """Which of a frame's pixels show surface that any of the keyframes shows."""
         assert self.engine is not None
+        size, side = shape
         nothing = torch.zeros(len(keyframes), 1, *size)
-        return self.engine.blend(keyframes, [frame], *size, "fill")(nothing)[1].flatten()
+        return self.engine.blend(keyframes, [frame], *size, "fill", side)(nothing)[1].flatten()

@@ -5,79 +5,103 @@ lives in a texel then has two places on the surface. Noise there would repeat it
 features would wander from one arm to the other. So charts that overlap get textures of their own.
 """
 
+from collections.abc import Iterator
+
 import numpy as np
 from jaxtyping import Bool, Float, Int32, Int64
 
 from genrender.scene.uv_quality import overlap_percent, texel_coverage
 
 # Texels along a side of the raster in which charts meet.
-_SIDE = 256
+_SIDE = 128
 # Neighbours in a tight atlas touch in some texels; charts that share less than this part of the smaller one
 # count as side by side.
 _TOLERANCE = 0.05
+# Textures of one object. Leaves that all show one picture may be thousands; there the least overlap decides.
+MAX_TEXTURES = 16
 
 
 def atlas_ids(
-    tris: Int32[np.ndarray, "T 3"], uvs: Float[np.ndarray, "T 3 2"], object_id: Int32[np.ndarray, "T"]
+    tris: Int32[np.ndarray, "T 3"],
+    uvs: Float[np.ndarray, "T 3 2"],
+    object_id: Int32[np.ndarray, "T"],
+    verts: Float[np.ndarray, "V 3"],
+    end_id: int,
 ) -> Int32[np.ndarray, "T"]:
     """For every triangle the texture that its coordinates point into.
+
+    A chart that overlaps itself, as tiled coordinates beyond [0, 1] do, stays in one texture.
 
     Args:
         tris: vertex indices.
         uvs: texture coordinates of each triangle's corners; they wrap around.
         object_id: from 1.
+        verts: positions at rest: triangles hang together where they share a place, whatever their indices.
+        end_id: new ids lie below this; where none is left, the object's own texture serves.
 
     Returns:
         The object's own id wherever its charts do not overlap. Where they do, charts are dealt out, large
-        ones first, to as few textures as keep them apart: the first is the object's own, the others have the
-        lowest ids that no object has.
+        ones first, to as few textures as keep them apart, at most `MAX_TEXTURES`: the first is the object's
+        own, the others have the lowest ids that no object has.
     """
     atlas = object_id.copy()
-    taken = set(np.unique(object_id).tolist())
-    next_id = 1
-    for object_ in sorted(taken):
+    own = np.unique(object_id)
+    free = iter(np.setdiff1d(np.arange(1, end_id), own).tolist())
+    for object_ in own:
         of_object = np.flatnonzero(object_id == object_)
-        for layer, of_layer in enumerate(_layers(tris[of_object], uvs[of_object])):
-            if layer == 0:
-                continue
-            while next_id in taken:
-                next_id += 1
-            taken.add(next_id)
-            atlas[of_object[of_layer]] = next_id
+        for number, layer in enumerate(_layers(tris[of_object], uvs[of_object], verts)):
+            new_id = next(free, None) if number else None
+            if new_id is not None:
+                atlas[of_object[layer]] = new_id
     return atlas
 
 
-def _layers(tris: Int32[np.ndarray, "T 3"], uvs: Float[np.ndarray, "T 3 2"]) -> list[Bool[np.ndarray, "T"]]:
+def _layers(
+    tris: Int32[np.ndarray, "T 3"], uvs: Float[np.ndarray, "T 3 2"], verts: Float[np.ndarray, "V 3"]
+) -> Iterator[Bool[np.ndarray, "T"]]:
     """Sets of triangles whose charts do not overlap within a set; one set where nothing overlaps."""
     if overlap_percent(uvs, _SIDE) == 0:
-        return [np.ones(len(tris), bool)]
-    chart = _charts(tris, uvs)
-    n_charts = int(chart.max()) + 1
+        yield np.ones(len(tris), bool)
+        return
+    chart = _charts(tris, uvs, verts)
     order = np.argsort(chart, kind="stable")
-    of_chart = np.split(order, np.flatnonzero(np.diff(chart[order])) + 1)
-    covered = [np.flatnonzero(texel_coverage(uvs[members], _SIDE)) for members in of_chart]
-    layer_of_chart = np.zeros(n_charts, np.int64)
+    members = np.split(order, np.flatnonzero(np.diff(chart[order])) + 1)
+    area = np.bincount(chart, np.abs(_signed_area(uvs)))
+    layer_of_chart = np.zeros(len(members), np.int64)
     occupied: list[Bool[np.ndarray, "S"]] = []
-    for index in sorted(range(n_charts), key=lambda i: (-len(covered[i]), i)):
-        texels = covered[index]
-        layer = next(
-            (i for i, taken in enumerate(occupied) if taken[texels].sum() <= _TOLERANCE * len(texels)), None
-        )
-        if layer is None:
+    for index in np.lexsort((np.arange(len(area)), -area)):
+        texels = np.flatnonzero(texel_coverage(uvs[members[index]], _SIDE))
+        shared = [int(np.count_nonzero(taken[texels])) for taken in occupied]
+        fitting = [layer for layer, n in enumerate(shared) if n <= _TOLERANCE * len(texels)]
+        if fitting:
+            layer = fitting[0]
+        elif len(occupied) < MAX_TEXTURES:
             layer = len(occupied)
             occupied.append(np.zeros(_SIDE * _SIDE, bool))
+        else:
+            layer = int(np.argmin(shared))
         occupied[layer][texels] = True
         layer_of_chart[index] = layer
-    layer_of_tri = layer_of_chart[chart]
-    return [layer_of_tri == layer for layer in range(len(occupied))]
+    for layer in range(len(occupied)):
+        yield layer_of_chart[chart] == layer
 
 
-def _charts(tris: Int32[np.ndarray, "T 3"], uvs: Float[np.ndarray, "T 3 2"]) -> Int64[np.ndarray, "T"]:
-    """The chart of every triangle: triangles that share a vertex, its coordinates and their orientation."""
+def _signed_area(uvs: Float[np.ndarray, "T 3 2"]) -> Float[np.ndarray, "T"]:
+    """Twice the area of every triangle in the atlas; negative where it is mirrored."""
     edges = (uvs[:, 1:] - uvs[:, :1]).astype(np.float64)
-    is_mirrored = edges[:, 0, 0] * edges[:, 1, 1] - edges[:, 0, 1] * edges[:, 1, 0] < 0
+    return edges[:, 0, 0] * edges[:, 1, 1] - edges[:, 0, 1] * edges[:, 1, 0]
+
+
+def _charts(
+    tris: Int32[np.ndarray, "T 3"], uvs: Float[np.ndarray, "T 3 2"], verts: Float[np.ndarray, "V 3"]
+) -> Int64[np.ndarray, "T"]:
+    """The chart of every triangle: triangles of one orientation that share a place and its coordinates."""
     corner = np.column_stack(
-        [tris.reshape(-1), uvs.reshape(-1, 2).astype(np.float64), np.repeat(is_mirrored, 3)]
+        [
+            verts[tris.reshape(-1)].astype(np.float64),
+            uvs.reshape(-1, 2).astype(np.float64),
+            np.repeat(_signed_area(uvs) < 0, 3),
+        ]
     )
     _, index = np.unique(corner, axis=0, return_inverse=True)
     node = index.reshape(-1, 3)

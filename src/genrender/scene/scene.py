@@ -91,7 +91,7 @@ class Scene:
     @cached_property
     def atlas_id(self) -> Int32[np.ndarray, "T"]:
         """The texture that each triangle's coordinates point into, see `atlas_ids`."""
-        return atlas_ids(self.tris, self.uvs, self.object_id)
+        return atlas_ids(self.tris, self.uvs, self.object_id, self.rest_verts, GROUND_ID)
 
     def evaluate(self, time_s: float, animation: int | None = None) -> Float32[np.ndarray, "V 3"]:
         """World-space vertices at a time; read-only use, the rest pose is shared.

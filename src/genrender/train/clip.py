@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from transformers import CLIPModel, CLIPTokenizer
 from transformers.utils.constants import OPENAI_CLIP_MEAN, OPENAI_CLIP_STD
 
-from genrender.train.data import SHARD_SIZE, complete_shards, read_shard
+from genrender.train.data import complete_shards, read_shard
 from genrender.train.loop import LoopConfig, train
 from genrender.train.models import PocketSize, make_clip
 from genrender.train.tokenizer import tokenize
@@ -70,8 +70,8 @@ def train_clip(
     """Train on the pictures in `folder` with the symmetric contrastive loss of Radford et al. 2021 (CLIP).
 
     Every picture is told apart from the other captions of its batch and from their altered twins, which name
-    another look, colour or object. Without them looks were hardly learned: noun, colours and background
-    nearly always tell 128 captions apart.
+    another look, colour or object: noun, colours and background nearly always tell 128 captions apart, so
+    that alone they would teach little about looks.
     Source of the altered captions: Yuksekgonul et al. 2022, "When and why vision-language models behave like
     bags-of-words" (2210.01936).
 
@@ -88,7 +88,7 @@ def train_clip(
         rng = np.random.default_rng((31, step))
         images, texts = [], []
         for which in rng.integers(len(shards), size=SHARDS_PER_STEP):
-            picked = rng.permutation(SHARD_SIZE)[: config.batch // SHARDS_PER_STEP]
+            picked = rng.permutation(len(shards[which].captions))[: config.batch // SHARDS_PER_STEP]
             images.append(torch.from_numpy(shards[which].image[picked]))
             texts += [shards[which].captions[i] for i in picked]
         pixels = torch.cat(images).permute(0, 3, 1, 2).float() / 255

@@ -17,6 +17,8 @@ from genrender.errors import ConfigError
 from genrender.train.world import Sample, make_sample
 
 SHARD_SIZE = 512
+# Goes up whenever the same seed makes another picture, so that old pictures are not mixed with new ones.
+WORLD_VERSION = 4
 # Standard output is for results.
 PROGRESS = Console(stderr=True)
 

@@ -64,7 +64,7 @@ def train(
     """Train `model` in place and return its averaged copy.
 
     Args:
-        model: all modules that are trained, as one.
+        model: all modules that are trained, as one; parameters that need no gradient stay as averaged.
         loss_at: the loss of a step and figures to show; it must draw all random numbers from the step, so
             that a resumed run continues as if it had never stopped.
         config: see `LoopConfig`.
@@ -81,6 +81,11 @@ def train(
         state = torch.load(checkpoint, map_location=device, weights_only=True)
         model.load_state_dict(state["model"])
         averaged.load_state_dict(state["averaged"])
+        with torch.no_grad():
+            # What is not trained stays what is shipped, and the rest learns with that.
+            for kept, current in zip(averaged.parameters(), model.parameters(), strict=True):
+                if not current.requires_grad:
+                    current.copy_(kept)
         if "optimizer" in state:  # weights taken over from a finished model have none
             optimizer.load_state_dict(state["optimizer"])
         first = state["step"]

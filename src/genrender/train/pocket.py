@@ -18,7 +18,7 @@ from genrender.atomic import check_writable
 from genrender.errors import ConfigError, MediaError
 from genrender.pipeline import GenerativeRenderingPipeline
 from genrender.train.clip import train_clip, write_image_processor
-from genrender.train.data import complete_shards, write_shards
+from genrender.train.data import WORLD_VERSION, complete_shards, write_shards
 from genrender.train.diffusion import encode_pictures, train_denoiser, weights_hash
 from genrender.train.loop import LoopConfig, save_checkpoint
 from genrender.train.models import SIZES, Denoiser, make_clip, make_scheduler, make_vae, text_tower
@@ -88,7 +88,7 @@ def train_pocket(config: PocketTraining) -> None:
         reason = str(error).splitlines()[0].rstrip(".")
         raise ConfigError(f"cannot train on device {config.device!r} ({reason}); try --device cpu") from error
     size = SIZES[config.size]
-    pictures = config.work_dir / f"pictures-{size.image}"
+    pictures = pictures_folder(config)
     stages = STAGES if config.stage == "all" else (config.stage,)
     _check_inputs(config, stages[0], pictures)
     for character in config.characters:
@@ -121,6 +121,12 @@ def train_pocket(config: PocketTraining) -> None:
         wanted = ReportConfig(characters=config.characters)
         for name, value in report(config.out, config.work_dir / "report", wanted, config.device).items():
             print(f"{name}: {value:.3g}")
+
+
+def pictures_folder(config: PocketTraining) -> Path:
+    """Where the training pictures of this size and of this version's world are."""
+    size = SIZES[config.size]
+    return config.work_dir / f"pictures-{size.image}-{size.latent_side}-world{WORLD_VERSION}"
 
 
 def _check_inputs(config: PocketTraining, stage: str, pictures: Path) -> None:
@@ -190,15 +196,32 @@ def _take_over(config: PocketTraining, init: Path) -> None:
         save_checkpoint(checkpoint, {"model": state, "averaged": state, "step": 0})
 
 
+def _load_averaged(module: Any, checkpoint: Path) -> dict[str, Any]:
+    """Fill a module with a checkpoint's averaged weights, and return the checkpoint.
+
+    Raises:
+        ConfigError: they are of another size.
+    """
+    state = torch.load(checkpoint, map_location="cpu", weights_only=True)
+    try:
+        module.load_state_dict(state["averaged"])
+    except RuntimeError as error:
+        raise ConfigError(
+            f"the weights in {checkpoint} are of another size than this version trains; "
+            "choose another --work-dir or --size"
+        ) from error
+    return state
+
+
 def _load_vae(config: PocketTraining) -> AutoencoderTiny:
     vae = make_vae(SIZES[config.size])
-    vae.load_state_dict(torch.load(_vae_file(config), map_location="cpu", weights_only=True)["averaged"])
+    _load_averaged(vae, _vae_file(config))
     return vae.eval().requires_grad_(False)
 
 
 def _load_clip(config: PocketTraining, tokenizer: CLIPTokenizer) -> CLIPModel:
     clip = make_clip(tokenizer, SIZES[config.size])
-    clip.load_state_dict(torch.load(_clip_file(config), map_location="cpu", weights_only=True)["averaged"])
+    _load_averaged(clip, _clip_file(config))
     return clip.eval().requires_grad_(False)
 
 
@@ -227,8 +250,7 @@ def export(config: PocketTraining) -> None:
     """Write the averaged weights of the latest checkpoints to `config.out`, as half-precision safetensors."""
     tokenizer = _tokenizer(config)
     denoiser = Denoiser(SIZES[config.size])
-    state = torch.load(_denoiser_file(config), map_location="cpu", weights_only=True)
-    denoiser.load_state_dict(state["averaged"])
+    state = _load_averaged(denoiser, _denoiser_file(config))
     facts = json.loads((config.work_dir / "latents.json").read_text())
     vae, clip = _load_vae(config), _load_clip(config, tokenizer)
     text_encoder = text_tower(clip)

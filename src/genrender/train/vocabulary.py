@@ -169,6 +169,11 @@ def _rivals() -> dict[str, tuple[str, ...]]:
         for own in role:
             others = tuple(word for meaning in role if meaning is not own for word in meaning)
             rivals |= {word: others for word in own if word not in rivals}
+    # A fox is an animal, so neither word contradicts the other.
+    animals = {word for pair in OBJECTS["quadruped"] for word in pair}
+    kinds = {word for kind in ("fox", "dog", "horse", "cat") for pair in OBJECTS[kind] for word in pair}
+    for some, others in ((animals, kinds), (kinds, animals)):
+        rivals |= {word: tuple(r for r in rivals[word] if r not in others) for word in some}
     return rivals
 
 
