@@ -280,13 +280,13 @@ def test_paper_runs_as_published(pipe, clip, monkeypatch):
 
 def test_keyframes_change_when_the_timestep_does(clip, monkeypatch):
     drawn: list[int] = []
-    choose = pipeline_module.choose_keyframes
+    choose = AttentionState.choose
 
     def watch(*arguments):
         drawn.append(arguments[4])
         return choose(*arguments)
 
-    monkeypatch.setattr(pipeline_module, "choose_keyframes", watch)
+    monkeypatch.setattr(AttentionState, "choose", watch)
     pipe = make_pipe()
     pipe.scheduler = PNDMScheduler.from_config(pipe.scheduler.config, skip_prk_steps=True)
     pipe(PROMPT, clip, config=FULL, num_inference_steps=4, output_type="latent")

@@ -149,6 +149,9 @@ def test_a_frame_matches_itself_everywhere(ball):
 class StaysOnScreen:
     """An engine that carries features nowhere: every frame gets the first keyframe's, pixel by pixel."""
 
+    def side(self, layer: str, height: int, width: int) -> None:  # noqa: ARG002
+        pass
+
     def blend(
         self,
         keyframes: Sequence[int],  # noqa: ARG002

@@ -17,11 +17,12 @@ from genrender.scene.write_gltf import GltfScene, MeshNode, write_glb
 from genrender.train import data as shards
 from genrender.train.diffusion import cleaner_region, encode_pictures, spread_timesteps
 from genrender.train.loop import LoopConfig, learning_rate, train
-from genrender.train.models import SIZES, make_vae
-from genrender.train.pocket import PocketTraining, train_pocket
+from genrender.train.models import SIZES, make_clip, make_vae, text_tower
+from genrender.train.pocket import PocketTraining, pictures_folder, train_pocket
 from genrender.train.report import ReportConfig, report
 from genrender.train.tokenizer import write_tokenizer
 from genrender.train.vocabulary import vocabulary
+from genrender.train.words import confused_words, word_distances
 
 
 def test_every_word_of_the_vocabulary_is_one_token(tmp_path):
@@ -157,10 +158,11 @@ def test_the_whole_training_ends_with_a_folder_that_paints(tmp_path):
     # The weights of a finished model start another training, whose parts are all there from the beginning.
     another = replace(config, work_dir=tmp_path / "more", init=tmp_path / "model", stage="diffusion")
     (tmp_path / "more").mkdir()
-    (work / "pictures-128").rename(tmp_path / "more" / "pictures-128")
+    pictures = pictures_folder(config)
+    pictures.rename(pictures_folder(another))
     train_pocket(another)
     train_pocket(replace(another, stage="export", out=tmp_path / "model2"))
-    (tmp_path / "more" / "pictures-128").rename(work / "pictures-128")
+    pictures_folder(another).rename(pictures)
 
     # The CLIP's view of pictures may improve afterwards, because the text that the UNet reads stays.
     train_pocket(replace(config, stage="vision", clip_steps=4))
@@ -183,7 +185,7 @@ def test_the_whole_training_ends_with_a_folder_that_paints(tmp_path):
 @pytest.mark.usefixtures("small_shards")
 def test_latents_are_encoded_anew_for_another_autoencoder(tmp_path):
     tokenizer = write_tokenizer(tmp_path / "tokenizer", vocabulary())
-    shards.write_shard(tmp_path, 32, 4, 0)
+    shards.write_shard(tmp_path, 32, 8, 0)
     first, second = make_vae(SIZES["cpu"]), make_vae(SIZES["cpu"])
     one = encode_pictures(tmp_path, first, tokenizer, "cpu")
     other = encode_pictures(tmp_path, second, tokenizer, "cpu")
@@ -195,8 +197,9 @@ def test_latents_are_encoded_anew_for_another_autoencoder(tmp_path):
 
 def test_weights_to_start_from_must_be_there_and_fit(tmp_path):
     def start(init, size="cpu"):
-        shards.write_shards(tmp_path / f"work/pictures-{SIZES[size].image}", 1, 32, 4)
-        train_pocket(PocketTraining(tmp_path / "work", tmp_path / "out", size, stage="diffusion", init=init))
+        config = PocketTraining(tmp_path / "work", tmp_path / "out", size, stage="diffusion", init=init)
+        shards.write_shards(pictures_folder(config), 1, 32, 4)
+        train_pocket(config)
 
     with pytest.raises(ConfigError, match="no pocket model"):
         start(tmp_path / "nowhere")
@@ -217,3 +220,17 @@ def test_every_batch_of_timesteps_follows_the_same_distribution():
     middle = (batches >= 150) & (batches < 650)
     assert set(middle.sum(1)) == {30}  # 0.75 of 40, in every single batch
     assert abs(batches[:, 0].mean() - batches.mean()) < 50  # no row of a batch is special
+
+
+def test_words_that_a_text_encoder_maps_to_one_place_are_named(tmp_path):
+    tokenizer = write_tokenizer(tmp_path, vocabulary())
+    torch.manual_seed(0)
+    text_encoder = text_tower(make_clip(tokenizer, SIZES["cpu"]))
+    assert confused_words(text_encoder, tokenizer) == []  # random weights keep all words apart
+    assert min(word_distances(text_encoder, tokenizer).values()) > 0.1
+
+    words = text_encoder.get_input_embeddings().weight
+    striped, checkered = (tokenizer(word).input_ids[1] for word in ("striped", "checkered"))
+    with torch.no_grad():
+        words[checkered] = words[striped]
+    assert confused_words(text_encoder, tokenizer) == [("striped", "checkered")]

@@ -111,7 +111,7 @@ class Denoiser(nn.Module):
             block_out_channels=size.channels,
             layers_per_block=1,
             transformer_layers_per_block=cast(Any, size.transformer_layers),  # annotated too narrowly there
-            attention_head_dim=size.heads,  # diffusers keeps a misnomer of Stable Diffusion's
+            attention_head_dim=cast(Any, size.heads),  # diffusers keeps a misnomer of Stable Diffusion's
             cross_attention_dim=TEXT_WIDTH,
             norm_num_groups=16,
         )

@@ -18,7 +18,7 @@ from genrender.atomic import check_writable
 from genrender.errors import ConfigError, MediaError
 from genrender.pipeline import GenerativeRenderingPipeline
 from genrender.train.clip import train_clip, write_image_processor
-from genrender.train.data import WORLD_VERSION, complete_shards, write_shards
+from genrender.train.data import PROGRESS, WORLD_VERSION, complete_shards, write_shards
 from genrender.train.diffusion import encode_pictures, train_denoiser, weights_hash
 from genrender.train.loop import LoopConfig, save_checkpoint
 from genrender.train.models import SIZES, Denoiser, make_clip, make_scheduler, make_vae, text_tower
@@ -27,6 +27,7 @@ from genrender.train.subjects import parse_character
 from genrender.train.tokenizer import write_tokenizer
 from genrender.train.vae import train_vae
 from genrender.train.vocabulary import vocabulary
+from genrender.train.words import confused_words
 
 # What `genrender render` uses with the finished model; more makes its colours garish (see docs/pocket.md).
 GUIDANCE_SCALE = 4.0
@@ -232,6 +233,12 @@ def _tokenizer(config: PocketTraining) -> CLIPTokenizer:
 def _train_diffusion(config: PocketTraining, pictures: Path) -> None:
     tokenizer = _tokenizer(config)
     vae, text_encoder = _load_vae(config), text_tower(_load_clip(config, tokenizer))
+    if confused := confused_words(text_encoder, tokenizer):
+        pairs = ", ".join(" and ".join(pair) for pair in confused[:5])
+        PROGRESS.print(
+            f"warning: the text tower cannot tell {len(confused)} pairs of words apart, such as {pairs}; the "
+            "model will paint them alike. Train the CLIP longer, or from random weights"
+        )
     facts: dict[str, Any] = {"seen_hashes": _hashes(vae, text_encoder)}
     cast(nn.Module, vae).to(config.device)
     data = encode_pictures(pictures, vae, tokenizer, config.device)

@@ -28,6 +28,7 @@ from genrender.train.subjects import (
     world_subjects,
 )
 from genrender.train.vocabulary import COLORS, LOOKS
+from genrender.train.words import word_distances
 
 FOREGROUND_DISTANCE = 0.12
 N_RETRIEVAL_PAIRS = 100
@@ -179,6 +180,7 @@ def report(model: Path, out: Path, config: ReportConfig, device: str = "cpu") ->
     images = np.stack([sample.image for sample in real])
     figures["vae_psnr_db"] = reconstruction_psnr_db(pipeline, images)
     figures["clip_retrieval_top1"] = retrieval_top1(scorer, images, [sample.caption for sample in real])
+    figures["least_word_distance"] = min(word_distances(pipeline.text_encoder, pipeline.tokenizer).values())
     figures["shared_keys_spread_ratio"] = spread_ratio(
         pipeline,
         [(subject.depth, subject.open_prompt) for subject in subjects["shapes"][: config.n_open_prompts]],
