@@ -149,7 +149,7 @@ def test_a_frame_matches_itself_everywhere(ball):
 class StaysOnScreen:
     """An engine that carries features nowhere: every frame gets the first keyframe's, pixel by pixel."""
 
-    def side(self, layer: str, height: int, width: int) -> None:  # noqa: ARG002
+    def side(self, layer: str, height: int, width: int) -> None:
         pass
 
     def blend(
