@@ -49,6 +49,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+from genrender.baselines.methods import METHODS as PACKAGE_METHODS
 from genrender.config import (
     PER_FRAME,
     PRESETS,
@@ -56,7 +57,7 @@ from genrender.config import (
     InjectionConfig,
     LatentConfig,
     MethodConfig,
-    NoiseConfig,
+    MethodName,
 )
 from genrender.cost import gpu_peak_memory_mb, peak_memory_mb
 from genrender.errors import GenRenderError
@@ -70,14 +71,20 @@ from genrender.scene.load import load_scene
 STRIDES = (1, 4, 8)
 DEFAULT_SCENE = Path(__file__).resolve().parents[1] / "examples" / "scenes" / "walking_biped.glb"
 DEFAULT_PROMPT = "a red and white striped biped on a blue background"
-NO_INJECTION = InjectionConfig(pre_attn=False, alpha=0.0)
+
+
+def _part(name: MethodName) -> MethodConfig:
+    config = PACKAGE_METHODS[name].config
+    assert config is not None
+    return config
+
 
 METHODS: dict[str, MethodConfig] = {
-    "per-frame": PER_FRAME,
-    "fixed-noise": MethodConfig(NoiseConfig("fixed"), injection=NO_INJECTION),
-    "noise": MethodConfig(injection=NO_INJECTION),
-    "pre": MethodConfig(injection=InjectionConfig(alpha=0.0)),
-    "post": MethodConfig(injection=InjectionConfig(pre_attn=False)),
+    "per-frame": _part("per-frame"),
+    "fixed-noise": _part("fixed-noise"),
+    "noise": _part("surface-noise"),
+    "pre": _part("extended-attention"),
+    "post": _part("post-only"),
     "full": MethodConfig(),
     "texture": MethodConfig(correspondence=CorrespondenceConfig("texture")),
     "reproject": MethodConfig(correspondence=CorrespondenceConfig("reproject")),

@@ -22,27 +22,20 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from consistency import METHODS as PARTS
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from genrender import __version__
 from genrender.atomic import atomic_write
 from genrender.comparison_page import look_up
-from genrender.config import (
-    PER_FRAME,
-    PRESETS,
-    CorrespondenceConfig,
-    InjectionConfig,
-    LatentConfig,
-    MethodConfig,
-    NoiseConfig,
-    RunConfig,
-)
+from genrender.config import PER_FRAME, PRESETS, MethodConfig, NoiseConfig, RunConfig
 from genrender.errors import GenRenderError
-from genrender.evaluate import evaluate
+from genrender.evaluate import METRICS_FILE, evaluate, write_metrics
 from genrender.finished_run import open_run
 from genrender.media.images import contact_sheet, write_png
 from genrender.media.run_folder import RunFolder
+from genrender.metrics.clip import ClipScorer
 from genrender.render import ShotConfig, render_clip
 from genrender.run import make_video
 from genrender.scene.load import load_scene
@@ -89,39 +82,29 @@ def takes(fox: Path | None) -> dict[str, Take]:
     }
 
 
-def method(**stages: Any) -> RunConfig:
-    return RunConfig(method=MethodConfig(**stages))
+def part(name: str) -> RunConfig:
+    """A method of `benchmarks/consistency.py` with the default sampler and steps."""
+    return RunConfig(method=PARTS[name])
 
-
-_NO_INJECTION = InjectionConfig(pre_attn=False, alpha=0.0)
 
 METHODS: dict[str, tuple[RunConfig, str]] = {
-    PER_FRAME_NAME: (RunConfig(method=PER_FRAME), "every frame on its own"),
-    "fixed-noise": (
-        method(noise=NoiseConfig("fixed"), injection=_NO_INJECTION),
-        "the same screen noise in all frames, nothing else",
-    ),
-    "noise": (method(injection=_NO_INJECTION), "noise on the surface, nothing else"),
-    "pre": (method(injection=InjectionConfig(alpha=0.0)), "and attention to the keyframes"),
-    "post": (
-        method(injection=InjectionConfig(pre_attn=False)),
-        "noise, and features blended on the surface",
-    ),
-    "pre-post": (method(), "noise and both injections"),
-    "reproject": (
-        method(correspondence=CorrespondenceConfig("reproject")),
-        "the same through the engine `reproject`",
-    ),
-    "normalised": (
-        method(latents=LatentConfig(normalise="objects")),
-        "noise, both injections, latents normalised per object",
-    ),
+    PER_FRAME_NAME: (part("per-frame"), "every frame on its own"),
+    "fixed-noise": (part("fixed-noise"), "the same screen noise in all frames, nothing else"),
+    "noise": (part("noise"), "noise on the surface, nothing else"),
+    "pre": (part("pre"), "and attention to the keyframes"),
+    "post": (part("post"), "noise, and features blended on the surface"),
+    "pre-post": (part("full"), "noise and both injections"),
+    "reproject": (part("reproject"), "the same through the engine `reproject`"),
+    "normalised": (part("normalised"), "noise, both injections, latents normalised per object"),
     "synced": (
-        method(latents=LatentConfig(synchronise=0.5)),
+        part("synced"),
         "noise, both injections, predicted clean latents unified on the surface",
     ),
-    "stabilised": (replace(method(), stabilise=0.5), "noise, both injections, stabiliser at 0.5"),
-    "fixed-pre-post": (method(noise=NoiseConfig("fixed")), "the same screen noise, both injections"),
+    "stabilised": (replace(part("full"), stabilise=0.5), "noise, both injections, stabiliser at 0.5"),
+    "fixed-pre-post": (
+        RunConfig(method=MethodConfig(NoiseConfig("fixed"))),
+        "the same screen noise, both injections",
+    ),
     **{name: (preset, f"the preset `{name}`") for name, preset in PRESETS.items()},
 }
 
@@ -163,6 +146,7 @@ def measure_all(args: argparse.Namespace) -> dict[tuple[str, int, str], dict[str
     pipeline = load_pipeline(args.model)
     pipeline.set_progress_bar_config(disable=True)
     weights = weights_hash(pipeline.unet)
+    scorer = ClipScorer.load()
     figures = {}
     columns = [TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()]
     with Progress(*columns, console=Console(stderr=True)) as progress:
@@ -180,14 +164,13 @@ def measure_all(args: argparse.Namespace) -> dict[tuple[str, int, str], dict[str
                     config = replace(METHODS[wanted][0], prompt=take.prompt, seed=seed)
                     made_of = fingerprint(config, shot, take.scene, weights)
                     folder = RunFolder(run_folder(args, name, seed, wanted))
-                    file = folder.path / "metrics.json"
+                    file = folder.path / METRICS_FILE
                     stored = json.loads(file.read_text()) if file.exists() else {}
                     if stored.get("made_of") != made_of:
                         make_video(pipeline, clip, config, folder)
                         run = open_run(folder.path, clip=clip)
-                        stored = {**evaluate(run), **run.config["cost"], "made_of": made_of}
-                        with atomic_write(file) as part:
-                            part.write_text(json.dumps(stored))
+                        stored = {**evaluate(run, scorer), **run.config["cost"], "made_of": made_of}
+                        write_metrics(run, stored)
                     figures[name, seed, wanted] = stored
                     progress.advance(task)
     return figures

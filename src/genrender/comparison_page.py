@@ -16,7 +16,7 @@ from jaxtyping import Float32
 from genrender.atomic import atomic_write
 from genrender.errors import ConfigError
 from genrender.finished_run import FinishedRun
-from genrender.metrics.surface import color_change, correspond
+from genrender.metrics.surface import color_change, follow
 
 # Errors from here on are shown alike; two random colours differ by a third on average.
 ERROR_SCALE = 0.25
@@ -114,17 +114,11 @@ def write_page(
 
 def adjacent_errors(run: FinishedRun) -> list[Float32[np.ndarray, "H W"]]:
     """For every frame but the first, how each pixel's surface point changed its colour; NaN: cannot tell."""
-    clip, maps = run.clip, []
+    maps = []
     before = run.frames[0]
     for frame in range(1, len(run.frames)):
         now = run.frames[frame]
-        flow = correspond(
-            clip.gbuffers[frame],
-            clip.tris,
-            clip.verts[frame - 1],
-            clip.cameras[frame - 1],
-            clip.gbuffers[frame - 1],
-        )
+        flow = follow(run.clip, frame, frame - 1)
         error = np.full(flow.visible.shape, np.nan, np.float32)
         error[flow.visible] = np.abs(color_change(before, now, flow)).mean(axis=1)
         maps.append(error)

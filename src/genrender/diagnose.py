@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Float, Float32
 
 from genrender.metrics.sharpness import sharpness
-from genrender.metrics.surface import EROSION_PX, color_change, correspond, erode
+from genrender.metrics.surface import EROSION_PX, color_change, erode, follow
 from genrender.render import Clip
 
 # Surface that moves less than this on the screen cannot tell whether its texture moves along.
@@ -76,9 +76,7 @@ def measure(
     total = {"surface": 0.0, "screen": 0.0, "moving": 0.0}
     n_all = n_moving = 0
     for j in range(1, len(frames)):
-        flow = correspond(
-            clip.gbuffers[j], clip.tris, clip.verts[j - 1], clip.cameras[j - 1], clip.gbuffers[j - 1]
-        )
+        flow = follow(clip, j, j - 1)
         error = np.abs(color_change(frames[j - 1], frames[j], flow)).mean(axis=1)
         rows, cols = np.nonzero(flow.visible)
         moved = np.linalg.norm(flow.xy[flow.visible] - np.stack([cols + 0.5, rows + 0.5], 1), axis=1)
@@ -172,7 +170,7 @@ def _color_drift(frames: Float[np.ndarray, "F H W 3"], clip: Clip) -> float:
     """
     largest = float("nan")
     for j in range(1, len(frames)):
-        flow = correspond(clip.gbuffers[j], clip.tris, clip.verts[0], clip.cameras[0], clip.gbuffers[0])
+        flow = follow(clip, j, 0)
         object_id = clip.gbuffers[j].object_id[flow.visible]
         difference = color_change(frames[0], frames[j], flow)
         for object_ in np.unique(object_id):

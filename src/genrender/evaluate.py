@@ -7,39 +7,50 @@ Example:
     0.041
 """
 
-from pathlib import Path
+import json
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
+from genrender.atomic import atomic_write
 from genrender.finished_run import FinishedRun
-from genrender.metrics.clip import POCKET_CLIP, ClipScorer, frame_consistency, prompt_fidelity
+from genrender.metrics.clip import ClipScorer, frame_consistency, prompt_fidelity
 from genrender.metrics.sharpness import sharpness
 from genrender.metrics.surface import surface_errors
 from genrender.metrics.texel_std import texel_std
 from genrender.render import Clip
 
 STRIDES = (1, 4, 16, "first")
+METRICS_FILE = "metrics.json"
 
 
-def evaluate(run: FinishedRun, clip_model: str | Path = POCKET_CLIP, device: str = "cpu") -> dict[str, Any]:
+def evaluate(run: FinishedRun, scorer: ClipScorer | None = None) -> dict[str, Any]:
     """All metrics of a run, ready for JSON; None stands where a clip is too short for a figure.
 
     Args:
         run: a finished run.
-        clip_model: folder or hub id of the CLIP that judges frames and prompt.
-        device: where it computes.
-
-    Raises:
-        ModelError: there is no such CLIP model.
+        scorer: judges frames and prompt; None: the pocket CLIP.
     """
     frames = np.stack(list(run.frames))
     return {
         **measure_surface(frames, run.clip),
-        **measure_clip(frames, run.config["prompt"], ClipScorer.load(clip_model, device)),
+        **measure_clip(frames, run.config["prompt"], scorer or ClipScorer.load()),
         "sharpness": sharpness(frames, run.clip.gbuffers),
         "n_frames": len(frames),
     }
+
+
+def write_metrics(run: FinishedRun, metrics: Mapping[str, Any]) -> str:
+    """Keep metrics as `metrics.json` in the run's folder; returns the text.
+
+    Raises:
+        MediaError: the file cannot be written.
+    """
+    text = json.dumps(metrics, indent=2)
+    with atomic_write(run.folder.path / METRICS_FILE) as part:
+        part.write_text(text + "\n", encoding="utf-8")
+    return text
 
 
 def measure_surface(frames: np.ndarray, clip: Clip) -> dict[str, Any]:

@@ -9,7 +9,7 @@ Example:
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Generic, TypeVar
 
 import numpy as np
@@ -130,6 +130,15 @@ class Clip:
     def tracker(self) -> SurfaceTracker:
         """Where surface points lie in each frame, for the `reproject` engine and for metrics."""
         return SurfaceTracker(self.gbuffers, self.tris, self.verts, self.cameras)
+
+    def only(self, frames: Sequence[int]) -> "Clip":
+        """A clip of some of the frames, in the order given."""
+        shot = replace(
+            self.shot,
+            times_s=tuple(self.shot.times_s[frame] for frame in frames),
+            cameras=tuple(self.shot.cameras[frame] for frame in frames),
+        )
+        return Clip(shot, [self.gbuffers[frame] for frame in frames])
 
     @property
     def times_s(self) -> tuple[float, ...]:

@@ -30,7 +30,6 @@ from genrender.errors import ModelError
 from genrender.gbuffer.composite import composite_backdrop
 from genrender.gbuffer.control import inverse_depth_range
 from genrender.gbuffer.preview import depth_picture, to_picture, uv_picture
-from genrender.gbuffer.tracking import SurfaceTracker
 from genrender.media.run_folder import RunFolder
 from genrender.pipeline import GenerativeRenderingPipeline
 from genrender.render import Clip, PerFrame, Report
@@ -76,7 +75,8 @@ def make_video(
     reset_gpu_peak_memory()
     with _sampler(pipeline, resolved), _memory_errors(clip, resolved):
         painted = _painted_frames(clip, resolved, method)
-        latents = _diffuse(pipeline, clip, painted, resolved, method, report)
+        shown = clip if painted is None else clip.only(painted)
+        latents = _diffuse(pipeline, shown, resolved, method, report)
         description = {
             **(details or {}),
             **_describe_clip(clip),
@@ -174,7 +174,6 @@ def _painted_frames(clip: Clip, config: RunConfig, method: Method) -> list[int] 
 def _diffuse(
     pipeline: GenerativeRenderingPipeline,
     clip: Clip,
-    painted: list[int] | None,
     config: RunConfig,
     method: Method,
     report: Report,
@@ -183,17 +182,12 @@ def _diffuse(
         report("diffusion", step + 1, len(pipeline.scheduler.timesteps))
 
     report("diffusion", 0, config.n_steps)
-    gbuffers, tracker = clip.gbuffers, clip.tracker
-    if painted is not None:
-        gbuffers = [clip.gbuffers[frame] for frame in painted]
-        verts = PerFrame(lambda index: clip.verts[painted[index]], len(painted))
-        tracker = SurfaceTracker(gbuffers, clip.tris, verts, [clip.cameras[frame] for frame in painted])
     return pipeline(
         config.prompt,
-        gbuffers,
+        clip.gbuffers,
         config.negative_prompt,
         config.method,
-        tracker,
+        clip.tracker,
         num_inference_steps=config.n_steps,
         guidance_scale=config.guidance_scale,
         seed=config.seed,

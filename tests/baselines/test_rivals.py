@@ -10,6 +10,7 @@ from diffusers import UNet2DConditionModel
 from diffusers.models.attention_processor import Attention
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from plain_attention import attend_plainly
 from tiny_models import TEXT_WIDTH, tiny_unet
 from torch import Tensor
 
@@ -40,13 +41,7 @@ class Spelled:
         for row, own in enumerate(hidden_states):
             branch, frame = divmod(row, n_frames)
             context = torch.cat([hidden_states[branch * n_frames + f] for f in self.contexts(frame)])
-            query, key, value = attn.to_q(own), attn.to_k(context), attn.to_v(context)
-            head_dim = query.shape[-1] // attn.heads
-            heads = []
-            for start in range(0, query.shape[-1], head_dim):
-                q, k, v = (x[:, start : start + head_dim] for x in (query, key, value))
-                heads.append(torch.softmax(q @ k.T / head_dim**0.5, dim=-1) @ v)
-            rows.append(attn.to_out[0](torch.cat(heads, dim=-1)))
+            rows.append(attend_plainly(attn, own, context))
         return torch.stack(rows)
 
 

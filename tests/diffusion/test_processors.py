@@ -4,6 +4,7 @@ import pytest
 import torch
 from diffusers import UNet2DConditionModel
 from diffusers.models.attention_processor import Attention, AttnProcessor2_0
+from plain_attention import attend_plainly
 from tiny_models import TEXT_WIDTH, sd15_shaped_unet, tiny_unet
 from torch import Tensor
 
@@ -69,16 +70,8 @@ class ReferenceExtendedAttention:
             contexts = [torch.cat(self.remembered)] * len(hidden_states)
         else:
             contexts = [torch.cat([own, *self.remembered]) for own in hidden_states]
-        rows = []
-        for own, context in zip(hidden_states, contexts, strict=True):
-            query, key, value = attn.to_q(own), attn.to_k(context), attn.to_v(context)
-            head_dim = query.shape[-1] // attn.heads
-            heads = []
-            for start in range(0, query.shape[-1], head_dim):
-                q, k, v = (x[:, start : start + head_dim] for x in (query, key, value))
-                heads.append(torch.softmax(q @ k.T / head_dim**0.5, dim=-1) @ v)
-            rows.append(attn.to_out[0](torch.cat(heads, dim=-1)))
-        return torch.stack(rows)
+        rows = zip(hidden_states, contexts, strict=True)
+        return torch.stack([attend_plainly(attn, own, context) for own, context in rows])
 
 
 @pytest.fixture(scope="module")

@@ -38,12 +38,9 @@ class FirstFrameAttention(AttentionState):
             remembered = (join_frames(tokens, self.n_branches) for tokens in (key, value))
             self._memory[layer] = KeyframeMemory(*remembered)
             return attend(query, key, value, scale)
-        memory = self._recall(layer)
-        assert memory.key is not None
-        assert memory.value is not None
         n_frames = query.shape[0] // self.n_branches
         first_key, first_value = (
-            tokens.repeat_interleave(n_frames, dim=0) for tokens in (memory.key, memory.value)
+            tokens.repeat_interleave(n_frames, dim=0) for tokens in self._shared_tokens(layer)
         )
         return attend(query, first_key, first_value, scale)
 
@@ -65,10 +62,7 @@ class PreviousFrameAttention(FirstFrameAttention):
     def attention(self, layer: str, query: Tensor, key: Tensor, value: Tensor, scale: float) -> Tensor:
         if self.phase != "frames":
             return super().attention(layer, query, key, value, scale)
-        memory = self._recall(layer)
-        assert memory.key is not None
-        assert memory.value is not None
-        first = (memory.key, memory.value)
+        first = self._shared_tokens(layer)
         # Chunks come in order, so that the frame before a chunk's first one is the last of the chunk before.
         before = self._previous.get(layer, first)
         own = [tokens.unflatten(0, (self.n_branches, -1)) for tokens in (key, value)]

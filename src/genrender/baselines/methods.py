@@ -37,22 +37,14 @@ class Method:
         """The options of `genrender render` that mean something to it, of those that set up a method."""
         if self.config is None:
             return METHOD_OPTIONS
-        meant = {"noise"} if self.attention is AttentionState else set()
-        if self.uses_keyframes:
-            meant.add("keyframes")
-        if self.config.needs_correspondence:
-            meant.add("engine")
-        return frozenset(meant)
-
-    @property
-    def uses_keyframes(self) -> bool:
-        """Whether the number of keyframes matters."""
-        if self.config is None:
-            return True
         injection = self.config.injection
-        return (injection.pre_attn or injection.uses_surface) and not issubclass(
-            self.attention, FirstFrameAttention
-        )
+        has_keyframes = injection.pre_attn or injection.uses_surface
+        means = {
+            "noise": self.attention is AttentionState,
+            "keyframes": has_keyframes and not issubclass(self.attention, FirstFrameAttention),
+            "engine": self.config.needs_correspondence,
+        }
+        return frozenset(option for option, is_meant in means.items() if is_meant)
 
 
 METHODS: dict[MethodName, Method] = {

@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.table import Table
 
 import genrender
-from genrender.atomic import atomic_write, check_writable
+from genrender.atomic import check_writable
 from genrender.baselines.methods import METHOD_OPTIONS, METHODS
 from genrender.cli.console import note
 from genrender.cli.options import Compare, Render
@@ -24,7 +24,7 @@ from genrender.comparison_page import COLUMNS, check_plots, look_up, write_page
 from genrender.config import MethodName
 from genrender.diffusion.models import find_model
 from genrender.errors import ConfigError, MediaError
-from genrender.evaluate import evaluate
+from genrender.evaluate import evaluate, write_metrics
 from genrender.finished_run import FinishedRun, open_run
 from genrender.media.run_folder import RunFolder
 from genrender.metrics.clip import POCKET_CLIP, ClipScorer
@@ -47,8 +47,7 @@ def compare(options: Compare) -> None:
         raise ConfigError("frames is 1, expected at least 2: one frame has nothing to agree with")
     if options.report is not None:
         check_report(options.report)
-    if options.clip is not None:
-        ClipScorer.load(options.clip)
+    scorer = ClipScorer.load(options.clip or POCKET_CLIP)
     folder = options.run_dir or Path("runs") / f"compare-{options.scene.stem}"
     folders = {name: RunFolder(folder / name) for name in names}
 
@@ -66,7 +65,9 @@ def compare(options: Compare) -> None:
                 raise ConfigError(f"the run of method {name} failed; what went wrong stands above")
         finished[name] = open_run(folders[name].path, clip=clip)
         clip = finished[name].clip
-        results[name] = measured(finished[name], options.clip)
+        metrics = evaluate(finished[name], scorer)
+        write_metrics(finished[name], metrics)
+        results[name] = metrics | finished[name].config["cost"]
 
     # 3. What came of it.
     if options.report is not None:
@@ -165,11 +166,3 @@ def is_done(run: RunFolder, words: list[str], files: list[Path]) -> bool:
         and stored["versions"]["genrender"] == genrender.__version__
         and max(file.stat().st_mtime for file in files) <= begun
     )
-
-
-def measured(run: FinishedRun, clip: str | None) -> dict[str, Any]:
-    """A run's metrics, which are kept as its `metrics.json`, and its costs."""
-    metrics = evaluate(run, clip or POCKET_CLIP)
-    with atomic_write(run.folder.path / "metrics.json") as part:
-        part.write_text(json.dumps(metrics, indent=2) + "\n", encoding="utf-8")
-    return metrics | run.config["cost"]

@@ -1,17 +1,16 @@
 """`genrender evaluate`: how good a run is, in figures."""
 
-import json
 from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 
-from genrender.atomic import atomic_write
 from genrender.cli.console import Bars
 from genrender.cli.options import Evaluate
 from genrender.evaluate import evaluate as evaluate_run
+from genrender.evaluate import write_metrics
 from genrender.finished_run import open_run
-from genrender.metrics.clip import POCKET_CLIP
+from genrender.metrics.clip import POCKET_CLIP, ClipScorer
 
 MEANINGS = {
     "surface_error 1": "RGB difference of equal surface points in neighbouring frames; less is steadier",
@@ -31,10 +30,8 @@ def evaluate(options: Evaluate) -> None:
     """Measures a finished run, prints the figures and keeps them as `metrics.json` in its folder."""
     with Bars() as bars:
         run = open_run(options.run_dir, bars)
-        metrics = evaluate_run(run, options.clip or POCKET_CLIP)
-    text = json.dumps(metrics, indent=2)
-    with atomic_write(run.folder.path / "metrics.json") as part:
-        part.write_text(text + "\n", encoding="utf-8")
+        metrics = evaluate_run(run, ClipScorer.load(options.clip or POCKET_CLIP))
+    text = write_metrics(run, metrics)
     if options.json:
         print(text)
         return

@@ -150,11 +150,9 @@ class AttentionState:
                 joined_key, joined_value = joined_key[:, :, new], joined_value[:, :, new]
             memory.key, memory.value = joined_key, joined_value
             return split_frames(together, query.shape[2])
-        memory = self._recall(layer)
-        assert memory.key is not None
-        assert memory.value is not None
+        shared_key, shared_value = self._shared_tokens(layer)
         return attend(
-            query, extend_with_keyframes(key, memory.key), extend_with_keyframes(value, memory.value), scale
+            query, extend_with_keyframes(key, shared_key), extend_with_keyframes(value, shared_value), scale
         )
 
     def injection(self, layer: str, output: Float[Tensor, "N L C"]) -> Float[Tensor, "N L C"]:
@@ -195,6 +193,13 @@ class AttentionState:
         fit = torch.stack(fits).masked_fill(~stacked.repeat(1, self.n_branches, 1), -torch.inf)
         weight = torch.softmax(fit.float(), dim=0).nan_to_num(0.0).to(query.dtype)
         return (weight[..., None] * torch.stack(samples)).sum(0), stacked.any(0)
+
+    def _shared_tokens(self, layer: str) -> tuple[Float[Tensor, "B heads M D"], Float[Tensor, "B heads M D"]]:
+        """Keys and values that a layer remembers of the keyframes."""
+        memory = self._recall(layer)
+        assert memory.key is not None
+        assert memory.value is not None
+        return memory.key, memory.value
 
     def _recall(self, layer: str) -> KeyframeMemory:
         if layer not in self._memory:

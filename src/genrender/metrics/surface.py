@@ -19,6 +19,7 @@ from genrender.gbuffer.tracking import (
     sample_bilinear,
     shows_points,
 )
+from genrender.render import Clip
 from genrender.scene.camera import Camera
 
 # A pixel this close to the background may carry its colour: pictures are decoded from 8x coarser latents.
@@ -163,6 +164,12 @@ def correspond(
     xy[rows, columns] = position[shown]
     visible[rows, columns] = True
     return SurfaceFlow(xy, visible)
+
+
+def follow(clip: Clip, frame: int, other: int) -> SurfaceFlow:
+    """Where frame `other` of a clip shows the surface points that `frame` shows: see `correspond`."""
+    gbuffers = clip.gbuffers
+    return correspond(gbuffers[frame], clip.tris, clip.verts[other], clip.cameras[other], gbuffers[other])
 
 
 def erode(mask: Bool[np.ndarray, "H W"], radius_px: int) -> Bool[np.ndarray, "H W"]:

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import numpy as np
 from jaxtyping import Bool, Float, Int32, Int64
 
-from genrender.scene.uv_quality import overlap_percent, texel_coverage
+from genrender.scene.uv_quality import overlap_percent, signed_uv_area, texel_coverage
 
 # Texels along a side of the raster in which charts meet.
 _SIDE = 128
@@ -66,7 +66,7 @@ def _layers(
     chart = _charts(tris, uvs, verts)
     order = np.argsort(chart, kind="stable")
     members = np.split(order, np.flatnonzero(np.diff(chart[order])) + 1)
-    area = np.bincount(chart, np.abs(_signed_area(uvs)))
+    area = np.bincount(chart, np.abs(signed_uv_area(uvs)))
     layer_of_chart = np.zeros(len(members), np.int64)
     occupied: list[Bool[np.ndarray, "S"]] = []
     for index in np.lexsort((np.arange(len(area)), -area)):
@@ -86,12 +86,6 @@ def _layers(
         yield layer_of_chart[chart] == layer
 
 
-def _signed_area(uvs: Float[np.ndarray, "T 3 2"]) -> Float[np.ndarray, "T"]:
-    """Twice the area of every triangle in the atlas; negative where it is mirrored."""
-    edges = (uvs[:, 1:] - uvs[:, :1]).astype(np.float64)
-    return edges[:, 0, 0] * edges[:, 1, 1] - edges[:, 0, 1] * edges[:, 1, 0]
-
-
 def _charts(
     tris: Int32[np.ndarray, "T 3"], uvs: Float[np.ndarray, "T 3 2"], verts: Float[np.ndarray, "V 3"]
 ) -> Int64[np.ndarray, "T"]:
@@ -100,7 +94,7 @@ def _charts(
         [
             verts[tris.reshape(-1)].astype(np.float64),
             uvs.reshape(-1, 2).astype(np.float64),
-            np.repeat(_signed_area(uvs) < 0, 3),
+            np.repeat(signed_uv_area(uvs) < 0, 3),
         ]
     )
     _, index = np.unique(corner, axis=0, return_inverse=True)

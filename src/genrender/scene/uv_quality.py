@@ -82,12 +82,17 @@ def is_degenerate(uvs: Float[np.ndarray, "T 3 2"], corners: Float[np.ndarray, "T
     Args:
         corners: world-space corners of the same triangles.
     """
-    edges = uvs[:, 1:] - uvs[:, :1]
-    uv_area = np.abs(edges[:, 0, 0] * edges[:, 1, 1] - edges[:, 0, 1] * edges[:, 1, 0]) / 2
+    uv_area = np.abs(signed_uv_area(uvs))
     area = surface_area(corners)
     if area.sum() == 0:
         area = np.ones(len(uvs))
     return bool(area[uv_area < 1e-10].sum() > area.sum() / 2)
+
+
+def signed_uv_area(uvs: Float[np.ndarray, "T 3 2"]) -> Float64[np.ndarray, "T"]:
+    """Area of every triangle in the atlas; negative where it is mirrored."""
+    edges = (uvs[:, 1:] - uvs[:, :1]).astype(np.float64)
+    return (edges[:, 0, 0] * edges[:, 1, 1] - edges[:, 0, 1] * edges[:, 1, 0]) / 2
 
 
 def surface_area(corners: Float[np.ndarray, "T 3 3"]) -> Float64[np.ndarray, "T"]:

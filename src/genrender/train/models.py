@@ -43,6 +43,11 @@ class PocketSize:
     def latent_side(self) -> int:
         return self.image // self.vae_factor
 
+    @property
+    def vae_levels(self) -> int:
+        """Resolutions of the autoencoder; each halves the side of the one before."""
+        return self.vae_factor.bit_length()
+
 
 SIZES = {
     "cpu": PocketSize(128, 4, 4, (64, 128, 192), (1, 1, 1), (2, 4, 4), (False, True, True)),
@@ -54,7 +59,7 @@ TEXT_WIDTH = 128
 
 def make_vae(size: PocketSize) -> AutoencoderTiny:
     """An untrained autoencoder. It has no normalisation layers: flat colours are learned much faster so."""
-    n_levels = size.vae_factor.bit_length()
+    n_levels = size.vae_levels
     return AutoencoderTiny(
         encoder_block_out_channels=(48,) * n_levels,
         decoder_block_out_channels=(48,) * n_levels,
@@ -117,7 +122,7 @@ class Denoiser(nn.Module):
         )
         self.controlnet = ControlNetModel.from_unet(
             self.unet,
-            conditioning_embedding_out_channels=(8, 16, 32, 64)[-size.vae_factor.bit_length() :],
+            conditioning_embedding_out_channels=(8, 16, 32, 64)[-size.vae_levels :],
             load_weights_from_unet=False,
         )
 

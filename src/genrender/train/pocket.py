@@ -137,8 +137,7 @@ def _check_inputs(config: PocketTraining, stage: str, pictures: Path) -> None:
         _require(bool(complete_shards(pictures)), f"training pictures in {pictures}", "data")
     if stage == "diffusion":
         _require(taken_over or _vae_file(config).exists(), f"autoencoder {_vae_file(config)}", "vae")
-        _require(taken_over or _clip_file(config).exists(), f"CLIP {_clip_file(config)}", "clip")
-    if stage == "vision":
+    if stage in ("diffusion", "vision"):
         _require(taken_over or _clip_file(config).exists(), f"CLIP {_clip_file(config)}", "clip")
     if stage == "export":
         _require(_denoiser_file(config).exists(), f"diffusion model {_denoiser_file(config)}", "diffusion")

@@ -22,16 +22,13 @@ def word_distances(text_encoder: CLIPTextModel, tokenizer: CLIPTokenizer) -> dic
     """
     device = next(text_encoder.parameters()).device
     looks = [look for look in LOOKS if look != "plain"]
-    kinds = {
-        "look": (looks, "a red and white {} fox on a green background"),
-        "color": (list(COLORS), "a {} and white striped fox on a green background"),
-        "object": (
-            [names[0][0] for names in OBJECTS.values()],
-            "a red and white striped {} on a green background",
-        ),
-    }
+    kinds = (
+        (looks, "a red and white {} fox on a green background"),
+        (list(COLORS), "a {} and white striped fox on a green background"),
+        ([names[0][0] for names in OBJECTS.values()], "a red and white striped {} on a green background"),
+    )
     distances: dict[tuple[str, str], float] = {}
-    for words, sentence in kinds.values():
+    for words, sentence in kinds:
         ids = tokenize(tokenizer, [sentence.format(word) for word in words]).to(device)
         features: Any = text_encoder(ids).last_hidden_state.float()
         # Padding follows the sentence and repeats what its end says.
