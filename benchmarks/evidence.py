@@ -31,11 +31,10 @@ from genrender.atomic import atomic_write
 from genrender.comparison_page import look_up
 from genrender.config import PER_FRAME, PRESETS, MethodConfig, NoiseConfig, RunConfig
 from genrender.errors import GenRenderError
-from genrender.evaluate import METRICS_FILE, evaluate, write_metrics
+from genrender.evaluate import METRICS_FILE, Judges, evaluate, write_metrics
 from genrender.finished_run import open_run
 from genrender.media.images import contact_sheet, write_png
 from genrender.media.run_folder import RunFolder
-from genrender.metrics.clip import ClipScorer
 from genrender.render import ShotConfig, render_clip
 from genrender.run import make_video
 from genrender.scene.load import load_scene
@@ -146,7 +145,7 @@ def measure_all(args: argparse.Namespace) -> dict[tuple[str, int, str], dict[str
     pipeline = load_pipeline(args.model)
     pipeline.set_progress_bar_config(disable=True)
     weights = weights_hash(pipeline.unet)
-    scorer = ClipScorer.load()
+    judges = Judges.load()
     figures = {}
     columns = [TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()]
     with Progress(*columns, console=Console(stderr=True)) as progress:
@@ -169,7 +168,7 @@ def measure_all(args: argparse.Namespace) -> dict[tuple[str, int, str], dict[str
                     if stored.get("made_of") != made_of:
                         make_video(pipeline, clip, config, folder)
                         run = open_run(folder.path, clip=clip)
-                        stored = {**evaluate(run, scorer), **run.config["cost"], "made_of": made_of}
+                        stored = {**evaluate(run, judges), **run.config["cost"], "made_of": made_of}
                         write_metrics(run, stored)
                     figures[name, seed, wanted] = stored
                     progress.advance(task)

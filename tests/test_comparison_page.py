@@ -24,8 +24,12 @@ from genrender.scene.load import load_scene
 
 FIGURES = {
     "surface_error": {"1": 0.1, "4": None, "16": None, "first": 0.2},
+    "foreground_error": {"1": 0.1},
+    "background_error": {"1": 0.05},
+    "depth_agreement": None,
     "texel_std": None,
     "sharpness": 2.0,
+    "relative_sharpness": 0.9,
     "clip_frame_consistency": 0.9,
     "clip_prompt_fidelity": 0.3,
     "seconds_per_frame": 1.5,

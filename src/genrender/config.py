@@ -13,6 +13,7 @@ KeyframeStrategy = Literal["random", "stratified", "uniform", "coverage"]
 Normalisation = Literal["none", "objects", "background"]
 Engine = Literal["texture", "reproject"]
 Sampler = Literal["model", "dpm++", "dpm++-karras"]
+StudyName = Literal["texture-resolution", "keyframes", "length", "alpha", "steps"]
 FillOrder = Literal["quality", "sequence"]
 
 

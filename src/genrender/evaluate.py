@@ -9,13 +9,15 @@ Example:
 
 import json
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from genrender.atomic import atomic_write
 from genrender.finished_run import FinishedRun
-from genrender.metrics.clip import ClipScorer, frame_consistency, prompt_fidelity
+from genrender.metrics.clip import POCKET_CLIP, ClipScorer, frame_consistency, prompt_fidelity
+from genrender.metrics.depth import DepthEstimator, depth_agreement
 from genrender.metrics.sharpness import sharpness
 from genrender.metrics.surface import surface_errors
 from genrender.metrics.texel_std import texel_std
@@ -25,20 +27,59 @@ STRIDES = (1, 4, 16, "first")
 METRICS_FILE = "metrics.json"
 
 
-def evaluate(run: FinishedRun, scorer: ClipScorer | None = None) -> dict[str, Any]:
-    """All metrics of a run, ready for JSON; None stands where a clip is too short for a figure.
+@dataclass(frozen=True)
+class Judges:
+    """The networks that look at frames.
+
+    Attributes:
+        clip: judges frames and prompt.
+        depth: estimates the depth that frames show; None: `depth_agreement` is not measured.
+    """
+
+    clip: ClipScorer
+    depth: DepthEstimator | None = None
+
+    @classmethod
+    def load(cls, clip: str | None = None, depth: str | None = None) -> "Judges":
+        """Load them from folders or hub ids; no CLIP means pocket's.
+
+        Raises:
+            ConfigError: a library is not installed.
+            ModelError: there is no such model.
+        """
+        return cls(ClipScorer.load(clip or POCKET_CLIP), DepthEstimator.load(depth) if depth else None)
+
+
+def evaluate(
+    run: FinishedRun, judges: Judges | None = None, reference: FinishedRun | None = None
+) -> dict[str, Any]:
+    """All metrics of a run, ready for JSON; None stands for a figure that could not be measured.
 
     Args:
         run: a finished run.
-        scorer: judges frames and prompt; None: the pocket CLIP.
+        judges: None: the pocket CLIP alone.
+        reference: a run of the same shot, to which the run's sharpness is related.
     """
+    judges = judges or Judges.load()
     frames = np.stack(list(run.frames))
+    sharp = sharpness(frames, run.clip.gbuffers)
     return {
         **measure_surface(frames, run.clip),
-        **measure_clip(frames, run.config["prompt"], scorer or ClipScorer.load()),
-        "sharpness": sharpness(frames, run.clip.gbuffers),
+        **measure_clip(frames, run.config["prompt"], judges.clip),
+        "depth_agreement": _depth_agreement(frames, run.clip, judges.depth),
+        "sharpness": sharp,
+        "relative_sharpness": None if reference is None else _relative(sharp, reference),
         "n_frames": len(frames),
     }
+
+
+def _depth_agreement(frames: np.ndarray, clip: Clip, estimator: DepthEstimator | None) -> float | None:
+    return None if estimator is None else depth_agreement(estimator.inverse_depth(frames), clip.gbuffers)
+
+
+def _relative(sharp: float, reference: FinishedRun) -> float | None:
+    theirs = sharpness(np.stack(list(reference.frames)), reference.clip.gbuffers)
+    return sharp / theirs if theirs > 0 else None
 
 
 def write_metrics(run: FinishedRun, metrics: Mapping[str, Any]) -> str:
@@ -55,10 +96,15 @@ def write_metrics(run: FinishedRun, metrics: Mapping[str, Any]) -> str:
 
 def measure_surface(frames: np.ndarray, clip: Clip) -> dict[str, Any]:
     """Surface error at all strides, and temporal standard deviation of surface points."""
-    errors = surface_errors(frames, clip.gbuffers, clip.tris, clip.verts, clip.cameras, STRIDES)
+    errors = {
+        str(stride): surface_errors(frames, clip.gbuffers, clip.tris, clip.verts, clip.cameras, stride)
+        for stride in STRIDES
+    }
     std = texel_std(frames, clip.gbuffers)
     return {
-        "surface_error": dict(zip(map(str, STRIDES), errors, strict=True)),
+        f"{part}_error": {stride: getattr(error, part) for stride, error in errors.items()}
+        for part in ("surface", "foreground", "background")
+    } | {
         "texel_std": std.total if std.n_points else None,
         "texel_std_without_frame_mean": std.texture if std.n_points else None,
     }

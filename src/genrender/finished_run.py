@@ -8,10 +8,13 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float32
 
-from genrender.errors import MediaError
+from genrender.errors import ConfigError, MediaError
 from genrender.media.run_folder import RunFolder
 from genrender.render import Clip, PerFrame, Report, ShotConfig, render_clip
 from genrender.scene.load import load_scene
+
+# Two runs in which these are equal show the same surface points in the same pixels.
+SHOT_SETTINGS = ("scene", "animation_index", "camera", "backdrop", "width", "height", "times_s")
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,6 +32,23 @@ class FinishedRun:
     config: dict[str, Any]
     clip: Clip
     frames: Sequence[Float32[np.ndarray, "H W 3"]]
+
+
+def open_reference(run: FinishedRun, path: str | Path) -> FinishedRun:
+    """Open a run of the same shot, to compare `run` with.
+
+    Raises:
+        ConfigError: it shows another shot.
+        MediaError: it is no folder of a finished run.
+    """
+    reference = open_run(path, clip=run.clip)
+    for name in SHOT_SETTINGS:
+        if reference.config[name] != run.config[name]:
+            raise ConfigError(
+                f"the reference {path} shows another shot ({name} differs); render it with the same scene, "
+                "camera, size and times"
+            )
+    return reference
 
 
 def open_run(path: str | Path, report: Report | None = None, clip: Clip | None = None) -> FinishedRun:

@@ -8,9 +8,10 @@ import pytest
 
 from genrender.baselines.methods import METHODS
 from genrender.cli import main
-from genrender.cli.compare import method_names, options_of, render_words
+from genrender.cli.compare import method_names, options_of
 from genrender.cli.options import Compare
 from genrender.cli.render import run_config
+from genrender.cli.runs import render_words
 from genrender.comparison_page import COLUMNS, look_up
 from genrender.errors import ConfigError
 
@@ -96,10 +97,12 @@ def test_runs_are_measured_and_kept(capsys, tmp_path):
             "surface_error.4",
             "surface_error.16",
             "texel_std",
+            "depth_agreement",
             "gpu_peak_memory_mb",
         }
         assert figures["peak_memory_mb"] > 100
         assert figures["seconds_per_frame"] > 0
+    assert results["per-frame"]["relative_sharpness"] == 1
     assert results["generative"]["surface_error"]["1"] < results["per-frame"]["surface_error"]["1"]
     made = {path: path.stat().st_mtime_ns for path in folder.glob("*/config.json")}
     assert len(made) == 2

@@ -20,13 +20,22 @@ def test_metrics_are_printed_and_kept(call, run_dir):
     result = call("evaluate", run_dir, "--json")
     assert result.code == 0, result.err
     metrics = json.loads(result.out)
-    assert set(metrics["surface_error"]) == {"1", "4", "16", "first"}
+    for part in ("surface", "foreground", "background"):
+        assert set(metrics[f"{part}_error"]) == {"1", "4", "16", "first"}
     assert metrics["surface_error"]["1"] >= 0
     assert metrics["surface_error"]["16"] is None
     assert 0 < metrics["clip_frame_consistency"] <= 1.0001
     assert -1 <= metrics["clip_prompt_fidelity"] <= 1
     assert json.loads((run_dir / "metrics.json").read_text()) == metrics
-    assert "surface_error 1" in call("evaluate", run_dir).out
+    assert metrics["depth_agreement"] is None
+    assert metrics["relative_sharpness"] is None
+    assert "surface_error, 1 apart" in call("evaluate", run_dir).out
+
+
+def test_sharpness_is_related_to_a_reference(call, run_dir, tmp_path):
+    shutil.copytree(run_dir, tmp_path / "other")
+    metrics = json.loads(call("evaluate", run_dir, "--reference", tmp_path / "other", "--json").out)
+    assert metrics["relative_sharpness"] == 1
 
 
 def test_a_run_is_diagnosed(call, run_dir, tmp_path):
@@ -40,13 +49,14 @@ def test_a_run_is_diagnosed(call, run_dir, tmp_path):
     assert "flicker" in text
 
 
-def test_the_reference_must_show_the_same_shot(call, run_dir, tmp_path):
+@pytest.mark.parametrize("command", ["evaluate", "diagnose"])
+def test_the_reference_must_show_the_same_shot(call, run_dir, tmp_path, command):
     other = tmp_path / "other"
     shutil.copytree(run_dir, other)
     config = json.loads((other / "config.json").read_text())
     config["config"]["times_s"][0] = 0.5
     (other / "config.json").write_text(json.dumps(config))
-    result = call("diagnose", run_dir, "--reference", other)
+    result = call(command, run_dir, "--reference", other)
     assert result.code == 2
     assert "another shot (times_s differs)" in result.err
 

@@ -5,6 +5,8 @@ from itertools import islice
 import numpy as np
 import pytest
 import torch
+from torchmetrics.multimodal import CLIPScore
+from transformers import CLIPProcessor
 
 from genrender.errors import ModelError
 from genrender.metrics.clip import ClipScorer, frame_consistency, prompt_fidelity
@@ -23,6 +25,20 @@ def test_embeddings_have_length_one_and_equal_pictures_agree(scorer):
     assert frame_consistency(images) == pytest.approx(1.0, abs=1e-5)
     texts = scorer.embed_texts(["a red fox", "a blue cube on a green background"])
     assert prompt_fidelity(images, texts[0]) == pytest.approx(float(images[0] @ texts[0]), abs=1e-5)
+
+
+def test_prompt_fidelity_agrees_with_torchmetrics(scorer):
+    """Theirs is the mean cosine times 100, and never below 0."""
+    processor = CLIPProcessor(scorer.processor, scorer.tokenizer)
+    theirs = CLIPScore(lambda: (scorer.model, processor))
+    samples = list(islice(held_out_samples(128), 4))
+    frames = np.stack([sample.image for sample in samples]) / 255
+    text = samples[0].caption
+    pictures = [torch.from_numpy(sample.image).permute(2, 0, 1) for sample in samples]
+    images = scorer.embed_images(frames)
+    ours = (images @ scorer.embed_texts([text])[0]).clamp(min=0).mean()
+    assert float(theirs(pictures, [text] * 4)) == pytest.approx(100 * float(ours), rel=1e-3)
+    assert prompt_fidelity(images, scorer.embed_texts([text])[0]) == pytest.approx(float(ours), abs=0.1)
 
 
 def test_pictures_in_many_batches_are_those_of_one(scorer, monkeypatch):

@@ -1,5 +1,7 @@
 """Surface error: correspondence against brute force, and pictures whose error is known."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from scenes import ball_behind_slab
@@ -8,8 +10,9 @@ from genrender.errors import ConfigError
 from genrender.gbuffer.exr import read_exr, write_exr
 from genrender.gbuffer.raycast import render_gbuffer
 from genrender.gbuffer.tracking import sample_bilinear
-from genrender.metrics.surface import correspond, erode, surface_error
+from genrender.metrics.surface import correspond, erode, surface_error, surface_errors
 from genrender.scene.camera import Camera
+from genrender.scene.scene import GROUND_ID
 
 SIZE = 96
 
@@ -137,6 +140,31 @@ def test_a_colour_outside_the_surface_does_not_count():
     assert surface_error(noisy, gbuffers, tris, verts, cameras) == surface_error(
         frames, gbuffers, tris, verts, cameras
     )
+
+
+def test_foreground_and_background_are_told_apart():
+    """The second object as a backdrop: each part's error is that of its own pixels alone."""
+    gbuffers, tris, verts, cameras = moving_scene()
+    gbuffers = [
+        replace(g, object_id=np.where(g.object_id == 2, GROUND_ID, g.object_id).astype(g.object_id.dtype))
+        for g in gbuffers
+    ]
+    steady = textured_by_surface(gbuffers, tris, verts)
+    rng = np.random.default_rng(0)
+    noise = rng.uniform(0, 1, steady.shape)
+    ids = np.stack([g.object_id for g in gbuffers])[..., None]
+    on_own, on_ground, on_nothing = (
+        surface_errors(np.where(where, noise, steady), gbuffers, tris, verts, cameras)
+        for where in (ids == 1, ids == GROUND_ID, ids == 0)
+    )
+    assert on_own.foreground > 0.2 > 0.01 > on_own.background
+    assert on_ground.background > 0.1 > 0.01 > on_ground.foreground
+    # What shows nothing is compared in place, and is no surface.
+    assert on_nothing.background > 0.1 > 0.01 > on_nothing.foreground
+    assert on_nothing.surface < 0.01
+    # Without an object there is no foreground to judge.
+    nothing_own = [replace(g, object_id=np.full_like(g.object_id, GROUND_ID)) for g in gbuffers]
+    assert surface_errors(steady, nothing_own, tris, verts, cameras).foreground is None
 
 
 def test_a_slanted_floor_is_visible_up_to_the_horizon():

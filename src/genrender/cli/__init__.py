@@ -22,6 +22,7 @@ from genrender.cli.options import (
     Gbuffers,
     Inspect,
     Render,
+    Study,
     Train,
     Verify,
 )
@@ -97,6 +98,10 @@ def _run(
             from genrender.cli.verify import verify
 
             verify(command)
+        case Study():
+            from genrender.cli.study import study
+
+            study(command)
         case Evaluate():
             from genrender.cli.evaluate import evaluate
 

@@ -1,12 +1,6 @@
-"""`genrender compare`: one shot by several methods, side by side in figures.
+"""`genrender compare`: one shot by several methods, side by side in figures."""
 
-Every method runs as a `genrender render` in a process of its own, so that its peak memory is its own.
-"""
-
-import datetime
 import json
-import subprocess
-import sys
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any, get_args
@@ -14,22 +8,23 @@ from typing import Any, get_args
 from rich.console import Console
 from rich.table import Table
 
-import genrender
 from genrender.atomic import check_writable
 from genrender.baselines.methods import METHOD_OPTIONS, METHODS
 from genrender.cli.console import note
 from genrender.cli.options import Compare, Render
 from genrender.cli.render import run_config
+from genrender.cli.runs import finished
 from genrender.comparison_page import COLUMNS, check_plots, look_up, write_page
 from genrender.config import MethodName
-from genrender.diffusion.models import find_model
 from genrender.errors import ConfigError, MediaError
-from genrender.evaluate import evaluate, write_metrics
-from genrender.finished_run import FinishedRun, open_run
+from genrender.evaluate import Judges, evaluate, write_metrics
+from genrender.finished_run import FinishedRun
 from genrender.media.run_folder import RunFolder
-from genrender.metrics.clip import POCKET_CLIP, ClipScorer
 from genrender.render import Clip
 from genrender.scene.load import load_scene
+
+# The method whose sharpness the others are related to: nothing is shared, so nothing can blur.
+REFERENCE: MethodName = "per-frame"
 
 
 def compare(options: Compare) -> None:
@@ -47,31 +42,27 @@ def compare(options: Compare) -> None:
         raise ConfigError("frames is 1, expected at least 2: one frame has nothing to agree with")
     if options.report is not None:
         check_report(options.report)
-    scorer = ClipScorer.load(options.clip or POCKET_CLIP)
+    judges = Judges.load(options.clip, options.depth_model)
     folder = options.run_dir or Path("runs") / f"compare-{options.scene.stem}"
     folders = {name: RunFolder(folder / name) for name in names}
 
     # 2. Runs that are not there yet, and their figures.
-    finished: dict[str, FinishedRun] = {}
-    results: dict[str, dict[str, Any]] = {}
+    runs: dict[str, FinishedRun] = {}
     clip: Clip | None = None
     for number, name in enumerate(names, start=1):
-        words = render_words(options_of(options, name), folders[name].path)
-        there = is_done(folders[name], words, inputs(options))
-        note(f"{name} ({number} of {len(names)}){' is there already' if there else ''}")
-        if not there:
-            child = [sys.executable, "-m", "genrender", *words]
-            if subprocess.run(child, stdout=subprocess.DEVNULL, check=False).returncode:
-                raise ConfigError(f"the run of method {name} failed; what went wrong stands above")
-        finished[name] = open_run(folders[name].path, clip=clip)
-        clip = finished[name].clip
-        metrics = evaluate(finished[name], scorer)
-        write_metrics(finished[name], metrics)
-        results[name] = metrics | finished[name].config["cost"]
+        runs[name] = finished(
+            options_of(options, name), folders[name], f"{name} ({number} of {len(names)})", clip
+        )
+        clip = runs[name].clip
+    results: dict[str, dict[str, Any]] = {}
+    for name, run in runs.items():
+        metrics = evaluate(run, judges, runs.get(REFERENCE))
+        write_metrics(run, metrics)
+        results[name] = metrics | run.config["cost"]
 
     # 3. What came of it.
     if options.report is not None:
-        write_page(options.report, finished, results, {name: METHODS[name].summary for name in names})
+        write_page(options.report, runs, results, {name: METHODS[name].summary for name in names})
         note(f"report {options.report}")
     if options.json:
         print(json.dumps(results, indent=2))
@@ -119,50 +110,3 @@ def options_of(options: Compare, name: MethodName) -> Compare:
         foreign |= {"stabilise", "noise"}
     defaults = {field.name: field.default for field in fields(Render) if field.name in foreign}
     return replace(options, method=name, **defaults)
-
-
-def render_words(options: Compare, folder: Path) -> list[str]:
-    """The words after `genrender` that make one method's run: everything that was asked for otherwise."""
-    words = ["render", str(options.scene)]
-    for field in fields(Render):
-        value = getattr(options, field.name)
-        if field.name in ("scene", "out", "run_dir") or value == field.default:
-            continue
-        flag = f"--{field.name.replace('_', '-')}"
-        if isinstance(value, bool):
-            words.append(flag)
-        else:
-            words += [f"{flag}={one}" for one in (value if isinstance(value, tuple) else (value,))]
-    return [*words, f"--run-dir={folder}"]
-
-
-def inputs(options: Compare) -> list[Path]:
-    """The files that runs depend on, as far as they are on this machine."""
-    files = [options.scene]
-    if options.scene.suffix.lower() == ".gltf":  # buffers and pictures lie beside it
-        files += [path for path in options.scene.parent.iterdir() if path.is_file()]
-    if options.camera is not None and Path(options.camera).is_file():
-        files.append(Path(options.camera))
-    model = find_model(options.model)
-    if model.is_local:
-        files += [path for path in Path(model.location).rglob("*") if path.is_file()]
-    return files
-
-
-def is_done(run: RunFolder, words: list[str], files: list[Path]) -> bool:
-    """Whether the folder holds, complete, what these words make of the files as they are now."""
-    try:
-        stored = run.read_config()
-    except MediaError:
-        return False
-    config = stored["config"]
-    if len(run.frame_files()) != config.get("n_frames") or not run.video_file.is_file():
-        return False
-    took_s = config["cost"]["seconds_per_frame"] * config["n_frames"]
-    begun = datetime.datetime.fromisoformat(stored["created"]).timestamp() - took_s
-    return (
-        stored["command"] == ["genrender", *words]
-        and Path(config["scene"]) == files[0].resolve()
-        and stored["versions"]["genrender"] == genrender.__version__
-        and max(file.stat().st_mtime for file in files) <= begun
-    )

@@ -11,7 +11,7 @@ from genrender.cli.console import Bars
 from genrender.cli.options import Diagnose
 from genrender.diagnose import Symptom, measure, symptoms
 from genrender.errors import ConfigError
-from genrender.finished_run import FinishedRun, open_run
+from genrender.finished_run import open_reference, open_run
 
 
 def diagnose(options: Diagnose) -> None:
@@ -20,7 +20,9 @@ def diagnose(options: Diagnose) -> None:
         run = open_run(options.run_dir, bars)
         if len(run.frames) < 2:
             raise ConfigError(f"{options.run_dir} holds one frame, expected at least two to compare")
-        reference = None if options.reference is None else _reference(run, options)
+        reference = None
+        if options.reference is not None:
+            reference = np.stack(list(open_reference(run, options.reference).frames))
         frames = np.stack(list(run.frames))
         measured = measure(frames, run.clip, reference)
     found = symptoms(measured)
@@ -45,17 +47,6 @@ def diagnose(options: Diagnose) -> None:
         print("blur cannot be told without --reference, a run of the same shot with --method per-frame")
     if not any(symptom.is_present for symptom in found):
         print("none of the known signatures is there")
-
-
-def _reference(run: FinishedRun, options: Diagnose) -> np.ndarray:
-    reference = open_run(str(options.reference))
-    for name in ("scene", "width", "height", "times_s"):
-        if reference.config[name] != run.config[name]:
-            raise ConfigError(
-                f"the reference {options.reference} shows another shot ({name} differs); render it with the "
-                "same scene, camera, size and times"
-            )
-    return np.stack(list(reference.frames))
 
 
 def _verdict(symptom: Symptom) -> str:

@@ -1,36 +1,39 @@
 """`genrender evaluate`: how good a run is, in figures."""
 
-from typing import Any
-
 from rich.console import Console
 from rich.table import Table
 
 from genrender.cli.console import Bars
 from genrender.cli.options import Evaluate
+from genrender.evaluate import STRIDES, Judges, write_metrics
 from genrender.evaluate import evaluate as evaluate_run
-from genrender.evaluate import write_metrics
-from genrender.finished_run import open_run
-from genrender.metrics.clip import POCKET_CLIP, ClipScorer
+from genrender.finished_run import open_reference, open_run
 
 MEANINGS = {
-    "surface_error 1": "RGB difference of equal surface points in neighbouring frames; less is steadier",
-    "surface_error 4": "the same, four frames apart",
-    "surface_error 16": "the same, sixteen frames apart",
-    "surface_error first": "the same, against the first frame",
+    "surface_error": "RGB difference of equal surface points; less is steadier",
+    "foreground_error": "the same, on the scene's own objects",
+    "background_error": "the same, on backdrops, and in place where there is none",
     "texel_std": "standard deviation over time of a surface point's colour",
     "texel_std_without_frame_mean": "the same, less what the whole frame does",
     "clip_frame_consistency": "cosine of neighbouring frames' CLIP embeddings",
     "clip_prompt_fidelity": "cosine of frames and prompt",
-    "sharpness": "variance of the Laplacian on surfaces, in 1e-3; compare with a per-frame run",
+    "depth_agreement": "rank correlation of estimated and given depth; needs --depth-model",
+    "sharpness": "variance of the Laplacian on surfaces, in 1e-3",
+    "relative_sharpness": "the same, over that of --reference; below 1 is softer",
     "n_frames": "frames",
 }
+
+# How far apart the frames of `STRIDES` are, in words.
+DISTANCES = {str(stride): "to the first" if stride == "first" else f"{stride} apart" for stride in STRIDES}
 
 
 def evaluate(options: Evaluate) -> None:
     """Measures a finished run, prints the figures and keeps them as `metrics.json` in its folder."""
     with Bars() as bars:
         run = open_run(options.run_dir, bars)
-        metrics = evaluate_run(run, ClipScorer.load(options.clip or POCKET_CLIP))
+        judges = Judges.load(options.clip, options.depth_model)
+        reference = None if options.reference is None else open_reference(run, options.reference)
+        metrics = evaluate_run(run, judges, reference)
     text = write_metrics(run, metrics)
     if options.json:
         print(text)
@@ -39,16 +42,14 @@ def evaluate(options: Evaluate) -> None:
     table.add_column("metric")
     table.add_column("value", justify="right")
     table.add_column("meaning")
-    for name, value in _flat(metrics).items():
-        table.add_row(name, "-" if value is None else f"{value:.4g}", MEANINGS[name])
+    for name, value in metrics.items():
+        if isinstance(value, dict):
+            for stride, entry in value.items():
+                table.add_row(f"{name}, {DISTANCES[stride]}", _text(entry), MEANINGS[name])
+        else:
+            table.add_row(name, _text(value), MEANINGS[name])
     Console().print(table)
 
 
-def _flat(metrics: dict[str, Any]) -> dict[str, float | None]:
-    flat: dict[str, float | None] = {}
-    for name, value in metrics.items():
-        if isinstance(value, dict):
-            flat |= {f"{name} {key}": entry for key, entry in value.items()}
-        else:
-            flat[name] = value
-    return flat
+def _text(value: float | None) -> str:
+    return "-" if value is None else f"{value:.4g}"

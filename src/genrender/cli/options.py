@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 import tyro
 
-from genrender.config import Engine, MethodName, NoiseMode, PresetName, UnifyRule
+from genrender.config import Engine, MethodName, NoiseMode, PresetName, StudyName, UnifyRule
 from genrender.errors import ConfigError
 
 
@@ -91,6 +91,7 @@ class Compare(Render):
         prompt: what the videos show.
         methods: names, separated by commas.
         clip: CLIP model to judge by, a folder or a hub id.
+        depth_model: network that estimates depth, to judge whether the frames show the depth they were given.
         json: print JSON and nothing else.
         report: page with videos side by side, figures, plots and error maps; needs nothing else to be shown.
         run_dir: folder that holds one run folder for every method.
@@ -100,12 +101,50 @@ class Compare(Render):
         "generative,per-frame,fixed-noise,cross-frame,pix2video,tokenflow,static-texture"
     )
     clip: Annotated[str | None, option("MODEL", "pocket's")] = None
+    depth_model: Annotated[str | None, option("MODEL", "none")] = None
     json: bool = False
     report: Annotated[Path | None, option("FILE.html", "none")] = None
     run_dir: Annotated[Path | None, option("DIR", "runs/compare-SCENE")] = None
     # Each method's run has a place and a method of its own.
     out: tyro.conf.Suppress[Path | None] = None
     method: tyro.conf.Suppress[MethodName] = "generative"
+
+
+@dataclass(frozen=True)
+class Study:
+    """Try one setting at many values, and write down what it does to steadiness, sharpness and cost.
+
+    Writes NAME.csv, plots NAME.svg and a table NAME.md. What an interrupted study has finished is kept.
+
+    Attributes:
+        name: texture-resolution, keyframes, length, alpha or steps.
+        shots: scenes with what their videos show, such as fox.glb="a red fox".
+        seeds: every variant runs with each of these, separated by commas.
+        frames: frames of every clip (the study length has its own).
+        camera: orbit, turntable, static, scene:NAME (a camera of the file) or FILE.json.
+        size: picture size in pixels, a side or WIDTHxHEIGHT.
+        model: pocket, sd15, a hub id or a folder in diffusers' layout.
+        steps: diffusion steps (the study steps has its own).
+        clip: CLIP model to judge by, a folder or a hub id.
+        device: where to compute, for instance cpu or cuda:1.
+        out: folder for the three files; made where it is missing.
+        run_dir: folder that holds the runs.
+        debug: show where an error comes from.
+    """
+
+    name: Annotated[tyro.conf.Positional[StudyName], tyro.conf.arg(metavar="NAME")]
+    shots: Annotated[tyro.conf.Positional[tuple[str, ...]], tyro.conf.arg(metavar="SCENE=TEXT")]
+    seeds: Annotated[str, tyro.conf.arg(metavar="S,S,...")] = "0,1"
+    frames: Annotated[int, tyro.conf.arg(metavar="N")] = 16
+    camera: Annotated[str | None, option("CAMERA", "a static view that holds the whole clip")] = None
+    size: Annotated[str | None, option("N|WxH", "the model's own")] = None
+    model: Annotated[str, tyro.conf.arg(metavar="MODEL")] = "pocket"
+    steps: Annotated[int | None, option("N", "the preset's")] = None
+    clip: Annotated[str | None, option("MODEL", "pocket's")] = None
+    device: Annotated[str | None, option("DEVICE", "cuda where there is one, else cpu")] = None
+    out: Annotated[Path, tyro.conf.arg(metavar="DIR")] = Path("studies")
+    run_dir: Annotated[Path | None, option("DIR", "runs/study-NAME")] = None
+    debug: bool = False
 
 
 @dataclass(frozen=True)
@@ -198,13 +237,18 @@ class Evaluate:
 
     Attributes:
         run_dir: a run folder, as `genrender render` prints it.
+        reference: run folder of the same shot, such as one with --method per-frame, to relate sharpness to.
         clip: CLIP model to judge by, a folder or a hub id.
+        depth_model: network that estimates depth, a folder or a hub id such as Intel/dpt-large, to judge
+            whether the frames show the depth they were asked to show.
         json: print JSON and nothing else.
         debug: show where an error comes from.
     """
 
     run_dir: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="RUN_DIR")]
+    reference: Annotated[Path | None, option("RUN_DIR", "none")] = None
     clip: Annotated[str | None, option("MODEL", "pocket's")] = None
+    depth_model: Annotated[str | None, option("MODEL", "none")] = None
     json: bool = False
     debug: bool = False
 
@@ -271,6 +315,7 @@ class Train:
 Command = (
     Annotated[Render, tyro.conf.subcommand("render")]
     | Annotated[Compare, tyro.conf.subcommand("compare")]
+    | Annotated[Study, tyro.conf.subcommand("study")]
     | Annotated[Gbuffers, tyro.conf.subcommand("gbuffers")]
     | Annotated[Inspect, tyro.conf.subcommand("inspect")]
     | Annotated[Verify, tyro.conf.subcommand("verify")]

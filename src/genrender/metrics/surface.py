@@ -11,6 +11,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Float64, Int32
 
 from genrender.errors import ConfigError
+from genrender.gbuffer.control import shows_own_object
 from genrender.gbuffer.gbuffer import GBuffer
 from genrender.gbuffer.tracking import (
     check_triangles,
@@ -37,6 +38,22 @@ class SurfaceFlow:
 
     xy: Float64[np.ndarray, "H W 2"]
     visible: Bool[np.ndarray, "H W"]
+
+
+@dataclass(frozen=True)
+class SurfaceErrors:
+    """Mean absolute RGB differences between frames of a clip, in [0, 1]; None: nothing to compare.
+
+    Attributes:
+        surface: of all pixels that show the same surface point.
+        foreground: of those on the scene's own objects.
+        background: of those on a backdrop, and of pixels that show nothing in both frames, which are compared
+            where they are: without a backdrop the background stays put on the screen.
+    """
+
+    surface: float | None
+    foreground: float | None
+    background: float | None
 
 
 def surface_error(
@@ -67,32 +84,16 @@ def surface_error(
         ConfigError: the arguments differ in length, no pair has that stride, a G-buffer has no triangles, or
             no surface point is visible in both frames of any pair.
     """
-    n_frames = len(frames)
-    if not n_frames == len(gbuffers) == len(verts) == len(cameras):
-        raise ConfigError(
-            f"surface error needs one G-buffer, vertex array and camera per frame; got {n_frames} frames, "
-            f"{len(gbuffers)} G-buffers, {len(verts)} vertex arrays, {len(cameras)} cameras"
-        )
-    if stride == "first":
-        pairs = [(0, j) for j in range(1, n_frames)]
-    elif 1 <= stride < n_frames:
-        pairs = [(j - stride, j) for j in range(stride, n_frames)]
-    else:
-        pairs = []
-    if not pairs:
+    if not _pairs(len(frames), stride):
+        n_frames = len(frames)
         raise ConfigError(f"stride is {stride}, expected 1 to {n_frames - 1} for {n_frames} frames")
-    total, n_pixels = 0.0, 0
-    for i, j in pairs:
-        flow = correspond(gbuffers[j], tris, verts[i], cameras[i], gbuffers[i])
-        difference = np.abs(color_change(frames[i], frames[j], flow))
-        total += float(difference.mean(axis=1).sum())
-        n_pixels += len(difference)
-    if n_pixels == 0:
+    error = surface_errors(frames, gbuffers, tris, verts, cameras, stride).surface
+    if error is None:
         raise ConfigError(
             f"no surface point is visible in two frames that lie {stride} apart, so there is nothing to "
             "compare; use a smaller stride or larger pictures"
         )
-    return total / n_pixels
+    return error
 
 
 def surface_errors(
@@ -101,16 +102,56 @@ def surface_errors(
     tris: Int32[np.ndarray, "T 3"],
     verts: Sequence[Float[np.ndarray, "V 3"]],
     cameras: Sequence[Camera],
-    strides: Sequence[int | Literal["first"]],
-) -> list[float | None]:
-    """`surface_error` at several strides; None where no two frames so far apart share a surface point."""
-    errors: list[float | None] = []
-    for stride in strides:
-        try:
-            errors.append(surface_error(frames, gbuffers, tris, verts, cameras, stride))
-        except ConfigError:
-            errors.append(None)
-    return errors
+    stride: int | Literal["first"] = 1,
+) -> SurfaceErrors:
+    """`surface_error` with foreground and background apart; None where there is nothing to compare.
+
+    Raises:
+        ConfigError: the arguments differ in length, or a G-buffer has no triangles.
+    """
+    n_frames = len(frames)
+    if not n_frames == len(gbuffers) == len(verts) == len(cameras):
+        raise ConfigError(
+            f"surface error needs one G-buffer, vertex array and camera per frame; got {n_frames} frames, "
+            f"{len(gbuffers)} G-buffers, {len(verts)} vertex arrays, {len(cameras)} cameras"
+        )
+    foreground, backdrop, nothing = _Mean(), _Mean(), _Mean()
+    for i, j in _pairs(n_frames, stride):
+        before, after = frames[i], frames[j]
+        flow = correspond(gbuffers[j], tris, verts[i], cameras[i], gbuffers[i])
+        difference = np.abs(color_change(before, after, flow)).mean(axis=1)
+        is_own = shows_own_object(gbuffers[j])[flow.visible]
+        foreground.add(difference[is_own])
+        backdrop.add(difference[~is_own])
+        empty = erode(~gbuffers[i].visible & ~gbuffers[j].visible, EROSION_PX)
+        nothing.add(np.abs(after[empty].astype(np.float64) - before[empty]).mean(axis=1))
+    return SurfaceErrors((foreground + backdrop).value, foreground.value, (backdrop + nothing).value)
+
+
+class _Mean:
+    """A mean that grows."""
+
+    def __init__(self, total: float = 0.0, count: int = 0) -> None:
+        self.total = total
+        self.count = count
+
+    def add(self, values: Float64[np.ndarray, "N"]) -> None:
+        self.total += float(values.sum())
+        self.count += len(values)
+
+    def __add__(self, other: "_Mean") -> "_Mean":
+        return _Mean(self.total + other.total, self.count + other.count)
+
+    @property
+    def value(self) -> float | None:
+        return self.total / self.count if self.count else None
+
+
+def _pairs(n_frames: int, stride: int | Literal["first"]) -> list[tuple[int, int]]:
+    """The frames that are compared; none where the clip is too short."""
+    if stride == "first":
+        return [(0, j) for j in range(1, n_frames)]
+    return [(j - stride, j) for j in range(stride, n_frames)] if stride >= 1 else []
 
 
 def color_change(

@@ -12,7 +12,7 @@ from typing import Any, cast
 import numpy as np
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float
+from jaxtyping import Float, Int64
 from torch import Tensor, nn
 from transformers import CLIPModel, CLIPTokenizer
 from transformers.utils.constants import OPENAI_CLIP_MEAN, OPENAI_CLIP_STD
@@ -26,6 +26,9 @@ from genrender.train.vocabulary import contrast
 SHARDS_PER_STEP = 4
 # Altered versions of every caption.
 N_TWINS = 3
+# Weight and sharpness of the loss that keeps words apart in the text tower.
+WORD_WEIGHT = 0.5
+WORD_SCALE = 16.0
 
 
 def write_image_processor(folder: Path, image: int) -> None:
@@ -58,6 +61,29 @@ def _random_views(rng: np.random.Generator, images: Float[Tensor, "N 3 H W"]) ->
     return F.grid_sample(images, grid, padding_mode="border", align_corners=False)
 
 
+def word_loss(
+    hidden: Float[Tensor, "N L D"],
+    embeddings: Float[Tensor, "V D"],
+    ids: Int64[Tensor, "N L"],
+    special_ids: Int64[Tensor, "S"],
+) -> Float[Tensor, ""]:
+    """How hard it is to tell from a text tower's last hidden states which word stands where.
+
+    Cross-entropy of cosines with all words' embeddings. What the pictures do not tell apart (two looks, for a
+    vision tower that does not see either yet) the contrastive loss makes one; a denoiser that reads the
+    hidden states could then never paint the two differently.
+
+    Args:
+        hidden: last hidden states.
+        embeddings: the tower's input embeddings.
+        ids: the words.
+        special_ids: those of beginning, end and padding, which do not count.
+    """
+    cosine = F.normalize(hidden.float(), dim=-1) @ F.normalize(embeddings.float(), dim=-1).T
+    counts = ~torch.isin(ids, special_ids)
+    return F.cross_entropy(WORD_SCALE * cosine[counts], ids[counts])
+
+
 def train_clip(
     folder: Path,
     tokenizer: CLIPTokenizer,
@@ -82,6 +108,7 @@ def train_clip(
     if lock_text:
         model.text_model.requires_grad_(False)
     mean, std = (torch.tensor(x)[:, None, None] for x in (OPENAI_CLIP_MEAN, OPENAI_CLIP_STD))
+    special_ids = torch.tensor(tokenizer.all_special_ids)
     shards = [read_shard(folder, index) for index in complete_shards(folder)]
 
     def loss_at(model: nn.Module, step: int) -> tuple[Tensor, dict[str, float]]:
@@ -100,7 +127,11 @@ def train_clip(
         truth = torch.arange(len(logits), device=logits.device)
         loss = (F.cross_entropy(logits, truth) + F.cross_entropy(logits[:, : len(logits)].T, truth)) / 2
         top1 = (logits.argmax(1) == truth).float().mean()
-        return loss, {"loss": float(loss.detach()), "top1": float(top1)}
+        embeddings = cast(Any, model).text_model.embeddings.token_embedding.weight
+        hidden = out.text_model_output.last_hidden_state
+        words = word_loss(hidden, embeddings, ids.to(device), special_ids.to(device))
+        figures = {"loss": float(loss.detach()), "words": float(words.detach()), "top1": float(top1)}
+        return loss + WORD_WEIGHT * words, figures
 
     averaged = train(model.to(device), loss_at, config, checkpoint, "clip")
     assert isinstance(averaged, CLIPModel)

@@ -1,0 +1,110 @@
+"""`genrender study`: one setting at many values."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from genrender.cli.console import note
+from genrender.cli.options import Render, Study
+from genrender.cli.render import run_config
+from genrender.cli.runs import finished
+from genrender.comparison_page import check_plots
+from genrender.errors import ConfigError, MediaError
+from genrender.evaluate import Judges, evaluate, write_metrics
+from genrender.media.run_folder import RunFolder
+from genrender.render import Clip
+from genrender.scene.load import load_scene
+from genrender.studies import STUDIES, Measured, write_study
+
+
+def study(options: Study) -> None:
+    """Makes and measures every run of a study, then writes its files.
+
+    Raises:
+        ConfigError: a shot or a seed cannot be read, a setting is wrong, or a run fails.
+        MediaError: the folder cannot be made.
+        SceneError: a scene cannot be used.
+    """
+    # 1. What is wrong is told before any slow work.
+    check_plots()
+    shots = [parse_shot(text) for text in options.shots]
+    if not shots:
+        raise ConfigError('no scene is given, expected SCENE=TEXT, for instance fox.glb="a red fox"')
+    seeds = parse_seeds(options.seeds)
+    variants = STUDIES[options.name].variants
+    root = options.run_dir or Path("runs") / f"study-{options.name}"
+    runs = [
+        (_render(options, scene, prompt, seed, variant.options), scene, seed, variant)
+        for scene, prompt in shots
+        for seed in seeds
+        for variant in variants
+    ]
+    for run, *_ in runs:
+        run_config(run).check()
+    n_triangles = {scene: len(load_scene(scene).tris) for scene, _ in shots}
+    if options.frames < 2:
+        raise ConfigError(f"frames is {options.frames}, expected at least 2: one has nothing to agree with")
+    try:
+        options.out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise MediaError(
+            f"cannot make folder {options.out}: {error.strerror}; choose another place"
+        ) from error
+    judges = Judges.load(options.clip)
+
+    # 2. Runs that are not there yet, and their figures.
+    measured: list[Measured] = []
+    clips: dict[tuple[Path, int | None], Clip] = {}
+    for number, (run, scene, seed, variant) in enumerate(runs, start=1):
+        label = f"{scene.stem}, seed {seed}, {variant.name} ({number} of {len(runs)})"
+        folder = RunFolder(root / scene.stem / str(seed) / variant.name)
+        made = finished(run, folder, label, clips.get((scene, run.frames)))
+        clips = {(scene, run.frames): made.clip}
+        metrics = evaluate(made, judges)
+        write_metrics(made, metrics)
+        figures = metrics | made.config["cost"]
+        measured.append(Measured(scene.stem, n_triangles[scene], seed, variant, figures))
+        # After every run, so that one may look at a long study while it goes on.
+        write_study(options.out, options.name, measured)
+    note(f"figures, plots and table: {options.out / options.name}.csv, .svg, .md")
+
+
+def _render(options: Study, scene: Path, prompt: str, seed: int, changes: Mapping[str, Any]) -> Render:
+    common = Render(
+        scene,
+        prompt,
+        frames=options.frames,
+        camera=options.camera,
+        size=options.size,
+        model=options.model,
+        steps=options.steps,
+        seed=seed,
+        device=options.device,
+    )
+    return replace(common, **changes)
+
+
+def parse_shot(text: str) -> tuple[Path, str]:
+    """`SCENE=TEXT`: a scene file and what its video shows.
+
+    Raises:
+        ConfigError: it is not of that form.
+    """
+    path, equals, prompt = text.partition("=")
+    if not equals or not path or not prompt.strip():
+        raise ConfigError(f'shot {text!r}: expected SCENE=TEXT, for instance fox.glb="a red fox"')
+    return Path(path), prompt.strip()
+
+
+def parse_seeds(text: str) -> list[int]:
+    """The numbers of "0,1,2", each once.
+
+    Raises:
+        ConfigError: there is none, or one is no whole number.
+    """
+    try:
+        seeds = [int(word) for word in text.split(",")]
+    except ValueError as error:
+        raise ConfigError(f"seeds are {text!r}, expected whole numbers separated by commas") from error
+    return list(dict.fromkeys(seeds))
