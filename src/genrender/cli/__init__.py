@@ -74,7 +74,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(
-    command: Render | Compare | Gbuffers | Inspect | Verify | Evaluate | Diagnose | Train, words: list[str]
+    command: Render | Compare | Study | Gbuffers | Inspect | Verify | Evaluate | Diagnose | Train,
+    words: list[str],
 ) -> None:
     # Each command imports what it needs when it runs: PyTorch alone takes seconds.
     match command:

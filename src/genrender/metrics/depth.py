@@ -62,7 +62,7 @@ class DepthEstimator:
         """Relative inverse depth of pictures with values in [0, 1], at their size."""
         estimates = []
         for start in range(0, len(frames), BATCH):
-            pictures = [to_picture(frame) for frame in frames[start : start + BATCH]]
+            pictures = [to_picture(frame.astype(np.float32)) for frame in frames[start : start + BATCH]]
             pixels = self.processor(images=pictures, return_tensors="pt").pixel_values
             estimate = self.model(pixel_values=pixels.to(self.model.device)).predicted_depth[:, None].float()
             resized = torch.nn.functional.interpolate(
