@@ -3,8 +3,6 @@
 import sys
 from pathlib import Path
 
-import torch
-
 
 def peak_memory_mb() -> float | None:
     """The largest resident memory that this process has had, in MB of a million bytes; None: unknown."""
@@ -23,10 +21,14 @@ def peak_memory_mb() -> float | None:
 
 def reset_gpu_peak_memory() -> None:
     """From here on `gpu_peak_memory_mb` counts anew."""
+    import torch  # only here: whoever shows memory in a progress bar need not wait for it
+
     if torch.cuda.is_available():
         torch.cuda.reset_peak_memory_stats()
 
 
 def gpu_peak_memory_mb() -> float | None:
     """The largest memory that tensors have taken on the CUDA device since the reset; None without one."""
+    import torch
+
     return torch.cuda.max_memory_allocated() / 1e6 if torch.cuda.is_available() else None

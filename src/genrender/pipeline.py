@@ -50,6 +50,7 @@ from genrender.diffusion.models import (
 )
 from genrender.diffusion.processors import injected_attention
 from genrender.diffusion.step_noise import StepNoise
+from genrender.diffusion.step_state import StepState
 from genrender.errors import ConfigError, ModelError
 from genrender.gbuffer.control import depth_control
 from genrender.gbuffer.gbuffer import GBuffer
@@ -140,6 +141,8 @@ class GenerativeRenderingPipeline(StableDiffusionControlNetPipeline):
         output_type: Literal["np", "pil", "latent"] = "np",
         callback_on_step_end: StepCallback | None = None,
         attention_state: type[AttentionState] = AttentionState,
+        on_state: Callable[[StepState], None] | None = None,
+        start: StepState | None = None,
     ) -> GenerativeRenderingOutput:
         """Render a clip.
 
@@ -164,9 +167,12 @@ class GenerativeRenderingPipeline(StableDiffusionControlNetPipeline):
                 random number. A step's keyframes run together, whatever the chunk.
             output_type: `np` and `pil` decode the frames; `latent` leaves that to `decode_frames`.
             callback_on_step_end: called after each step with (pipeline, step, timestep, {"latents":
-                latents}); may return a dict with other latents. Setting `pipeline._interrupt` ends the run.
+                latents, "model_output": output, "model_input": input}); may return a dict with other latents.
+                Setting `pipeline._interrupt` ends the run.
             attention_state: what happens in the selected self-attention layers; see `genrender.baselines` for
                 others than ours.
+            on_state: called after each step with all that is needed to go on from there.
+            start: such a state, of the same call; the steps before it are not done again.
 
         Raises:
             ConfigError: a setting is out of range, or the sizes do not fit.
@@ -216,8 +222,13 @@ class GenerativeRenderingPipeline(StableDiffusionControlNetPipeline):
         generator = generator or torch.Generator("cpu").manual_seed(seed)
         step_arguments = self.prepare_extra_step_kwargs(generator, eta)
         progress_bar: Any = self.progress_bar  # a plain method whose decorator hides its signature
+        if start is not None:
+            start.restore(scheduler, generator)
+            current = start.latents.to(current)
+        n_done = 0 if start is None else start.step
         with injected_attention(self.unet, attention), progress_bar(total=len(timesteps)) as progress:
-            for step, timestep in enumerate(timesteps):
+            progress.update(n_done)
+            for step, timestep in enumerate(timesteps[n_done:], start=n_done):
                 keyframes = attention.choose(n_frames, n_keyframes, seed, draws[step], seen)
                 done = draws[step] / max(draws[-1], 1)
                 model_input = scheduler.scale_model_input(current, timestep)
@@ -229,8 +240,11 @@ class GenerativeRenderingPipeline(StableDiffusionControlNetPipeline):
                     stepped = scheduler.step(output, timestep, current, **step_arguments, return_dict=False)
                 current = rules.change_latents(stepped[0])
                 if callback_on_step_end is not None:
-                    returned = callback_on_step_end(self, step, timestep, {"latents": current})
+                    tensors = {"latents": current, "model_output": output, "model_input": model_input}
+                    returned = callback_on_step_end(self, step, timestep, tensors)
                     current = returned["latents"] if returned and "latents" in returned else current
+                if on_state is not None:
+                    on_state(StepState.capture(step + 1, current, scheduler, generator))
                 progress.update()
                 if self.interrupt:
                     break

@@ -8,6 +8,7 @@ Example:
 """
 
 import json
+import sys
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -27,6 +28,7 @@ from genrender.cost import gpu_peak_memory_mb, peak_memory_mb, reset_gpu_peak_me
 from genrender.diffusion.keyframes import choose_keyframes, default_n_keyframes, seen_surface
 from genrender.diffusion.models import read_guidance_scale
 from genrender.errors import ModelError
+from genrender.feedback import Feedback
 from genrender.gbuffer.composite import composite_backdrop
 from genrender.gbuffer.control import inverse_depth_range
 from genrender.gbuffer.preview import depth_picture, to_picture, uv_picture
@@ -34,6 +36,7 @@ from genrender.media.run_folder import RunFolder
 from genrender.pipeline import GenerativeRenderingPipeline
 from genrender.render import Clip, PerFrame, Report
 from genrender.stabilise import stabilised
+from genrender.unfinished import Progress, UnfinishedRun, remove_leftovers
 
 
 def make_video(
@@ -45,10 +48,13 @@ def make_video(
     command: Sequence[str] | None = None,
     report: Report | None = None,
     method: Method = METHODS["generative"],
+    keeps_state: bool = False,
+    resume: bool = False,
 ) -> list[int]:
     """Makes the frames of a clip and fills a run folder with them.
 
-    A run that does not end well leaves nothing behind, and keeps what an earlier one left in the folder.
+    A run that does not end well keeps what an earlier one left in the folder. With `keeps_state` it leaves
+    how far it has come, and a preview; without, it leaves nothing.
 
     Args:
         details: what `config.json` says beside `config`, the clip and the networks, for instance how the user
@@ -57,13 +63,15 @@ def make_video(
         report: is told about every diffusion step and every finished frame.
         method: what happens in attention layers, and whether the result is baked; its own settings, where it
             has any, are not looked at: `config` holds what counts.
+        keeps_state: write how far the run has come after every step, see `genrender.unfinished`.
+        resume: go on where an earlier attempt in this folder stopped; its settings must be these.
 
     Returns:
         Indices of the frames that the model's safety checker blackened.
 
     Raises:
         ConfigError: a setting is out of range, or the clip does not fit the model.
-        MediaError: a file cannot be written.
+        MediaError: a file cannot be written, or there is nothing that could be resumed.
         ModelError: the device's memory is too small.
     """
     config.check()
@@ -76,13 +84,22 @@ def make_video(
     with _sampler(pipeline, resolved), _memory_errors(clip, resolved):
         painted = _painted_frames(clip, resolved, method)
         shown = clip if painted is None else clip.only(painted)
-        latents = _diffuse(pipeline, shown, resolved, method, report)
         description = {
             **(details or {}),
             **_describe_clip(clip),
             **asdict(resolved),
             **_describe_networks(pipeline),
         }
+        unfinished = UnfinishedRun(folder, description, sys.argv if command is None else command)
+        earlier = None
+        if resume:
+            remove_leftovers(folder)
+            earlier = unfinished.load()
+        if earlier is not None:
+            started_s -= earlier.seconds
+        feedback = Feedback(pipeline, report, unfinished if keeps_state else None, started_s)
+        report("diffusion", 0 if earlier is None else earlier.state.step, resolved.n_steps)
+        latents = _diffuse(pipeline, shown, resolved, method, feedback, earlier)
 
     # 2. Frames, video and contact sheet.
     with folder.replaced() as draft:
@@ -103,6 +120,7 @@ def make_video(
                 "depth": PerFrame(lambda frame: depth_picture(gbuffers[frame], inverse_range), n_frames),
             }
         )
+    unfinished.clear()
     return flagged
 
 
@@ -176,12 +194,9 @@ def _diffuse(
     clip: Clip,
     config: RunConfig,
     method: Method,
-    report: Report,
+    feedback: Feedback,
+    earlier: Progress | None,
 ) -> Tensor:
-    def on_step(_pipeline: Any, step: int, _timestep: Tensor, _tensors: dict[str, Tensor]) -> None:
-        report("diffusion", step + 1, len(pipeline.scheduler.timesteps))
-
-    report("diffusion", 0, config.n_steps)
     return pipeline(
         config.prompt,
         clip.gbuffers,
@@ -193,8 +208,10 @@ def _diffuse(
         seed=config.seed,
         chunk_size=config.chunk_size,
         output_type="latent",
-        callback_on_step_end=on_step,
+        callback_on_step_end=feedback.on_step,
         attention_state=method.attention,
+        on_state=feedback.on_state,
+        start=None if earlier is None else earlier.state,
     ).latents
 
 

@@ -22,6 +22,7 @@ from genrender.cli.options import (
     Gbuffers,
     Inspect,
     Render,
+    Resume,
     Study,
     Train,
     Verify,
@@ -45,13 +46,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(genrender.__version__)
         return 0
     try:
-        command: Any = tyro.cli(
-            Command,  # pyright: ignore[reportArgumentType] (a union is a type to tyro)
-            prog="genrender",
-            description=DESCRIPTION,
-            args=words,
-            config=(tyro.conf.FlagCreatePairsOff, tyro.conf.DisallowNone, tyro.conf.OmitSubcommandPrefixes),
-        )
+        command = parse(words)
     except SystemExit as exit_request:
         return int(exit_request.code or 0)
     try:
@@ -73,8 +68,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
+def parse(words: Sequence[str]) -> Any:
+    """The command that these words ask for. Where there is none, says why and raises SystemExit."""
+    return tyro.cli(
+        Command,  # pyright: ignore[reportArgumentType] (a union is a type to tyro)
+        prog="genrender",
+        description=DESCRIPTION,
+        args=words,
+        config=(tyro.conf.FlagCreatePairsOff, tyro.conf.DisallowNone, tyro.conf.OmitSubcommandPrefixes),
+    )
+
+
 def _run(
-    command: Render | Compare | Study | Gbuffers | Inspect | Verify | Evaluate | Diagnose | Train,
+    command: Render | Resume | Compare | Study | Gbuffers | Inspect | Verify | Evaluate | Diagnose | Train,
     words: list[str],
 ) -> None:
     # Each command imports what it needs when it runs: PyTorch alone takes seconds.
@@ -87,6 +93,10 @@ def _run(
             from genrender.cli.render import render
 
             render(command, words)
+        case Resume():
+            from genrender.cli.resume import resume
+
+            resume(command, parse)
         case Gbuffers():
             from genrender.cli.gbuffers import gbuffers
 

@@ -7,6 +7,8 @@ from types import TracebackType
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
+from genrender.cost import peak_memory_mb
+
 # How far back rich looks for the speed of work. Its own 30 seconds are too few: a step may take longer, and
 # then no time left is shown at all.
 SPEED_PERIOD_S = 3600
@@ -21,7 +23,7 @@ def warn(text: str) -> None:
 
 
 class Bars:
-    """One progress bar with the time left for every kind of work that reports to it.
+    """One progress bar with time left and peak memory for every kind of work that reports to it.
 
     Where stderr is no terminal, a line says when each of them is done.
     """
@@ -35,6 +37,7 @@ class Bars:
             BarColumn(),
             MofNCompleteColumn(),
             TimeRemainingColumn(elapsed_when_finished=True),
+            TextColumn("{task.fields[memory]}"),
             console=console,
             speed_estimate_period=SPEED_PERIOD_S,
             disable=not self._is_terminal,
@@ -54,8 +57,10 @@ class Bars:
     def __call__(self, work: str, done: int, total: int) -> None:
         """Reports that `done` of `total` parts of `work` are done."""
         if work not in self._tasks:
-            self._tasks[work] = self._progress.add_task(work, total=total)
+            self._tasks[work] = self._progress.add_task(work, total=total, memory="")
             self._started_s[work] = time.monotonic()
-        self._progress.update(self._tasks[work], completed=done, total=total)
+        peak_mb = peak_memory_mb()
+        memory = "" if peak_mb is None else f"peak {peak_mb:.0f} MB"
+        self._progress.update(self._tasks[work], completed=done, total=total, memory=memory)
         if done == total and not self._is_terminal:
             note(f"{work}: {total} done in {time.monotonic() - self._started_s[work]:.1f} s")

@@ -1,8 +1,10 @@
 """The slow half of `genrender render`: the model, the G-buffers, the diffusion, the files."""
 
 import logging
+import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import diffusers.utils.logging
 import torch
@@ -20,10 +22,17 @@ from genrender.media.run_folder import RunFolder
 from genrender.pipeline import GenerativeRenderingPipeline, load_pipeline
 from genrender.render import Shot, render_shot
 from genrender.run import make_video
+from genrender.unfinished import file_digest
 
 
 def generate(
-    options: Render, config: RunConfig, source: ModelSource, shot: Shot, folder: RunFolder, command: list[str]
+    options: Render,
+    config: RunConfig,
+    source: ModelSource,
+    shot: Shot,
+    folder: RunFolder,
+    command: list[str],
+    resume: bool,
 ) -> None:
     """Fills the run folder. The model comes first: it fails more often than geometry does."""
     pipeline = _load(options, source)
@@ -33,14 +42,48 @@ def generate(
         "model": options.model,
         "preset": options.preset,
         "method_name": options.method,
+        # What the frames depend on beside settings: a run is resumed only with the same files.
+        "scene_digest": file_digest(options.scene),
+        "weights_bytes": _weights_bytes(source),
     }
     with Bars() as bars, _told_already():
         clip = render_shot(shot, bars)
         if not any(shows_own_object(gbuffer).any() for gbuffer in clip.gbuffers):
             warn("the camera sees nothing of the scene in any frame; choose another --camera")
-        flagged = make_video(pipeline, clip, config, folder, details, command, bars, METHODS[options.method])
+        method = METHODS[options.method]
+        with _resume_hint(folder):
+            flagged = make_video(
+                pipeline,
+                clip,
+                config,
+                folder,
+                details,
+                command,
+                bars,
+                method,
+                keeps_state=True,
+                resume=resume,
+            )
     if flagged:
         warn(f"the model's safety checker blackened {_frames(flagged)}; try another prompt or seed")
+
+
+@contextmanager
+def _resume_hint(folder: RunFolder) -> Iterator[None]:
+    """Whatever stops a run, its user learns how to go on."""
+    try:
+        yield
+    except BaseException:
+        if folder.unfinished_file.exists():
+            note(f"go on from the last step with: genrender resume {shlex.quote(str(folder.path))}")
+        raise
+
+
+def _weights_bytes(source: ModelSource) -> int | None:
+    """The size of all weights of a model on this machine: reading gigabytes to compare them takes long."""
+    if not source.is_local:
+        return None
+    return sum(file.stat().st_size for file in Path(source.location).rglob("*.safetensors"))
 
 
 def _frames(indices: list[int]) -> str:

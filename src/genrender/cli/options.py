@@ -81,6 +81,21 @@ class Render:
 
 
 @dataclass(frozen=True)
+class Resume:
+    """Go on with a run that was stopped, from the last step that it finished.
+
+    Settings are those of the command that began it, and the frames become the same as without a stop.
+
+    Attributes:
+        run_dir: a run folder that holds unfinished.json.
+        debug: show where an error comes from.
+    """
+
+    run_dir: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="RUN_DIR")]
+    debug: bool = False
+
+
+@dataclass(frozen=True)
 class Compare(Render):
     """Make one shot by several methods, and measure them all.
 
@@ -314,6 +329,7 @@ class Train:
 
 Command = (
     Annotated[Render, tyro.conf.subcommand("render")]
+    | Annotated[Resume, tyro.conf.subcommand("resume")]
     | Annotated[Compare, tyro.conf.subcommand("compare")]
     | Annotated[Study, tyro.conf.subcommand("study")]
     | Annotated[Gbuffers, tyro.conf.subcommand("gbuffers")]

@@ -19,8 +19,11 @@ from genrender.scene.load import load_scene
 from genrender.settings import change_setting
 
 
-def render(options: Render, command: list[str]) -> None:
-    """Makes a video; what can be wrong is found out before any slow work and before anything is written."""
+def render(options: Render, command: list[str], resume: bool = False) -> None:
+    """Makes a video; what can be wrong is found out before any slow work and before anything is written.
+
+    With `resume` it goes on where an earlier attempt in the same run folder stopped.
+    """
     # 1. Everything that is quick to check.
     config = run_config(options)
     config.check()
@@ -48,7 +51,7 @@ def render(options: Render, command: list[str]) -> None:
     # 2. Everything that is slow. PyTorch and diffusers alone take seconds to import.
     from genrender.cli.generate import generate
 
-    generate(options, config, source, shot, folder, command)
+    generate(options, config, source, shot, folder, command, resume)
 
     # 3. Where everything is.
     video = folder.video_file

@@ -4,6 +4,7 @@ import datetime
 import json
 import os
 import platform
+import re
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -33,10 +34,14 @@ LIBRARIES = (
     "av",
 )
 
+# What a process leaves behind that is killed while it writes.
+PART = re.compile(r"\..*\.[0-9a-f]{8}\.(part|old)")
+
+CONFIG_FILE, UNFINISHED_FILE = "config.json", "unfinished.json"
 FRAME_FILES = "frames/[0-9][0-9][0-9][0-9][0-9].png"
 
 # What an earlier run leaves in its folder, and the next one replaces.
-OWN_FILES = ("config.json", FRAME_FILES, "video.mp4", "contact_sheet.png", "metrics.json")
+OWN_FILES = (CONFIG_FILE, FRAME_FILES, "video.mp4", "contact_sheet.png", "metrics.json")
 
 
 class RunFolder:
@@ -48,6 +53,7 @@ class RunFolder:
         frames_dir: `frames/`, with `00000.png` and so on.
         video_file: `video.mp4`.
         contact_sheet_file: `contact_sheet.png`.
+        unfinished_file: `unfinished.json`, which is there while the run is under way.
     """
 
     def __init__(self, path: str | os.PathLike[str]):
@@ -60,10 +66,11 @@ class RunFolder:
             MediaError: the folder cannot be made or written, is a file, or holds something other than a run.
         """
         self.path = Path(path)
-        self.config_file = self.path / "config.json"
+        self.config_file = self.path / CONFIG_FILE
         self.frames_dir = self.path / "frames"
         self.video_file = self.path / "video.mp4"
         self.contact_sheet_file = self.path / "contact_sheet.png"
+        self.unfinished_file = self.path / UNFINISHED_FILE
         _check_can_become_run_folder(self)
 
     @contextmanager
@@ -102,7 +109,7 @@ class RunFolder:
                 "platform": platform.platform(),
             },
             indent=2,
-            default=_plain,
+            default=to_plain,
         )
         with atomic_write(self.config_file) as part:
             part.write_text(text + "\n", encoding="utf-8")
@@ -174,7 +181,7 @@ def _check_can_become_run_folder(folder: RunFolder) -> None:
     path = folder.path
     check_can_hold_files(path)
     try:
-        is_empty = not path.exists() or not any(path.iterdir())
+        is_empty = not path.exists() or all(PART.match(file.name) for file in path.iterdir())
     except OSError as error:
         raise MediaError(f"cannot look into folder {path}: {error.strerror}; choose another place") from error
     if not is_empty and not _is_run(folder):
@@ -185,13 +192,18 @@ def _check_can_become_run_folder(folder: RunFolder) -> None:
 
 
 def _is_run(folder: RunFolder) -> bool:
-    try:
-        return "genrender" in folder.read_config()["versions"]
-    except (MediaError, KeyError, TypeError):
-        return False  # many a project has a config.json, and its files are not ours to replace
+    """Many a project has a config.json, and its files are not ours to replace."""
+    for file in (folder.config_file, folder.unfinished_file):
+        try:
+            if "genrender" in json.loads(file.read_text(encoding="utf-8"))["versions"]:
+                return True
+        except (OSError, ValueError, KeyError, TypeError):
+            continue
+    return False
 
 
-def _plain(value: object) -> str:
+def to_plain(value: object) -> str:
+    """Paths as strings, for JSON."""
     if isinstance(value, os.PathLike):
         return str(value)
     raise TypeError(f"a run's config holds a {type(value).__name__}, expected plain values")

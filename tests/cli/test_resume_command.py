@@ -1,0 +1,197 @@
+"""Runs that are stopped, at any moment and by anything, end as if they had never been."""
+
+import json
+import os
+import random
+import resource
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from genrender.errors import MediaError
+from genrender.feedback import Feedback
+from genrender.media.run_folder import RunFolder
+
+N_KILLS = 12
+
+
+@pytest.fixture
+def words(scene, model):
+    options = ["--prompt", "a red fox", "--model", str(model), "--animation", "Rise", "--frames", "5"]
+    return ["render", str(scene), *options, "--steps", "6", "--size", "64", "--run-dir", "run"]
+
+
+def frames(folder: Path) -> list[bytes]:
+    return [file.read_bytes() for file in RunFolder(folder).frame_files()]
+
+
+def stop_after(n_steps: int, monkeypatch, error: BaseException) -> None:
+    """Every state is written, and after so many of them the run is stopped."""
+    original = Feedback.on_state
+    monkeypatch.setattr("genrender.unfinished.STATE_EVERY_S", 0.0)
+
+    def on_state(self, state):
+        original(self, state)
+        if state.step == n_steps:
+            raise error
+
+    monkeypatch.setattr(Feedback, "on_state", on_state)
+
+
+@pytest.mark.parametrize("preset", ["balanced", "fast"])
+def test_a_stopped_run_ends_bit_identical(call, words, tmp_path, monkeypatch, preset):
+    words = [*words, "--preset", preset]
+    assert call(*words, "--run-dir", "whole").code == 0
+    with monkeypatch.context() as stopped:
+        stop_after(3, stopped, KeyboardInterrupt())
+        result = call(*words)
+    assert result.code == 130
+    assert "go on from the last step with: genrender resume" in result.err
+    assert frames(tmp_path / "run") == []
+    monkeypatch.setattr(Feedback, "on_step", count := CountSteps(Feedback.on_step))
+    # From another folder: the command's own paths are meant from where it was given.
+    os.chdir("/")
+    result = call("resume", tmp_path / "run")
+    assert result.code == 0, result.err
+    assert count.steps == [3, 4, 5]
+    assert frames(tmp_path / "run") == frames(tmp_path / "whole")
+    assert not list((tmp_path / "run").glob("unfinished*"))
+    result = call("resume", tmp_path / "run")
+    assert (result.code, "is finished already" in result.err) == (0, True)
+
+
+class CountSteps:
+    def __init__(self, original):
+        self.original = original
+        self.steps: list[int] = []
+
+    def __get__(self, feedback, _owner):
+        def on_step(pipeline, step, timestep, tensors):
+            self.steps.append(step)
+            self.original(feedback, pipeline, step, timestep, tensors)
+
+        return on_step
+
+
+def test_a_preview_shows_what_the_frames_will_be(call, words, tmp_path, monkeypatch):
+    monkeypatch.setattr("genrender.feedback.PREVIEW_EVERY_S", 0.0)
+    with monkeypatch.context() as stopped:
+        stop_after(4, stopped, KeyboardInterrupt())
+        call(*words)
+    assert (tmp_path / "run" / "preview.png").stat().st_size > 1000
+    call("resume", "run")
+    assert not (tmp_path / "run" / "preview.png").exists()
+
+
+def test_a_full_disk_leaves_what_can_be_resumed(call, words, tmp_path, monkeypatch):
+    assert call(*words, "--run-dir", "whole").code == 0
+    with monkeypatch.context() as stopped:
+        stop_after(3, stopped, MediaError("the disk is full"))
+        result = call(*words)
+    assert result.code == 2
+    assert result.err.endswith("genrender: error: the disk is full\n")
+    with monkeypatch.context() as full:
+        full.setattr(RunFolder, "write_video", lambda *_: (_ for _ in ()).throw(MediaError("full again")))
+        assert call("resume", "run").code == 2
+    assert call("resume", "run").code == 0
+    assert frames(tmp_path / "run") == frames(tmp_path / "whole")
+
+
+def test_what_has_changed_since_is_said(call, words, tmp_path, scene, monkeypatch):
+    own = tmp_path / "scene.glb"
+    own.write_bytes(scene.read_bytes())
+    with monkeypatch.context() as stopped:
+        stop_after(2, stopped, KeyboardInterrupt())
+        call("render", own, *words[2:])
+    file = tmp_path / "run" / "unfinished.json"
+    begun = json.loads(file.read_text())
+
+    def resumed_with(**changes):
+        file.write_text(json.dumps({**begun, **changes}))
+        result = call("resume", "run")
+        assert result.code == 2
+        return result.err
+
+    said = resumed_with(versions={**begun["versions"], "genrender": "0.0.1"})
+    assert "genrender was '0.0.1' when it was begun" in said
+    said = resumed_with(request={**begun["request"], "seed": 7})
+    assert "seed was 7 when it was begun, and is 0 now" in said
+    own.write_bytes(scene.read_bytes() + b"\0\0\0\0")
+    assert "scene_digest was" in resumed_with()
+    own.write_bytes(scene.read_bytes())
+    (tmp_path / "run" / "unfinished.pt").write_bytes(b"nonsense")
+    assert "it is damaged; delete it" in resumed_with()
+    file.write_text("{")
+    assert "cannot read" in call("resume", "run").err
+
+
+@pytest.mark.parametrize("place", ["nowhere", "empty"])
+def test_where_there_is_no_run_that_is_said(call, tmp_path, place):
+    (tmp_path / "empty").mkdir()
+    result = call("resume", place)
+    assert result.code == 2
+    assert "run" in result.err
+    assert len(result.err.splitlines()) == 1
+
+
+@pytest.mark.slow
+def test_a_run_that_is_killed_again_and_again_ends_bit_identical(call, words, tmp_path):
+    """SIGKILL at random moments of loading, diffusing and writing, until one attempt gets through."""
+    words = [*words, "--steps", "30"]
+    assert call(*words, "--run-dir", "whole").code == 0
+    rng = random.Random(0)
+    # Small states are written after every step: most kills then fall into a write or just beside one.
+    code = (
+        "import sys, genrender.unfinished as u; u.STATE_EVERY_S = 0.0;"
+        "from genrender.cli import main; sys.exit(main(sys.argv[1:]))"
+    )
+    n_killed, n_resumed = 0, 0
+    while n_killed < N_KILLS:
+        is_begun = (tmp_path / "run" / "unfinished.json").exists()
+        attempt = ["resume", "run"] if is_begun else words
+        process = subprocess.Popen([sys.executable, "-c", code, *attempt], stderr=subprocess.PIPE)
+        # Wait until it is at work, then a little longer.
+        deadline = time.monotonic() + 60
+        before = (tmp_path / "run" / "unfinished.pt").stat().st_mtime_ns if is_begun else 0
+        while process.poll() is None and time.monotonic() < deadline:
+            state = tmp_path / "run" / "unfinished.pt"
+            if state.exists() and state.stat().st_mtime_ns != before:
+                break
+            time.sleep(0.002)
+        time.sleep(rng.uniform(0, 0.25))
+        process.send_signal(signal.SIGKILL)
+        _, err = process.communicate()
+        n_killed += process.returncode == -signal.SIGKILL
+        n_resumed += attempt[0] == "resume"
+        assert process.returncode in (0, -signal.SIGKILL), err.decode()
+        if process.returncode == 0:
+            assert frames(tmp_path / "run") == frames(tmp_path / "whole")
+            shutil.rmtree(tmp_path / "run")
+    assert n_resumed > N_KILLS // 2
+    if (tmp_path / "run" / "unfinished.json").exists():
+        assert call("resume", "run").code == 0
+        assert frames(tmp_path / "run") == frames(tmp_path / "whole")
+        assert not [file for file in (tmp_path / "run").iterdir() if file.name.startswith(".")]
+
+
+@pytest.mark.slow
+def test_a_file_that_cannot_grow_ends_in_one_line(words, tmp_path):
+    """A real limit of the system: no file may exceed 100 bytes, as if the disk were full."""
+    code = (
+        "import sys, resource, signal;"
+        "from genrender.cli import main; import genrender.cli.generate;"
+        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN);"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (100, resource.RLIM_INFINITY));"
+        "sys.exit(main(sys.argv[1:]))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, *words], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 2, done.stderr
+    assert "cannot write" in done.stderr.splitlines()[-1]
+    assert resource.getrlimit(resource.RLIMIT_FSIZE)[0] != 100
