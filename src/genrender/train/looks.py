@@ -50,11 +50,11 @@ def paint(look: Look, rest: Float[np.ndarray, "N 3"]) -> Float64[np.ndarray, "N 
         mix = np.exp(-((_ripple(p, 3.2 * f, phase) / 0.2) ** 2))
     elif look.pattern == "wooden":  # fine grain along y, far finer than stripes
         across = 0.8 * p[:, 0] + 0.6 * p[:, 2] + 0.05 * _ripple(p, 3.0, phase)
-        mix = 0.75 * (0.5 + 0.5 * np.sin(2 * np.pi * 3 * f * across + phase))
+        mix = 0.75 * (0.5 + 0.5 * np.sin(2 * np.pi * 2.3 * f * across + phase))
     elif look.pattern == "brick":
         height = 1.7 * f * p[:, 1]
         across = 0.85 * f * (p[:, 0] + p[:, 2]) + 0.5 * (np.floor(height) % 2)
-        border = np.maximum(np.abs(across % 1 - 0.5) - 0.42, np.abs(height % 1 - 0.5) - 0.36)
+        border = np.maximum(np.abs(across % 1 - 0.5) - 0.39, np.abs(height % 1 - 0.5) - 0.31)
         mix = _edge(border, 40)
     else:
         mix = np.zeros(len(p))

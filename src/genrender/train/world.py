@@ -18,6 +18,8 @@ from genrender.train.objects import Prop, make_props
 from genrender.train.vocabulary import COLORS, LOOKS, OBJECTS, Described, caption
 
 SUPERSAMPLING = 2
+# Distance in RGB of the two colours of most patterns.
+CONTRAST = 0.55
 
 
 @dataclass(frozen=True)
@@ -43,14 +45,19 @@ class Sample:
 
 def _choose_colors(rng: np.random.Generator, pattern: str) -> tuple[str, ...]:
     names = list(COLORS)
-    n_colors = 1 if pattern == "plain" else 2
-    picked = rng.choice(len(names), n_colors, replace=False)
-    return tuple(names[int(i)] for i in picked)
+    first = names[int(rng.integers(len(names)))]
+    if pattern == "plain":
+        return (first,)
+    others = [name for name in names if name != first]
+    # A pattern of red and brown teaches little about patterns.
+    distant = [o for o in others if np.linalg.norm(np.subtract(COLORS[o], COLORS[first])) > CONTRAST]
+    allowed = distant if rng.random() < 0.85 else others
+    return first, allowed[int(rng.integers(len(allowed)))]
 
 
 def _group(rng: np.random.Generator, count: int) -> tuple[list[Prop], Look, Described]:
     kind = list(OBJECTS)[int(rng.integers(len(OBJECTS)))]
-    if rng.random() < 0.35:  # creatures are what people animate: show them more often
+    if rng.random() < 0.45:  # creatures are what people animate: show them more often
         kind = ("biped", "quadruped", "fox", "dog", "horse", "cat")[int(rng.integers(6))]
     patterns = list(LOOKS)
     pattern = patterns[int(rng.integers(len(patterns)))] if rng.random() < 0.82 else "plain"
@@ -85,11 +92,14 @@ def _arrange(
 def _camera(
     rng: np.random.Generator, verts: Float[np.ndarray, "V 3"], axes: Float[np.ndarray, "3 3"]
 ) -> Camera:
-    """A camera along `axes` in which the vertices fill a random share of the picture."""
+    """A camera along `axes` in which the vertices fill a random share of the picture.
+
+    Mostly nearly all of it: on a small object a pattern is finer than latent pixels and cannot be learned.
+    """
     yfov = rng.uniform(25, 55)
     center = (verts.max(0) + verts.min(0)) / 2
     local = (verts - center) @ axes
-    share = rng.uniform(0.12, 0.5) if rng.random() < 0.1 else rng.uniform(0.6, 0.97)
+    share = rng.uniform(0.12, 0.5) if rng.random() < 0.08 else rng.uniform(0.72, 0.98)
     tan = np.tan(np.deg2rad(yfov) / 2)
     extent = np.abs(local[:, :2]).max(axis=1)
     distance = float((extent / (tan * share) + local[:, 2]).max())
@@ -255,11 +265,11 @@ def make_sample(seed: int | tuple[int, ...], size: int = 128, latent_side: int =
     """The training picture with this seed, `size` pixels square. Deterministic."""
     rng = np.random.default_rng(seed)
     layout = rng.random()
-    counts = [1] if layout < 0.55 else [int(rng.integers(2, 5))] if layout < 0.88 else [1, 1]
+    counts = [1] if layout < 0.75 else [int(rng.integers(2, 5))] if layout < 0.95 else [1, 1]
     made = [_group(rng, count) for count in counts]
     groups = tuple(described for _, _, described in made)
     props = [(prop, look) for instances, look, _ in made for prop in instances]
-    background = ("plain", "gradient", "ground", "sky")[int(rng.choice(4, p=[0.45, 0.2, 0.25, 0.1]))]
+    background = ("plain", "gradient", "ground", "sky")[int(rng.choice(4, p=[0.5, 0.2, 0.2, 0.1]))]
     background_color = list(COLORS)[int(rng.integers(len(COLORS)))] if rng.random() < 0.75 else None
 
     stage = _set_stage(rng, props, on_ground=background in ("ground", "sky"))
