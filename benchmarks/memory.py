@@ -2,8 +2,8 @@
 
     python benchmarks/memory.py [--frames 100 1000] [--steps 2] [--size 128] [--json]
 
-Each run is a `genrender render` in a process of its own, which tells its own peak. The target is that the long
-run takes at most 5 % more than the short one. On a GPU the peak of its memory is told, too.
+Each run is a `genrender render` in a process of its own, which tells its own peak. The target is that the
+long run takes at most 5 % more than the short one. On a GPU the peak of its memory is told, too.
 """
 
 import argparse
