@@ -10,6 +10,7 @@ Example:
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal, cast
 
@@ -25,7 +26,7 @@ from diffusers.pipelines.stable_diffusion.safety_checker import StableDiffusionS
 from diffusers.schedulers.scheduling_utils import SchedulerMixin
 from diffusers.utils import logging
 from diffusers.utils.outputs import BaseOutput
-from jaxtyping import Float, Float32
+from jaxtyping import Float32
 from torch import Tensor
 from transformers import CLIPImageProcessor, CLIPTextModel, CLIPTokenizer, CLIPVisionModelWithProjection
 
@@ -48,17 +49,20 @@ from genrender.diffusion.models import (
     read_vocabulary,
     unknown_words,
 )
+from genrender.diffusion.prediction import predicted_x0, signal_shares
 from genrender.diffusion.processors import injected_attention
+from genrender.diffusion.run_store import FrameTensors, RunStore
 from genrender.diffusion.step_noise import StepNoise
-from genrender.diffusion.step_state import StepState
 from genrender.errors import ConfigError, ModelError
-from genrender.gbuffer.control import depth_control
+from genrender.gbuffer.control import inverse_depth_range, scale_inverse_depth
 from genrender.gbuffer.gbuffer import GBuffer
 from genrender.gbuffer.tracking import SurfaceTracker
 from genrender.noise import surface_noise
 
 logger = logging.get_logger(__name__)
 
+# Clean latents "n C h w" of the frames that it is given.
+PredictedX0 = Callable[[Sequence[int]], Tensor]
 StepCallback = Callable[
     ["GenerativeRenderingPipeline", int, Tensor, dict[str, Tensor]], dict[str, Tensor] | None
 ]
@@ -70,13 +74,14 @@ class GenerativeRenderingOutput(BaseOutput):
 
     Attributes:
         frames: "F H W 3" float32 in [0, 1]; a list of pictures for `output_type="pil"`, None for "latent".
-        latents: the final latents of all frames, float32.
+        latents: the final latents of all frames, float32 "F C h w"; with a store folder something that reads
+            those of the frames it is indexed with.
         flagged_frames: indices of frames that the model's safety checker blackened; with "latent" output
             nothing is checked.
     """
 
     frames: Any
-    latents: Float32[Tensor, "F C h w"]
+    latents: Any
     flagged_frames: list[int] = field(default_factory=list)
 
 
@@ -141,8 +146,8 @@ class GenerativeRenderingPipeline(StableDiffusionControlNetPipeline):
         output_type: Literal["np", "pil", "latent"] = "np",
         callback_on_step_end: StepCallback | None = None,
         attention_state: type[AttentionState] = AttentionState,
-        on_state: Callable[[StepState], None] | None = None,
-        start: StepState | None = None,
+        on_outputs: Callable[[int, PredictedX0], None] | None = None,
+        store_folder: Path | None = None,
     ) -> GenerativeRenderingOutput:
         """Render a clip.
 
@@ -167,12 +172,15 @@ class GenerativeRenderingPipeline(StableDiffusionControlNetPipeline):
                 random number. A step's keyframes run together, whatever the chunk.
             output_type: `np` and `pil` decode the frames; `latent` leaves that to `decode_frames`.
             callback_on_step_end: called after each step with (pipeline, step, timestep, {"latents":
-                latents, "model_output": output, "model_input": input}); may return a dict with other latents.
-                Setting `pipeline._interrupt` ends the run.
+                latents}), all frames in memory; may return a dict with other latents. Setting
+                `pipeline._interrupt` ends the run.
             attention_state: what happens in the selected self-attention layers; see `genrender.baselines` for
                 others than ours.
-            on_state: called after each step with all that is needed to go on from there.
-            start: such a state, of the same call; the steps before it are not done again.
+            on_outputs: called within each step, when the model has seen all frames, with the step and a
+                function that returns the clean latents that it predicts for some frames.
+            store_folder: folder for what the run carries from step to step. Memory then does not grow with
+                the clip, and the same call with the same folder goes on after the last step that was done.
+                None: in memory.
 
         Raises:
             ConfigError: a setting is out of range, or the sizes do not fit.
@@ -194,22 +202,32 @@ class GenerativeRenderingPipeline(StableDiffusionControlNetPipeline):
         model = self._guided_model(prompt, negative_prompt, controlnet_conditioning_scale, ip_adapter_image)
 
         # 3. Depth control images, with one range for the clip.
-        depth = torch.from_numpy(depth_control(gbuffers)).to(device)
-        control_images = depth[:, None].expand(-1, 3, -1, -1)
+        inverse_range = inverse_depth_range(gbuffers)
+
+        def control_images(frames: Sequence[int]) -> Tensor:
+            depth = np.stack([scale_inverse_depth(gbuffers[frame], inverse_range) for frame in frames])
+            return torch.from_numpy(depth).to(device)[:, None].expand(-1, 3, -1, -1)
 
         # 4. Mechanism 1: the initial noise lives on the surface.
         scheduler = cast(Any, self.scheduler)
         scheduler.set_timesteps(num_inference_steps, device=device)
         timesteps = scheduler.timesteps
         self._num_timesteps = len(timesteps)
-        current = self._initial_latents(gbuffers, latents, seed, config)
+        generator = generator or torch.Generator("cpu").manual_seed(seed)
+        step_arguments = self.prepare_extra_step_kwargs(generator, eta)
+        latent_size = tuple(side // self.vae_scale_factor for side in (gbuffers[0].height, gbuffers[0].width))
+        shape = (n_frames, self.unet.config.in_channels, *latent_size)
+        store = RunStore(shape, device, store_folder)
+        store.begin(scheduler, generator)
+        chunks = frame_chunks(n_frames, chunk_size)
+        if store.step == 0:
+            for frames in chunks:
+                store.latents[frames] = self._initial_latents(gbuffers, frames, shape, latents, seed, config)
 
         # 5. Mechanisms 2 and 3: which surface points frames share, and what attention does with that.
         engine = None
         if config.needs_correspondence:
             engine = make_engine(gbuffers, config.correspondence, device, tracker)
-        latent_height, latent_width = current.shape[-2:]
-        latent_size = (latent_height, latent_width)
         attention = attention_state(config.injection, model.n_branches, latent_size, engine)
         wanted = config.injection.n_keyframes
         n_keyframes = default_n_keyframes(n_frames) if wanted is None else min(wanted, n_frames)
@@ -219,49 +237,67 @@ class GenerativeRenderingPipeline(StableDiffusionControlNetPipeline):
         step_noise = StepNoise(scheduler, gbuffers, self.vae_scale_factor, seed, config.noise)
 
         # 6. All frames advance one step together.
-        generator = generator or torch.Generator("cpu").manual_seed(seed)
-        step_arguments = self.prepare_extra_step_kwargs(generator, eta)
         progress_bar: Any = self.progress_bar  # a plain method whose decorator hides its signature
-        if start is not None:
-            start.restore(scheduler, generator)
-            current = start.latents.to(current)
-        n_done = 0 if start is None else start.step
         with injected_attention(self.unet, attention), progress_bar(total=len(timesteps)) as progress:
-            progress.update(n_done)
-            for step, timestep in enumerate(timesteps[n_done:], start=n_done):
-                keyframes = attention.choose(n_frames, n_keyframes, seed, draws[step], seen)
+            progress.update(store.step)
+            for step, timestep in enumerate(timesteps[store.step :], start=store.step):
                 done = draws[step] / max(draws[-1], 1)
-                model_input = scheduler.scale_model_input(current, timestep)
-                output = guided_output(
-                    model, attention, model_input, timestep, control_images, keyframes, chunk_size, done
+                keyframes = attention.choose(n_frames, n_keyframes, seed, draws[step], seen)
+                # Between steps the scheduler stands alike in all chunks, except for what it keeps of latents.
+                store.recall(scheduler, 0)
+                model_input = partial(_model_input, store, scheduler, timestep)
+                outputs = guided_output(
+                    model,
+                    attention,
+                    model_input,
+                    timestep,
+                    control_images,
+                    n_frames,
+                    keyframes,
+                    chunk_size,
+                    done,
                 )
-                output = rules.change_output(output, model_input, keyframes, step, done)
-                with step_noise.of_step(step):
-                    stepped = scheduler.step(output, timestep, current, **step_arguments, return_dict=False)
-                current = rules.change_latents(stepped[0])
+                for frames, output in outputs:
+                    store.outputs[frames] = output
+                if on_outputs is not None:
+                    on_outputs(step, partial(_predicted_x0, store, scheduler, model_input, step))
+                if rules.needs_keyframes:
+                    rules.start_step(keyframes, store.outputs[keyframes], model_input(keyframes), step)
+                for chunk, frames in enumerate(chunks):
+                    store.recall(scheduler, chunk)
+                    current = store.latents[frames]
+                    seen_by_model = scheduler.scale_model_input(current, timestep)
+                    output = rules.change_output(store.outputs[frames], seen_by_model, frames, step, done)
+                    with step_noise.of_step(step, frames):
+                        stepped = scheduler.step(
+                            output, timestep, current, **step_arguments, return_dict=False
+                        )
+                    store.next_latents[frames] = rules.change_latents(stepped[0], frames)
+                    store.remember(scheduler, chunk)
+                store.commit(generator)
                 if callback_on_step_end is not None:
-                    tensors = {"latents": current, "model_output": output, "model_input": model_input}
+                    tensors = {"latents": store.latents[range(n_frames)]}
                     returned = callback_on_step_end(self, step, timestep, tensors)
-                    current = returned["latents"] if returned and "latents" in returned else current
-                if on_state is not None:
-                    on_state(StepState.capture(step + 1, current, scheduler, generator))
+                    if returned and "latents" in returned:
+                        store.latents[range(n_frames)] = returned["latents"]
                 progress.update()
                 if self.interrupt:
                     break
 
         # 7. Latents to frames.
-        frames: Any = None
+        pictures: Any = None
         flagged: list[int] = []
+        final = store.latents if store_folder is not None else store.latents[range(n_frames)]
         if output_type != "latent":
-            frames = np.concatenate(list(self.decode_frames(current, chunk_size, flagged.append)))
+            pictures = np.concatenate(list(self.decode_frames(final, chunk_size, flagged.append)))
         if output_type == "pil":
-            frames = [PIL.Image.fromarray(frame) for frame in (frames * 255).round().astype(np.uint8)]
+            pictures = [PIL.Image.fromarray(frame) for frame in (pictures * 255).round().astype(np.uint8)]
         self.maybe_free_model_hooks()
-        return GenerativeRenderingOutput(frames=frames, latents=current, flagged_frames=flagged)
+        return GenerativeRenderingOutput(frames=pictures, latents=final, flagged_frames=flagged)
 
     def decode_frames(
         self,
-        latents: Float[Tensor, "F C h w"],
+        latents: FrameTensors,
         chunk_size: int = 8,
         on_flagged: Callable[[int], None] | None = None,
     ) -> Iterator[Float32[np.ndarray, "n H W 3"]]:
@@ -277,7 +313,7 @@ class GenerativeRenderingPipeline(StableDiffusionControlNetPipeline):
         Yields:
             The next frames, in [0, 1].
         """
-        for frames in frame_chunks(latents.shape[0], chunk_size):
+        for frames in frame_chunks(len(latents), chunk_size):
             chunk = latents[frames].to(self.vae.dtype) / self.vae.config.scaling_factor
             with torch.no_grad():
                 decoded = self.vae.decode(chunk, return_dict=False)[0]
@@ -358,18 +394,24 @@ class GenerativeRenderingPipeline(StableDiffusionControlNetPipeline):
         )
 
     def _initial_latents(
-        self, gbuffers: Sequence[GBuffer], latents: Tensor | None, seed: int, config: MethodConfig
-    ) -> Float32[Tensor, "F C h w"]:
-        n_channels, factor = self.unet.config.in_channels, self.vae_scale_factor
+        self,
+        gbuffers: Sequence[GBuffer],
+        frames: list[int],
+        shape: tuple[int, ...],
+        latents: Tensor | None,
+        seed: int,
+        config: MethodConfig,
+    ) -> Float32[Tensor, "n C h w"]:
+        """Of consecutive frames: the caller's, or mechanism 1's."""
         if latents is None:
-            latents = surface_noise(gbuffers, n_channels, factor, seed, config.noise)
-        expected = (len(gbuffers), n_channels, gbuffers[0].height // factor, gbuffers[0].width // factor)
-        if tuple(latents.shape) != expected:
-            raise ConfigError(
-                f"latents of shape {tuple(latents.shape)}, expected {expected}: one per G-buffer"
-            )
+            shown = gbuffers[frames[0] : frames[-1] + 1]
+            noise = surface_noise(shown, shape[1], self.vae_scale_factor, seed, config.noise, frames[0])
+        elif tuple(latents.shape) == shape:
+            noise = latents[frames]
+        else:
+            raise ConfigError(f"latents of shape {tuple(latents.shape)}, expected {shape}: one per G-buffer")
         # float32 throughout: latents are tiny, and half precision would drift over the steps.
-        return latents.to(self._execution_device, torch.float32) * self.scheduler.init_noise_sigma
+        return noise.to(self._execution_device, torch.float32) * self.scheduler.init_noise_sigma
 
     @classmethod
     def from_pretrained(
@@ -377,6 +419,28 @@ class GenerativeRenderingPipeline(StableDiffusionControlNetPipeline):
     ) -> "GenerativeRenderingPipeline":
         """As in diffusers, but only safetensors: a pickle may run code when it is loaded."""
         return super().from_pretrained(pretrained_model_name_or_path, **(kwargs | {"use_safetensors": True}))
+
+
+def _model_input(store: RunStore, scheduler: Any, timestep: Tensor, frames: Sequence[int]) -> Tensor:
+    """What the networks see of some frames at a step."""
+    return scheduler.scale_model_input(store.latents[frames], timestep)
+
+
+def _predicted_x0(
+    store: RunStore,
+    scheduler: Any,
+    model_input: Callable[[Sequence[int]], Tensor],
+    step: int,
+    frames: Sequence[int],
+) -> Tensor:
+    """The clean latents that the model's output at a step implies for some frames.
+
+    Raises:
+        ConfigError: for this scheduler that is not known.
+    """
+    alpha_bar = float(signal_shares(scheduler)[step])
+    kind = scheduler.config.get("prediction_type", "epsilon")
+    return predicted_x0(store.outputs[frames], model_input(frames), alpha_bar, kind)
 
 
 def load_pipeline(

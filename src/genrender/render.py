@@ -10,6 +10,7 @@ Example:
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 import numpy as np
@@ -18,6 +19,7 @@ from jaxtyping import Float32, Int32
 from genrender.errors import ConfigError
 from genrender.gbuffer.gbuffer import GBuffer
 from genrender.gbuffer.raycast import render_gbuffer
+from genrender.gbuffer.store import StoredGBuffers
 from genrender.gbuffer.tracking import SurfaceTracker
 from genrender.scene.backdrop import BackdropKind, add_backdrop
 from genrender.scene.camera import Camera
@@ -110,7 +112,7 @@ class Clip:
     """A rendered shot: what the diffusion stage needs (`gbuffers`) and what metrics need beside that."""
 
     shot: Shot
-    gbuffers: list[GBuffer]
+    gbuffers: Sequence[GBuffer]
 
     @property
     def tris(self) -> Int32[np.ndarray, "T 3"]:
@@ -202,19 +204,24 @@ def _times(scene: Scene, animation: int | None, config: ShotConfig) -> tuple[flo
     return tuple(frame / config.fps for frame in range(n_frames))
 
 
-def render_shot(shot: Shot, report: Report | None = None) -> Clip:
+def render_shot(shot: Shot, report: Report | None = None, file: Path | None = None) -> Clip:
     """Renders every frame of a shot. Objects without texture coordinates must have been unwrapped.
 
     Args:
         report: is told about the start and about every frame.
+        file: where the G-buffers go, to be read when they are looked at; None: in memory.
     """
     report = report or (lambda *_: None)
-    gbuffers = []
+    stored = None if file is None else StoredGBuffers(file, shot.n_frames, shot.height, shot.width)
+    kept: list[GBuffer] = []
     report("G-buffers", 0, shot.n_frames)
     for frame in range(shot.n_frames):
-        gbuffers.append(shot.gbuffer(frame))
+        if stored is None:
+            kept.append(shot.gbuffer(frame))
+        else:
+            stored.write(frame, shot.gbuffer(frame))
         report("G-buffers", frame + 1, shot.n_frames)
-    return Clip(shot, gbuffers)
+    return Clip(shot, kept if stored is None else stored)
 
 
 def render_clip(scene: Scene, config: ShotConfig = ShotConfig(), report: Report | None = None) -> Clip:

@@ -8,18 +8,17 @@ Example:
 """
 
 import json
-import sys
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, replace
 from itertools import chain
+from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
 import torch
 from diffusers.schedulers.scheduling_dpmsolver_multistep import DPMSolverMultistepScheduler
-from torch import Tensor
 
 from genrender.baselines.methods import METHODS, Method
 from genrender.baselines.static_texture import static_texture
@@ -27,6 +26,7 @@ from genrender.config import RunConfig
 from genrender.cost import gpu_peak_memory_mb, peak_memory_mb, reset_gpu_peak_memory
 from genrender.diffusion.keyframes import choose_keyframes, default_n_keyframes, seen_surface
 from genrender.diffusion.models import read_guidance_scale
+from genrender.diffusion.run_store import FrameTensors
 from genrender.errors import ModelError
 from genrender.feedback import Feedback
 from genrender.gbuffer.composite import composite_backdrop
@@ -36,7 +36,7 @@ from genrender.media.run_folder import RunFolder
 from genrender.pipeline import GenerativeRenderingPipeline
 from genrender.render import Clip, PerFrame, Report
 from genrender.stabilise import stabilised
-from genrender.unfinished import Progress, UnfinishedRun, remove_leftovers
+from genrender.unfinished import UnfinishedRun
 
 
 def make_video(
@@ -48,13 +48,11 @@ def make_video(
     command: Sequence[str] | None = None,
     report: Report | None = None,
     method: Method = METHODS["generative"],
-    keeps_state: bool = False,
-    resume: bool = False,
+    unfinished: UnfinishedRun | None = None,
 ) -> list[int]:
     """Makes the frames of a clip and fills a run folder with them.
 
-    A run that does not end well keeps what an earlier one left in the folder. With `keeps_state` it leaves
-    how far it has come, and a preview; without, it leaves nothing.
+    A run that does not end well leaves nothing behind, and keeps what an earlier one left in the folder.
 
     Args:
         details: what `config.json` says beside `config`, the clip and the networks, for instance how the user
@@ -63,8 +61,8 @@ def make_video(
         report: is told about every diffusion step and every finished frame.
         method: what happens in attention layers, and whether the result is baked; its own settings, where it
             has any, are not looked at: `config` holds what counts.
-        keeps_state: write how far the run has come after every step, see `genrender.unfinished`.
-        resume: go on where an earlier attempt in this folder stopped; its settings must be these.
+        unfinished: where the run keeps how far it has come, to be resumed from; memory then does not grow
+            with the clip. None: in memory.
 
     Returns:
         Indices of the frames that the model's safety checker blackened.
@@ -90,16 +88,12 @@ def make_video(
             **asdict(resolved),
             **_describe_networks(pipeline),
         }
-        unfinished = UnfinishedRun(folder, description, sys.argv if command is None else command)
-        earlier = None
-        if resume:
-            remove_leftovers(folder)
-            earlier = unfinished.load()
-        if earlier is not None:
-            started_s -= earlier.seconds
-        feedback = Feedback(pipeline, report, unfinished if keeps_state else None, started_s)
-        report("diffusion", 0 if earlier is None else earlier.state.step, resolved.n_steps)
-        latents = _diffuse(pipeline, shown, resolved, method, feedback, earlier)
+        if unfinished is not None:
+            started_s -= unfinished.begin(description)
+        report("diffusion", 0, resolved.n_steps)
+        feedback = Feedback(pipeline, len(shown.gbuffers), report, unfinished, started_s)
+        store_folder = None if unfinished is None else unfinished.path
+        latents = _diffuse(pipeline, shown, resolved, method, feedback, store_folder)
 
     # 2. Frames, video and contact sheet.
     with folder.replaced() as draft:
@@ -120,7 +114,6 @@ def make_video(
                 "depth": PerFrame(lambda frame: depth_picture(gbuffers[frame], inverse_range), n_frames),
             }
         )
-    unfinished.clear()
     return flagged
 
 
@@ -195,8 +188,8 @@ def _diffuse(
     config: RunConfig,
     method: Method,
     feedback: Feedback,
-    earlier: Progress | None,
-) -> Tensor:
+    store_folder: Path | None,
+) -> FrameTensors:
     return pipeline(
         config.prompt,
         clip.gbuffers,
@@ -208,10 +201,9 @@ def _diffuse(
         seed=config.seed,
         chunk_size=config.chunk_size,
         output_type="latent",
-        callback_on_step_end=feedback.on_step,
         attention_state=method.attention,
-        on_state=feedback.on_state,
-        start=None if earlier is None else earlier.state,
+        on_outputs=feedback.on_outputs,
+        store_folder=store_folder,
     ).latents
 
 
@@ -239,7 +231,7 @@ def _is_out_of_memory(error: Exception) -> bool:
 
 def _write_frames(
     pipeline: GenerativeRenderingPipeline,
-    latents: Tensor,
+    latents: FrameTensors,
     clip: Clip,
     painted: list[int] | None,
     config: RunConfig,

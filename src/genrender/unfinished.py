@@ -1,136 +1,131 @@
 """A run that has not reached its end: what was asked for, and how far it has come.
 
-`unfinished.json` and `unfinished.pt` lie in the run folder from the first step until the run is complete.
-Each is replaced as a whole, so that a run that is killed at any moment finds the last state that was written.
+The folder `unfinished/` in the run folder holds the request, the clip's G-buffers, and what the diffusion
+carries from step to step. It goes when the run is complete. Whatever counts in it is replaced as a whole, so
+that a run that is killed at any moment finds the last step that was done.
 """
 
 import hashlib
 import json
 import os
 import shutil
-import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
 from pathlib import Path
+from types import TracebackType
 from typing import Any
 
-import torch
-
 from genrender.atomic import atomic_write
-from genrender.diffusion.step_state import StepState
+from genrender.diffusion.run_store import STATE_FILE
 from genrender.errors import MediaError
-from genrender.media.run_folder import PART, UNFINISHED_FILE, RunFolder, to_plain, versions
+from genrender.media.run_folder import PART, REQUEST_FILE, UNFINISHED_DIR, RunFolder, to_plain, versions
 
-STATE_FILE = "unfinished.pt"
 PREVIEW_FILE = "preview.png"
-# Between two states that are written: a step of a small model takes less time than writing.
-STATE_EVERY_S = 2.0
-
-
-@dataclass(frozen=True)
-class Progress:
-    """What `unfinished.pt` holds.
-
-    Attributes:
-        state: of the diffusion.
-        seconds: that the run has taken so far, all its attempts together.
-    """
-
-    state: StepState
-    seconds: float
 
 
 class UnfinishedRun:
-    """The files of one run that is under way.
+    """The files of one run that is under way, as a context: they stay only where the run can be resumed.
 
     Args:
         folder: where the run will be.
-        request: everything that the frames depend on, nested mappings of plain values.
         command: the words of the command line that asked for it.
+        resume: go on where an earlier attempt stopped; else what that has left is taken away.
+
+    Raises:
+        MediaError: the folder cannot be made, or there is nothing to resume.
+
+    Example:
+        >>> with UnfinishedRun(folder, sys.argv) as unfinished:
+        ...     make_video(pipeline, clip, config, folder, unfinished=unfinished)
     """
 
-    def __init__(self, folder: RunFolder, request: Mapping[str, Any], command: Sequence[str]):
-        self.folder = folder
-        self.request_file = folder.unfinished_file
-        self.state_file = folder.path / STATE_FILE
+    def __init__(self, folder: RunFolder, command: Sequence[str], resume: bool = False):
+        self.path = folder.unfinished_dir
         self.preview_file = folder.path / PREVIEW_FILE
-        self._record = {
-            "request": json.loads(json.dumps(request, default=to_plain)),
-            "versions": versions(),
-            "command": list(command),
-            "working_directory": os.getcwd(),
-        }
-        self._request_is_written = False
-        self._saved_at_s = float("-inf")
+        self.gbuffer_file = self.path / "gbuffers.bin"
+        self._folder = folder
+        self._command = list(command)
+        self._resume = resume
+        self._made: list[Path] = []
 
-    @property
-    def _digest(self) -> str:
-        return hashlib.sha256(json.dumps(self._record["request"]).encode()).hexdigest()
-
-    def save(self, state: StepState, seconds: float, is_last: bool) -> None:
-        """Write how far the run has come, unless that was done a moment ago.
-
-        Raises:
-            MediaError: the disk is full, or the folder cannot be written; the state before is still there.
-        """
-        if not is_last and time.monotonic() - self._saved_at_s < STATE_EVERY_S:
-            return
-        if not self._request_is_written:
-            self._begin()
-        with atomic_write(self.state_file) as part:
-            torch.save({"digest": self._digest, "seconds": seconds, **asdict(state)}, part)
-        self._saved_at_s = time.monotonic()
-
-    def _begin(self) -> None:
+    def __enter__(self) -> "UnfinishedRun":
+        if self._resume:
+            read_request(self._folder.path)
+            remove_leftovers(self._folder)
+        else:
+            shutil.rmtree(self.path, ignore_errors=True)
+        missing = [place for place in (self.path, *self.path.parents) if not place.exists()]
         try:
-            self.folder.path.mkdir(parents=True, exist_ok=True)
+            self.path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise MediaError(
-                f"cannot make folder {self.folder.path}: {error.strerror}; choose another place"
+                f"cannot make folder {self.path}: {error.strerror}; choose another place"
             ) from error
-        with atomic_write(self.request_file) as part:
-            part.write_text(json.dumps(self._record, indent=2) + "\n", encoding="utf-8")
-        self._request_is_written = True
+        self._made = missing
+        return self
 
-    def load(self) -> Progress | None:
-        """How far an earlier attempt has come; None: not through its first step.
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if kind is None or not self.can_be_resumed:
+            shutil.rmtree(self.path, ignore_errors=True)
+            self.preview_file.unlink(missing_ok=True)
+            for place in self._made:
+                if place.is_dir() and not any(place.iterdir()):
+                    place.rmdir()
+
+    @property
+    def can_be_resumed(self) -> bool:
+        """Whether a step has been done whose result is here."""
+        return (self.path / STATE_FILE).exists() and (self.path / REQUEST_FILE).exists()
+
+    def begin(self, request: Mapping[str, Any]) -> float:
+        """Write down what is asked for, or make sure that it is what the earlier attempt was asked for.
+
+        Args:
+            request: everything that the frames depend on, nested mappings of plain values.
+
+        Returns:
+            The seconds that earlier attempts have taken.
 
         Raises:
-            MediaError: the earlier attempt was another request, by another version, or its files are damaged.
+            MediaError: the earlier attempt was another request, or by another version.
         """
-        self._check_request(read_request(self.folder.path))
-        if not self.state_file.exists():
-            return None
-        try:
-            stored = torch.load(self.state_file, map_location="cpu", weights_only=True)
-            digest, seconds = stored.pop("digest"), stored.pop("seconds")
-            progress = Progress(StepState(**stored), seconds)
-        # What a damaged file makes the loader raise knows no limits.
-        except Exception as error:
-            raise MediaError(
-                f"cannot read {self.state_file}: it is damaged; delete it to begin the run again"
-            ) from error
-        # A state of an earlier request, left when the folder was given to this one.
-        return progress if digest == self._digest else None
+        record = {
+            "request": json.loads(json.dumps(request, default=to_plain)),
+            "versions": versions(),
+            "command": self._command,
+            "working_directory": os.getcwd(),
+        }
+        if self._resume:
+            self._check(read_request(self._folder.path), record)
+            return self._read_seconds()
+        with atomic_write(self.path / REQUEST_FILE) as part:
+            part.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+        return 0.0
 
-    def _check_request(self, stored: Mapping[str, Any]) -> None:
-        place = self.folder.path
+    def _check(self, stored: Mapping[str, Any], record: Mapping[str, Any]) -> None:
         for what, remedy in (
             ("versions", "install what it was begun with, or render it again"),
             ("request", "render it again"),
         ):
-            changed = _differences(stored.get(what), self._record[what])
+            changed = _differences(stored.get(what), record[what])
             if changed:
                 name, before, now = changed[0]
                 raise MediaError(
-                    f"cannot resume {place}: {name} was {before!r} when it was begun, and is {now!r} now; "
-                    f"{remedy}"
+                    f"cannot resume {self._folder.path}: {name} was {before!r} when it was begun, and is "
+                    f"{now!r} now; {remedy}"
                 )
 
-    def clear(self) -> None:
-        """Take the files away: the run is complete."""
-        for file in (self.state_file, self.request_file, self.preview_file):
-            file.unlink(missing_ok=True)
+    def note_seconds(self, seconds: float) -> None:
+        """Keep how long all attempts together have taken."""
+        with atomic_write(self.path / "seconds.json") as part:
+            part.write_text(json.dumps(seconds))
+
+    def _read_seconds(self) -> float:
+        try:
+            return float(json.loads((self.path / "seconds.json").read_text()))
+        except (OSError, ValueError):
+            return 0.0  # it was stopped before its first step was over
 
 
 def read_request(folder: Path) -> dict[str, Any]:
@@ -139,11 +134,11 @@ def read_request(folder: Path) -> dict[str, Any]:
     Raises:
         MediaError: there is no unfinished run, or its file cannot be read.
     """
-    file = folder / UNFINISHED_FILE
+    file = folder / UNFINISHED_DIR / REQUEST_FILE
     try:
         stored = json.loads(file.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
-        raise MediaError(f"{folder} holds no unfinished run: there is no {file.name}") from error
+        raise MediaError(f"{folder} holds no unfinished run: there is no {file}") from error
     except (OSError, ValueError) as error:
         raise MediaError(f"cannot read {file} ({error}); render the run again") from error
     if not isinstance(stored, dict) or not isinstance(stored.get("command"), list):
@@ -153,7 +148,7 @@ def read_request(folder: Path) -> dict[str, Any]:
 
 def remove_leftovers(folder: RunFolder) -> None:
     """Take away what writing leaves behind where a process is killed in the middle of it."""
-    for left in folder.path.iterdir():
+    for left in [*folder.path.iterdir(), *folder.unfinished_dir.iterdir()]:
         if not PART.match(left.name):
             continue
         if left.is_dir():

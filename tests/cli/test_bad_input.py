@@ -1,6 +1,7 @@
 """Mistakes that a user can make: exit code 2, one line that says what is wrong, nothing written."""
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -226,13 +227,29 @@ def contents(folder: Path) -> dict[Path, bytes | None]:
 
 
 @pytest.mark.parametrize("words", [[], ["--run-dir", "r"], ["--run-dir", "deep/down/r"]])
-def test_a_run_that_cannot_finish_its_folder_leaves_none(call, tmp_path, scene, model, monkeypatch, words):
-    monkeypatch.setattr(RunFolder, "write_contact_sheet", disk_full)
+def test_a_run_that_fails_before_its_first_step_leaves_none(call, tmp_path, scene, model, monkeypatch, words):
+    monkeypatch.setattr("genrender.diffusion.run_store.RunStore.commit", disk_full)
     words = ["--prompt", "a fox", "--model", model, "--frames", 2, "--steps", 1, "--size", 16, *words]
     result = call("render", scene, *words)
     assert result.code == 2
     assert result.err.endswith("genrender: error: the disk is full\n")
     assert files(tmp_path) == []
+
+
+def test_a_run_that_cannot_finish_its_folder_leaves_what_can_be_resumed(
+    call, tmp_path, scene, model, monkeypatch
+):
+    with monkeypatch.context() as full:
+        full.setattr(RunFolder, "write_contact_sheet", disk_full)
+        words = ["--prompt", "a fox", "--model", model, "--frames", 2, "--steps", 1, "--size", 16]
+        result = call("render", scene, *words, "--run-dir", "r")
+    assert result.code == 2
+    *_, hint, error = result.err.splitlines()
+    assert hint == "genrender: go on from the last step with: genrender resume r"
+    assert error == "genrender: error: the disk is full"
+    assert {file.name for file in (tmp_path / "r").iterdir()} == {"unfinished"}
+    assert call("resume", "r").code == 0
+    assert (tmp_path / "r" / "contact_sheet.png").exists()
 
 
 def test_a_run_that_cannot_finish_keeps_the_earlier_one(call, tmp_path, scene, model, monkeypatch):
@@ -242,6 +259,7 @@ def test_a_run_that_cannot_finish_keeps_the_earlier_one(call, tmp_path, scene, m
     before = contents(tmp_path)
     monkeypatch.setattr(RunFolder, "write_contact_sheet", disk_full)
     assert call(*words, "--frames", 2, "--seed", 1).code == 2
+    shutil.rmtree(tmp_path / "r" / "unfinished")
     assert contents(tmp_path) == before
 
 

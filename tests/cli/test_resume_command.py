@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from genrender.diffusion.run_store import RunStore
 from genrender.errors import MediaError
 from genrender.feedback import Feedback
 from genrender.media.run_folder import RunFolder
@@ -31,16 +32,15 @@ def frames(folder: Path) -> list[bytes]:
 
 
 def stop_after(n_steps: int, monkeypatch, error: BaseException) -> None:
-    """Every state is written, and after so many of them the run is stopped."""
-    original = Feedback.on_state
-    monkeypatch.setattr("genrender.unfinished.STATE_EVERY_S", 0.0)
+    """When so many steps are done, the run is stopped."""
+    original = RunStore.commit
 
-    def on_state(self, state):
-        original(self, state)
-        if state.step == n_steps:
+    def commit(self, generator):
+        original(self, generator)
+        if self.step == n_steps:
             raise error
 
-    monkeypatch.setattr(Feedback, "on_state", on_state)
+    monkeypatch.setattr(RunStore, "commit", commit)
 
 
 @pytest.mark.parametrize("preset", ["balanced", "fast"])
@@ -53,29 +53,20 @@ def test_a_stopped_run_ends_bit_identical(call, words, tmp_path, monkeypatch, pr
     assert result.code == 130
     assert "go on from the last step with: genrender resume" in result.err
     assert frames(tmp_path / "run") == []
-    monkeypatch.setattr(Feedback, "on_step", count := CountSteps(Feedback.on_step))
+    steps = []
+    original = Feedback.on_outputs
+    monkeypatch.setattr(
+        Feedback, "on_outputs", lambda self, step, x0: (steps.append(step), original(self, step, x0))
+    )
     # From another folder: the command's own paths are meant from where it was given.
     os.chdir("/")
     result = call("resume", tmp_path / "run")
     assert result.code == 0, result.err
-    assert count.steps == [3, 4, 5]
+    assert steps == [3, 4, 5]
     assert frames(tmp_path / "run") == frames(tmp_path / "whole")
-    assert not list((tmp_path / "run").glob("unfinished*"))
+    assert not (tmp_path / "run" / "unfinished").exists()
     result = call("resume", tmp_path / "run")
     assert (result.code, "is finished already" in result.err) == (0, True)
-
-
-class CountSteps:
-    def __init__(self, original):
-        self.original = original
-        self.steps: list[int] = []
-
-    def __get__(self, feedback, _owner):
-        def on_step(pipeline, step, timestep, tensors):
-            self.steps.append(step)
-            self.original(feedback, pipeline, step, timestep, tensors)
-
-        return on_step
 
 
 def test_a_preview_shows_what_the_frames_will_be(call, words, tmp_path, monkeypatch):
@@ -108,7 +99,7 @@ def test_what_has_changed_since_is_said(call, words, tmp_path, scene, monkeypatc
     with monkeypatch.context() as stopped:
         stop_after(2, stopped, KeyboardInterrupt())
         call("render", own, *words[2:])
-    file = tmp_path / "run" / "unfinished.json"
+    file = tmp_path / "run" / "unfinished" / "request.json"
     begun = json.loads(file.read_text())
 
     def resumed_with(**changes):
@@ -124,8 +115,8 @@ def test_what_has_changed_since_is_said(call, words, tmp_path, scene, monkeypatc
     own.write_bytes(scene.read_bytes() + b"\0\0\0\0")
     assert "scene_digest was" in resumed_with()
     own.write_bytes(scene.read_bytes())
-    (tmp_path / "run" / "unfinished.pt").write_bytes(b"nonsense")
-    assert "it is damaged; delete it" in resumed_with()
+    (tmp_path / "run" / "unfinished" / "state.pt").write_bytes(b"nonsense")
+    assert "it is missing or damaged" in resumed_with()
     file.write_text("{")
     assert "cannot read" in call("resume", "run").err
 
@@ -145,21 +136,16 @@ def test_a_run_that_is_killed_again_and_again_ends_bit_identical(call, words, tm
     words = [*words, "--steps", "30"]
     assert call(*words, "--run-dir", "whole").code == 0
     rng = random.Random(0)
-    # Small states are written after every step: most kills then fall into a write or just beside one.
-    code = (
-        "import sys, genrender.unfinished as u; u.STATE_EVERY_S = 0.0;"
-        "from genrender.cli import main; sys.exit(main(sys.argv[1:]))"
-    )
     n_killed, n_resumed = 0, 0
     while n_killed < N_KILLS:
-        is_begun = (tmp_path / "run" / "unfinished.json").exists()
+        is_begun = (tmp_path / "run" / "unfinished" / "request.json").exists()
         attempt = ["resume", "run"] if is_begun else words
-        process = subprocess.Popen([sys.executable, "-c", code, *attempt], stderr=subprocess.PIPE)
+        process = subprocess.Popen([sys.executable, "-m", "genrender", *attempt], stderr=subprocess.PIPE)
         # Wait until it is at work, then a little longer.
         deadline = time.monotonic() + 60
-        before = (tmp_path / "run" / "unfinished.pt").stat().st_mtime_ns if is_begun else 0
+        state = tmp_path / "run" / "unfinished" / "state.pt"
+        before = state.stat().st_mtime_ns if state.exists() else 0
         while process.poll() is None and time.monotonic() < deadline:
-            state = tmp_path / "run" / "unfinished.pt"
             if state.exists() and state.stat().st_mtime_ns != before:
                 break
             time.sleep(0.002)
@@ -173,7 +159,7 @@ def test_a_run_that_is_killed_again_and_again_ends_bit_identical(call, words, tm
             assert frames(tmp_path / "run") == frames(tmp_path / "whole")
             shutil.rmtree(tmp_path / "run")
     assert n_resumed > N_KILLS // 2
-    if (tmp_path / "run" / "unfinished.json").exists():
+    if (tmp_path / "run" / "unfinished" / "request.json").exists():
         assert call("resume", "run").code == 0
         assert frames(tmp_path / "run") == frames(tmp_path / "whole")
         assert not [file for file in (tmp_path / "run").iterdir() if file.name.startswith(".")]

@@ -21,7 +21,6 @@ from genrender.diffusion.latents import (
     LatentRules,
     latent_objects,
     nearest_two,
-    normalise_background,
     normalise_objects,
     synchronise,
 )
@@ -104,20 +103,23 @@ def test_objects_get_the_keyframes_statistics_and_only_theirs():
     assert set(object_id.unique().tolist()) == {0, 1}
     drift = torch.arange(6)[:, None, None, None] * 0.3 * (object_id == 1)[:, None]
     x0 = randn(6, 4, 8, 8) + drift
-    result = normalise_objects(x0, object_id, [0, 3], 1.0)
+    keyframes = (x0[[0, 3]], object_id[[0, 3]])
+    result = normalise_objects(x0, object_id, *keyframes, 1.0)
     inside = object_id == 1
     means = torch.stack([result[f].movedim(0, -1)[inside[f]].mean(0) for f in range(6)])
     pooled = torch.cat([x0[f].movedim(0, -1)[inside[f]] for f in (0, 3)])
     torch.testing.assert_close(means, pooled.mean(0).expand(6, -1), atol=1e-5, rtol=0)
-    assert torch.equal(normalise_objects(x0, object_id, [0, 3], 0.0), x0)
-    half = normalise_objects(x0, object_id, [0, 3], 0.5)
+    assert torch.equal(normalise_objects(x0, object_id, *keyframes, 0.0), x0)
+    half = normalise_objects(x0, object_id, *keyframes, 0.5)
     torch.testing.assert_close(half, (x0 + result) / 2)
 
 
 def test_the_published_normalisation_touches_the_background_alone():
     object_id = latent_objects(clip(), (8, 8), torch.device("cpu"))
     latents = randn(6, 4, 8, 8) * torch.linspace(1, 2, 6)[:, None, None, None]
-    result = normalise_background(latents, object_id)
+    scheduler = DDIMScheduler()
+    rules = LatentRules(LatentConfig("background"), scheduler, clip(), (8, 8), None, torch.device("cpu"))
+    result = torch.cat([rules.change_latents(latents[c], c) for c in ([0, 1, 2], [3, 4], [5])])
     outside = (object_id == 0)[:, None].expand_as(latents)
     assert torch.equal(result[~outside], latents[~outside])
     assert torch.equal(result[0], latents[0])
@@ -136,7 +138,7 @@ def test_synchronised_latents_agree_where_keyframes_saw_and_are_unchanged_elsewh
     gbuffers = clip()
     engine = TextureCorrespondence(gbuffers, CorrespondenceConfig(restore_spread=False))
     x0 = randn(6, 4, 8, 8)
-    result = synchronise(x0, engine, [0, 5], 1.0)
+    result = synchronise(x0, range(6), x0[[0, 5]], [0, 5], engine, 1.0)
     background = latent_objects(gbuffers, (8, 8), torch.device("cpu")) == 0
     unchanged = background[:, None].expand_as(x0)
     assert torch.equal(result[unchanged], x0[unchanged])
@@ -146,7 +148,7 @@ def test_synchronised_latents_agree_where_keyframes_saw_and_are_unchanged_elsewh
         return (maps[0] - latents[2]).abs()[:, valid[0]].mean()
 
     assert disagreement(result) < 0.3 * disagreement(x0)
-    assert torch.equal(synchronise(x0, engine, [0, 5], 0.0), x0)
+    assert torch.equal(synchronise(x0, range(6), x0[[0, 5]], [0, 5], engine, 0.0), x0)
 
 
 def test_rules_that_are_off_hand_back_the_very_tensors():
@@ -154,8 +156,9 @@ def test_rules_that_are_off_hand_back_the_very_tensors():
     scheduler.set_timesteps(4)
     rules = LatentRules(LatentConfig(), scheduler, clip(), (8, 8), None, torch.device("cpu"))
     output = randn(6, 4, 8, 8)
-    assert rules.change_output(output, output, [0], 0, 0.0) is output
-    assert rules.change_latents(output) is output
+    assert not rules.needs_keyframes
+    assert rules.change_output(output, output, range(6), 0, 0.0) is output
+    assert rules.change_latents(output, range(6)) is output
 
 
 def test_synchronisation_ends_in_time():
@@ -166,10 +169,16 @@ def test_synchronisation_ends_in_time():
     config = LatentConfig(synchronise=1.0, synchronise_until=0.5)
     rules = LatentRules(config, scheduler, gbuffers, (8, 8), engine, torch.device("cpu"))
     output, model_input = randn(6, 4, 8, 8), randn(6, 4, 8, 8, seed=1)
+
+    def change(step, done, chunks):
+        rules.start_step([0, 5], output[[0, 5]], model_input[[0, 5]], step)
+        return torch.cat([rules.change_output(output[c], model_input[c], c, step, done) for c in chunks])
+
     changed = [
-        float((rules.change_output(output, model_input, [0, 5], step, done) - output).abs().max())
-        for step, done in ((1, 0.4), (3, 0.9))
+        float((change(step, done, [range(6)]) - output).abs().max()) for step, done in ((1, 0.4), (3, 0.9))
     ]
+    pieces = change(1, 0.4, [[0, 1], [2, 3, 4], [5]])
+    torch.testing.assert_close(pieces, change(1, 0.4, [range(6)]), atol=1e-6, rtol=0)
     assert changed[0] > 0.1
     assert changed[1] < 1e-4
     assert np.isfinite(changed).all()

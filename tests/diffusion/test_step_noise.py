@@ -21,7 +21,7 @@ def two_steps(scheduler, config):
     generator = torch.Generator().manual_seed(0)
     for step, timestep in enumerate(scheduler.timesteps[:2]):
         model_input = scheduler.scale_model_input(latents, timestep)
-        with noise.of_step(step):
+        with noise.of_step(step, range(len(CLIP))):
             latents = scheduler.step(
                 model_input * 0.1, timestep, latents, generator=generator, return_dict=False
             )[0]
@@ -61,7 +61,7 @@ def test_the_schedulers_own_function_comes_back_after_an_exception():
     noise = StepNoise(EulerAncestralDiscreteScheduler(), CLIP, 8, 0, NoiseConfig())
 
     def fail():
-        with noise.of_step(0):
+        with noise.of_step(0, range(len(CLIP))):
             assert ancestral_module.randn_tensor is not before
             raise RuntimeError("stop")
 

@@ -22,7 +22,7 @@ from genrender.media.run_folder import RunFolder
 from genrender.pipeline import GenerativeRenderingPipeline, load_pipeline
 from genrender.render import Shot, render_shot
 from genrender.run import make_video
-from genrender.unfinished import file_digest
+from genrender.unfinished import UnfinishedRun, file_digest
 
 
 def generate(
@@ -46,24 +46,17 @@ def generate(
         "scene_digest": file_digest(options.scene),
         "weights_bytes": _weights_bytes(source),
     }
-    with Bars() as bars, _told_already():
-        clip = render_shot(shot, bars)
+    with (
+        Bars() as bars,
+        _told_already(),
+        _resume_hint(folder),
+        UnfinishedRun(folder, command, resume) as unfinished,
+    ):
+        clip = render_shot(shot, bars, unfinished.gbuffer_file)
         if not any(shows_own_object(gbuffer).any() for gbuffer in clip.gbuffers):
             warn("the camera sees nothing of the scene in any frame; choose another --camera")
         method = METHODS[options.method]
-        with _resume_hint(folder):
-            flagged = make_video(
-                pipeline,
-                clip,
-                config,
-                folder,
-                details,
-                command,
-                bars,
-                method,
-                keeps_state=True,
-                resume=resume,
-            )
+        flagged = make_video(pipeline, clip, config, folder, details, command, bars, method, unfinished)
     if flagged:
         warn(f"the model's safety checker blackened {_frames(flagged)}; try another prompt or seed")
 
@@ -74,7 +67,7 @@ def _resume_hint(folder: RunFolder) -> Iterator[None]:
     try:
         yield
     except BaseException:
-        if folder.unfinished_file.exists():
+        if folder.unfinished_dir.exists():
             note(f"go on from the last step with: genrender resume {shlex.quote(str(folder.path))}")
         raise
 

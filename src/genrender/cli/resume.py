@@ -10,7 +10,7 @@ from genrender.cli.console import note
 from genrender.cli.options import Render, Resume
 from genrender.cli.render import render
 from genrender.errors import MediaError
-from genrender.media.run_folder import CONFIG_FILE, UNFINISHED_FILE
+from genrender.media.run_folder import CONFIG_FILE, UNFINISHED_DIR
 from genrender.unfinished import read_request
 
 
@@ -26,7 +26,7 @@ def resume(options: Resume, parse: Callable[[Sequence[str]], Any]) -> None:
     path = options.run_dir.resolve()
     if not path.is_dir():
         raise MediaError(f"no run folder {options.run_dir}: expected the folder of a run that was stopped")
-    if not (path / UNFINISHED_FILE).exists() and (path / CONFIG_FILE).exists():
+    if not (path / UNFINISHED_DIR).exists() and (path / CONFIG_FILE).exists():
         note(f"{options.run_dir} is finished already")
         return
     stored = read_request(path)
@@ -35,10 +35,10 @@ def resume(options: Resume, parse: Callable[[Sequence[str]], Any]) -> None:
         command = parse(words[1:])
     except SystemExit as error:
         raise MediaError(
-            f"{path / UNFINISHED_FILE} holds a command that this version does not know; render the run again"
+            f"{path} was begun by a command that this version does not know; render the run again"
         ) from error
     if not isinstance(command, Render):
-        raise MediaError(f"{path / UNFINISHED_FILE} is not of a render; render the run again")
+        raise MediaError(f"{path} was not begun by a render; render the run again")
     # The command's paths were meant from where it was given.
     place = Path(stored.get("working_directory", "."))
     if not place.is_dir():

@@ -1,9 +1,8 @@
 """UNet and ControlNet as one function: noisy latents of some frames in, guided model output out."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
-import torch
 from diffusers.models.controlnets.controlnet import ControlNetModel
 from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 from jaxtyping import Float, Float32
@@ -94,32 +93,35 @@ def frame_chunks(n_frames: int, chunk_size: int) -> list[list[int]]:
 def guided_output(
     model: GuidedModel,
     attention: AttentionState,
-    latents: Float32[Tensor, "F C h w"],
+    model_input: Callable[[list[int]], Float32[Tensor, "n C h w"]],
     timestep: Tensor,
-    control_images: Float32[Tensor, "F 3 H W"],
+    control_images: Callable[[list[int]], Float32[Tensor, "n 3 H W"]],
+    n_frames: int,
     keyframes: Sequence[int],
     chunk_size: int,
     progress: float = 0.0,
-) -> Float32[Tensor, "F C h w"]:
+) -> Iterator[tuple[list[int], Float32[Tensor, "n C h w"]]]:
     """The guided model output for all frames of a clip at one step: keyframes first, then every frame.
 
     Args:
         model: its UNet runs under `injected_attention` with the state `attention`.
         attention: state of the injections; where it is not active, `keyframes` are ignored.
-        latents: of all frames, already scaled by the scheduler's `scale_model_input`.
+        model_input: latents of some frames, already scaled by the scheduler's `scale_model_input`.
         timestep: scalar, as the scheduler lists it.
-        control_images: of all frames, in [0, 1].
+        control_images: of some frames, in [0, 1].
+        n_frames: of the clip.
         keyframes: frames that lend their features to all others at this step.
         chunk_size: frames that go through the networks at once; the keyframes run together whatever it is.
         progress: share of the steps that are done, in [0, 1].
+
+    Yields:
+        The frames of a chunk and the output for them.
     """
     if attention.is_active:
         attention.start_keyframes(keyframes, progress)
         # The output is not needed: the pass fills the memory of the attention layers. Keyframes run once more
         # in their chunk, so that what a frame becomes never depends on how frames are cut into chunks.
-        model(latents[list(keyframes)], timestep, control_images[list(keyframes)])
-    outputs = []
-    for frames in frame_chunks(latents.shape[0], chunk_size):
+        model(model_input(list(keyframes)), timestep, control_images(list(keyframes)))
+    for frames in frame_chunks(n_frames, chunk_size):
         attention.start_frames(frames)
-        outputs.append(model(latents[frames], timestep, control_images[frames]))
-    return torch.cat(outputs)
+        yield frames, model(model_input(frames), timestep, control_images(frames))

@@ -34,7 +34,8 @@ def latent_objects(
 def normalise_objects(
     x0: Float32[Tensor, "F C h w"],
     object_id: Int64[Tensor, "F h w"],
-    keyframes: Sequence[int],
+    keyframe_x0: Float32[Tensor, "K C h w"],
+    keyframe_object_id: Int64[Tensor, "K h w"],
     strength: float,
 ) -> Float32[Tensor, "F C h w"]:
     """Give every object, and the background, the keyframes' mean and spread in each channel.
@@ -46,10 +47,10 @@ def normalise_objects(
     """
     if strength == 0:
         return x0
-    pixels = x0.movedim(1, -1).clone()
+    pixels, of_keyframes = x0.movedim(1, -1).clone(), keyframe_x0.movedim(1, -1)
     for object_ in object_id.unique().tolist():
         inside = object_id == object_
-        pooled = torch.cat([pixels[k][inside[k]] for k in keyframes])
+        pooled = of_keyframes[keyframe_object_id == object_]
         if len(pooled) < MIN_PIXELS:
             continue
         m_ref, s_ref = pooled.mean(0), pooled.std(0)
@@ -65,18 +66,24 @@ def normalise_objects(
 
 
 def normalise_background(
-    latents: Float32[Tensor, "F C h w"], object_id: Int64[Tensor, "F h w"]
+    latents: Float32[Tensor, "F C h w"],
+    object_id: Int64[Tensor, "F h w"],
+    reference: Float32[Tensor, "N C"],
 ) -> Float32[Tensor, "F C h w"]:
     """Give every frame's background the mean and spread of the first frame's, in each channel.
 
+    Args:
+        latents: noisy latents of some frames.
+        object_id: what their pixels show.
+        reference: noisy latents of the first frame's background, pixel by pixel.
+
     Source: our reading of the paper's latent normalisation; on the noisy latents, as published.
     """
-    pixels = latents.movedim(1, -1).clone()
-    outside = object_id == 0
-    reference = pixels[0][outside[0]]
     if len(reference) < MIN_PIXELS:
         return latents
-    for frame in range(1, len(pixels)):
+    pixels = latents.movedim(1, -1).clone()
+    outside = object_id == 0
+    for frame in range(len(pixels)):
         own = pixels[frame][outside[frame]]
         if len(own) >= MIN_PIXELS:
             gain = reference.std(0) / own.std(0).clamp(min=1e-6)
@@ -90,16 +97,23 @@ def nearest_two(frame: int, keyframes: Sequence[int]) -> tuple[int, ...]:
 
 
 def synchronise(
-    x0: Float32[Tensor, "F C h w"], engine: SurfaceEngine, keyframes: Sequence[int], strength: float
+    x0: Float32[Tensor, "F C h w"],
+    frames: Sequence[int],
+    keyframe_x0: Float32[Tensor, "K C h w"],
+    keyframes: Sequence[int],
+    engine: SurfaceEngine,
+    strength: float,
 ) -> Float32[Tensor, "F C h w"]:
     """Unify the predicted clean latents along the surface.
 
     Every frame takes the mean of its two nearest keyframes at the surface points that they see.
 
     Args:
-        x0: of all frames.
+        x0: of some frames.
+        frames: which these are.
+        keyframe_x0: of the frames to take from.
+        keyframes: which these are.
         engine: carries latents on the surface.
-        keyframes: frames to take from.
         strength: weight in [0, 1] of what the surface says.
 
     Source: ours; synchronised tweedies (Kim et al. 2024) average x0 over views in a like manner.
@@ -108,16 +122,17 @@ def synchronise(
         return x0
     height, width = x0.shape[-2:]
     synced = x0.clone()
-    by_pair = groupby(range(len(x0)), key=lambda frame: nearest_two(frame, keyframes))
+    by_pair = groupby(range(len(frames)), key=lambda row: nearest_two(frames[row], keyframes))
     for pair, group in by_pair:
-        frames = list(group)
-        surface, valid = engine.blend(pair, frames, height, width, "mean")(x0[list(pair)])
-        synced[frames] = torch.where(valid[:, None], x0[frames].lerp(surface, strength), x0[frames])
+        rows = list(group)
+        sources = keyframe_x0[[keyframes.index(frame) for frame in pair]]
+        surface, valid = engine.blend(pair, [frames[r] for r in rows], height, width, "mean")(sources)
+        synced[rows] = torch.where(valid[:, None], x0[rows].lerp(surface, strength), x0[rows])
     return synced
 
 
 class LatentRules:
-    """The latent rules of one run, ready to be applied step by step.
+    """The latent rules of one run, ready to be applied step by step, chunk by chunk in the frames' order.
 
     Args:
         config: which rules.
@@ -139,44 +154,77 @@ class LatentRules:
     ):
         self._config = config
         self._engine = engine
-        self._object_id = None if config.normalise == "none" else latent_objects(gbuffers, size, device)
+        self._gbuffers = gbuffers
+        self._size = size
+        self._device = device
+        self._reference: Tensor | None = None
+        self._keyframes: list[int] = []
+        self._keyframe_x0: Tensor | None = None
         if config.changes_x0:
             self._alpha_bars = signal_shares(scheduler).tolist()
             self._kind = scheduler.config.get("prediction_type", "epsilon")
+
+    @property
+    def needs_keyframes(self) -> bool:
+        """Whether `start_step` must be told what the model says of the keyframes."""
+        return self._config.changes_x0
+
+    def start_step(
+        self,
+        keyframes: Sequence[int],
+        output: Float32[Tensor, "K C h w"],
+        model_input: Float32[Tensor, "K C h w"],
+        step: int,
+    ) -> None:
+        """Take in the guided output for the keyframes of a step, and what the model saw."""
+        self._keyframes = list(keyframes)
+        self._keyframe_x0 = predicted_x0(output, model_input, self._alpha_bars[step], self._kind)
 
     def change_output(
         self,
         output: Float32[Tensor, "F C h w"],
         model_input: Float32[Tensor, "F C h w"],
-        keyframes: Sequence[int],
+        frames: Sequence[int],
         step: int,
         done: float,
     ) -> Float32[Tensor, "F C h w"]:
         """The model output after everything that is done to predicted clean latents.
 
         Args:
-            output: the guided model output.
+            output: the guided model output for a chunk.
             model_input: what the model saw.
-            keyframes: of this step.
+            frames: the chunk.
             step: which evaluation of the model.
             done: share of the steps that are done, in [0, 1].
         """
         config = self._config
         if not config.changes_x0:
             return output
+        assert self._keyframe_x0 is not None
         alpha_bar = self._alpha_bars[step]
         x0 = predicted_x0(output, model_input, alpha_bar, self._kind)
         if config.normalise == "objects":
-            assert self._object_id is not None
-            x0 = normalise_objects(x0, self._object_id, keyframes, 1.0 - done)
+            ids, keyframe_ids = self._object_ids(frames), self._object_ids(self._keyframes)
+            x0 = normalise_objects(x0, ids, self._keyframe_x0, keyframe_ids, 1.0 - done)
         if config.synchronise > 0 and done <= config.synchronise_until:
             assert self._engine is not None
-            x0 = synchronise(x0, self._engine, keyframes, config.synchronise)
+            x0 = synchronise(x0, frames, self._keyframe_x0, self._keyframes, self._engine, config.synchronise)
         return output_for_x0(x0, model_input, alpha_bar, self._kind)
 
-    def change_latents(self, latents: Float32[Tensor, "F C h w"]) -> Float32[Tensor, "F C h w"]:
-        """The noisy latents after what is done to them when the scheduler has made its step."""
+    def change_latents(
+        self, latents: Float32[Tensor, "F C h w"], frames: Sequence[int]
+    ) -> Float32[Tensor, "F C h w"]:
+        """The noisy latents of a chunk after what is done to them when the scheduler has made its step."""
         if self._config.normalise != "background":
             return latents
-        assert self._object_id is not None
-        return normalise_background(latents, self._object_id)
+        object_id = self._object_ids(frames)
+        if frames[0] == 0:
+            self._reference = latents[0].movedim(0, -1)[object_id[0] == 0]
+        assert self._reference is not None
+        rest = slice(1, None) if frames[0] == 0 else slice(None)
+        changed = latents.clone()
+        changed[rest] = normalise_background(latents[rest], object_id[rest], self._reference)
+        return changed
+
+    def _object_ids(self, frames: Sequence[int]) -> Int64[Tensor, "F h w"]:
+        return latent_objects([self._gbuffers[frame] for frame in frames], self._size, self._device)

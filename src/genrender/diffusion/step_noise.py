@@ -39,29 +39,45 @@ class StepNoise:
         self._vae_factor = vae_factor
         self._seed = seed
         self._config = config
+        self._screen_noise: dict[int, Tensor] = {}
 
     @contextmanager
-    def of_step(self, step: int) -> Iterator[None]:
-        """While this lasts, what the scheduler draws is surface noise; undone in any case.
+    def of_step(self, step: int, frames: Sequence[int]) -> Iterator[None]:
+        """While this lasts, what the scheduler draws for these frames is surface noise; undone in any case.
+
+        Where noise is not to live on the surface at every step, it is the scheduler's own.
+
+        Args:
+            step: which evaluation of the model.
+            frames: consecutive frames, those whose latents the scheduler changes.
 
         Schedulers that draw nothing cost nothing. Where a scheduler does not draw through `randn_tensor`, its
         noise stays on the screen.
         """
         original = getattr(self._module, DRAW, None)
-        if original is None or not self._config.every_step:
+        if original is None:
             yield
             return
+        if frames[0] == 0:
+            self._screen_noise.clear()
         n_draws = 0
 
         def draw(shape: Any, *arguments: Any, **options: Any) -> Tensor:
             nonlocal n_draws
             n_draws += 1
+            if shape[0] != len(frames):
+                return original(shape, *arguments, **options)  # no map per frame: not ours to say what it is
+            if not self._config.every_step:
+                # For the whole clip at once, so that chunks of any size get the same numbers.
+                if n_draws not in self._screen_noise:
+                    whole = (len(self._gbuffers), *shape[1:])
+                    self._screen_noise[n_draws] = original(whole, *arguments, **options)
+                return self._screen_noise[n_draws][list(frames)]
             plain = original(shape, *arguments, **options)
-            if shape[0] != len(self._gbuffers):
-                return plain  # not one map per frame: not ours to say what it is
             # Mode `independent` draws anew at every step as well: the seed changes with the step.
             seed = hash_key(self._seed, "step noise", step, n_draws)
-            noise = surface_noise(self._gbuffers, shape[1], self._vae_factor, seed, self._config)
+            shown = [self._gbuffers[frame] for frame in frames]
+            noise = surface_noise(shown, shape[1], self._vae_factor, seed, self._config, frames[0])
             return noise.to(plain.device, plain.dtype)
 
         setattr(self._module, DRAW, draw)

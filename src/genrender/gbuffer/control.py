@@ -16,6 +16,8 @@ from genrender.scene.scene import DOME_ID, GROUND_ID
 
 # Brightness of the farthest surface: well above the background's 0, so that it never looks like background.
 FARTHEST_SURFACE = 0.2
+# Percentiles of a long clip are taken from every n-th pixel, so that they need no more memory than this.
+_MAX_SAMPLES = 4_000_000
 
 
 def depth_control(gbuffers: Sequence[GBuffer]) -> Float32[np.ndarray, "F H W"]:
@@ -41,13 +43,14 @@ def inverse_depth_range(gbuffers: Sequence[GBuffer]) -> tuple[float, float]:
     Returns:
         (far, near) in 1 / scene units; both are 0 if no frame shows a surface.
     """
-    inverse = np.concatenate([1 / gbuffer.depth[shows_own_object(gbuffer)] for gbuffer in gbuffers])
-    if inverse.size == 0:
-        inverse = np.concatenate([1 / gbuffer.depth[gbuffer.object_id == GROUND_ID] for gbuffer in gbuffers])
-    if inverse.size == 0:
-        return 0.0, 0.0
-    far, near = np.percentile(inverse, [2, 98])
-    return float(far), float(near)
+    for is_meant in (shows_own_object, lambda gbuffer: gbuffer.object_id == GROUND_ID):
+        n_pixels = sum(int(is_meant(gbuffer).sum()) for gbuffer in gbuffers)
+        if n_pixels:
+            stride = -(-n_pixels // _MAX_SAMPLES)
+            inverse = np.concatenate([1 / gbuffer.depth[is_meant(gbuffer)][::stride] for gbuffer in gbuffers])
+            far, near = np.percentile(inverse, [2, 98])
+            return float(far), float(near)
+    return 0.0, 0.0
 
 
 def scale_inverse_depth(gbuffer: GBuffer, inverse_range: tuple[float, float]) -> Float32[np.ndarray, "H W"]:

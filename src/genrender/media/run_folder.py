@@ -37,7 +37,7 @@ LIBRARIES = (
 # What a process leaves behind that is killed while it writes.
 PART = re.compile(r"\..*\.[0-9a-f]{8}\.(part|old)")
 
-CONFIG_FILE, UNFINISHED_FILE = "config.json", "unfinished.json"
+CONFIG_FILE, UNFINISHED_DIR, REQUEST_FILE = "config.json", "unfinished", "request.json"
 FRAME_FILES = "frames/[0-9][0-9][0-9][0-9][0-9].png"
 
 # What an earlier run leaves in its folder, and the next one replaces.
@@ -53,7 +53,7 @@ class RunFolder:
         frames_dir: `frames/`, with `00000.png` and so on.
         video_file: `video.mp4`.
         contact_sheet_file: `contact_sheet.png`.
-        unfinished_file: `unfinished.json`, which is there while the run is under way.
+        unfinished_dir: `unfinished/`, which is there while the run is under way.
     """
 
     def __init__(self, path: str | os.PathLike[str]):
@@ -70,7 +70,7 @@ class RunFolder:
         self.frames_dir = self.path / "frames"
         self.video_file = self.path / "video.mp4"
         self.contact_sheet_file = self.path / "contact_sheet.png"
-        self.unfinished_file = self.path / UNFINISHED_FILE
+        self.unfinished_dir = self.path / UNFINISHED_DIR
         _check_can_become_run_folder(self)
 
     @contextmanager
@@ -193,7 +193,7 @@ def _check_can_become_run_folder(folder: RunFolder) -> None:
 
 def _is_run(folder: RunFolder) -> bool:
     """Many a project has a config.json, and its files are not ours to replace."""
-    for file in (folder.config_file, folder.unfinished_file):
+    for file in (folder.config_file, folder.unfinished_dir / REQUEST_FILE):
         try:
             if "genrender" in json.loads(file.read_text(encoding="utf-8"))["versions"]:
                 return True

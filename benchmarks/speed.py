@@ -1,0 +1,242 @@
+"""What a clip costs: our method against plain per-frame ControlNet and against Text2Video-Zero's attention.
+
+    python benchmarks/speed.py [--frames 24] [--steps 10] [--size 128] [--model pocket] [--json]
+    python benchmarks/speed.py --model random-sd15 --size 512 --device cuda
+
+All run on the same weights, depth pictures, sampler, steps, size and precision, one after the other on one
+device, each in a process of its own so that its peak memory is its own. The two rivals are diffusers' own
+code: `StableDiffusionControlNetPipeline`, without and with its Text2Video-Zero attention processors. Both get
+their frames in the same chunks as ours; with chunks, Text2Video-Zero's first frame is each chunk's first.
+`random-sd15` has the size of Stable Diffusion 1.5 and random weights: speed does not depend on the values.
+
+Targets: ours at most 1.3 times plain ControlNet at 8 or more frames per keyframe.
+"""
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+from unittest.mock import patch
+
+import torch
+
+from genrender.config import InjectionConfig, MethodConfig
+from genrender.cost import gpu_peak_memory_mb, peak_memory_mb, reset_gpu_peak_memory
+from genrender.gbuffer.control import depth_control
+from genrender.noise import surface_noise
+from genrender.pipeline import GenerativeRenderingPipeline, load_pipeline
+from genrender.render import Clip, ShotConfig, render_clip
+from genrender.scene.load import load_scene
+
+DEFAULT_SCENE = Path(__file__).resolve().parents[1] / "examples" / "scenes" / "walking_biped.glb"
+METHODS = ("plain", "text2video-zero", "ours")
+TARGET = 1.3
+PROMPT = "a red and white striped biped on a green background"
+GUIDANCE = 4.0
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--scene", type=Path, default=DEFAULT_SCENE)
+    parser.add_argument("--model", default="pocket", help="as in `genrender render`, or random-sd15")
+    parser.add_argument("--frames", type=int, default=24)
+    parser.add_argument("--keyframes", type=int, default=None, help="default: one for eight frames")
+    parser.add_argument("--steps", type=int, default=10)
+    parser.add_argument("--size", type=int, default=128)
+    parser.add_argument("--chunk", type=int, default=8)
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument("--repeats", type=int, default=1, help="the fastest counts")
+    parser.add_argument("--json", action="store_true", help="print JSON and nothing else")
+    parser.add_argument("--only", choices=METHODS, help=argparse.SUPPRESS)
+    args = parser.parse_args()
+    if args.only:
+        print(json.dumps(measure(args)))
+        return
+    rows = {name: in_own_process(name) for name in METHODS}
+    report: dict[str, Any] = {
+        **{key: getattr(args, key) for key in ("model", "frames", "steps", "size", "chunk", "device")},
+        "threads": torch.get_num_threads(),
+        "load_average": round(os.getloadavg()[0], 2),
+        "methods": rows,
+        "ratio": rows["ours"]["seconds_per_frame"] / rows["plain"]["seconds_per_frame"],
+        "target": TARGET,
+    }
+    if args.json:
+        print(json.dumps(report, indent=2))
+        return
+    print(f"{args.frames} frames of {args.size} px, {args.steps} steps, {args.model}, {args.device}")
+    for name, row in rows.items():
+        gpu = "" if row["gpu_peak_memory_mb"] is None else f", GPU {row['gpu_peak_memory_mb']:.0f} MB"
+        shares = ", ".join(f"{kind} {share:.0%}" for kind, share in row["shares"].items())
+        print(
+            f"{name:16} {row['seconds_per_frame']:7.3f} s per frame, peak {row['peak_memory_mb']:.0f} MB{gpu}"
+            + (f"; {shares}" if shares else "")
+        )
+    print(f"ours / plain: {report['ratio']:.2f} (target at most {TARGET})")
+
+
+def in_own_process(name: str) -> dict[str, Any]:
+    words = [sys.executable, __file__, *sys.argv[1:], "--only", name]
+    done = subprocess.run(words, stdout=subprocess.PIPE, text=True, check=True)
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def measure(args: argparse.Namespace) -> dict[str, Any]:
+    """Seconds per frame, decoding included, and peak memory of one method."""
+    pipe = make_pipeline(args)
+    shot = ShotConfig((args.size, args.size), n_frames=args.frames)
+    clip = render_clip(load_scene(args.scene), shot)
+    run = {"plain": rival, "text2video-zero": rival, "ours": ours}[args.only]
+    run(pipe, clip.only(range(min(args.chunk, args.frames))), args, n_steps=1)  # first calls are slow
+    reset_gpu_peak_memory()
+    seconds, shares = float("inf"), {}
+    for _ in range(args.repeats):
+        watch: dict[str, float] = {}
+        started = now()
+        run(pipe, clip, args, args.steps, watch)
+        if (taken := now() - started) < seconds:
+            seconds, shares = taken, {kind: part / taken for kind, part in watch.items()}
+    return {
+        "seconds_per_frame": seconds / args.frames,
+        "peak_memory_mb": peak_memory_mb(),
+        "gpu_peak_memory_mb": gpu_peak_memory_mb(),
+        "shares": shares,
+    }
+
+
+def make_pipeline(args: argparse.Namespace) -> GenerativeRenderingPipeline:
+    if args.model == "random-sd15":
+        pipe = random_sd15().to(args.device, torch.float16 if args.device.startswith("cuda") else None)
+    else:
+        pipe = load_pipeline(args.model, device=args.device)
+    pipe.set_progress_bar_config(disable=True)
+    return pipe
+
+
+def random_sd15() -> GenerativeRenderingPipeline:
+    """Stable Diffusion 1.5's networks with a depth ControlNet, untrained; the pocket model's words."""
+    from diffusers import AutoencoderKL, ControlNetModel, DDIMScheduler, UNet2DConditionModel
+    from transformers import CLIPTextConfig, CLIPTextModel
+
+    torch.manual_seed(0)
+    tokenizer = load_pipeline("pocket", device="cpu").tokenizer
+    unet = UNet2DConditionModel(cross_attention_dim=768, sample_size=64)
+    text = CLIPTextConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=768,
+        intermediate_size=3072,
+        num_hidden_layers=12,
+        num_attention_heads=12,
+        eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=tokenizer.pad_token_id,
+    )
+    vae = AutoencoderKL(
+        down_block_types=("DownEncoderBlock2D",) * 4,
+        up_block_types=("UpDecoderBlock2D",) * 4,
+        block_out_channels=(128, 256, 512, 512),
+        layers_per_block=2,
+        latent_channels=4,
+        sample_size=512,
+    )
+    return GenerativeRenderingPipeline(
+        vae=vae,
+        text_encoder=CLIPTextModel(text),
+        tokenizer=tokenizer,
+        unet=unet,
+        controlnet=ControlNetModel.from_unet(unet),
+        scheduler=DDIMScheduler(),
+    )
+
+
+def rival(
+    pipe: Any, clip: Clip, args: argparse.Namespace, n_steps: int, _watch: dict[str, float] | None = None
+) -> None:
+    """diffusers' own pipeline, chunk by chunk."""
+    from diffusers import StableDiffusionControlNetPipeline
+    from diffusers.pipelines.deprecated.text_to_video_synthesis.pipeline_text_to_video_zero import (
+        CrossFrameAttnProcessor2_0,
+    )
+
+    theirs = StableDiffusionControlNetPipeline(**pipe.components, requires_safety_checker=False)
+    theirs.set_progress_bar_config(disable=True)
+    before = [(network, network.attn_processors) for network in (pipe.unet, pipe.controlnet)]
+    if args.only == "text2video-zero":
+        for network, _ in before:
+            network.set_attn_processor(CrossFrameAttnProcessor2_0(batch_size=2))
+    images = torch.from_numpy(depth_control(clip.gbuffers))[:, None].expand(-1, 3, -1, -1)
+    latents = surface_noise(clip.gbuffers, pipe.unet.config.in_channels, pipe.vae_scale_factor, 0)
+    try:
+        for start in range(0, len(latents), args.chunk):
+            chunk = slice(start, start + args.chunk)
+            n_frames = len(latents[chunk])
+            theirs(
+                [PROMPT] * n_frames,
+                image=images[chunk],
+                latents=latents[chunk].to(pipe.device, pipe.unet.dtype),
+                num_inference_steps=n_steps,
+                guidance_scale=GUIDANCE,
+                output_type="np",
+            )
+    finally:
+        for network, processors in before:
+            network.set_attn_processor(processors)
+
+
+def ours(
+    pipe: Any, clip: Clip, args: argparse.Namespace, n_steps: int, watch: dict[str, float] | None = None
+) -> None:
+    """The whole method with default settings, its stages timed."""
+    import genrender.pipeline as stages
+
+    watch = {} if watch is None else watch
+    n_keyframes = args.keyframes or max(1, len(clip.gbuffers) // 8)
+    config = MethodConfig(injection=InjectionConfig(n_keyframes=n_keyframes))
+
+    def timed(kind: str, work: Callable[..., Any]) -> Callable[..., Any]:
+        def call(*arguments: Any, **options: Any) -> Any:
+            started = now()
+            result = work(*arguments, **options)
+            watch[kind] = watch.get(kind, 0.0) + now() - started
+            return result
+
+        return call
+
+    original = stages.GuidedModel.__call__
+    seen_timesteps: set[float] = set()
+
+    def model(self: Any, latents: Any, timestep: Any, control: Any) -> Any:
+        # The first call of a step is the keyframes', the others are the chunks'.
+        kind = "frames" if float(timestep) in seen_timesteps else "keyframes"
+        seen_timesteps.add(float(timestep))
+        return timed(kind, original)(self, latents, timestep, control)
+
+    with (
+        patch.object(stages.GuidedModel, "__call__", model),
+        patch.object(stages, "surface_noise", timed("noise", stages.surface_noise)),
+        patch.object(pipe.vae, "decode", timed("decoding", pipe.vae.decode)),
+    ):
+        pipe(
+            PROMPT,
+            clip.gbuffers,
+            config=config,
+            num_inference_steps=n_steps,
+            guidance_scale=GUIDANCE,
+            chunk_size=args.chunk,
+        )
+
+
+def now() -> float:
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+    return time.perf_counter()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,168 @@
+"""What a run carries from step to step, in memory or in files, a few frames at a time.
+
+In files nothing grows with the clip but the disk space, and a run that was stopped goes on from the last
+step: each step writes its latents beside those before it, and one small file says which of the two count.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+import torch
+from jaxtyping import Float32
+from torch import Tensor
+
+from genrender.atomic import atomic_write
+from genrender.errors import MediaError
+from genrender.frame_file import FrameFile
+
+STATE_FILE = "state.pt"
+
+
+@runtime_checkable
+class FrameTensors(Protocol):
+    """One tensor for every frame of a clip."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, frames: Sequence[int]) -> Float32[Tensor, "n C h w"]: ...
+
+    def __setitem__(self, frames: Sequence[int], tensors: Float32[Tensor, "n C h w"]) -> None: ...
+
+
+class _InFile:
+    def __init__(self, path: Path, shape: Sequence[int], device: torch.device):
+        self._file = FrameFile(path, shape[0], shape[1:])
+        self._device = device
+
+    def __len__(self) -> int:
+        return len(self._file)
+
+    def __getitem__(self, frames: Sequence[int]) -> Tensor:
+        return torch.from_numpy(self._file.read(frames)).to(self._device)
+
+    def __setitem__(self, frames: Sequence[int], tensors: Tensor) -> None:
+        self._file.write(frames, tensors.to("cpu", torch.float32).numpy())
+
+
+class RunStore:
+    """Latents and model outputs of all frames, and what the scheduler remembers of each chunk.
+
+    Attributes:
+        step: how many evaluations of the model are done.
+        latents: as they are after these, as the scheduler keeps them.
+        next_latents: where the step under way puts what becomes of them.
+        outputs: guided model outputs of the step under way.
+
+    Args:
+        shape: "F C h w" of the clip's latents.
+        device: where the networks compute.
+        folder: for the files; None: in memory.
+
+    Raises:
+        MediaError: a file cannot be made, or an earlier state is damaged.
+    """
+
+    def __init__(self, shape: Sequence[int], device: torch.device, folder: Path | None = None):
+        self._folder = folder
+        self._shape = tuple(shape)
+        self._device = device
+        self.step = 0
+        self._memory: dict[int, dict[str, Any]] = {}
+        self._generator: Tensor | None = None
+        if folder is None:
+            # A frame's old latents are not needed once it has new ones.
+            self._latents = [torch.zeros(self._shape, device=device)] * 2
+            self.outputs: FrameTensors = torch.zeros(self._shape, device=device)
+            return
+        self._latents = [_InFile(folder / f"latents-{k}.bin", shape, device) for k in (0, 1)]
+        self.outputs = _InFile(folder / "outputs.bin", shape, device)
+        if (folder / STATE_FILE).exists():
+            self._load(folder / STATE_FILE)
+
+    @property
+    def latents(self) -> FrameTensors:
+        return self._latents[self.step % 2]
+
+    @property
+    def next_latents(self) -> FrameTensors:
+        return self._latents[(self.step + 1) % 2]
+
+    def begin(self, scheduler: Any, generator: torch.Generator) -> None:
+        """Remember what a scheduler with its timesteps set starts with, and go to where the run stands."""
+        self._initial = {name: _copied(value) for name, value in vars(scheduler).items()}
+        if self._generator is not None:
+            generator.set_state(self._generator)
+
+    def recall(self, scheduler: Any, chunk: int) -> None:
+        """Put a scheduler into the state in which it left a chunk after the last step."""
+        kept = self._memory.get(chunk, {}) if self._folder is None else self._read(chunk)
+        vars(scheduler).clear()
+        vars(scheduler).update({name: _copied(value) for name, value in {**self._initial, **kept}.items()})
+
+    def remember(self, scheduler: Any, chunk: int) -> None:
+        """Keep the state in which a scheduler leaves a chunk: what has changed since the beginning."""
+        initial = self._initial
+        changed = {
+            name: _copied(value)
+            for name, value in vars(scheduler).items()
+            if isinstance(value, list) or name not in initial or initial[name] is not value
+        }
+        if self._folder is None:
+            self._memory[chunk] = changed
+        else:
+            with atomic_write(self._memory_file(self.step + 1, chunk)) as part:
+                torch.save({name: _storable(value) for name, value in changed.items()}, part)
+
+    def commit(self, generator: torch.Generator) -> None:
+        """The step under way is done: from here on its latents count."""
+        self.step += 1
+        if self._folder is not None:
+            with atomic_write(self._folder / STATE_FILE) as part:
+                torch.save({"step": self.step, "generator": generator.get_state()}, part)
+
+    def _memory_file(self, step: int, chunk: int) -> Path:
+        assert self._folder is not None
+        return self._folder / f"scheduler-{step % 2}-{chunk}.pt"
+
+    def _read(self, chunk: int) -> dict[str, Any]:
+        if self.step == 0:
+            return {}
+        stored = _load_state(self._memory_file(self.step, chunk))
+        return {name: self._on_device(name, value) for name, value in stored.items()}
+
+    def _on_device(self, name: str, value: Any) -> Any:
+        """What a scheduler remembers of latents goes where these are; its tables stay where they were."""
+        if isinstance(value, list):
+            return [self._on_device(name, entry) for entry in value]
+        if not isinstance(value, torch.Tensor):
+            return value
+        before = self._initial.get(name)
+        return value.to(before.device if isinstance(before, torch.Tensor) else self._device)
+
+    def _load(self, file: Path) -> None:
+        state = _load_state(file)
+        self.step, self._generator = state["step"], state["generator"]
+
+
+def _load_state(file: Path) -> dict[str, Any]:
+    try:
+        return torch.load(file, map_location="cpu", weights_only=True)
+    # What a damaged file makes the loader raise knows no limits.
+    except Exception as error:
+        raise MediaError(f"cannot read {file}: it is missing or damaged; render the run again") from error
+
+
+def _copied(value: Any) -> Any:
+    """Lists are copied: multistep schedulers shift the one that they have."""
+    return list(value) if isinstance(value, list) else value
+
+
+def _storable(value: Any) -> Any:
+    """PyTorch's safe loader reads tensors, numbers and words."""
+    if isinstance(value, np.ndarray):
+        return torch.from_numpy(value)
+    if isinstance(value, torch.Tensor):
+        return value.cpu()
+    return [_storable(entry) for entry in value] if isinstance(value, list) else value

@@ -1,0 +1,76 @@
+"""Arrays of all frames of a clip in one file, read and written a few frames at a time.
+
+Plain reads and writes instead of a memory map: what a map has touched counts as this process's memory.
+"""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from genrender.errors import MediaError
+
+
+class FrameFile:
+    """One array of equal shape for every frame.
+
+    Args:
+        path: the file; made where it is missing, and as long as all frames from the beginning, so that a full
+            disk is noticed early.
+        n_frames: how many frames there are.
+        shape: of one frame's array.
+        dtype: its element type.
+
+    Raises:
+        MediaError: the file cannot be made, read or written.
+    """
+
+    def __init__(self, path: Path, n_frames: int, shape: Sequence[int], dtype: Any = np.float32):
+        self._path = path
+        self._shape = tuple(shape)
+        self._dtype = np.dtype(dtype)
+        self._n_frames = n_frames
+        self._bytes = int(np.prod(self._shape, dtype=np.int64)) * self._dtype.itemsize
+        try:
+            self._file = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+            os.ftruncate(self._file, n_frames * self._bytes)
+        except OSError as error:
+            raise self._error(error) from error
+
+    def __len__(self) -> int:
+        return self._n_frames
+
+    def read(self, frames: Sequence[int]) -> np.ndarray:
+        """The arrays of some frames, stacked."""
+        out = np.empty((len(frames), *self._shape), self._dtype)
+        try:
+            for row, frame in enumerate(frames):
+                view = out[row : row + 1].view(np.uint8)
+                if os.preadv(self._file, [view], self._place(frame)) != self._bytes:
+                    raise MediaError(f"cannot read {self._path}: it is shorter than it should be")
+        except OSError as error:
+            raise self._error(error) from error
+        return out
+
+    def write(self, frames: Sequence[int], arrays: np.ndarray) -> None:
+        """Replace the arrays of some frames."""
+        data = np.ascontiguousarray(arrays, self._dtype)
+        try:
+            for row, frame in enumerate(frames):
+                left, place = memoryview(data[row : row + 1].view(np.uint8).ravel()), self._place(frame)
+                while left:
+                    n_written = os.pwrite(self._file, left, place)
+                    left, place = left[n_written:], place + n_written
+        except OSError as error:
+            raise self._error(error) from error
+
+    def close(self) -> None:
+        os.close(self._file)
+
+    def _place(self, frame: int) -> int:
+        return range(self._n_frames)[frame] * self._bytes
+
+    def _error(self, error: OSError) -> MediaError:
+        return MediaError(f"cannot use {self._path}: {error.strerror or error}; free some space there")

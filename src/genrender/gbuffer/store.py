@@ -1,0 +1,55 @@
+"""The G-buffers of a clip in a file instead of in memory, each read when it is looked at."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from genrender.frame_file import FrameFile
+from genrender.gbuffer.gbuffer import GBuffer
+
+_RECORD = (
+    ("depth", np.float32, ()),
+    ("uv", np.float32, (2,)),
+    ("object_id", np.int32, ()),
+    ("tri_id", np.int32, ()),
+    ("bary", np.float32, (2,)),
+    ("atlas_id", np.int32, ()),
+)
+
+
+class StoredGBuffers(Sequence[GBuffer]):
+    """G-buffers of one size, 32 bytes per pixel and frame on disk.
+
+    Args:
+        path: the file; an earlier one is overwritten.
+        n_frames: how many there will be.
+        height: rows.
+        width: pixels per row.
+
+    Raises:
+        MediaError: the file cannot be made, read or written.
+    """
+
+    def __init__(self, path: Path, n_frames: int, height: int, width: int):
+        # Field after field, not pixel after pixel, so that each is read as an array of its own.
+        dtype = np.dtype([(name, kind, (height, width, *more)) for name, kind, more in _RECORD])
+        self._file = FrameFile(path, n_frames, (), dtype)
+        self._dtype = dtype
+
+    def __len__(self) -> int:
+        return len(self._file)
+
+    def __getitem__(self, index: Any) -> Any:
+        if isinstance(index, slice):
+            return [self[frame] for frame in range(len(self))[index]]
+        record = self._file.read([index])[0]
+        return GBuffer(**{name: record[name] for name, *_ in _RECORD})
+
+    def write(self, frame: int, gbuffer: GBuffer) -> None:
+        """Put a frame's G-buffer in its place."""
+        record = np.zeros((), self._dtype)
+        for name, *_ in _RECORD:
+            record[name] = getattr(gbuffer, name)
+        self._file.write([frame], record[None])
