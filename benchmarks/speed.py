@@ -24,6 +24,15 @@ from typing import Any
 from unittest.mock import patch
 
 import torch
+from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
+from diffusers.models.controlnets.controlnet import ControlNetModel
+from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
+from diffusers.pipelines.controlnet.pipeline_controlnet import StableDiffusionControlNetPipeline
+from diffusers.pipelines.deprecated.text_to_video_synthesis.pipeline_text_to_video_zero import (
+    CrossFrameAttnProcessor2_0,
+)
+from diffusers.schedulers.scheduling_ddim import DDIMScheduler
+from transformers import CLIPTextConfig, CLIPTextModel
 
 from genrender.config import InjectionConfig, MethodConfig
 from genrender.cost import gpu_peak_memory_mb, peak_memory_mb, reset_gpu_peak_memory
@@ -122,9 +131,6 @@ def make_pipeline(args: argparse.Namespace) -> GenerativeRenderingPipeline:
 
 def random_sd15() -> GenerativeRenderingPipeline:
     """Stable Diffusion 1.5's networks with a depth ControlNet, untrained; the pocket model's words."""
-    from diffusers import AutoencoderKL, ControlNetModel, DDIMScheduler, UNet2DConditionModel
-    from transformers import CLIPTextConfig, CLIPTextModel
-
     torch.manual_seed(0)
     tokenizer = load_pipeline("pocket", device="cpu").tokenizer
     unet = UNet2DConditionModel(cross_attention_dim=768, sample_size=64)
@@ -137,10 +143,13 @@ def random_sd15() -> GenerativeRenderingPipeline:
         eos_token_id=tokenizer.eos_token_id,
         pad_token_id=tokenizer.pad_token_id,
     )
+    sizes: dict[str, Any] = {
+        "down_block_types": ("DownEncoderBlock2D",) * 4,
+        "up_block_types": ("UpDecoderBlock2D",) * 4,
+        "block_out_channels": (128, 256, 512, 512),
+    }
     vae = AutoencoderKL(
-        down_block_types=("DownEncoderBlock2D",) * 4,
-        up_block_types=("UpDecoderBlock2D",) * 4,
-        block_out_channels=(128, 256, 512, 512),
+        **sizes,
         layers_per_block=2,
         latent_channels=4,
         sample_size=512,
@@ -159,11 +168,6 @@ def rival(
     pipe: Any, clip: Clip, args: argparse.Namespace, n_steps: int, _watch: dict[str, float] | None = None
 ) -> None:
     """diffusers' own pipeline, chunk by chunk."""
-    from diffusers import StableDiffusionControlNetPipeline
-    from diffusers.pipelines.deprecated.text_to_video_synthesis.pipeline_text_to_video_zero import (
-        CrossFrameAttnProcessor2_0,
-    )
-
     theirs = StableDiffusionControlNetPipeline(**pipe.components, requires_safety_checker=False)
     theirs.set_progress_bar_config(disable=True)
     before = [(network, network.attn_processors) for network in (pipe.unet, pipe.controlnet)]

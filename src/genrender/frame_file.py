@@ -3,7 +3,6 @@
 Plain reads and writes instead of a memory map: what a map has touched counts as this process's memory.
 """
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -34,8 +33,9 @@ class FrameFile:
         self._n_frames = n_frames
         self._bytes = int(np.prod(self._shape, dtype=np.int64)) * self._dtype.itemsize
         try:
-            self._file = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
-            os.ftruncate(self._file, n_frames * self._bytes)
+            path.touch()
+            self._file = path.open("r+b", buffering=0)
+            self._file.truncate(n_frames * self._bytes)
         except OSError as error:
             raise self._error(error) from error
 
@@ -47,8 +47,9 @@ class FrameFile:
         out = np.empty((len(frames), *self._shape), self._dtype)
         try:
             for row, frame in enumerate(frames):
-                view = out[row : row + 1].view(np.uint8)
-                if os.preadv(self._file, [view], self._place(frame)) != self._bytes:
+                self._go_to(frame)
+                view: Any = out[row : row + 1].view(np.uint8)
+                if self._file.readinto(view) != self._bytes:
                     raise MediaError(f"cannot read {self._path}: it is shorter than it should be")
         except OSError as error:
             raise self._error(error) from error
@@ -59,18 +60,20 @@ class FrameFile:
         data = np.ascontiguousarray(arrays, self._dtype)
         try:
             for row, frame in enumerate(frames):
-                left, place = memoryview(data[row : row + 1].view(np.uint8).ravel()), self._place(frame)
+                self._go_to(frame)
+                left = data[row : row + 1].tobytes()
                 while left:
-                    n_written = os.pwrite(self._file, left, place)
-                    left, place = left[n_written:], place + n_written
+                    left = left[self._file.write(left) :]
         except OSError as error:
             raise self._error(error) from error
 
     def close(self) -> None:
-        os.close(self._file)
+        self._file.close()
 
-    def _place(self, frame: int) -> int:
-        return range(self._n_frames)[frame] * self._bytes
+    def _go_to(self, frame: int) -> None:
+        self._file.seek(range(self._n_frames)[frame] * self._bytes)
 
     def _error(self, error: OSError) -> MediaError:
+        if isinstance(error, MediaError):
+            return error
         return MediaError(f"cannot use {self._path}: {error.strerror or error}; free some space there")

@@ -215,7 +215,8 @@ class GenerativeRenderingPipeline(StableDiffusionControlNetPipeline):
         self._num_timesteps = len(timesteps)
         generator = generator or torch.Generator("cpu").manual_seed(seed)
         step_arguments = self.prepare_extra_step_kwargs(generator, eta)
-        latent_size = tuple(side // self.vae_scale_factor for side in (gbuffers[0].height, gbuffers[0].width))
+        factor = self.vae_scale_factor
+        latent_size = (gbuffers[0].height // factor, gbuffers[0].width // factor)
         shape = (n_frames, self.unet.config.in_channels, *latent_size)
         store = RunStore(shape, device, store_folder)
         store.begin(scheduler, generator)

@@ -26,9 +26,9 @@ class FrameTensors(Protocol):
 
     def __len__(self) -> int: ...
 
-    def __getitem__(self, frames: Sequence[int]) -> Float32[Tensor, "n C h w"]: ...
+    def __getitem__(self, frames: Any, /) -> Float32[Tensor, "n C h w"]: ...
 
-    def __setitem__(self, frames: Sequence[int], tensors: Float32[Tensor, "n C h w"]) -> None: ...
+    def __setitem__(self, frames: Any, tensors: Any, /) -> None: ...
 
 
 class _InFile:
@@ -39,10 +39,10 @@ class _InFile:
     def __len__(self) -> int:
         return len(self._file)
 
-    def __getitem__(self, frames: Sequence[int]) -> Tensor:
+    def __getitem__(self, frames: Sequence[int], /) -> Tensor:
         return torch.from_numpy(self._file.read(frames)).to(self._device)
 
-    def __setitem__(self, frames: Sequence[int], tensors: Tensor) -> None:
+    def __setitem__(self, frames: Sequence[int], tensors: Tensor, /) -> None:
         self._file.write(frames, tensors.to("cpu", torch.float32).numpy())
 
 
