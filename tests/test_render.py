@@ -6,7 +6,8 @@ from scene.gltf_builder import SQUARE, GltfBuilder
 
 from genrender.errors import ConfigError, SceneError
 from genrender.gbuffer.raycast import render_gbuffer
-from genrender.render import PerFrame, ShotConfig, plan_shot, render_clip
+from genrender.per_frame import PerFrame
+from genrender.render import ShotConfig, plan_shot, render_clip
 from genrender.scene.load import load_scene
 from genrender.scene.scene import Scene
 

@@ -5,8 +5,9 @@ import time
 from genrender.errors import ConfigError
 from genrender.gbuffer.preview import to_picture
 from genrender.media.images import contact_sheet, spread, write_png
+from genrender.per_frame import PerFrame
 from genrender.pipeline import GenerativeRenderingPipeline, PredictedX0
-from genrender.render import PerFrame, Report
+from genrender.render import Report
 from genrender.unfinished import UnfinishedRun
 
 PREVIEW_EVERY_S = 10.0

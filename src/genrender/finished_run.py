@@ -10,7 +10,8 @@ from jaxtyping import Float32
 
 from genrender.errors import ConfigError, MediaError
 from genrender.media.run_folder import RunFolder
-from genrender.render import Clip, PerFrame, Report, ShotConfig, render_clip
+from genrender.per_frame import PerFrame
+from genrender.render import Clip, Report, ShotConfig, render_clip
 from genrender.scene.load import load_scene
 
 # Two runs in which these are equal show the same surface points in the same pixels.

@@ -70,6 +70,11 @@ class FrameFile:
     def close(self) -> None:
         self._file.close()
 
+    def __del__(self) -> None:
+        # A clip is handed on and nobody knows who looks at it last.
+        if hasattr(self, "_file"):
+            self._file.close()
+
     def _go_to(self, frame: int) -> None:
         self._file.seek(range(self._n_frames)[frame] * self._bytes)
 

@@ -32,6 +32,7 @@ from transformers import CLIPImageProcessor, CLIPTextModel, CLIPTokenizer, CLIPV
 
 from genrender.config import MethodConfig
 from genrender.correspondence.engines import make_engine
+from genrender.diffusion.appearance import Appearance, AppearanceRecorder
 from genrender.diffusion.attention_state import AttentionState
 from genrender.diffusion.guided_model import GuidedModel, frame_chunks, guided_output
 from genrender.diffusion.keyframes import (
@@ -58,6 +59,7 @@ from genrender.gbuffer.control import inverse_depth_range, scale_inverse_depth
 from genrender.gbuffer.gbuffer import GBuffer
 from genrender.gbuffer.tracking import SurfaceTracker
 from genrender.noise import surface_noise
+from genrender.per_frame import PerFrame
 
 logger = logging.get_logger(__name__)
 
@@ -148,6 +150,8 @@ class GenerativeRenderingPipeline(StableDiffusionControlNetPipeline):
         attention_state: type[AttentionState] = AttentionState,
         on_outputs: Callable[[int, PredictedX0], None] | None = None,
         store_folder: Path | None = None,
+        appearance: Appearance | None = None,
+        recorder: AppearanceRecorder | None = None,
     ) -> GenerativeRenderingOutput:
         """Render a clip.
 
@@ -181,6 +185,9 @@ class GenerativeRenderingPipeline(StableDiffusionControlNetPipeline):
             store_folder: folder for what the run carries from step to step. Memory then does not grow with
                 the clip, and the same call with the same folder goes on after the last step that was done.
                 None: in memory.
+            appearance: frames of another run of the same model, steps and size, whose look this clip takes
+                over; only with the `texture` engine.
+            recorder: keeps some frames' latents of every step, for an appearance to be made of.
 
         Raises:
             ConfigError: a setting is out of range, or the sizes do not fit.
@@ -190,6 +197,8 @@ class GenerativeRenderingPipeline(StableDiffusionControlNetPipeline):
         # 1. Check the request. What diffusers' own properties show is set as diffusers does.
         self._check_request(prompt, negative_prompt, gbuffers, num_inference_steps, chunk_size, output_type)
         config.check()
+        if appearance is not None:
+            self._check_appearance(appearance, gbuffers, config, num_inference_steps)
         if guidance_scale is None:
             guidance_scale = read_guidance_scale(self.name_or_path)
         self._guidance_scale, self._clip_skip, self._cross_attention_kwargs = guidance_scale, None, None
@@ -205,8 +214,10 @@ class GenerativeRenderingPipeline(StableDiffusionControlNetPipeline):
         inverse_range = inverse_depth_range(gbuffers)
 
         def control_images(frames: Sequence[int]) -> Tensor:
-            depth = np.stack([scale_inverse_depth(gbuffers[frame], inverse_range) for frame in frames])
-            return torch.from_numpy(depth).to(device)[:, None].expand(-1, 3, -1, -1)
+            own = (scale_inverse_depth(gbuffers[f], inverse_range) for f in frames if f < n_frames)
+            lent = (appearance.control[f - n_frames] for f in frames if appearance and f >= n_frames)
+            depth = torch.from_numpy(np.stack([*lent, *own]))
+            return depth.to(device)[:, None].expand(-1, 3, -1, -1)
 
         # 4. Mechanism 1: the initial noise lives on the surface.
         scheduler = cast(Any, self.scheduler)
@@ -228,7 +239,8 @@ class GenerativeRenderingPipeline(StableDiffusionControlNetPipeline):
         # 5. Mechanisms 2 and 3: which surface points frames share, and what attention does with that.
         engine = None
         if config.needs_correspondence:
-            engine = make_engine(gbuffers, config.correspondence, device, tracker)
+            engine = make_engine(_with_lent(gbuffers, appearance), config.correspondence, device, tracker)
+        lent = range(n_frames, n_frames + (0 if appearance is None else len(appearance.gbuffers)))
         attention = attention_state(config.injection, model.n_branches, latent_size, engine)
         wanted = config.injection.n_keyframes
         n_keyframes = default_n_keyframes(n_frames) if wanted is None else min(wanted, n_frames)
@@ -246,7 +258,9 @@ class GenerativeRenderingPipeline(StableDiffusionControlNetPipeline):
                 keyframes = attention.choose(n_frames, n_keyframes, seed, draws[step], seen)
                 # Between steps the scheduler stands alike in all chunks, except for what it keeps of latents.
                 store.recall(scheduler, 0)
-                model_input = partial(_model_input, store, scheduler, timestep)
+                model_input = partial(_model_input, store, scheduler, timestep, appearance)
+                if recorder is not None:
+                    recorder.keep(step, store.latents[recorder.frames])
                 outputs = guided_output(
                     model,
                     attention,
@@ -254,7 +268,7 @@ class GenerativeRenderingPipeline(StableDiffusionControlNetPipeline):
                     timestep,
                     control_images,
                     n_frames,
-                    keyframes,
+                    [*lent, *keyframes],
                     chunk_size,
                     done,
                 )
@@ -365,6 +379,25 @@ class GenerativeRenderingPipeline(StableDiffusionControlNetPipeline):
         if vocabulary is not None and (unknown := unknown_words(prompt, vocabulary)):
             logger.warning(f"the model does not know these words of the prompt: {', '.join(unknown)}")
 
+    def _check_appearance(
+        self, appearance: Appearance, gbuffers: Sequence[GBuffer], config: MethodConfig, n_steps: int
+    ) -> None:
+        if config.correspondence.engine != "texture":
+            raise ConfigError("an appearance is carried by the texture engine alone; choose that")
+        if not (config.injection.pre_attn or config.injection.uses_surface):
+            raise ConfigError("an appearance reaches frames through injections, and all are off")
+        height, width = gbuffers[0].height, gbuffers[0].width
+        n_evaluations, _, channels, *_ = appearance.latents.shape
+        theirs = (*appearance.control.shape[1:], n_evaluations, channels)
+        scheduler = cast(Any, self.scheduler)
+        scheduler.set_timesteps(n_steps)
+        ours = (height, width, len(scheduler.timesteps), self.unet.config.in_channels)
+        if theirs != ours:
+            raise ConfigError(
+                f"the appearance is of height, width, steps and channels {theirs}, expected {ours}: "
+                "make both runs alike in these"
+            )
+
     def _guided_model(
         self, prompt: str, negative_prompt: str | None, conditioning_scale: float, ip_adapter_image: Any
     ) -> GuidedModel:
@@ -422,9 +455,24 @@ class GenerativeRenderingPipeline(StableDiffusionControlNetPipeline):
         return super().from_pretrained(pretrained_model_name_or_path, **(kwargs | {"use_safetensors": True}))
 
 
-def _model_input(store: RunStore, scheduler: Any, timestep: Tensor, frames: Sequence[int]) -> Tensor:
-    """What the networks see of some frames at a step."""
-    return scheduler.scale_model_input(store.latents[frames], timestep)
+def _with_lent(gbuffers: Sequence[GBuffer], appearance: Appearance | None) -> Sequence[GBuffer]:
+    """The clip, and behind it the frames that another run lends."""
+    if appearance is None:
+        return gbuffers
+    n_frames, lent = len(gbuffers), appearance.gbuffers
+    return PerFrame(lambda f: gbuffers[f] if f < n_frames else lent[f - n_frames], n_frames + len(lent))
+
+
+def _model_input(
+    store: RunStore, scheduler: Any, timestep: Tensor, appearance: Appearance | None, frames: Sequence[int]
+) -> Tensor:
+    """What the networks see of some frames at a step; lent frames come first."""
+    n_frames = len(store.latents)
+    latents = store.latents[[frame for frame in frames if frame < n_frames]]
+    if appearance is not None and len(latents) < len(frames):
+        lent = [frame - n_frames for frame in frames if frame >= n_frames]
+        latents = torch.cat([appearance.latents[store.step, lent].to(latents), latents])
+    return scheduler.scale_model_input(latents, timestep)
 
 
 def _predicted_x0(

@@ -11,7 +11,6 @@ Example:
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Generic, TypeVar
 
 import numpy as np
 from jaxtyping import Float32, Int32
@@ -21,6 +20,7 @@ from genrender.gbuffer.gbuffer import GBuffer
 from genrender.gbuffer.raycast import render_gbuffer
 from genrender.gbuffer.store import StoredGBuffers
 from genrender.gbuffer.tracking import SurfaceTracker
+from genrender.per_frame import PerFrame
 from genrender.scene.backdrop import BackdropKind, add_backdrop
 from genrender.scene.camera import Camera
 from genrender.scene.camera_path import camera_path
@@ -32,8 +32,6 @@ STILL_FRAMES = 24
 
 # How long work reports about itself: what is being done, how much of it is done, how much there is.
 Report = Callable[[str, int, int], None]
-
-Value = TypeVar("Value")
 
 
 @dataclass(frozen=True)
@@ -120,7 +118,7 @@ class Clip:
         return self.shot.scene.tris
 
     @property
-    def verts(self) -> "PerFrame[np.ndarray]":
+    def verts(self) -> PerFrame[np.ndarray]:
         """World-space vertices of each frame, evaluated whenever they are looked at."""
         return PerFrame(self.shot.verts, self.shot.n_frames)
 
@@ -149,22 +147,6 @@ class Clip:
     @property
     def fps(self) -> float:
         return self.shot.fps
-
-
-class PerFrame(Sequence[Value], Generic[Value]):
-    """One value per frame, computed whenever it is looked at, so that a clip need not lie in memory."""
-
-    def __init__(self, at: Callable[[int], Value], n_frames: int):
-        self.at = at
-        self.n_frames = n_frames
-
-    def __len__(self) -> int:
-        return self.n_frames
-
-    def __getitem__(self, index: Any) -> Any:
-        if isinstance(index, slice):
-            return [self.at(frame) for frame in range(self.n_frames)[index]]
-        return self.at(range(self.n_frames)[index])
 
 
 def plan_shot(scene: Scene, config: ShotConfig) -> Shot:

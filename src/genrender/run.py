@@ -24,17 +24,20 @@ from genrender.baselines.methods import METHODS, Method
 from genrender.baselines.static_texture import static_texture
 from genrender.config import RunConfig
 from genrender.cost import gpu_peak_memory_mb, peak_memory_mb, reset_gpu_peak_memory
+from genrender.diffusion.appearance import Appearance, AppearanceRecorder
 from genrender.diffusion.keyframes import choose_keyframes, default_n_keyframes, seen_surface
 from genrender.diffusion.models import read_guidance_scale
 from genrender.diffusion.run_store import FrameTensors
 from genrender.errors import ModelError
 from genrender.feedback import Feedback
 from genrender.gbuffer.composite import composite_backdrop
-from genrender.gbuffer.control import inverse_depth_range
+from genrender.gbuffer.control import inverse_depth_range, scale_inverse_depth
 from genrender.gbuffer.preview import depth_picture, to_picture, uv_picture
 from genrender.media.run_folder import RunFolder
+from genrender.per_frame import PerFrame
 from genrender.pipeline import GenerativeRenderingPipeline
-from genrender.render import Clip, PerFrame, Report
+from genrender.render import Clip, Report
+from genrender.scene.scene import DOME_ID, GROUND_ID, Scene
 from genrender.stabilise import stabilised
 from genrender.unfinished import UnfinishedRun
 
@@ -49,6 +52,7 @@ def make_video(
     report: Report | None = None,
     method: Method = METHODS["generative"],
     unfinished: UnfinishedRun | None = None,
+    appearance: Appearance | None = None,
 ) -> list[int]:
     """Makes the frames of a clip and fills a run folder with them.
 
@@ -62,7 +66,8 @@ def make_video(
         method: what happens in attention layers, and whether the result is baked; its own settings, where it
             has any, are not looked at: `config` holds what counts.
         unfinished: where the run keeps how far it has come, to be resumed from; memory then does not grow
-            with the clip. None: in memory.
+            with the clip. None: in memory. Only such a run keeps its appearance for other shots.
+        appearance: frames of another run whose look the clip takes over, matched to this scene.
 
     Returns:
         Indices of the frames that the model's safety checker blackened.
@@ -93,7 +98,8 @@ def make_video(
         report("diffusion", 0, resolved.n_steps)
         feedback = Feedback(pipeline, len(shown.gbuffers), report, unfinished, started_s)
         store_folder = None if unfinished is None else unfinished.path
-        latents = _diffuse(pipeline, shown, resolved, method, feedback, store_folder)
+        recorder = None if store_folder is None else _recorder(pipeline, shown, resolved, store_folder)
+        latents = _diffuse(pipeline, shown, resolved, method, feedback, store_folder, appearance, recorder)
 
     # 2. Frames, video and contact sheet.
     with folder.replaced() as draft:
@@ -107,6 +113,10 @@ def make_video(
         draft.write_config({**description, "flagged_frames": flagged, "cost": cost}, resolved.seed, command)
         draft.write_video(clip.fps)
         inverse_range = inverse_depth_range(clip.gbuffers)
+        if recorder is not None:
+            kept = [shown.gbuffers[frame] for frame in recorder.frames]
+            control = np.stack([scale_inverse_depth(gbuffer, inverse_range) for gbuffer in kept])
+            recorder.write(draft.appearance_file, kept, control)
         gbuffers, n_frames = clip.gbuffers, clip.shot.n_frames
         draft.write_contact_sheet(
             {
@@ -115,6 +125,31 @@ def make_video(
             }
         )
     return flagged
+
+
+def _recorder(
+    pipeline: GenerativeRenderingPipeline, clip: Clip, config: RunConfig, folder: Path
+) -> AppearanceRecorder:
+    """For the frames that together show most of the clip's surface."""
+    n_frames, seen = len(clip.gbuffers), seen_surface(clip.gbuffers)
+    frames = choose_keyframes(n_frames, default_n_keyframes(n_frames), "coverage", config.seed, 0, seen)
+    scheduler = cast(Any, pipeline.scheduler)
+    scheduler.set_timesteps(config.n_steps)
+    factor = pipeline.vae_scale_factor
+    shape = (pipeline.unet.config.in_channels, clip.shot.height // factor, clip.shot.width // factor)
+    return AppearanceRecorder(frames, len(scheduler.timesteps), shape, folder / "appearance.bin")
+
+
+def atlas_ids_by_name(scene: Scene) -> dict[str, list[int]]:
+    """The texture ids of every object, for another scene's objects of these names to be matched with."""
+    ids: dict[str, list[int]] = {}
+    for object_id in np.unique(scene.object_id).tolist():
+        number = {GROUND_ID: "ground", DOME_ID: "dome"}.get(object_id)
+        name = number or scene.objects[object_id - 1].name
+        atlases = np.unique(scene.atlas_id[scene.object_id == object_id])
+        # Objects of one name are taken in their order.
+        ids.setdefault(name, []).extend(atlases.tolist())
+    return ids
 
 
 def _resolve(config: RunConfig, n_frames: int, pipeline: GenerativeRenderingPipeline) -> RunConfig:
@@ -142,6 +177,7 @@ def _describe_clip(clip: Clip) -> dict[str, Any]:
         "n_frames": shot.n_frames,
         "fps": shot.fps,
         "times_s": list(shot.times_s),
+        "atlas_ids": atlas_ids_by_name(scene),
         "width": shot.width,
         "height": shot.height,
     }
@@ -189,6 +225,8 @@ def _diffuse(
     method: Method,
     feedback: Feedback,
     store_folder: Path | None,
+    appearance: Appearance | None,
+    recorder: AppearanceRecorder | None,
 ) -> FrameTensors:
     return pipeline(
         config.prompt,
@@ -204,6 +242,8 @@ def _diffuse(
         attention_state=method.attention,
         on_outputs=feedback.on_outputs,
         store_folder=store_folder,
+        appearance=appearance,
+        recorder=recorder,
     ).latents
 
 

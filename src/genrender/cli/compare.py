@@ -107,6 +107,6 @@ def options_of(options: Compare, name: MethodName) -> Compare:
     foreign = set(METHOD_OPTIONS - method.options)
     if method.config is not None:
         # The stabiliser is part of ours, and a rival's noise is part of the rival.
-        foreign |= {"stabilise", "noise"}
+        foreign |= {"stabilise", "noise", "appearance_from"}
     defaults = {field.name: field.default for field in fields(Render) if field.name in foreign}
     return replace(options, method=name, **defaults)

@@ -13,7 +13,8 @@ from genrender.gbuffer.exr import read_exr, write_exr
 from genrender.gbuffer.gbuffer import GBuffer
 from genrender.gbuffer.preview import depth_picture, object_picture, uv_picture
 from genrender.media.images import write_png
-from genrender.render import PerFrame, Shot, ShotConfig, plan_shot
+from genrender.per_frame import PerFrame
+from genrender.render import Shot, ShotConfig, plan_shot
 from genrender.scene.load import load_scene
 
 # What an earlier clip leaves in a folder. If it was longer, its last frames must not follow this one.

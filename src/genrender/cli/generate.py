@@ -15,13 +15,15 @@ from genrender.cli.console import Bars, note, warn
 from genrender.cli.options import Render
 from genrender.cli.scene import with_all_uvs
 from genrender.config import RunConfig
+from genrender.diffusion.appearance import Appearance, read_appearance
 from genrender.diffusion.models import ModelSource
-from genrender.errors import ConfigError
+from genrender.errors import ConfigError, MediaError
 from genrender.gbuffer.control import shows_own_object
 from genrender.media.run_folder import RunFolder
 from genrender.pipeline import GenerativeRenderingPipeline, load_pipeline
 from genrender.render import Shot, render_shot
-from genrender.run import make_video
+from genrender.run import atlas_ids_by_name, make_video
+from genrender.scene.scene import Scene
 from genrender.unfinished import UnfinishedRun, file_digest
 
 
@@ -45,6 +47,7 @@ def generate(
         # What the frames depend on beside settings: a run is resumed only with the same files.
         "scene_digest": file_digest(options.scene),
         "weights_bytes": _weights_bytes(source),
+        "appearance_digest": _appearance_digest(options),
     }
     with (
         Bars() as bars,
@@ -56,7 +59,12 @@ def generate(
         if not any(shows_own_object(gbuffer).any() for gbuffer in clip.gbuffers):
             warn("the camera sees nothing of the scene in any frame; choose another --camera")
         method = METHODS[options.method]
-        flagged = make_video(pipeline, clip, config, folder, details, command, bars, method, unfinished)
+        appearance = None
+        if options.appearance_from is not None:
+            appearance = lent_appearance(options.appearance_from, shot.scene, config, source)
+        flagged = make_video(
+            pipeline, clip, config, folder, details, command, bars, method, unfinished, appearance
+        )
     if flagged:
         warn(f"the model's safety checker blackened {_frames(flagged)}; try another prompt or seed")
 
@@ -70,6 +78,34 @@ def _resume_hint(folder: RunFolder) -> Iterator[None]:
         if folder.unfinished_dir.exists():
             note(f"go on from the last step with: genrender resume {shlex.quote(str(folder.path))}")
         raise
+
+
+def _appearance_digest(options: Render) -> str | None:
+    if options.appearance_from is None:
+        return None
+    file = RunFolder(options.appearance_from).appearance_file
+    return file_digest(file) if file.exists() else None
+
+
+def lent_appearance(path: Path, scene: Scene, config: RunConfig, source: ModelSource) -> Appearance:
+    """The appearance that a run has kept, with the texture ids of this scene.
+
+    Raises:
+        ConfigError: the run is of another model or sampler.
+        MediaError: there is none.
+    """
+    if not path.is_dir():
+        raise MediaError(f"no run folder {path}: expected the folder of the run whose look is wanted")
+    folder = RunFolder(path)
+    theirs = folder.read_config()["config"]
+    for name, ours in (("weights_bytes", _weights_bytes(source)), ("sampler", config.sampler)):
+        if theirs.get(name) != ours:
+            raise ConfigError(
+                f"the run {path} is of another {name.removesuffix('_bytes')} than this one: make both runs "
+                "alike in model and preset"
+            )
+    appearance = read_appearance(folder.appearance_file)
+    return appearance.matched(theirs["atlas_ids"], atlas_ids_by_name(scene))
 
 
 def _weights_bytes(source: ModelSource) -> int | None:

@@ -43,6 +43,8 @@ class Render:
             wrong name lists them all.
         stabilise: strength of a filter that takes flicker out of finished frames along surface points, 0..1.
         backdrop: none, ground, dome, both, or a colour such as white or #204060.
+        appearance_from: folder of a run whose look this one takes over, object by object of equal name; both
+            must be alike in model, sampler, steps and size.
         run_dir: run folder: settings, frames, video and contact sheet. An earlier run in it gives way.
         method: per-frame switches off everything that makes the frames agree; the others but generative are
             parts of it and rivals, for comparison.
@@ -73,6 +75,7 @@ class Render:
     set: Annotated[tyro.conf.UseAppendAction[tuple[str, ...]], option("STAGE.NAME=VALUE", "none")] = ()
     stabilise: Annotated[float, tyro.conf.arg(metavar="S")] = 0.0
     backdrop: Annotated[str, tyro.conf.arg(metavar="none|ground|dome|both|COLOR")] = "none"
+    appearance_from: Annotated[Path | None, option("RUN_DIR", "none")] = None
     run_dir: Annotated[Path | None, option("DIR", "runs/SCENE-TIME")] = None
     method: MethodName = "generative"
     device: Annotated[str | None, option("DEVICE", "cuda where there is one, else cpu")] = None

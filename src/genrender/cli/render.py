@@ -83,6 +83,8 @@ def run_config(options: Render) -> RunConfig:
                 raise ConfigError(
                     f"--{name} means nothing with --method {options.method}; leave one of them out"
                 )
+    if options.appearance_from is not None and options.method != "generative":
+        raise ConfigError("--appearance-from is a part of --method generative; leave one of them out")
     config = replace(
         preset,
         prompt=options.prompt,

@@ -38,10 +38,11 @@ LIBRARIES = (
 PART = re.compile(r"\..*\.[0-9a-f]{8}\.(part|old)")
 
 CONFIG_FILE, UNFINISHED_DIR, REQUEST_FILE = "config.json", "unfinished", "request.json"
+APPEARANCE_FILE = "appearance.npz"
 FRAME_FILES = "frames/[0-9][0-9][0-9][0-9][0-9].png"
 
 # What an earlier run leaves in its folder, and the next one replaces.
-OWN_FILES = (CONFIG_FILE, FRAME_FILES, "video.mp4", "contact_sheet.png", "metrics.json")
+OWN_FILES = (CONFIG_FILE, FRAME_FILES, "video.mp4", "contact_sheet.png", "metrics.json", APPEARANCE_FILE)
 
 
 class RunFolder:
@@ -53,6 +54,7 @@ class RunFolder:
         frames_dir: `frames/`, with `00000.png` and so on.
         video_file: `video.mp4`.
         contact_sheet_file: `contact_sheet.png`.
+        appearance_file: `appearance.npz`, from which other shots take their look.
         unfinished_dir: `unfinished/`, which is there while the run is under way.
     """
 
@@ -70,6 +72,7 @@ class RunFolder:
         self.frames_dir = self.path / "frames"
         self.video_file = self.path / "video.mp4"
         self.contact_sheet_file = self.path / "contact_sheet.png"
+        self.appearance_file = self.path / APPEARANCE_FILE
         self.unfinished_dir = self.path / UNFINISHED_DIR
         _check_can_become_run_folder(self)
 

@@ -9,7 +9,8 @@ from jaxtyping import Float32, Int64
 from genrender.config import NoiseConfig, NoiseMode
 from genrender.noise import surface_noise
 from genrender.noise_hash import hash_key, hashed_uniform
-from genrender.render import Clip, PerFrame
+from genrender.per_frame import PerFrame
+from genrender.render import Clip
 from genrender.verify.matches import Matches
 
 VAE_FACTOR = 8

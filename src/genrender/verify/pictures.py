@@ -12,7 +12,8 @@ from genrender.correspondence.engines import make_engine
 from genrender.gbuffer.preview import to_picture
 from genrender.gbuffer.tracking import SurfaceTracker
 from genrender.media.images import INK, PAPER, contact_sheet
-from genrender.render import Clip, PerFrame
+from genrender.per_frame import PerFrame
+from genrender.render import Clip
 from genrender.texels import pixel_centres
 from genrender.verify.checks import MODES, Verification
 from genrender.verify.features import SurfaceFeatures, blend_fully, token_differences

@@ -1,0 +1,121 @@
+"""What a run leaves for other shots of the same characters: a few of its frames at every step.
+
+In the other shot these frames run as keyframes beside its own: their keys and values are attended to, and
+their features reach the same surface points, through the objects' textures. Source: ours.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float32
+from torch import Tensor
+
+from genrender.atomic import atomic_write
+from genrender.errors import MediaError
+from genrender.frame_file import FrameFile
+from genrender.gbuffer.gbuffer import GBuffer
+
+# Texture ids of each object, by its name; those of one object are in the order of its charts.
+AtlasIds = Mapping[str, Sequence[int]]
+
+_FIELDS = ("depth", "uv", "object_id", "tri_id", "bary", "atlas_id")
+
+
+@dataclass(frozen=True)
+class Appearance:
+    """Frames of another run.
+
+    Attributes:
+        latents: before every evaluation of the model, as the scheduler keeps them.
+        control: their depth control images, as that run showed them to the model.
+        gbuffers: what they show.
+    """
+
+    latents: Float32[Tensor, "S R C h w"]
+    control: Float32[np.ndarray, "R H W"]
+    gbuffers: tuple[GBuffer, ...]
+
+    def matched(self, theirs: AtlasIds, ours: AtlasIds) -> "Appearance":
+        """With the texture ids of another scene, object by object of equal name.
+
+        Objects that the other scene lacks lend no features; their keys and values stay in the picture.
+
+        Args:
+            theirs: texture ids of the scene that was shown.
+            ours: texture ids of the scene that will be.
+        """
+        new_id = {
+            old: new
+            for name, ids in theirs.items()
+            for old, new in zip(ids, ours.get(name, ()), strict=False)
+        }
+        gbuffers = []
+        for gbuffer in self.gbuffers:
+            table = np.zeros(gbuffer.atlas_id.max(initial=0) + 1, np.int32)
+            for old, new in new_id.items():
+                if old < len(table):
+                    table[old] = new
+            atlas_id = table[gbuffer.atlas_id]
+            gbuffers.append(replace(gbuffer, atlas_id=atlas_id, object_id=atlas_id))
+        return replace(self, gbuffers=tuple(gbuffers))
+
+
+class AppearanceRecorder:
+    """Keeps the latents of a few frames while a run goes on.
+
+    Args:
+        frames: which frames.
+        n_steps: evaluations of the model.
+        shape: "C h w" of one frame's latents.
+        file: where they are kept meanwhile.
+    """
+
+    def __init__(self, frames: Sequence[int], n_steps: int, shape: Sequence[int], file: Path):
+        self.frames = list(frames)
+        self._steps = FrameFile(file, n_steps, (len(self.frames), *shape))
+
+    def keep(self, step: int, latents: Float32[Tensor, "R C h w"]) -> None:
+        """The latents before an evaluation."""
+        self._steps.write([step], latents[None].to("cpu", torch.float32).numpy())
+
+    def write(self, path: Path, gbuffers: Sequence[GBuffer], control: Float32[np.ndarray, "R H W"]) -> None:
+        """Write everything as one file.
+
+        Args:
+            path: the file, .npz.
+            gbuffers: of the frames.
+            control: depth control images of the frames.
+
+        Raises:
+            MediaError: it cannot be written.
+        """
+        arrays = {name: np.stack([getattr(g, name) for g in gbuffers]) for name in _FIELDS}
+        # Half precision is finer than what a step changes, and halves the largest part of the file.
+        latents = self._steps.read(range(len(self._steps))).astype(np.float16)
+        with atomic_write(path) as part:
+            np.savez_compressed(part, latents=latents, control=control.astype(np.float16), **arrays)
+
+
+def read_appearance(path: Path) -> Appearance:
+    """What `AppearanceRecorder.write` wrote.
+
+    Raises:
+        MediaError: there is none, or the file is damaged.
+    """
+    try:
+        with np.load(path) as stored:
+            arrays: dict[str, Any] = dict(stored)
+        gbuffers = tuple(
+            GBuffer(**{name: arrays[name][row] for name in _FIELDS}) for row in range(len(arrays["depth"]))
+        )
+        latents = torch.from_numpy(arrays["latents"].astype(np.float32))
+        return Appearance(latents, arrays["control"].astype(np.float32), gbuffers)
+    except FileNotFoundError as error:
+        raise MediaError(f"{path.parent} keeps no appearance: there is no {path.name} in it") from error
+    # What a damaged archive makes the reader raise knows no limits.
+    except Exception as error:
+        raise MediaError(f"cannot read {path}: it is damaged; render that run again") from error
