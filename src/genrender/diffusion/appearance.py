@@ -93,7 +93,7 @@ class AppearanceRecorder:
         Raises:
             MediaError: it cannot be written.
         """
-        arrays = {name: np.stack([getattr(g, name) for g in gbuffers]) for name in _FIELDS}
+        arrays: dict[str, Any] = {name: np.stack([getattr(g, name) for g in gbuffers]) for name in _FIELDS}
         # Half precision is finer than what a step changes, and halves the largest part of the file.
         latents = self._steps.read(range(len(self._steps))).astype(np.float16)
         with atomic_write(path) as part:
