@@ -15,6 +15,7 @@ from genrender.pipeline import load_pipeline
 from genrender.scene.primitives import sphere
 from genrender.scene.write_gltf import GltfScene, MeshNode, write_glb
 from genrender.train import data as shards
+from genrender.train.clip import word_loss
 from genrender.train.diffusion import cleaner_region, encode_pictures, spread_timesteps
 from genrender.train.loop import LoopConfig, learning_rate, train
 from genrender.train.models import SIZES, make_clip, make_vae, text_tower
@@ -234,3 +235,21 @@ def test_words_that_a_text_encoder_maps_to_one_place_are_named(tmp_path):
     with torch.no_grad():
         words[checkered] = words[striped]
     assert confused_words(text_encoder, tokenizer) == [("striped", "checkered")]
+
+
+def test_a_text_tower_pays_for_words_that_it_cannot_tell_apart():
+    generator = torch.Generator().manual_seed(0)
+    embeddings = torch.randn(30, 64, generator=generator)
+    specials = torch.tensor([28, 29])
+    ids = torch.tensor([[28, 3, 7, 29], [28, 5, 7, 29]])
+    apart = embeddings[ids]
+    assert word_loss(apart, embeddings, ids, specials) < 0.01
+    merged = apart.clone()
+    merged[:, 1] = (embeddings[3] + embeddings[5]) / 2
+    # Two of four words could be either of two.
+    assert word_loss(merged, embeddings, ids, specials) > 0.3
+    elsewhere = apart.clone()
+    elsewhere[:, [0, 3]] = 0
+    assert torch.equal(
+        word_loss(elsewhere, embeddings, ids, specials), word_loss(apart, embeddings, ids, specials)
+    )
