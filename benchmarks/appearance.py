@@ -2,8 +2,8 @@
 
     python benchmarks/appearance.py [--frames 16] [--steps 20] [--seeds 0 1] [--json]
 
-The first shot is a walk before a static camera, the second the same character at rest on an orbit. The second
-is rendered three times: with the first one's appearance, on its own with the same seed (so with the same
+The first shot is a walk before a static camera, the second the same walk seen from an orbit. The second is
+rendered three times: with the first one's appearance, on its own with the same seed (so with the same
 noise on the surface), and on its own with another seed. Printed is the mean difference, in RGB from 0 to 1,
 of the mean colours that a texel of the character has in the two videos.
 """

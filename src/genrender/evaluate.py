@@ -44,7 +44,6 @@ class Judges:
         """Load them from folders or hub ids; no CLIP means pocket's.
 
         Raises:
-            ConfigError: a library is not installed.
             ModelError: there is no such model.
         """
         return cls(ClipScorer.load(clip or POCKET_CLIP), DepthEstimator.load(depth) if depth else None)

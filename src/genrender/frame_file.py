@@ -3,7 +3,10 @@
 Plain reads and writes instead of a memory map: what a map has touched counts as this process's memory.
 """
 
-from collections.abc import Sequence
+import errno
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -16,26 +19,41 @@ class FrameFile:
     """One array of equal shape for every frame.
 
     Args:
-        path: the file; made where it is missing, and as long as all frames from the beginning, so that a full
-            disk is noticed early.
+        path: the file; made where it is missing, and as long as all frames from the beginning, so that most
+            file systems tell early that their disk is too small.
         n_frames: how many frames there are.
         shape: of one frame's array.
         dtype: its element type.
+        must_exist: the file is one of these already, and what it holds counts.
 
     Raises:
-        MediaError: the file cannot be made, read or written.
+        MediaError: the file cannot be made, read or written, or it must exist and is missing or of another
+            size.
     """
 
-    def __init__(self, path: Path, n_frames: int, shape: Sequence[int], dtype: Any = np.float32):
+    def __init__(
+        self,
+        path: Path,
+        n_frames: int,
+        shape: Sequence[int],
+        dtype: Any = np.float32,
+        must_exist: bool = False,
+    ):
         self._path = path
         self._shape = tuple(shape)
         self._dtype = np.dtype(dtype)
         self._n_frames = n_frames
         self._bytes = int(np.prod(self._shape, dtype=np.int64)) * self._dtype.itemsize
         try:
+            size = n_frames * self._bytes
+            if must_exist and (not path.exists() or path.stat().st_size != size):
+                raise MediaError(f"{path} is missing or damaged: render the run again")
             path.touch()
             self._file = path.open("r+b", buffering=0)
-            self._file.truncate(n_frames * self._bytes)
+            self._file.truncate(size)
+            if size and hasattr(os, "posix_fallocate"):
+                with _only_a_full_disk():
+                    os.posix_fallocate(self._file.fileno(), 0, size)
         except OSError as error:
             raise self._error(error) from error
 
@@ -67,6 +85,13 @@ class FrameFile:
         except OSError as error:
             raise self._error(error) from error
 
+    def sync(self) -> None:
+        """What was written outlives a crash of the machine from here on."""
+        try:
+            os.fsync(self._file.fileno())
+        except OSError as error:
+            raise self._error(error) from error
+
     def close(self) -> None:
         self._file.close()
 
@@ -82,3 +107,13 @@ class FrameFile:
         if isinstance(error, MediaError):
             return error
         return MediaError(f"cannot use {self._path}: {error.strerror or error}; free some space there")
+
+
+@contextmanager
+def _only_a_full_disk() -> Iterator[None]:
+    """Not every file system can set space aside; what then fails later fails later."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EFBIG, errno.EDQUOT):
+            raise

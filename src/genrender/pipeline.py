@@ -229,7 +229,7 @@ class GenerativeRenderingPipeline(StableDiffusionControlNetPipeline):
         factor = self.vae_scale_factor
         latent_size = (gbuffers[0].height // factor, gbuffers[0].width // factor)
         shape = (n_frames, self.unet.config.in_channels, *latent_size)
-        store = RunStore(shape, device, store_folder)
+        store = RunStore(shape, len(timesteps), chunk_size, device, store_folder)
         store.begin(scheduler, generator)
         chunks = frame_chunks(n_frames, chunk_size)
         if store.step == 0:
@@ -242,6 +242,7 @@ class GenerativeRenderingPipeline(StableDiffusionControlNetPipeline):
             engine = make_engine(_with_lent(gbuffers, appearance), config.correspondence, device, tracker)
         lent = range(n_frames, n_frames + (0 if appearance is None else len(appearance.gbuffers)))
         attention = attention_state(config.injection, model.n_branches, latent_size, engine)
+        attention.n_lent = len(lent)
         wanted = config.injection.n_keyframes
         n_keyframes = default_n_keyframes(n_frames) if wanted is None else min(wanted, n_frames)
         draws = keyframe_draws(timesteps.tolist(), scheduler.order)
@@ -289,12 +290,12 @@ class GenerativeRenderingPipeline(StableDiffusionControlNetPipeline):
                         )
                     store.next_latents[frames] = rules.change_latents(stepped[0], frames)
                     store.remember(scheduler, chunk)
-                store.commit(generator)
                 if callback_on_step_end is not None:
-                    tensors = {"latents": store.latents[range(n_frames)]}
+                    tensors = {"latents": store.next_latents[range(n_frames)]}
                     returned = callback_on_step_end(self, step, timestep, tensors)
                     if returned and "latents" in returned:
-                        store.latents[range(n_frames)] = returned["latents"]
+                        store.next_latents[range(n_frames)] = returned["latents"]
+                store.commit(generator)
                 progress.update()
                 if self.interrupt:
                     break

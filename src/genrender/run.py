@@ -56,7 +56,8 @@ def make_video(
 ) -> list[int]:
     """Makes the frames of a clip and fills a run folder with them.
 
-    A run that does not end well leaves nothing behind, and keeps what an earlier one left in the folder.
+    A run that does not end well keeps what an earlier one left in the folder, and leaves nothing behind but
+    what `unfinished` keeps.
 
     Args:
         details: what `config.json` says beside `config`, the clip and the networks, for instance how the user
@@ -98,7 +99,7 @@ def make_video(
         report("diffusion", 0, resolved.n_steps)
         feedback = Feedback(pipeline, len(shown.gbuffers), report, unfinished, started_s)
         store_folder = None if unfinished is None else unfinished.path
-        recorder = None if store_folder is None else _recorder(pipeline, shown, resolved, store_folder)
+        recorder = None if unfinished is None else _recorder(pipeline, shown, resolved, unfinished)
         latents = _diffuse(pipeline, shown, resolved, method, feedback, store_folder, appearance, recorder)
 
     # 2. Frames, video and contact sheet.
@@ -115,7 +116,8 @@ def make_video(
         inverse_range = inverse_depth_range(clip.gbuffers)
         if recorder is not None:
             kept = [shown.gbuffers[frame] for frame in recorder.frames]
-            control = np.stack([scale_inverse_depth(gbuffer, inverse_range) for gbuffer in kept])
+            shown_range = inverse_depth_range(shown.gbuffers)
+            control = np.stack([scale_inverse_depth(gbuffer, shown_range) for gbuffer in kept])
             recorder.write(draft.appearance_file, kept, control)
         gbuffers, n_frames = clip.gbuffers, clip.shot.n_frames
         draft.write_contact_sheet(
@@ -128,7 +130,7 @@ def make_video(
 
 
 def _recorder(
-    pipeline: GenerativeRenderingPipeline, clip: Clip, config: RunConfig, folder: Path
+    pipeline: GenerativeRenderingPipeline, clip: Clip, config: RunConfig, unfinished: UnfinishedRun
 ) -> AppearanceRecorder:
     """For the frames that together show most of the clip's surface."""
     n_frames, seen = len(clip.gbuffers), seen_surface(clip.gbuffers)
@@ -137,15 +139,17 @@ def _recorder(
     scheduler.set_timesteps(config.n_steps)
     factor = pipeline.vae_scale_factor
     shape = (pipeline.unet.config.in_channels, clip.shot.height // factor, clip.shot.width // factor)
-    return AppearanceRecorder(frames, len(scheduler.timesteps), shape, folder / "appearance.bin")
+    file = unfinished.path / "appearance.bin"
+    return AppearanceRecorder(frames, len(scheduler.timesteps), shape, file, unfinished.can_be_resumed)
 
 
 def atlas_ids_by_name(scene: Scene) -> dict[str, list[int]]:
     """The texture ids of every object, for another scene's objects of these names to be matched with."""
     ids: dict[str, list[int]] = {}
     for object_id in np.unique(scene.object_id).tolist():
-        number = {GROUND_ID: "ground", DOME_ID: "dome"}.get(object_id)
-        name = number or scene.objects[object_id - 1].name
+        # A name that no object of a file has: objects may be called ground, too.
+        backdrop = {GROUND_ID: "\0ground", DOME_ID: "\0dome"}
+        name = backdrop.get(object_id) or scene.objects[object_id - 1].name
         atlases = np.unique(scene.atlas_id[scene.object_id == object_id])
         # Objects of one name are taken in their order.
         ids.setdefault(name, []).extend(atlases.tolist())

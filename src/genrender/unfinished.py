@@ -14,6 +14,11 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+try:
+    import fcntl
+except ImportError:  # on Windows
+    fcntl = None
+
 from genrender.atomic import atomic_write
 from genrender.diffusion.run_store import STATE_FILE
 from genrender.errors import MediaError
@@ -31,7 +36,7 @@ class UnfinishedRun:
         resume: go on where an earlier attempt stopped; else what that has left is taken away.
 
     Raises:
-        MediaError: the folder cannot be made, or there is nothing to resume.
+        MediaError: the folder cannot be made, another process works in it, or there is nothing to resume.
 
     Example:
         >>> with UnfinishedRun(folder, sys.argv) as unfinished:
@@ -40,38 +45,60 @@ class UnfinishedRun:
 
     def __init__(self, folder: RunFolder, command: Sequence[str], resume: bool = False):
         self.path = folder.unfinished_dir
-        self.preview_file = folder.path / PREVIEW_FILE
+        self.preview_file = self.path / PREVIEW_FILE
         self.gbuffer_file = self.path / "gbuffers.bin"
+        self.is_begun = False
         self._folder = folder
         self._command = list(command)
         self._resume = resume
         self._made: list[Path] = []
+        self._lock: int | None = None
 
     def __enter__(self) -> "UnfinishedRun":
         if self._resume:
             read_request(self._folder.path)
-            remove_leftovers(self._folder)
-        else:
-            shutil.rmtree(self.path, ignore_errors=True)
-        missing = [place for place in (self.path, *self.path.parents) if not place.exists()]
+        self._made = [place for place in (self.path, *self.path.parents) if not place.exists()]
         try:
-            self.path.mkdir(parents=True, exist_ok=True)
+            self._folder.path.mkdir(parents=True, exist_ok=True)
+            self._lock = _locked(self._folder.path)
+            if not self._resume:
+                self._remove()
+            self.path.mkdir(exist_ok=True)
+            _remove_leftovers(self._folder.path, "part")
+            _remove_leftovers(self.path, "part")
+        except MediaError:
+            self._leave()
+            raise
         except OSError as error:
+            self._leave()
             raise MediaError(
                 f"cannot make folder {self.path}: {error.strerror}; choose another place"
             ) from error
-        self._made = missing
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        if kind is None:
+            # What a kill in the middle of an exchange has left of the run before this one.
+            _remove_leftovers(self._folder.path, "old")
         if kind is None or not self.can_be_resumed:
-            shutil.rmtree(self.path, ignore_errors=True)
-            self.preview_file.unlink(missing_ok=True)
-            for place in self._made:
-                if place.is_dir() and not any(place.iterdir()):
-                    place.rmdir()
+            self._remove()
+        self._leave()
+
+    def _remove(self) -> None:
+        """Take the folder away; what makes it count goes first, lest half of it be resumed."""
+        for name in (STATE_FILE, REQUEST_FILE):
+            (self.path / name).unlink(missing_ok=True)
+        shutil.rmtree(self.path, ignore_errors=True)
+
+    def _leave(self) -> None:
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
+        for place in self._made:
+            if place.is_dir() and not any(place.iterdir()):
+                place.rmdir()
 
     @property
     def can_be_resumed(self) -> bool:
@@ -96,12 +123,15 @@ class UnfinishedRun:
             "command": self._command,
             "working_directory": os.getcwd(),
         }
+        seconds = 0.0
         if self._resume:
             self._check(read_request(self._folder.path), record)
-            return self._read_seconds()
-        with atomic_write(self.path / REQUEST_FILE) as part:
-            part.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
-        return 0.0
+            seconds = self._read_seconds()
+        else:
+            with atomic_write(self.path / REQUEST_FILE) as part:
+                part.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+        self.is_begun = True
+        return seconds
 
     def _check(self, stored: Mapping[str, Any], record: Mapping[str, Any]) -> None:
         for what, remedy in (
@@ -146,10 +176,26 @@ def read_request(folder: Path) -> dict[str, Any]:
     return stored
 
 
-def remove_leftovers(folder: RunFolder) -> None:
+def _locked(folder: Path) -> int | None:
+    """A lock on a folder until it is closed, so that two processes never work on one run."""
+    if fcntl is None:
+        return None
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        os.close(handle)
+        raise MediaError(f"another process is at work in {folder}: wait for it, or choose another") from error
+    except OSError:
+        pass  # not every network file system has locks
+    return handle
+
+
+def _remove_leftovers(folder: Path, kind: str) -> None:
     """Take away what writing leaves behind where a process is killed in the middle of it."""
-    for left in [*folder.path.iterdir(), *folder.unfinished_dir.iterdir()]:
-        if not PART.match(left.name):
+    for left in folder.iterdir():
+        found = PART.match(left.name)
+        if found is None or found.group(1) != kind:
             continue
         if left.is_dir():
             shutil.rmtree(left, ignore_errors=True)

@@ -11,12 +11,14 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from genrender.diffusion.run_store import RunStore
 from genrender.errors import MediaError
 from genrender.feedback import Feedback
 from genrender.media.run_folder import RunFolder
+from genrender.unfinished import UnfinishedRun
 
 N_KILLS = 12
 
@@ -53,7 +55,7 @@ def test_a_stopped_run_ends_bit_identical(call, words, tmp_path, monkeypatch, pr
     assert result.code == 130
     assert "go on from the last step with: genrender resume" in result.err
     assert frames(tmp_path / "run") == []
-    steps = []
+    steps: list[int] = []
     original = Feedback.on_outputs
     monkeypatch.setattr(
         Feedback, "on_outputs", lambda self, step, x0: (steps.append(step), original(self, step, x0))
@@ -74,9 +76,9 @@ def test_a_preview_shows_what_the_frames_will_be(call, words, tmp_path, monkeypa
     with monkeypatch.context() as stopped:
         stop_after(4, stopped, KeyboardInterrupt())
         call(*words)
-    assert (tmp_path / "run" / "preview.png").stat().st_size > 1000
+    assert (tmp_path / "run" / "unfinished" / "preview.png").stat().st_size > 1000
     call("resume", "run")
-    assert not (tmp_path / "run" / "preview.png").exists()
+    assert not (tmp_path / "run" / "unfinished").exists()
 
 
 def test_a_full_disk_leaves_what_can_be_resumed(call, words, tmp_path, monkeypatch):
@@ -112,13 +114,48 @@ def test_what_has_changed_since_is_said(call, words, tmp_path, scene, monkeypatc
     assert "genrender was '0.0.1' when it was begun" in said
     said = resumed_with(request={**begun["request"], "seed": 7})
     assert "seed was 7 when it was begun, and is 0 now" in said
-    own.write_bytes(scene.read_bytes() + b"\0\0\0\0")
-    assert "scene_digest was" in resumed_with()
+    one, other = np.float32(1).tobytes(), np.float32(1.25).tobytes()
+    own.write_bytes(scene.read_bytes().replace(one, other))
+    assert "gbuffers was" in resumed_with()
     own.write_bytes(scene.read_bytes())
     (tmp_path / "run" / "unfinished" / "state.pt").write_bytes(b"nonsense")
     assert "it is missing or damaged" in resumed_with()
     file.write_text("{")
     assert "cannot read" in call("resume", "run").err
+
+
+def test_two_processes_never_work_on_one_run(call, words, tmp_path):
+    with UnfinishedRun(RunFolder(tmp_path / "run"), ["render"]):
+        result = call(*words)
+    assert result.code == 2
+    assert "another process is at work in" in result.err
+    assert call(*words).code == 0
+
+
+def test_a_kill_before_there_is_a_request_is_no_hindrance(call, words, tmp_path):
+    (tmp_path / "run" / "unfinished").mkdir(parents=True)
+    (tmp_path / "run" / "unfinished" / "gbuffers.bin").write_bytes(b"half")
+    (tmp_path / "run" / ".config.0123abcd.part.json").write_bytes(b"half")
+    assert "there is no" in call("resume", "run").err
+    assert call(*words).code == 0
+    assert {file.name for file in (tmp_path / "run").iterdir()} == {
+        *("appearance.npz", "config.json", "contact_sheet.png", "frames", "video.mp4")
+    }
+
+
+def test_an_interrupted_cleanup_never_passes_for_a_run(call, words, tmp_path, monkeypatch):
+    with monkeypatch.context() as stopped:
+        stop_after(6, stopped, KeyboardInterrupt())
+        call(*words)
+    (tmp_path / "run" / "unfinished" / "latents-0.bin").unlink()
+    result = call("resume", "run")
+    assert result.code == 2
+    assert "is missing or damaged" in result.err
+    # With request and state gone, as a cleanup begins, there is nothing to resume.
+    (tmp_path / "run" / "unfinished" / "state.pt").unlink()
+    (tmp_path / "run" / "unfinished" / "request.json").unlink()
+    assert "holds no unfinished run" in call("resume", "run").err
+    assert call(*words).code == 0
 
 
 @pytest.mark.parametrize("place", ["nowhere", "empty"])

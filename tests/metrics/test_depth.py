@@ -1,12 +1,17 @@
 """Depth agreement: laws of rank correlation, and a depth network from a folder."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
+import torch
 from scenes import ball_behind_slab
+from torchmetrics.functional.regression import spearman_corrcoef
 from transformers import DPTConfig, DPTForDepthEstimation, DPTImageProcessor
 
 from genrender.errors import ModelError
-from genrender.metrics.depth import DepthEstimator, depth_agreement
+from genrender.metrics.depth import DepthEstimator, depth_agreement, rank_correlation
+from genrender.scene.scene import DOME_ID, GROUND_ID
 
 
 @pytest.fixture(scope="module")
@@ -24,6 +29,26 @@ def test_only_the_order_counts(gbuffers):
     assert depth_agreement(true, gbuffers) == pytest.approx(1)
     assert depth_agreement(3 * true**2 + 7, gbuffers) == pytest.approx(1)
     assert depth_agreement(-true, gbuffers) == pytest.approx(-1)
+
+
+def test_ranks_with_many_ties_agree_with_torchmetrics():
+    rng = np.random.default_rng(0)
+    a, b = rng.integers(0, 40, 5000).astype(float), rng.integers(0, 9, 5000).astype(float)
+    b += a / 10
+    theirs = spearman_corrcoef(torch.from_numpy(a), torch.from_numpy(b))
+    assert rank_correlation(a, b) == pytest.approx(float(theirs), abs=1e-6)
+    # A picture of 512 x 512 has more equal pixels (background) than 32 bits can sum the ranks of.
+    a = np.concatenate([np.zeros(200_000), np.arange(1, 1000)])
+    assert rank_correlation(a, 2 * a) == pytest.approx(1)
+
+
+def test_the_ground_has_depth_and_the_dome_has_none(gbuffers):
+    ground = [replace(g, object_id=np.where(g.visible, GROUND_ID, 0).astype(np.int32)) for g in gbuffers]
+    dome = [replace(g, object_id=np.where(g.object_id == 1, DOME_ID, g.object_id)) for g in gbuffers]
+    true = np.stack([inverse_depth(gbuffer) for gbuffer in gbuffers])
+    assert depth_agreement(true, ground) == pytest.approx(1)
+    flat = np.where(np.stack([g.object_id for g in dome]) == DOME_ID, 0, true)
+    assert depth_agreement(flat, dome) == pytest.approx(1)
 
 
 def test_what_tells_nothing_of_depth_does_not_agree(gbuffers):

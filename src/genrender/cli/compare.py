@@ -107,6 +107,8 @@ def options_of(options: Compare, name: MethodName) -> Compare:
     foreign = set(METHOD_OPTIONS - method.options)
     if method.config is not None:
         # The stabiliser is part of ours, and a rival's noise is part of the rival.
-        foreign |= {"stabilise", "noise", "appearance_from"}
+        foreign |= {"stabilise", "noise"}
+    if name != "generative":
+        foreign.add("appearance_from")
     defaults = {field.name: field.default for field in fields(Render) if field.name in foreign}
     return replace(options, method=name, **defaults)

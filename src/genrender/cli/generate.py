@@ -2,24 +2,27 @@
 
 import logging
 import shlex
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import diffusers.utils.logging
 import torch
 import transformers.utils.logging
 
+from genrender.atomic import atomic_write
 from genrender.baselines.methods import METHODS
 from genrender.cli.console import Bars, note, warn
 from genrender.cli.options import Render
 from genrender.cli.scene import with_all_uvs
 from genrender.config import RunConfig
 from genrender.diffusion.appearance import Appearance, read_appearance
-from genrender.diffusion.models import ModelSource
-from genrender.errors import ConfigError, MediaError
+from genrender.diffusion.models import ModelSource, weights_digest
+from genrender.errors import ConfigError
 from genrender.gbuffer.control import shows_own_object
-from genrender.media.run_folder import RunFolder
+from genrender.media.run_folder import APPEARANCE_FILE, RunFolder, read_run_config
 from genrender.pipeline import GenerativeRenderingPipeline, load_pipeline
 from genrender.render import Shot, render_shot
 from genrender.run import atlas_ids_by_name, make_video
@@ -40,79 +43,59 @@ def generate(
     pipeline = _load(options, source)
     _warn_of_long_prompts(pipeline, config)
     shot = with_all_uvs(shot)
-    details = {
+    details: dict[str, Any] = {
         "model": options.model,
         "preset": options.preset,
         "method_name": options.method,
-        # What the frames depend on beside settings: a run is resumed only with the same files.
-        "scene_digest": file_digest(options.scene),
-        "weights_bytes": _weights_bytes(source),
-        "appearance_digest": _appearance_digest(options),
+        "weights": weights_digest(source),
     }
     with (
         Bars() as bars,
         _told_already(),
-        _resume_hint(folder),
         UnfinishedRun(folder, command, resume) as unfinished,
+        _resume_hint(unfinished, folder),
     ):
         clip = render_shot(shot, bars, unfinished.gbuffer_file)
         if not any(shows_own_object(gbuffer).any() for gbuffer in clip.gbuffers):
             warn("the camera sees nothing of the scene in any frame; choose another --camera")
         method = METHODS[options.method]
+        # What the frames depend on beside settings: a run is resumed only with the same files.
+        details["gbuffers"] = file_digest(unfinished.gbuffer_file)
         appearance = None
         if options.appearance_from is not None:
-            appearance = lent_appearance(options.appearance_from, shot.scene, config, source)
+            appearance = _lent_appearance(options.appearance_from, shot.scene)
+            details["appearance"] = file_digest(options.appearance_from / APPEARANCE_FILE)
         flagged = make_video(
             pipeline, clip, config, folder, details, command, bars, method, unfinished, appearance
         )
+        _copy_out(options, folder)
     if flagged:
         warn(f"the model's safety checker blackened {_frames(flagged)}; try another prompt or seed")
 
 
 @contextmanager
-def _resume_hint(folder: RunFolder) -> Iterator[None]:
+def _resume_hint(unfinished: UnfinishedRun, folder: RunFolder) -> Iterator[None]:
     """Whatever stops a run, its user learns how to go on."""
     try:
         yield
     except BaseException:
-        if folder.unfinished_dir.exists():
+        if unfinished.is_begun and unfinished.can_be_resumed:
             note(f"go on from the last step with: genrender resume {shlex.quote(str(folder.path))}")
         raise
 
 
-def _appearance_digest(options: Render) -> str | None:
-    if options.appearance_from is None:
-        return None
-    file = RunFolder(options.appearance_from).appearance_file
-    return file_digest(file) if file.exists() else None
+def _copy_out(options: Render, folder: RunFolder) -> None:
+    """The video to the place that was asked for; until then the run counts as unfinished."""
+    if options.out is not None and options.out.resolve() != folder.video_file.resolve():
+        with atomic_write(options.out) as part:
+            shutil.copyfile(folder.video_file, part)
 
 
-def lent_appearance(path: Path, scene: Scene, config: RunConfig, source: ModelSource) -> Appearance:
-    """The appearance that a run has kept, with the texture ids of this scene.
-
-    Raises:
-        ConfigError: the run is of another model or sampler.
-        MediaError: there is none.
-    """
-    if not path.is_dir():
-        raise MediaError(f"no run folder {path}: expected the folder of the run whose look is wanted")
-    folder = RunFolder(path)
-    theirs = folder.read_config()["config"]
-    for name, ours in (("weights_bytes", _weights_bytes(source)), ("sampler", config.sampler)):
-        if theirs.get(name) != ours:
-            raise ConfigError(
-                f"the run {path} is of another {name.removesuffix('_bytes')} than this one: make both runs "
-                "alike in model and preset"
-            )
-    appearance = read_appearance(folder.appearance_file)
+def _lent_appearance(path: Path, scene: Scene) -> Appearance:
+    """The appearance that a run has kept, with the texture ids of this scene."""
+    theirs = read_run_config(path)
+    appearance = read_appearance(path / APPEARANCE_FILE)
     return appearance.matched(theirs["atlas_ids"], atlas_ids_by_name(scene))
-
-
-def _weights_bytes(source: ModelSource) -> int | None:
-    """The size of all weights of a model on this machine: reading gigabytes to compare them takes long."""
-    if not source.is_local:
-        return None
-    return sum(file.stat().st_size for file in Path(source.location).rglob("*.safetensors"))
 
 
 def _frames(indices: list[int]) -> str:

@@ -90,7 +90,7 @@ class Resume:
     Settings are those of the command that began it, and the frames become the same as without a stop.
 
     Attributes:
-        run_dir: a run folder that holds unfinished.json.
+        run_dir: folder of a run that was stopped.
         debug: show where an error comes from.
     """
 

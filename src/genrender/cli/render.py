@@ -1,18 +1,23 @@
 """`genrender render`: a scene and a sentence in, a video out."""
 
 import datetime
-import shutil
 from dataclasses import replace
 from pathlib import Path
 
-from genrender.atomic import atomic_write, check_writable
+from genrender.atomic import check_writable
 from genrender.cli.console import warn
 from genrender.cli.options import Render, parse_size
 from genrender.config import PRESETS, MethodConfig, RunConfig
-from genrender.diffusion.models import ModelSource, find_model, read_vocabulary, unknown_words
+from genrender.diffusion.models import (
+    ModelSource,
+    find_model,
+    read_vocabulary,
+    unknown_words,
+    weights_digest,
+)
 from genrender.diffusion.picture_size import PictureSize, read_picture_size
 from genrender.errors import ConfigError, MediaError
-from genrender.media.run_folder import RunFolder
+from genrender.media.run_folder import APPEARANCE_FILE, RunFolder, read_run_config
 from genrender.render import ShotConfig, plan_shot
 from genrender.scene.backdrop import parse_backdrop
 from genrender.scene.load import load_scene
@@ -42,6 +47,8 @@ def render(options: Render, command: list[str], resume: bool = False) -> None:
         backdrop=parse_backdrop(options.backdrop).kind,
     )
     shot = plan_shot(scene, shot_config)
+    if options.appearance_from is not None:
+        _check_lent(options.appearance_from, config, source)
     _warn_of_unknown_words(config, source)
     if config.negative_prompt and config.guidance_scale is not None and config.guidance_scale <= 1:
         warn(
@@ -54,11 +61,7 @@ def render(options: Render, command: list[str], resume: bool = False) -> None:
     generate(options, config, source, shot, folder, command, resume)
 
     # 3. Where everything is.
-    video = folder.video_file
-    if options.out is not None and options.out.resolve() != video.resolve():
-        with atomic_write(options.out) as part:
-            shutil.copyfile(video, part)
-        video = options.out
+    video = folder.video_file if options.out is None else options.out
     print(f"video          {video}")
     print(f"contact sheet  {folder.contact_sheet_file}")
     print(f"run folder     {folder.path}")
@@ -164,6 +167,23 @@ def _check_out(out: Path | None, folder: RunFolder) -> None:
         raise MediaError(f"cannot write {out}: it is a folder; give the name of a file")
     if out.parent.resolve() != folder.path.resolve():
         check_writable(out.parent)
+
+
+def _check_lent(path: Path, config: RunConfig, source: ModelSource) -> None:
+    """Raises ConfigError or MediaError unless a run's appearance can be taken over."""
+    theirs = read_run_config(path)
+    if not (path / APPEARANCE_FILE).is_file():
+        raise MediaError(f"{path} keeps no appearance: there is no {APPEARANCE_FILE} in it; render it again")
+    for name, ours in (
+        ("weights", weights_digest(source)),
+        ("sampler", config.sampler),
+        ("n_steps", config.n_steps),
+    ):
+        if theirs.get(name) != ours:
+            raise ConfigError(
+                f"the run {path} is of other {name} ({theirs.get(name)}, here {ours}): make both runs alike "
+                "in model, preset and steps"
+            )
 
 
 def _warn_of_unknown_words(config: RunConfig, source: ModelSource) -> None:

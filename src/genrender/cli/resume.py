@@ -10,7 +10,7 @@ from genrender.cli.console import note
 from genrender.cli.options import Render, Resume
 from genrender.cli.render import render
 from genrender.errors import MediaError
-from genrender.media.run_folder import CONFIG_FILE, UNFINISHED_DIR
+from genrender.media.run_folder import CONFIG_FILE, REQUEST_FILE, UNFINISHED_DIR
 from genrender.unfinished import read_request
 
 
@@ -26,7 +26,7 @@ def resume(options: Resume, parse: Callable[[Sequence[str]], Any]) -> None:
     path = options.run_dir.resolve()
     if not path.is_dir():
         raise MediaError(f"no run folder {options.run_dir}: expected the folder of a run that was stopped")
-    if not (path / UNFINISHED_DIR).exists() and (path / CONFIG_FILE).exists():
+    if not (path / UNFINISHED_DIR / REQUEST_FILE).exists() and (path / CONFIG_FILE).exists():
         note(f"{options.run_dir} is finished already")
         return
     stored = read_request(path)

@@ -15,7 +15,7 @@ from genrender.cli.options import Render
 from genrender.diffusion.models import find_model
 from genrender.errors import ConfigError, MediaError
 from genrender.finished_run import FinishedRun, open_run
-from genrender.media.run_folder import RunFolder
+from genrender.media.run_folder import APPEARANCE_FILE, RunFolder
 from genrender.render import Clip
 
 
@@ -63,6 +63,8 @@ def inputs(options: Render) -> list[Path]:
         files += [path for path in options.scene.parent.iterdir() if path.is_file()]
     if options.camera is not None and Path(options.camera).is_file():
         files.append(Path(options.camera))
+    if options.appearance_from is not None and (lent := options.appearance_from / APPEARANCE_FILE).exists():
+        files.append(lent)
     model = find_model(options.model)
     if model.is_local:
         files += [path for path in Path(model.location).rglob("*") if path.is_file()]

@@ -31,8 +31,12 @@ def study(options: Study) -> None:
     shots = [parse_shot(text) for text in options.shots]
     if not shots:
         raise ConfigError('no scene is given, expected SCENE=TEXT, for instance fox.glb="a red fox"')
+    stems = [scene.stem for scene, _ in shots]
+    if len(set(stems)) < len(stems):
+        raise ConfigError("two scenes have the same file name, and their runs would lie in one folder")
     seeds = parse_seeds(options.seeds)
-    variants = STUDIES[options.name].variants
+    # More keyframes than frames are all frames, whatever their number.
+    variants = [v for v in STUDIES[options.name].variants if v.options.get("keyframes", 1) <= options.frames]
     root = options.run_dir or Path("runs") / f"study-{options.name}"
     runs = [
         (_render(options, scene, prompt, seed, variant.options), scene, seed, variant)

@@ -72,15 +72,27 @@ class AppearanceRecorder:
         n_steps: evaluations of the model.
         shape: "C h w" of one frame's latents.
         file: where they are kept meanwhile.
+        must_exist: the run goes on, and what the file holds counts.
+
+    Raises:
+        MediaError: the file cannot be made, or must exist and does not.
     """
 
-    def __init__(self, frames: Sequence[int], n_steps: int, shape: Sequence[int], file: Path):
+    def __init__(
+        self,
+        frames: Sequence[int],
+        n_steps: int,
+        shape: Sequence[int],
+        file: Path,
+        must_exist: bool = False,
+    ):
         self.frames = list(frames)
-        self._steps = FrameFile(file, n_steps, (len(self.frames), *shape))
+        self._steps = FrameFile(file, n_steps, (len(self.frames), *shape), must_exist=must_exist)
 
     def keep(self, step: int, latents: Float32[Tensor, "R C h w"]) -> None:
         """The latents before an evaluation."""
         self._steps.write([step], latents[None].to("cpu", torch.float32).numpy())
+        self._steps.sync()
 
     def write(self, path: Path, gbuffers: Sequence[GBuffer], control: Float32[np.ndarray, "R H W"]) -> None:
         """Write everything as one file.

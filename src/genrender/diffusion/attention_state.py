@@ -62,12 +62,14 @@ class AttentionState:
         n_branches: 2 under classifier-free guidance, else 1.
         latent_size: height and width of the latents, in latent pixels.
         engine: carries features on the surface; needed for blending and for deduplication.
+        n_lent: how many keyframes, the first, are another run's: their background is not this clip's.
     """
 
     config: InjectionConfig
     n_branches: int
     latent_size: tuple[int, int]
     engine: SurfaceEngine | None = None
+    n_lent: int = field(default=0, init=False)
     phase: Literal["idle", "keyframes", "frames"] = field(default="idle", init=False)
     _keyframes: tuple[int, ...] = field(default=(), init=False)
     _frames: tuple[int, ...] = field(default=(), init=False)
@@ -239,14 +241,12 @@ class AttentionState:
         """
         if shape not in self._new_tokens:
             is_new: list[Tensor] = []
-            background_so_far: Tensor | None = None
             for k, keyframe in enumerate(self._keyframes):
                 background = ~self._sees([keyframe], keyframe, shape)
-                if background_so_far is None:
-                    is_new.append(torch.ones_like(background))
-                    background_so_far = background
-                    continue
-                known = self._sees(self._keyframes[:k], keyframe, shape)
+                nothing = torch.zeros_like(background)
+                if k <= self.n_lent:  # in lent frames, what no object matches looks like background, too
+                    background_so_far = nothing
+                known = self._sees(self._keyframes[:k], keyframe, shape) if k else nothing
                 is_new.append(torch.where(background, ~background_so_far, ~known))
                 background_so_far = background_so_far | background
             self._new_tokens[shape] = torch.nonzero(torch.cat(is_new)).squeeze(1)

@@ -3,6 +3,7 @@
 Nothing here loads weights; `genrender.pipeline.load_pipeline` does, with what it finds here.
 """
 
+import hashlib
 import json
 import re
 from collections.abc import Collection
@@ -163,3 +164,21 @@ def unknown_words(prompt: str, vocabulary: Collection[str]) -> list[str]:
     """
     words = re.findall(r"[^\W_]+(?:'[^\W_]+)?", prompt.lower())
     return [word for word in dict.fromkeys(words) if word not in vocabulary]
+
+
+# Reading more than this to tell one set of weights from another takes longer than it is worth.
+_DIGEST_BYTES = 1_000_000_000
+
+
+def weights_digest(source: ModelSource) -> str:
+    """A short name for a model's weights; of hub models, and of large files, for what they are called."""
+    if not source.is_local:
+        return source.location
+    digest = hashlib.sha256()
+    files = sorted(Path(source.location).rglob("*.safetensors"))
+    is_small = sum(file.stat().st_size for file in files) <= _DIGEST_BYTES
+    for file in files:
+        digest.update(str(file.relative_to(source.location)).encode())
+        about = file.stat()
+        digest.update(file.read_bytes() if is_small else f"{about.st_size} {about.st_mtime_ns}".encode())
+    return digest.hexdigest()[:16]

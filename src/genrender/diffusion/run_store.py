@@ -4,9 +4,11 @@ In files nothing grows with the clip but the disk space, and a run that was stop
 step: each step writes its latents beside those before it, and one small file says which of the two count.
 """
 
-from collections.abc import Sequence
+import io
+import os
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Protocol, cast, runtime_checkable
 
 import numpy as np
 import torch
@@ -32,8 +34,8 @@ class FrameTensors(Protocol):
 
 
 class _InFile:
-    def __init__(self, path: Path, shape: Sequence[int], device: torch.device):
-        self._file = FrameFile(path, shape[0], shape[1:])
+    def __init__(self, path: Path, shape: Sequence[int], device: torch.device, must_exist: bool):
+        self._file = FrameFile(path, shape[0], shape[1:], must_exist=must_exist)
         self._device = device
 
     def __len__(self) -> int:
@@ -44,6 +46,9 @@ class _InFile:
 
     def __setitem__(self, frames: Sequence[int], tensors: Tensor, /) -> None:
         self._file.write(frames, tensors.to("cpu", torch.float32).numpy())
+
+    def sync(self) -> None:
+        self._file.sync()
 
 
 class RunStore:
@@ -57,14 +62,23 @@ class RunStore:
 
     Args:
         shape: "F C h w" of the clip's latents.
+        n_steps: evaluations of the model in all.
+        chunk_size: frames that the scheduler changes at once.
         device: where the networks compute.
         folder: for the files; None: in memory.
 
     Raises:
-        MediaError: a file cannot be made, or an earlier state is damaged.
+        MediaError: a file cannot be made, or an earlier state is damaged or of another run.
     """
 
-    def __init__(self, shape: Sequence[int], device: torch.device, folder: Path | None = None):
+    def __init__(
+        self,
+        shape: Sequence[int],
+        n_steps: int,
+        chunk_size: int,
+        device: torch.device,
+        folder: Path | None = None,
+    ):
         self._folder = folder
         self._shape = tuple(shape)
         self._device = device
@@ -76,10 +90,12 @@ class RunStore:
             self._latents = [torch.zeros(self._shape, device=device)] * 2
             self.outputs: FrameTensors = torch.zeros(self._shape, device=device)
             return
-        self._latents = [_InFile(folder / f"latents-{k}.bin", shape, device) for k in (0, 1)]
-        self.outputs = _InFile(folder / "outputs.bin", shape, device)
-        if (folder / STATE_FILE).exists():
+        self._run = {"shape": list(self._shape), "n_steps": n_steps, "chunk_size": chunk_size}
+        is_begun = (folder / STATE_FILE).exists()
+        if is_begun:
             self._load(folder / STATE_FILE)
+        self._latents = [_InFile(folder / f"latents-{k}.bin", shape, device, is_begun) for k in (0, 1)]
+        self.outputs = _InFile(folder / "outputs.bin", shape, device, is_begun)
 
     @property
     def latents(self) -> FrameTensors:
@@ -112,15 +128,17 @@ class RunStore:
         if self._folder is None:
             self._memory[chunk] = changed
         else:
-            with atomic_write(self._memory_file(self.step + 1, chunk)) as part:
-                torch.save({name: _storable(value) for name, value in changed.items()}, part)
+            storable = {name: _storable(value) for name, value in changed.items()}
+            _save_state(self._memory_file(self.step + 1, chunk), storable)
 
     def commit(self, generator: torch.Generator) -> None:
         """The step under way is done: from here on its latents count."""
-        self.step += 1
         if self._folder is not None:
-            with atomic_write(self._folder / STATE_FILE) as part:
-                torch.save({"step": self.step, "generator": generator.get_state()}, part)
+            # Before the state says that they count, they must be on the disk.
+            cast(_InFile, self.next_latents).sync()
+            state = {**self._run, "step": self.step + 1, "generator": generator.get_state()}
+            _save_state(self._folder / STATE_FILE, state)
+        self.step += 1
 
     def _memory_file(self, step: int, chunk: int) -> Path:
         assert self._folder is not None
@@ -143,7 +161,23 @@ class RunStore:
 
     def _load(self, file: Path) -> None:
         state = _load_state(file)
+        differing = [name for name, value in self._run.items() if state.get(name) != value]
+        if differing:
+            name = differing[0]
+            raise MediaError(
+                f"{file} is of another run: its {name} is {state.get(name)}, expected {self._run[name]}"
+            )
         self.step, self._generator = state["step"], state["generator"]
+
+
+def _save_state(file: Path, state: Mapping[str, Any]) -> None:
+    # Through memory: writing to a file, PyTorch tells of a full disk in an error of its own.
+    content = io.BytesIO()
+    torch.save(dict(state), content)
+    with atomic_write(file) as part, part.open("wb") as stream:
+        stream.write(content.getbuffer())
+        stream.flush()
+        os.fsync(stream.fileno())
 
 
 def _load_state(file: Path) -> dict[str, Any]:

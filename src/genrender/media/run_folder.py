@@ -39,6 +39,8 @@ PART = re.compile(r"\..*\.[0-9a-f]{8}\.(part|old)")
 
 CONFIG_FILE, UNFINISHED_DIR, REQUEST_FILE = "config.json", "unfinished", "request.json"
 APPEARANCE_FILE = "appearance.npz"
+# What may lie in an unfinished run.
+OF_UNFINISHED = re.compile(r"(\w+|latents-\d|scheduler-\d-\d+)\.(bin|pt|json|png)")
 FRAME_FILES = "frames/[0-9][0-9][0-9][0-9][0-9].png"
 
 # What an earlier run leaves in its folder, and the next one replaces.
@@ -151,6 +153,21 @@ class RunFolder:
         write_png(self.contact_sheet_file, contact_sheet({**rows, "result": self.frames()}))
 
 
+def read_run_config(path: Path) -> dict[str, Any]:
+    """The settings of a finished run, which may lie where nothing can be written.
+
+    Raises:
+        MediaError: there is no such run.
+    """
+    file = path / CONFIG_FILE
+    try:
+        return json.loads(file.read_text(encoding="utf-8"))["config"]
+    except OSError as error:
+        raise MediaError(f"no run in {path}: expected the folder of a finished run") from error
+    except (ValueError, KeyError, TypeError) as error:
+        raise MediaError(f"cannot read {file}: it is not of a run of genrender") from error
+
+
 class Frames(Sequence[np.ndarray]):
     """PNG files that behave like a list of uint8 RGB pictures without all being in memory."""
 
@@ -184,7 +201,7 @@ def _check_can_become_run_folder(folder: RunFolder) -> None:
     path = folder.path
     check_can_hold_files(path)
     try:
-        is_empty = not path.exists() or all(PART.match(file.name) for file in path.iterdir())
+        is_empty = not path.exists() or all(map(_is_left_by_a_run, path.iterdir()))
     except OSError as error:
         raise MediaError(f"cannot look into folder {path}: {error.strerror}; choose another place") from error
     if not is_empty and not _is_run(folder):
@@ -192,6 +209,13 @@ def _check_can_become_run_folder(folder: RunFolder) -> None:
             f"cannot use {path} as run folder: it holds files but no config.json of a run; "
             "choose a new or an empty folder"
         )
+
+
+def _is_left_by_a_run(path: Path) -> bool:
+    """Whether a run that was killed left this: something half-written, or `unfinished/` and nothing else."""
+    if path.name == UNFINISHED_DIR and path.is_dir():
+        return all(OF_UNFINISHED.fullmatch(file.name) or PART.match(file.name) for file in path.iterdir())
+    return bool(PART.match(path.name))
 
 
 def _is_run(folder: RunFolder) -> bool:

@@ -15,11 +15,11 @@ import torch
 from jaxtyping import Float, Float32
 from transformers import AutoImageProcessor, AutoModelForDepthEstimation
 
-from genrender.errors import ConfigError, ModelError
-from genrender.gbuffer.control import shows_own_object
+from genrender.errors import ModelError
 from genrender.gbuffer.gbuffer import GBuffer
 from genrender.gbuffer.preview import to_picture
 from genrender.metrics.surface import EROSION_PX, erode
+from genrender.scene.scene import DOME_ID
 
 BATCH = 8
 
@@ -40,10 +40,8 @@ class DepthEstimator:
             device: where it computes.
 
         Raises:
-            ConfigError: torchmetrics is not installed.
             ModelError: there is no such network.
         """
-        _spearman()
         is_folder = Path(source).exists()
         try:
             model: Any = AutoModelForDepthEstimation.from_pretrained(
@@ -82,27 +80,26 @@ def depth_agreement(estimated: Float[np.ndarray, "F H W"], gbuffers: Sequence[GB
     Returns:
         1 where every picture has the depth order of its G-buffer; None where no frame has anything to order.
     """
-    spearman = _spearman()
     correlations = []
     for estimate, gbuffer in zip(estimated, gbuffers, strict=True):
-        own = shows_own_object(gbuffer)
+        shown = gbuffer.visible & (gbuffer.object_id != DOME_ID)
         inverse = np.zeros_like(gbuffer.depth)
-        inverse[own] = 1 / gbuffer.depth[own]
-        counts = erode(own, EROSION_PX) | erode(~own, EROSION_PX)
+        inverse[shown] = 1 / gbuffer.depth[shown]
+        counts = erode(shown, EROSION_PX) | erode(~shown, EROSION_PX)
         true, guessed = inverse[counts], estimate[counts]
         if true.size and np.ptp(true) > 0:
-            # A picture whose estimate is flat orders nothing: no agreement.
-            is_flat = np.ptp(guessed) == 0
-            pair = (torch.from_numpy(values).double() for values in (guessed, true))
-            correlations.append(0.0 if is_flat else float(spearman(*pair)))
+            correlations.append(rank_correlation(guessed, true))
     return float(np.mean(correlations)) if correlations else None
 
 
-def _spearman() -> Any:
-    try:
-        from torchmetrics.functional.regression import spearman_corrcoef
-    except ImportError as error:
-        raise ConfigError(
-            "depth agreement needs torchmetrics, which is not installed: pip install 'genrender[report]'"
-        ) from error
-    return spearman_corrcoef
+def rank_correlation(a: Float[np.ndarray, "N"], b: Float[np.ndarray, "N"]) -> float:
+    """Spearman's correlation of two series with ties; 0 where one of them has no order."""
+    if np.ptp(a) == 0 or np.ptp(b) == 0:
+        return 0.0
+    return float(np.corrcoef(_ranks(a), _ranks(b))[0, 1])
+
+
+def _ranks(values: Float[np.ndarray, "N"]) -> Float[np.ndarray, "N"]:
+    """Ranks from 1; equal values share their mean rank. (torchmetrics' overflow where 65,536 are equal.)"""
+    _, index, count = np.unique(values, return_inverse=True, return_counts=True)
+    return (np.cumsum(count) - (count - 1) / 2)[index]
