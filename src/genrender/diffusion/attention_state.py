@@ -241,6 +241,7 @@ class AttentionState:
         """
         if shape not in self._new_tokens:
             is_new: list[Tensor] = []
+            background_so_far = torch.zeros(0, dtype=torch.bool)
             for k, keyframe in enumerate(self._keyframes):
                 background = ~self._sees([keyframe], keyframe, shape)
                 nothing = torch.zeros_like(background)
