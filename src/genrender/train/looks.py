@@ -72,11 +72,12 @@ def free_color(rng: np.random.Generator) -> Float64[np.ndarray, "3"]:
 
 
 def random_look(rng: np.random.Generator, pattern: str, names: tuple[str, ...], long_axis: int) -> Look:
-    """A look with the named colours, or a free one: free in its colours, direction and width.
+    """A look with the named colours, or a free one: free in its colours, direction, width and place.
 
-    A named look is nearly the same on every object but for where it begins: bands of one width around the
-    body. The fewer freedoms a pattern has, the fewer pictures it takes to learn. Free looks keep the variety
-    that only attention can carry.
+    A named look is nearly the same on every object: bands of one width around the body that begin in its
+    middle. What prompt and depth determine is learned as fast as a silhouette; where a pattern may begin
+    anywhere, chance has to decide that for the whole object, which took more pictures than two cores can
+    learn from. Free looks keep the variety that only attention can carry.
 
     Args:
         rng: source of chance.
@@ -95,12 +96,12 @@ def random_look(rng: np.random.Generator, pattern: str, names: tuple[str, ...], 
             first, second = named_color(rng, "brown"), named_color(rng, "beige") * rng.uniform(0.7, 1.0)
         if pattern == "brick" and rng.random() < 0.5:
             first, second = np.array([0.65, 0.27, 0.2]) + rng.normal(0, 0.03, 3), named_color(rng, "beige")
-    axis, tilt_rad, frequency = long_axis, rng.normal(0, 0.06), rng.uniform(2.4, 2.8)
+    axis, tilt_rad, frequency, phase = long_axis, rng.normal(0, 0.03), 2.5, 0.6
     if not names:
         axis = int(rng.choice(3, p=[0.2, 0.6, 0.2]))
         tilt_rad = rng.normal(0, 0.2) if rng.random() < 0.85 else rng.uniform(0, np.pi)
         # Narrower bands than these blur in the latents, and of wider ones objects would show too few.
-        frequency = rng.uniform(2.1, 3.4)
+        frequency, phase = rng.uniform(2.1, 3.4), rng.uniform(0, 2 * np.pi)
     along = np.roll(np.eye(3), 1 - axis, axis=0)  # row 1, the direction of bands, points along the axis
     tilt = rotation_about(rng.normal(size=3), tilt_rad)
-    return Look(pattern, first, np.clip(second, 0, 1), along @ tilt, frequency, rng.uniform(0, 2 * np.pi))
+    return Look(pattern, first, np.clip(second, 0, 1), along @ tilt, frequency, phase)

@@ -225,7 +225,8 @@ def _shade(
     which = stage.instance[hits.tri_id[seen]]
     for index, (prop, look) in enumerate(stage.props):
         scale = 1.3 / float(np.ptp(prop.rest, axis=0).max())
-        albedo[which == index] = paint(look, rest[which == index] * scale)
+        center = (prop.rest.max(axis=0) + prop.rest.min(axis=0)) / 2
+        albedo[which == index] = paint(look, (rest[which == index] - center) * scale)
 
     point = hits.origins[seen] + hits.directions[seen] * hits.depth[seen][:, None]
     floor_point = hits.origins[floor_seen] + hits.directions[floor_seen] * hits.to_floor[floor_seen][:, None]
