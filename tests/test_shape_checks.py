@@ -5,10 +5,10 @@ import pytest
 import torch
 from jaxtyping import TypeCheckError
 
+from genrender.diffusion.prediction import predicted_x0
 from genrender.gbuffer.gbuffer import GBuffer
 from genrender.gbuffer.preview import to_picture
 from genrender.gbuffer.tracking import sample_bilinear
-from genrender.pipeline import GenerativeRenderingOutput
 
 
 def test_a_wrong_number_of_axes_is_noticed():
@@ -44,4 +44,4 @@ def test_axes_of_one_name_must_agree():
 
 def test_tensors_are_checked_too():
     with pytest.raises(TypeCheckError):
-        GenerativeRenderingOutput(frames=None, latents=torch.zeros(4, 8, 8))
+        predicted_x0(torch.zeros(4, 8, 8), torch.zeros(4, 8, 8), 0.5, "epsilon")
