@@ -5,7 +5,7 @@ their features reach the same surface points, through the objects' textures. Sou
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,7 @@ from genrender.gbuffer.gbuffer import GBuffer
 # Texture ids of each object, by its name; those of one object are in the order of its charts.
 AtlasIds = Mapping[str, Sequence[int]]
 
-_FIELDS = ("depth", "uv", "object_id", "tri_id", "bary", "atlas_id")
+_FIELDS = tuple(field.name for field in fields(GBuffer))
 
 
 @dataclass(frozen=True)
