@@ -17,7 +17,7 @@ from torch import Tensor
 from transformers import AutoImageProcessor, CLIPModel, CLIPTokenizer
 
 from genrender.diffusion.models import POCKET_FOLDER
-from genrender.errors import ModelError
+from genrender.metrics.pretrained import load_pretrained
 
 BATCH = 32
 POCKET_CLIP = POCKET_FOLDER / "clip"
@@ -42,18 +42,9 @@ class ClipScorer:
         Raises:
             ModelError: there is no CLIP model.
         """
-        is_folder = Path(source).exists()
-        try:
-            model: Any = CLIPModel.from_pretrained(
-                source, torch_dtype=torch.float32, local_files_only=is_folder, use_safetensors=True
-            )
-            tokenizer = CLIPTokenizer.from_pretrained(source, local_files_only=is_folder)
-            processor = AutoImageProcessor.from_pretrained(source, local_files_only=is_folder)
-        except (OSError, ValueError) as error:
-            reason = str(error).splitlines()[0]
-            raise ModelError(
-                f"no CLIP model {source} ({reason}); give a folder or a hub id that holds one"
-            ) from error
+        model, tokenizer, processor = load_pretrained(
+            "CLIP model", source, CLIPModel, CLIPTokenizer, AutoImageProcessor
+        )
         return cls(model.to(device), tokenizer, processor)
 
     @torch.no_grad()

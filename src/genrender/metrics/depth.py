@@ -15,9 +15,9 @@ import torch
 from jaxtyping import Float, Float32
 from transformers import AutoImageProcessor, AutoModelForDepthEstimation
 
-from genrender.errors import ModelError
 from genrender.gbuffer.gbuffer import GBuffer
 from genrender.gbuffer.preview import to_picture
+from genrender.metrics.pretrained import load_pretrained
 from genrender.metrics.surface import EROSION_PX, erode
 from genrender.scene.scene import DOME_ID
 
@@ -42,17 +42,9 @@ class DepthEstimator:
         Raises:
             ModelError: there is no such network.
         """
-        is_folder = Path(source).exists()
-        try:
-            model: Any = AutoModelForDepthEstimation.from_pretrained(
-                source, torch_dtype=torch.float32, local_files_only=is_folder, use_safetensors=True
-            )
-            processor = AutoImageProcessor.from_pretrained(source, local_files_only=is_folder)
-        except (OSError, ValueError) as error:
-            reason = str(error).splitlines()[0]
-            raise ModelError(
-                f"no depth model {source} ({reason}); give a folder or a hub id that holds one"
-            ) from error
+        model, processor = load_pretrained(
+            "depth model", source, AutoModelForDepthEstimation, AutoImageProcessor
+        )
         return cls(model.to(device), processor)
 
     @torch.no_grad()

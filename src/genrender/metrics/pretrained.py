@@ -1,0 +1,33 @@
+"""Networks of transformers that judge frames, from a folder or from the hub."""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from genrender.errors import ModelError
+
+
+def load_pretrained(what: str, source: str | Path, model: Any, *companions: Any) -> tuple[Any, ...]:
+    """A network in float32, and its tokenizer, picture processor or the like.
+
+    Args:
+        what: what it is called where there is none.
+        source: folder or hub id.
+        model: class of the network.
+        companions: classes of what else lies there.
+
+    Raises:
+        ModelError: there is no such network.
+    """
+    is_folder = Path(source).exists()
+    try:
+        network = model.from_pretrained(
+            source, torch_dtype=torch.float32, local_files_only=is_folder, use_safetensors=True
+        )
+        return network, *(each.from_pretrained(source, local_files_only=is_folder) for each in companions)
+    except (OSError, ValueError) as error:
+        reason = str(error).splitlines()[0]
+        raise ModelError(
+            f"no {what} {source} ({reason}); give a folder or a hub id that holds one"
+        ) from error
