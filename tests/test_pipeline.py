@@ -31,7 +31,6 @@ from tiny_models import empty_clip, sd15_shaped_unet, sliding_card, tiny_compone
 from torch import Tensor
 from transformers import CLIPConfig, CLIPImageProcessor, CLIPVisionConfig, CLIPVisionModelWithProjection
 
-from genrender import pipeline as pipeline_module
 from genrender.config import (
     PER_FRAME,
     PRESETS,
@@ -44,6 +43,7 @@ from genrender.correspondence import engines
 from genrender.correspondence.texture import TextureCorrespondence
 from genrender.diffusion import models
 from genrender.diffusion.attention_state import AttentionState
+from genrender.diffusion.loading import default_device
 from genrender.errors import ConfigError, ModelError
 from genrender.gbuffer.control import depth_control
 from genrender.pipeline import GenerativeRenderingPipeline, load_pipeline
@@ -595,11 +595,19 @@ def random_ip_adapter(unet: UNet2DConditionModel, image_width: int, n_tokens: in
     return {"image_proj": projection, "ip_adapter": keys_and_values}
 
 
-def test_a_tiny_autoencoder_takes_the_place_of_the_vae(clip):
-    vae = AutoencoderTiny(
-        encoder_block_out_channels=(4, 4, 4, 4), decoder_block_out_channels=(4, 4, 4, 4), latent_channels=4
+def tiny_autoencoder(n_levels: int = 4, latent_channels: int = 4) -> AutoencoderTiny:
+    """Of the class of TAESD."""
+    return AutoencoderTiny(
+        encoder_block_out_channels=(4,) * n_levels,
+        decoder_block_out_channels=(4,) * n_levels,
+        num_encoder_blocks=(1,) * n_levels,
+        num_decoder_blocks=(1,) * n_levels,
+        latent_channels=latent_channels,
     )
-    frames = make_pipe(vae=vae.eval())(PROMPT, clip, config=FULL, num_inference_steps=1).frames
+
+
+def test_a_tiny_autoencoder_takes_the_place_of_the_vae(clip):
+    frames = make_pipe(vae=tiny_autoencoder().eval())(PROMPT, clip, config=FULL, num_inference_steps=1).frames
     assert frames.shape == (5, HEIGHT, WIDTH, 3)
 
 
@@ -662,7 +670,7 @@ def test_words_that_the_model_does_not_know_are_named(saved, tmp_path, clip, cap
     (folder / "vocabulary.json").write_text(json.dumps(["a", "red", "Fox"]))
     loaded = load_pipeline(str(folder), device="cpu")
     loaded.set_progress_bar_config(disable=True)
-    monkeypatch.setattr(pipeline_module.logger, "propagate", True, raising=False)
+    monkeypatch.setattr(logging.getLogger("genrender.pipeline"), "propagate", True, raising=False)
     settings = {"config": PER_FRAME, "num_inference_steps": 1, "output_type": "latent"}
     with caplog.at_level(logging.WARNING):
         loaded("a red fox", clip, **settings)
@@ -844,7 +852,7 @@ def test_loading_is_quiet(saved, caplog, monkeypatch):
 def test_the_fastest_device_is_taken(monkeypatch, has_cuda, has_mps, expected):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: has_cuda)
     monkeypatch.setattr(torch.backends.mps, "is_available", lambda: has_mps)
-    assert pipeline_module.default_device().type == expected
+    assert default_device().type == expected
 
 
 @pytest.mark.parametrize(
@@ -861,6 +869,29 @@ def test_only_cuda_computes_in_half_precision(saved, monkeypatch, device, dtype)
     monkeypatch.setattr(GenerativeRenderingPipeline, "to", move)
     load_pipeline(str(saved["plain"]), controlnet=str(saved["controlnet"]), device=device)
     assert moves == [(dtype,) * 4]
+
+
+def test_another_autoencoder_takes_the_place_of_the_models_own(saved, tmp_path):
+    tiny = tiny_autoencoder()
+    tiny.save_pretrained(tmp_path / "tiny")
+    pipe = load_pipeline(str(saved["ours"]), device="cpu", vae=str(tmp_path / "tiny"))
+    assert isinstance(pipe.vae, AutoencoderTiny)
+    assert all((a == b).all() for a, b in zip(pipe.vae.parameters(), tiny.parameters(), strict=True))
+
+
+@pytest.mark.parametrize(
+    ("network", "message"),
+    [
+        (tiny_unet, "it is a UNet2DConditionModel, expected AutoencoderKL"),
+        (partial(tiny_autoencoder, n_levels=2), "2 pixels per latent pixel, expected 8"),
+        (partial(tiny_autoencoder, latent_channels=7), "of 4 channels, its autoencoder reads 7"),
+    ],
+    ids=["no autoencoder", "another factor", "other channels"],
+)
+def test_an_autoencoder_that_does_not_fit_is_refused(saved, tmp_path, network, message):
+    network().save_pretrained(tmp_path / "vae")
+    with pytest.raises(ModelError, match=message):
+        load_pipeline(str(saved["ours"]), device="cpu", vae=str(tmp_path / "vae"))
 
 
 def test_a_controlnet_for_another_text_encoder_is_refused(saved, tmp_path):

@@ -9,6 +9,7 @@ from diffusers import ControlNetModel
 from scene.gltf_builder import one_triangle
 from tiny_models import tiny_components
 
+import genrender.diffusion.chunks as chunks_module
 from genrender.baselines.methods import METHODS
 from genrender.config import InjectionConfig, MethodConfig, RunConfig
 from genrender.errors import ConfigError, MediaError, ModelError
@@ -168,9 +169,37 @@ def test_too_little_memory_is_told_with_a_remedy(pipe, clip, tmp_path, monkeypat
 
     target, name = {"unet": (pipe.unet, "forward"), "vae": (pipe.vae, "decode")}[network]
     monkeypatch.setattr(target, name, fail)
-    with pytest.raises(ModelError, match="too little memory for 3 frames of 32x24 pixels in chunks of 2"):
+    with pytest.raises(
+        ModelError, match="too little memory for frames of 32x24 pixels, even for one at a time"
+    ):
         make_video(pipe, clip, CONFIG, RunFolder(tmp_path / "run"))
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("network", ["unet", "vae"])
+def test_too_little_memory_for_a_chunk_leads_to_smaller_ones(pipe, clip, tmp_path, monkeypatch, network):
+    method = MethodConfig(injection=InjectionConfig(n_keyframes=1))
+    config = replace(CONFIG, chunk_size=3, method=method)
+    folders = [RunFolder(tmp_path / name) for name in ("at once", "one by one")]
+    make_video(pipe, clip, config, folders[0])
+    target, name = {"unet": (pipe.unet, "forward"), "vae": (pipe.vae, "decode")}[network]
+    work, refused, told = getattr(target, name), [], []
+    # Under guidance the UNet has two rows for a frame.
+    most = {"unet": 2, "vae": 1}[network]
+
+    def fail_for_many(sample, *arguments, **options):
+        if len(sample) > most:
+            refused.append(len(sample) // most)
+            raise torch.cuda.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB")
+        return work(sample, *arguments, **options)
+
+    monkeypatch.setattr(target, name, fail_for_many)
+    monkeypatch.setattr(chunks_module.logger, "warning", told.append)
+    make_video(pipe, clip, config, folders[1])
+    assert refused == [3]  # once, not at every step: what was learned is kept
+    assert told == ["the memory does not suffice for 3 frames at once; going on with chunks of 1"]
+    pictures = [np.stack(list(folder.frames())).astype(int) for folder in folders]
+    assert abs(pictures[0] - pictures[1]).max() <= 1
 
 
 def test_other_errors_of_the_networks_are_what_they_are(pipe, clip, tmp_path, monkeypatch):

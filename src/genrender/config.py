@@ -14,6 +14,7 @@ Normalisation = Literal["none", "objects", "background"]
 Engine = Literal["texture", "reproject"]
 Sampler = Literal["model", "dpm++", "dpm++-karras"]
 StudyName = Literal["texture-resolution", "keyframes", "length", "alpha", "steps"]
+Dtype = Literal["float32", "float16", "bfloat16"]
 FillOrder = Literal["quality", "sequence"]
 
 

@@ -32,18 +32,18 @@ from transformers import CLIPImageProcessor, CLIPTextModel, CLIPTokenizer, CLIPV
 
 from genrender.config import MethodConfig
 from genrender.correspondence.engines import make_engine
-from genrender.diffusion.appearance import Appearance, AppearanceRecorder
+from genrender.diffusion.appearance import Appearance, AppearanceRecorder, with_lent
 from genrender.diffusion.attention_state import AttentionState
-from genrender.diffusion.guided_model import GuidedModel, frame_chunks, guided_output
+from genrender.diffusion.chunks import Chunks, frame_chunks
+from genrender.diffusion.guided_model import GuidedModel, guided_output
 from genrender.diffusion.keyframes import (
     default_n_keyframes,
     keyframe_draws,
     seen_surface,
 )
 from genrender.diffusion.latents import LatentRules
+from genrender.diffusion.loading import check_networks, default_device, load_controlnet, load_vae
 from genrender.diffusion.models import (
-    SD15_DEPTH_CONTROLNET,
-    ModelSource,
     find_model,
     read_guidance_scale,
     read_model_index,
@@ -52,6 +52,7 @@ from genrender.diffusion.models import (
 )
 from genrender.diffusion.prediction import predicted_x0, signal_shares
 from genrender.diffusion.processors import injected_attention
+from genrender.diffusion.request import check_appearance, check_request
 from genrender.diffusion.run_store import FrameTensors, RunStore
 from genrender.diffusion.step_noise import StepNoise
 from genrender.errors import ConfigError, ModelError
@@ -59,7 +60,6 @@ from genrender.gbuffer.control import inverse_depth_range, scale_inverse_depth
 from genrender.gbuffer.gbuffer import GBuffer
 from genrender.gbuffer.tracking import SurfaceTracker
 from genrender.noise import surface_noise
-from genrender.per_frame import PerFrame
 
 logger = logging.get_logger(__name__)
 
@@ -172,8 +172,9 @@ class GenerativeRenderingPipeline(StableDiffusionControlNetPipeline):
             eta: noise of DDIM; other schedulers ignore it.
             latents: "F C h w" of unit variance, instead of mechanism 1's noise.
             ip_adapter_image: reference picture(s) for a loaded IP-Adapter.
-            chunk_size: frames that go through the networks at once. It changes memory and speed, never a
-                random number. A step's keyframes run together, whatever the chunk.
+            chunk_size: frames that go through the networks at once, halved where the device's memory does not
+                suffice. It changes memory and speed, never a random number. A step's keyframes run together,
+                whatever the chunk.
             output_type: `np` and `pil` decode the frames; `latent` leaves that to `decode_frames`.
             callback_on_step_end: called after each step with (pipeline, step, timestep, {"latents":
                 latents}), all frames in memory; may return a dict with other latents. Setting
@@ -195,10 +196,10 @@ class GenerativeRenderingPipeline(StableDiffusionControlNetPipeline):
         Source: Generative Rendering (arXiv 2312.01409), section 4.
         """
         # 1. Check the request. What diffusers' own properties show is set as diffusers does.
-        self._check_request(prompt, negative_prompt, gbuffers, num_inference_steps, chunk_size, output_type)
+        factor = self.vae_scale_factor
+        check_request(prompt, negative_prompt, gbuffers, num_inference_steps, chunk_size, output_type, factor)
+        self._warn_of_unknown_words(prompt)
         config.check()
-        if appearance is not None:
-            self._check_appearance(appearance, gbuffers, config, num_inference_steps)
         if guidance_scale is None:
             guidance_scale = read_guidance_scale(self.name_or_path)
         self._guidance_scale, self._clip_skip, self._cross_attention_kwargs = guidance_scale, None, None
@@ -223,15 +224,17 @@ class GenerativeRenderingPipeline(StableDiffusionControlNetPipeline):
         scheduler = cast(Any, self.scheduler)
         scheduler.set_timesteps(num_inference_steps, device=device)
         timesteps = scheduler.timesteps
+        if appearance is not None:
+            n_channels = self.unet.config.in_channels
+            check_appearance(appearance, gbuffers, config, len(timesteps), n_channels)
         self._num_timesteps = len(timesteps)
         generator = generator or torch.Generator("cpu").manual_seed(seed)
         step_arguments = self.prepare_extra_step_kwargs(generator, eta)
-        factor = self.vae_scale_factor
         latent_size = (gbuffers[0].height // factor, gbuffers[0].width // factor)
         shape = (n_frames, self.unet.config.in_channels, *latent_size)
         store = RunStore(shape, len(timesteps), chunk_size, device, store_folder)
         store.begin(scheduler, generator)
-        chunks = frame_chunks(n_frames, chunk_size)
+        chunks, at_once = frame_chunks(n_frames, chunk_size), Chunks(chunk_size)
         if store.step == 0:
             for frames in chunks:
                 store.latents[frames] = self._initial_latents(gbuffers, frames, shape, latents, seed, config)
@@ -239,7 +242,7 @@ class GenerativeRenderingPipeline(StableDiffusionControlNetPipeline):
         # 5. Mechanisms 2 and 3: which surface points frames share, and what attention does with that.
         engine = None
         if config.needs_correspondence:
-            engine = make_engine(_with_lent(gbuffers, appearance), config.correspondence, device, tracker)
+            engine = make_engine(with_lent(gbuffers, appearance), config.correspondence, device, tracker)
         lent = range(n_frames, n_frames + (0 if appearance is None else len(appearance.gbuffers)))
         attention = attention_state(config.injection, model.n_branches, latent_size, engine)
         attention.n_lent = len(lent)
@@ -270,7 +273,7 @@ class GenerativeRenderingPipeline(StableDiffusionControlNetPipeline):
                     control_images,
                     n_frames,
                     [*lent, *keyframes],
-                    chunk_size,
+                    at_once,
                     done,
                 )
                 for frames, output in outputs:
@@ -329,11 +332,15 @@ class GenerativeRenderingPipeline(StableDiffusionControlNetPipeline):
         Yields:
             The next frames, in [0, 1].
         """
-        for frames in frame_chunks(len(latents), chunk_size):
+
+        def decode(frames: list[int]) -> Tensor:
             chunk = latents[frames].to(self.vae.dtype) / self.vae.config.scaling_factor
             with torch.no_grad():
-                decoded = self.vae.decode(chunk, return_dict=False)[0]
-                decoded, is_flagged = self.run_safety_checker(decoded, decoded.device, self.unet.dtype)
+                return self.vae.decode(chunk, return_dict=False)[0]
+
+        for frames, pictures in Chunks(chunk_size).run(range(len(latents)), decode):
+            with torch.no_grad():
+                decoded, is_flagged = self.run_safety_checker(pictures, pictures.device, self.unet.dtype)
             is_flagged = is_flagged or [False] * len(frames)
             for frame, flag in zip(frames, is_flagged, strict=True):
                 if flag and on_flagged is not None:
@@ -344,60 +351,10 @@ class GenerativeRenderingPipeline(StableDiffusionControlNetPipeline):
                 )
             )
 
-    def _check_request(
-        self,
-        prompt: Any,
-        negative_prompt: Any,
-        gbuffers: Sequence[GBuffer],
-        n_steps: int,
-        chunk_size: int,
-        output_type: str,
-    ) -> None:
-        # diffusers takes a list of prompts as a batch of pictures, but a clip has one prompt.
-        for name, text in (("prompt", prompt), ("negative prompt", negative_prompt)):
-            if not (isinstance(text, str) or (text is None and name == "negative prompt")):
-                raise ConfigError(
-                    f"the {name} is of type {type(text).__name__}, expected one str: call once per clip"
-                )
-        if not gbuffers:
-            raise ConfigError("no G-buffers: expected one per frame, at least one")
-        sizes = {(gbuffer.height, gbuffer.width) for gbuffer in gbuffers}
-        if len(sizes) > 1:
-            raise ConfigError(f"G-buffers of several sizes {sorted(sizes)}: render all frames at one size")
-        height, width = next(iter(sizes))
-        factor = self.vae_scale_factor
-        if height % factor or width % factor:
-            raise ConfigError(
-                f"pictures of {width}x{height} pixels: expected multiples of the VAE factor {factor}, "
-                f"for instance {max(width // factor, 1) * factor}x{max(height // factor, 1) * factor}"
-            )
-        for name, value in (("num_inference_steps", n_steps), ("chunk_size", chunk_size)):
-            if value < 1:
-                raise ConfigError(f"{name} is {value}, expected at least 1")
-        if output_type not in ("np", "pil", "latent"):
-            raise ConfigError(f"output_type is {output_type!r}, expected np, pil or latent")
+    def _warn_of_unknown_words(self, prompt: str) -> None:
         vocabulary = read_vocabulary(self.name_or_path) if self.name_or_path else None
         if vocabulary is not None and (unknown := unknown_words(prompt, vocabulary)):
             logger.warning(f"the model does not know these words of the prompt: {', '.join(unknown)}")
-
-    def _check_appearance(
-        self, appearance: Appearance, gbuffers: Sequence[GBuffer], config: MethodConfig, n_steps: int
-    ) -> None:
-        if config.correspondence.engine != "texture":
-            raise ConfigError("an appearance is carried by the texture engine alone; choose that")
-        if not (config.injection.pre_attn or config.injection.uses_surface):
-            raise ConfigError("an appearance reaches frames through injections, and all are off")
-        height, width = gbuffers[0].height, gbuffers[0].width
-        n_evaluations, _, channels, *_ = appearance.latents.shape
-        theirs = (*appearance.control.shape[1:], n_evaluations, channels)
-        scheduler = cast(Any, self.scheduler)
-        scheduler.set_timesteps(n_steps)
-        ours = (height, width, len(scheduler.timesteps), self.unet.config.in_channels)
-        if theirs != ours:
-            raise ConfigError(
-                f"the appearance is of height, width, steps and channels {theirs}, expected {ours}: "
-                "make both runs alike in these"
-            )
 
     def _guided_model(
         self, prompt: str, negative_prompt: str | None, conditioning_scale: float, ip_adapter_image: Any
@@ -456,14 +413,6 @@ class GenerativeRenderingPipeline(StableDiffusionControlNetPipeline):
         return super().from_pretrained(pretrained_model_name_or_path, **(kwargs | {"use_safetensors": True}))
 
 
-def _with_lent(gbuffers: Sequence[GBuffer], appearance: Appearance | None) -> Sequence[GBuffer]:
-    """The clip, and behind it the frames that another run lends."""
-    if appearance is None:
-        return gbuffers
-    n_frames, lent = len(gbuffers), appearance.gbuffers
-    return PerFrame(lambda f: gbuffers[f] if f < n_frames else lent[f - n_frames], n_frames + len(lent))
-
-
 def _model_input(
     store: RunStore, scheduler: Any, timestep: Tensor, appearance: Appearance | None, frames: Sequence[int]
 ) -> Tensor:
@@ -498,6 +447,7 @@ def load_pipeline(
     controlnet: str | None = None,
     device: str | torch.device | None = None,
     dtype: torch.dtype | None = None,
+    vae: str | None = None,
 ) -> GenerativeRenderingPipeline:
     """Load a model by name. The network is touched only where a hub model is named, and for nothing else.
 
@@ -506,6 +456,8 @@ def load_pipeline(
         controlnet: folder or hub id of a depth ControlNet, for models that bring none.
         device: None takes CUDA where there is one, else Apple's GPU (MPS), else the CPU.
         dtype: None computes in float16 on CUDA, in float32 elsewhere and for the pocket model.
+        vae: folder or hub id of an autoencoder to use instead of the model's own, such as the small and fast
+            `madebyollin/taesd`.
 
     Raises:
         ModelError: unknown name, missing or damaged files, or networks that do not fit together.
@@ -522,7 +474,9 @@ def load_pipeline(
         has_controlnet = "controlnet" in read_model_index(source)
         components: dict[str, Any] = {}
         if source.controlnet is not None or not has_controlnet:
-            components["controlnet"] = _load_controlnet(source)
+            components["controlnet"] = load_controlnet(source)
+        if vae is not None:
+            components["vae"] = load_vae(vae, source)
         pipeline = GenerativeRenderingPipeline.from_pretrained(
             source.location, local_files_only=source.is_local, **components
         )
@@ -535,50 +489,9 @@ def load_pipeline(
         raise ModelError(
             f"model {model}: cannot be loaded from {source.location} ({reason.strip()})"
         ) from error
-    _check_weights(model, pipeline)
-    text_width, control_width = (m.config.cross_attention_dim for m in (pipeline.unet, pipeline.controlnet))
-    if text_width != control_width:
-        raise ModelError(
-            f"model {model}: its UNet reads text of {text_width} channels, its ControlNet {control_width}: "
-            "choose a depth ControlNet trained for this model"
-        )
+    check_networks(model, pipeline)
     for part in pipeline.components.values():
         if isinstance(part, torch.nn.Module):
             # diffusers' own `to` warns of modules to keep in float32, which these networks do not have.
             torch.nn.Module.to(part, dtype)
     return pipeline.to(device)
-
-
-def _check_weights(model: str, pipeline: GenerativeRenderingPipeline) -> None:
-    # diffusers leaves weights that it does not find without any values, with no more than a warning.
-    missing = [
-        f"{name}.{key}"
-        for name, part in pipeline.components.items()
-        if isinstance(part, torch.nn.Module)
-        for key, tensor in part.state_dict().items()
-        if tensor.is_meta
-    ]
-    if missing:
-        others = f" and {len(missing) - 1} others" if len(missing) > 1 else ""
-        raise ModelError(f"model {model}: its files lack the weights {missing[0]}{others}: get them anew")
-
-
-def default_device() -> torch.device:
-    """CUDA where there is one, else Apple's GPU, else the CPU."""
-    if torch.cuda.is_available():
-        return torch.device("cuda")
-    return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
-
-
-def _load_controlnet(source: ModelSource) -> ControlNetModel:
-    location = source.controlnet
-    if location is None:
-        # A plain Stable Diffusion folder may carry a ControlNet that its model_index.json does not mention.
-        location = str(Path(source.location) / "controlnet") if source.is_local else SD15_DEPTH_CONTROLNET
-    is_local = Path(location).is_dir()
-    if not is_local and source.controlnet is None and source.is_local:
-        raise ModelError(
-            f"model {source.location}: it has no ControlNet, expected a depth ControlNet in {location}: "
-            "save one there or pass controlnet="
-        )
-    return ControlNetModel.from_pretrained(location, use_safetensors=True, local_files_only=is_local)

@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
-import torch
 from diffusers.schedulers.scheduling_dpmsolver_multistep import DPMSolverMultistepScheduler
 
 from genrender.baselines.methods import METHODS, Method
@@ -25,6 +24,7 @@ from genrender.baselines.static_texture import static_texture
 from genrender.config import RunConfig
 from genrender.cost import gpu_peak_memory_mb, peak_memory_mb, reset_gpu_peak_memory
 from genrender.diffusion.appearance import Appearance, AppearanceRecorder
+from genrender.diffusion.chunks import is_out_of_memory
 from genrender.diffusion.keyframes import choose_keyframes, default_n_keyframes, seen_surface
 from genrender.diffusion.models import read_guidance_scale
 from genrender.diffusion.run_store import FrameTensors
@@ -257,20 +257,13 @@ def _memory_errors(clip: Clip, config: RunConfig) -> Iterator[None]:
     try:
         yield
     except (MemoryError, RuntimeError) as error:
-        if not _is_out_of_memory(error):
+        if not is_out_of_memory(error):
             raise
         raise ModelError(
-            f"the device has too little memory for {clip.shot.n_frames} frames of {clip.shot.width}x"
-            f"{clip.shot.height} pixels in chunks of {config.chunk_size}: use smaller chunks, fewer "
-            "keyframes or a smaller size"
+            f"the device has too little memory for frames of {clip.shot.width}x{clip.shot.height} pixels, "
+            f"even for one at a time, or for {config.method.injection.n_keyframes} keyframes together: use "
+            "fewer keyframes, a smaller size or --dtype float16"
         ) from error
-
-
-def _is_out_of_memory(error: Exception) -> bool:
-    # Only CUDA has a class of its own for this; the others tell it in words.
-    return isinstance(error, MemoryError | torch.cuda.OutOfMemoryError) or any(
-        words in str(error) for words in ("out of memory", "can't allocate memory", "not enough memory")
-    )
 
 
 def _write_frames(

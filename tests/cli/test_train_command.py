@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from genrender.cli.options import Train
+from genrender.diffusion.models import POCKET_FOLDER
 from genrender.train.pocket import PocketTraining
 
 
@@ -48,6 +49,26 @@ def test_what_is_not_given_keeps_its_default(call, configs):
     assert configs == [PocketTraining(work_dir=Path("w"), out=Path("w/model"))]
 
 
+def test_a_report_is_of_the_packaged_model_unless_told_otherwise(call, configs):
+    result = call("train", "pocket", "--work-dir", "w", "--report", "--characters", "duck.glb=duck")
+    assert (result.code, result.out) == (0, "figures and pictures  w/report\n")
+    assert call("train", "pocket", "--work-dir", "w", "--report", "--out", "m").code == 0
+    packaged, own = configs
+    assert (packaged.out, packaged.stage, packaged.characters) == (
+        POCKET_FOLDER,
+        "report",
+        ("duck.glb=duck",),
+    )
+    assert (own.out, own.stage) == (Path("m"), "report")
+
+
+def test_a_report_and_a_stage_contradict_each_other(call, configs):
+    result = call("train", "pocket", "--report", "--stage", "vae")
+    assert result.code == 2
+    assert "leave one out" in result.err
+    assert configs == []
+
+
 def test_every_option_is_a_setting_of_the_training():
-    ours = {field.name for field in fields(Train)} - {"model", "debug"}
+    ours = {field.name for field in fields(Train)} - {"model", "debug", "report"}
     assert ours <= {field.name for field in fields(PocketTraining)}

@@ -48,6 +48,7 @@ def generate(
         "preset": options.preset,
         "method_name": options.method,
         "weights": weights_digest(source),
+        "vae": options.vae,
     }
     with (
         Bars() as bars,
@@ -115,7 +116,8 @@ def _load(options: Render, source: ModelSource) -> GenerativeRenderingPipeline:
     for library in libraries:
         library.disable_progress_bar()
     try:
-        pipeline = load_pipeline(options.model, device=options.device)
+        dtype = None if options.dtype is None else getattr(torch, options.dtype)
+        pipeline = load_pipeline(options.model, device=options.device, dtype=dtype, vae=options.vae)
     finally:
         for library in libraries:
             library.enable_progress_bar()

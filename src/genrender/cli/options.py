@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 import tyro
 
-from genrender.config import Engine, MethodName, NoiseMode, PresetName, StudyName, UnifyRule
+from genrender.config import Dtype, Engine, MethodName, NoiseMode, PresetName, StudyName, UnifyRule
 from genrender.errors import ConfigError
 
 
@@ -48,8 +48,11 @@ class Render:
         run_dir: run folder: settings, frames, video and contact sheet. An earlier run in it gives way.
         method: per-frame switches off everything that makes the frames agree; the others but generative are
             parts of it and rivals, for comparison.
+        vae: autoencoder to use instead of the model's own, such as madebyollin/taesd, which decodes faster.
         device: where to compute, for instance cpu or cuda:1.
-        chunk: frames that go through the networks at once; changes memory and speed only.
+        dtype: numbers that the networks compute in.
+        chunk: frames that go through the networks at once, fewer where the memory does not suffice; changes
+            memory and speed only.
         debug: show where an error comes from.
     """
 
@@ -78,7 +81,11 @@ class Render:
     appearance_from: Annotated[Path | None, option("RUN_DIR", "none")] = None
     run_dir: Annotated[Path | None, option("DIR", "runs/SCENE-TIME")] = None
     method: MethodName = "generative"
-    device: Annotated[str | None, option("DEVICE", "cuda where there is one, else cpu")] = None
+    vae: Annotated[str | None, option("MODEL", "the model's own")] = None
+    device: Annotated[str | None, option("DEVICE", "cuda where there is one, else mps, else cpu")] = None
+    dtype: Annotated[
+        Dtype | None, option("float32|float16|bfloat16", "float16 on cuda, but for pocket; else float32")
+    ] = None
     chunk: Annotated[int, tyro.conf.arg(metavar="N")] = 8
     debug: bool = False
 
@@ -296,7 +303,7 @@ class Train:
 
     Attributes:
         model: which model to train.
-        out: the finished model folder, for `genrender render --model`.
+        out: the finished model folder, for `genrender render --model`. With --report, the model to paint with.
         work_dir: training pictures and checkpoints.
         size: cpu makes a model for 128-pixel pictures, gpu one for 256-pixel pictures.
         shards: training pictures in shards of 512.
@@ -309,12 +316,16 @@ class Train:
         init: pocket model folder whose weights to start from, instead of random ones.
         stage: all, or one stage alone. vision, which is no part of all, trains the CLIP further, but for its
             text tower.
+        report: train nothing; paint unseen shapes, print how well that goes, and write figures and pictures to
+            report/ in the work folder.
         device: where to train, for instance cpu or cuda.
         debug: show where an error comes from.
     """
 
     model: tyro.conf.Positional[Literal["pocket"]]
-    out: Annotated[Path | None, option("DIR", "model/ in the work folder")] = None
+    out: Annotated[
+        Path | None, option("DIR", "model/ in the work folder; with --report the packaged pocket")
+    ] = None
     work_dir: Annotated[Path, tyro.conf.arg(metavar="DIR")] = Path("runs/train-pocket")
     size: Literal["cpu", "gpu"] = "cpu"
     shards: Annotated[int | None, option("N", "as in genrender.train.pocket")] = None
@@ -325,7 +336,8 @@ class Train:
     learning_rate: Annotated[float | None, option("RATE", "as in genrender.train.pocket")] = None
     characters: Annotated[tuple[str, ...], tyro.conf.arg(metavar="FILE=NOUN")] = ()
     init: Annotated[Path | None, option("DIR", "random weights")] = None
-    stage: Literal["all", "data", "vae", "clip", "diffusion", "vision", "export", "report"] = "all"
+    stage: Literal["all", "data", "vae", "clip", "diffusion", "vision", "export"] = "all"
+    report: bool = False
     device: Annotated[str | None, option("DEVICE", "cpu")] = None
     debug: bool = False
 

@@ -3,15 +3,24 @@
 from dataclasses import asdict
 
 from genrender.cli.options import Train
+from genrender.diffusion.models import POCKET_FOLDER
+from genrender.errors import ConfigError
 from genrender.train.pocket import PocketTraining, train_pocket
 
 
 def train(options: Train) -> None:
     """Trains a model; options that were not given keep the defaults of `PocketTraining`."""
-    out = options.out or options.work_dir / "model"
+    out = options.out or (POCKET_FOLDER if options.report else options.work_dir / "model")
     given = {name: value for name, value in asdict(options).items() if value is not None}
-    for name in ("model", "out", "debug"):
+    for name in ("model", "out", "debug", "report"):
         given.pop(name, None)
+    if options.report:
+        if options.stage != "all":
+            raise ConfigError("--report trains nothing, so --stage means nothing with it; leave one out")
+        given["stage"] = "report"
     train_pocket(PocketTraining(out=out, **given))
+    if options.report:
+        print(f"figures and pictures  {options.work_dir / 'report'}")
+        return
     if options.stage in ("all", "export"):
         print(f"model folder  {out}")

@@ -18,6 +18,7 @@ from genrender.atomic import atomic_write
 from genrender.errors import MediaError
 from genrender.frame_file import FrameFile
 from genrender.gbuffer.gbuffer import GBuffer
+from genrender.per_frame import PerFrame
 
 # Texture ids of each object, by its name; those of one object are in the order of its charts.
 AtlasIds = Mapping[str, Sequence[int]]
@@ -62,6 +63,14 @@ class Appearance:
             atlas_id = table[gbuffer.atlas_id]
             gbuffers.append(replace(gbuffer, atlas_id=atlas_id, object_id=atlas_id))
         return replace(self, gbuffers=tuple(gbuffers))
+
+
+def with_lent(gbuffers: Sequence[GBuffer], appearance: Appearance | None) -> Sequence[GBuffer]:
+    """The clip, and behind it the frames that another run lends."""
+    if appearance is None:
+        return gbuffers
+    n_frames, lent = len(gbuffers), appearance.gbuffers
+    return PerFrame(lambda f: gbuffers[f] if f < n_frames else lent[f - n_frames], n_frames + len(lent))
 
 
 class AppearanceRecorder:

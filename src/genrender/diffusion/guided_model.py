@@ -9,6 +9,7 @@ from jaxtyping import Float, Float32
 from torch import Tensor
 
 from genrender.diffusion.attention_state import AttentionState
+from genrender.diffusion.chunks import Chunks
 
 
 @dataclass(frozen=True)
@@ -85,11 +86,6 @@ class GuidedModel:
         return unconditional + self.guidance_scale * (conditional - unconditional)
 
 
-def frame_chunks(n_frames: int, chunk_size: int) -> list[list[int]]:
-    """Consecutive frame numbers in chunks of at most `chunk_size`."""
-    return [list(range(start, min(start + chunk_size, n_frames))) for start in range(0, n_frames, chunk_size)]
-
-
 def guided_output(
     model: GuidedModel,
     attention: AttentionState,
@@ -98,7 +94,7 @@ def guided_output(
     control_images: Callable[[list[int]], Float32[Tensor, "n 3 H W"]],
     n_frames: int,
     keyframes: Sequence[int],
-    chunk_size: int,
+    chunks: Chunks,
     progress: float = 0.0,
 ) -> Iterator[tuple[list[int], Float32[Tensor, "n C h w"]]]:
     """The guided model output for all frames of a clip at one step: keyframes first, then every frame.
@@ -111,7 +107,7 @@ def guided_output(
         control_images: of some frames, in [0, 1].
         n_frames: of the clip.
         keyframes: frames that lend their features to all others at this step.
-        chunk_size: frames that go through the networks at once; the keyframes run together whatever it is.
+        chunks: how many frames go through the networks at once; the keyframes run together whatever it is.
         progress: share of the steps that are done, in [0, 1].
 
     Yields:
@@ -122,6 +118,9 @@ def guided_output(
         # The output is not needed: the pass fills the memory of the attention layers. Keyframes run once more
         # in their chunk, so that what a frame becomes never depends on how frames are cut into chunks.
         model(model_input(list(keyframes)), timestep, control_images(list(keyframes)))
-    for frames in frame_chunks(n_frames, chunk_size):
+
+    def of_frames(frames: list[int]) -> Tensor:
         attention.start_frames(frames)
-        yield frames, model(model_input(frames), timestep, control_images(frames))
+        return model(model_input(frames), timestep, control_images(frames))
+
+    yield from chunks.run(range(n_frames), of_frames)

@@ -94,7 +94,9 @@ def train_pocket(config: PocketTraining) -> None:
     _check_inputs(config, stages[0], pictures)
     for character in config.characters:
         parse_character(character)
-    for folder in (config.work_dir, config.out.parent):
+    # The packaged model, which may be reported on, need not be writable.
+    written = [config.work_dir, *([] if stages == ("report",) else [config.out.parent])]
+    for folder in written:
         try:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:

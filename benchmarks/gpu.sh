@@ -1,0 +1,53 @@
+#!/usr/bin/env bash
+# Checks and times everything on a machine with CUDA, from the project's root, by one command:
+#
+#     PYTHON=.venv/bin/python benchmarks/gpu.sh [REPORT.txt]
+#
+# The networks have the size of Stable Diffusion 1.5 and random weights: speed and memory do not depend on the
+# values. Targets: 6 GB of GPU memory at 512 x 512 pixels whatever the number of frames, and at most 1.3 times
+# the time of plain ControlNet. Takes about ten minutes on a fast card and 6 GB of disk in $TMPDIR.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+python=${PYTHON:-python}
+report=${1:-gpu.txt}
+if ! "$python" -c 'import sys, torch; sys.exit(not torch.cuda.is_available())' 2> /dev/null; then
+    echo "error: $python has no PyTorch that sees a GPU with CUDA: set PYTHON to one that has" >&2
+    exit 2
+fi
+folder=$(mktemp -d)
+trap 'rm -rf "$folder"' EXIT
+
+heading() { printf '\n## %s\n\n' "$1"; }
+
+everything() {
+    heading "Machine"
+    nvidia-smi --query-gpu=name,driver_version,memory.total --format=csv,noheader
+    "$python" -c 'import platform, torch, diffusers; print("Python", platform.python_version(), "torch",
+        torch.__version__, "diffusers", diffusers.__version__)'
+
+    heading "Tests of the diffusion stage on the GPU"
+    "$python" -m pytest -q tests/test_pipeline.py tests/test_run.py tests/diffusion tests/correspondence
+
+    heading "pocket: a video by the command line, and what a step costs"
+    "$python" -m genrender render examples/scenes/walking_biped.glb --frames 24 --device cuda \
+        --prompt "a red and white striped biped on a green background" --run-dir "$folder/demo"
+    "$python" benchmarks/pocket_speed.py --frames 24
+
+    heading "Stable Diffusion 1.5's size at 512 x 512, float16: speed beside diffusers' own pipelines"
+    for compiled in "" "--compile"; do
+        "$python" benchmarks/speed.py --model random-sd15 --size 512 --device cuda --frames 24 --steps 10 \
+            --repeats 2 $compiled
+    done
+
+    heading "Stable Diffusion 1.5's size at 512 x 512, float16: memory of a short and of a long clip"
+    "$python" - "$folder/sd15" <<'PYTHON'
+import sys
+sys.path.insert(0, "benchmarks")
+import torch
+from speed import random_sd15
+random_sd15().to(dtype=torch.float16).save_pretrained(sys.argv[1])
+PYTHON
+    "$python" benchmarks/memory.py --model "$folder/sd15" --size 512 --frames 24 240 --steps 2
+}
+
+everything 2>&1 | tee "$report"
