@@ -303,7 +303,7 @@ class Train:
 
     Attributes:
         model: which model to train.
-        out: the finished model folder, for `genrender render --model`. With --report, the model to paint with.
+        out: the finished model folder, for `genrender render --model`; with --report the one to judge.
         work_dir: training pictures and checkpoints.
         size: cpu makes a model for 128-pixel pictures, gpu one for 256-pixel pictures.
         shards: training pictures in shards of 512.
@@ -316,8 +316,8 @@ class Train:
         init: pocket model folder whose weights to start from, instead of random ones.
         stage: all, or one stage alone. vision, which is no part of all, trains the CLIP further, but for its
             text tower.
-        report: train nothing; paint unseen shapes, print how well that goes, and write figures and pictures to
-            report/ in the work folder.
+        report: train nothing; paint unseen shapes, print how well that goes, and write figures and pictures
+            to report/ in the work folder.
         device: where to train, for instance cpu or cuda.
         debug: show where an error comes from.
     """
