@@ -215,11 +215,11 @@ def ours(
     original = stages.GuidedModel.__call__
     seen_timesteps: set[float] = set()
 
-    def model(self: Any, latents: Any, timestep: Any, control: Any) -> Any:
+    def model(self: Any, latents: Any, timestep: Any, *others: Any) -> Any:
         # The first call of a step is the keyframes', the others are the chunks'.
         kind = "frames" if float(timestep) in seen_timesteps else "keyframes"
         seen_timesteps.add(float(timestep))
-        return timed(kind, original)(self, latents, timestep, control)
+        return timed(kind, original)(self, latents, timestep, *others)
 
     with (
         patch.object(stages.GuidedModel, "__call__", model),

@@ -80,20 +80,21 @@ def test_objects_are_matched_by_name(first, tmp_path):
     other = cards(tmp_path, ("right", "new"))
     theirs, ours = (atlas_ids_by_name(c.shot.scene) for c in (clip, other))
     assert (theirs, ours) == ({"left": [1], "right": [2]}, {"right": [1], "new": [2]})
-    matched = appearance.matched(theirs, ours)
+    matched = appearance.matched(theirs, ours, {1: 7, 2: 8})
     for before, after in zip(appearance.gbuffers, matched.gbuffers, strict=True):
-        np.testing.assert_array_equal(after.object_id, np.where(before.object_id == 2, 1, 0))
+        np.testing.assert_array_equal(after.atlas_id, np.where(before.object_id == 2, 1, 0))
+        np.testing.assert_array_equal(after.object_id, np.where(before.object_id == 2, 7, 0))
 
 
 def test_features_come_from_matched_objects_alone(pipe, first, tmp_path):
     clip, appearance = first
     stranger = cards(tmp_path, ("other", "another"))
     ids = atlas_ids_by_name(clip.shot.scene)
-    unknown = appearance.matched(ids, atlas_ids_by_name(stranger.shot.scene))
+    unknown = appearance.matched(ids, atlas_ids_by_name(stranger.shot.scene), {1: 1, 2: 2})
     alone = latents(pipe, clip, pre_attn=False, unify="fill")
     unmatched = latents(pipe, clip, unknown, pre_attn=False, unify="fill")
     torch.testing.assert_close(unmatched, alone, atol=1e-4, rtol=0)
-    matched = latents(pipe, clip, appearance.matched(ids, ids), pre_attn=False, unify="fill")
+    matched = latents(pipe, clip, appearance.matched(ids, ids, {1: 1, 2: 2}), pre_attn=False, unify="fill")
     assert (matched - alone).abs().max() > 0.01
     # Keys and values need no surface.
     assert (latents(pipe, clip, unknown, alpha=0.0) - latents(pipe, clip, alpha=0.0)).abs().max() > 0.01

@@ -239,6 +239,8 @@ class RunConfig:
     Attributes:
         prompt: what the clip shows.
         negative_prompt: what it does not show; only under guidance.
+        object_prompts: (name or pattern, text) pairs: what single objects show. Their pixels read this beside
+            `prompt`; of several texts for an object the last counts.
         method: how the frames are made to agree.
         n_steps: diffusion steps.
         guidance_scale: weight of classifier-free guidance; 1 or less does without. None: what the model was
@@ -254,6 +256,7 @@ class RunConfig:
 
     prompt: str = ""
     negative_prompt: str | None = None
+    object_prompts: tuple[tuple[str, str], ...] = ()
     method: MethodConfig = field(default_factory=MethodConfig)
     n_steps: int = 20
     guidance_scale: float | None = None
@@ -267,6 +270,9 @@ class RunConfig:
         """Raises ConfigError for what can be told to be wrong without a model or a clip."""
         if not self.prompt.strip():
             raise ConfigError("the prompt is empty; say what the clip shows, for instance 'a red fox'")
+        for name, text in self.object_prompts:
+            if not text.strip():
+                raise ConfigError(f"the prompt for {name!r} is empty; say what the object shows")
         for name, count in (("steps", self.n_steps), ("chunk", self.chunk_size)):
             if count < 1:
                 raise ConfigError(f"{name} is {count}, expected at least 1")

@@ -8,7 +8,7 @@ Example:
     (16, 128, 128, 3)
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -41,7 +41,7 @@ from genrender.diffusion.keyframes import (
     keyframe_draws,
     seen_surface,
 )
-from genrender.diffusion.latents import LatentRules
+from genrender.diffusion.latents import LatentRules, latent_objects
 from genrender.diffusion.loading import check_networks, default_device, load_controlnet, load_vae
 from genrender.diffusion.models import (
     find_model,
@@ -50,10 +50,11 @@ from genrender.diffusion.models import (
     read_vocabulary,
     unknown_words,
 )
-from genrender.diffusion.prediction import predicted_x0, signal_shares
+from genrender.diffusion.object_prompts import ObjectPrompts, regional_texts
 from genrender.diffusion.processors import injected_attention
 from genrender.diffusion.request import check_appearance, check_request
 from genrender.diffusion.run_store import FrameTensors, RunStore
+from genrender.diffusion.step import model_input_of, predicted_x0_of
 from genrender.diffusion.step_noise import StepNoise
 from genrender.errors import ConfigError, ModelError
 from genrender.gbuffer.control import inverse_depth_range, scale_inverse_depth
@@ -152,6 +153,7 @@ class GenerativeRenderingPipeline(StableDiffusionControlNetPipeline):
         store_folder: Path | None = None,
         appearance: Appearance | None = None,
         recorder: AppearanceRecorder | None = None,
+        object_prompts: Mapping[int, str] | None = None,
     ) -> GenerativeRenderingOutput:
         """Render a clip.
 
@@ -189,6 +191,7 @@ class GenerativeRenderingPipeline(StableDiffusionControlNetPipeline):
             appearance: frames of another run of the same model, steps and size, whose look this clip takes
                 over; only with the `texture` engine.
             recorder: keeps some frames' latents of every step, for an appearance to be made of.
+            object_prompts: what single objects show, by object id; their pixels read this beside `prompt`.
 
         Raises:
             ConfigError: a setting is out of range, or the sizes do not fit.
@@ -198,7 +201,8 @@ class GenerativeRenderingPipeline(StableDiffusionControlNetPipeline):
         # 1. Check the request. What diffusers' own properties show is set as diffusers does.
         factor = self.vae_scale_factor
         check_request(prompt, negative_prompt, gbuffers, num_inference_steps, chunk_size, output_type, factor)
-        self._warn_of_unknown_words(prompt)
+        for text in (prompt, *(object_prompts or {}).values()):
+            self._warn_of_unknown_words(text)
         config.check()
         if guidance_scale is None:
             guidance_scale = read_guidance_scale(self.name_or_path)
@@ -208,8 +212,13 @@ class GenerativeRenderingPipeline(StableDiffusionControlNetPipeline):
         if seed is None:
             seed = 0 if generator is None else generator.initial_seed()
 
-        # 2. Encode the prompt; for guidance an unconditional branch goes beside it.
-        model = self._guided_model(prompt, negative_prompt, controlnet_conditioning_scale, ip_adapter_image)
+        # 2. Encode the prompts; for guidance an unconditional branch goes beside them.
+        shown = with_lent(gbuffers, appearance)
+        latent_size = (gbuffers[0].height // factor, gbuffers[0].width // factor)
+        texts = self._encode_object_prompts(object_prompts or {}, shown, latent_size)
+        model = self._guided_model(
+            prompt, negative_prompt, controlnet_conditioning_scale, ip_adapter_image, texts
+        )
 
         # 3. Depth control images, with one range for the clip.
         inverse_range = inverse_depth_range(gbuffers)
@@ -230,7 +239,6 @@ class GenerativeRenderingPipeline(StableDiffusionControlNetPipeline):
         self._num_timesteps = len(timesteps)
         generator = generator or torch.Generator("cpu").manual_seed(seed)
         step_arguments = self.prepare_extra_step_kwargs(generator, eta)
-        latent_size = (gbuffers[0].height // factor, gbuffers[0].width // factor)
         shape = (n_frames, self.unet.config.in_channels, *latent_size)
         store = RunStore(shape, len(timesteps), chunk_size, device, store_folder)
         store.begin(scheduler, generator)
@@ -242,7 +250,7 @@ class GenerativeRenderingPipeline(StableDiffusionControlNetPipeline):
         # 5. Mechanisms 2 and 3: which surface points frames share, and what attention does with that.
         engine = None
         if config.needs_correspondence:
-            engine = make_engine(with_lent(gbuffers, appearance), config.correspondence, device, tracker)
+            engine = make_engine(shown, config.correspondence, device, tracker)
         lent = range(n_frames, n_frames + (0 if appearance is None else len(appearance.gbuffers)))
         attention = attention_state(config.injection, model.n_branches, latent_size, engine)
         attention.n_lent = len(lent)
@@ -255,14 +263,18 @@ class GenerativeRenderingPipeline(StableDiffusionControlNetPipeline):
 
         # 6. All frames advance one step together.
         progress_bar: Any = self.progress_bar  # a plain method whose decorator hides its signature
-        with injected_attention(self.unet, attention), progress_bar(total=len(timesteps)) as progress:
+        with (
+            injected_attention(self.unet, attention),
+            regional_texts((self.unet, self.controlnet), texts),
+            progress_bar(total=len(timesteps)) as progress,
+        ):
             progress.update(store.step)
             for step, timestep in enumerate(timesteps[store.step :], start=store.step):
                 done = draws[step] / max(draws[-1], 1)
                 keyframes = attention.choose(n_frames, n_keyframes, seed, draws[step], seen)
                 # Between steps the scheduler stands alike in all chunks, except for what it keeps of latents.
                 store.recall(scheduler, 0)
-                model_input = partial(_model_input, store, scheduler, timestep, appearance)
+                model_input = partial(model_input_of, store, scheduler, timestep, appearance)
                 if recorder is not None:
                     recorder.keep(step, store.latents[recorder.frames])
                 outputs = guided_output(
@@ -279,7 +291,7 @@ class GenerativeRenderingPipeline(StableDiffusionControlNetPipeline):
                 for frames, output in outputs:
                     store.outputs[frames] = output
                 if on_outputs is not None:
-                    on_outputs(step, partial(_predicted_x0, store, scheduler, model_input, step))
+                    on_outputs(step, partial(predicted_x0_of, store, scheduler, model_input, step))
                 if rules.needs_keyframes:
                     rules.start_step(keyframes, store.outputs[keyframes], model_input(keyframes), step)
                 for chunk, frames in enumerate(chunks):
@@ -356,8 +368,27 @@ class GenerativeRenderingPipeline(StableDiffusionControlNetPipeline):
         if vocabulary is not None and (unknown := unknown_words(prompt, vocabulary)):
             logger.warning(f"the model does not know these words of the prompt: {', '.join(unknown)}")
 
+    def _encode_object_prompts(
+        self, prompts: Mapping[int, str], gbuffers: Sequence[GBuffer], latent_size: tuple[int, int]
+    ) -> ObjectPrompts | None:
+        if not prompts:
+            return None
+        device = self._execution_device
+        embeds = [self.encode_prompt(text, device, 1, False)[0] for text in prompts.values()]
+
+        def objects(frames: Sequence[int], size: tuple[int, int]) -> Tensor:
+            return latent_objects([gbuffers[frame] for frame in frames], size, device)
+
+        n_branches = 2 if self.do_classifier_free_guidance else 1
+        return ObjectPrompts(torch.cat(embeds), list(prompts), objects, n_branches, latent_size)
+
     def _guided_model(
-        self, prompt: str, negative_prompt: str | None, conditioning_scale: float, ip_adapter_image: Any
+        self,
+        prompt: str,
+        negative_prompt: str | None,
+        conditioning_scale: float,
+        ip_adapter_image: Any,
+        object_prompts: ObjectPrompts | None,
     ) -> GuidedModel:
         device, dtype = self._execution_device, self.unet.dtype
         embedding_dim = self.unet.config.time_cond_proj_dim
@@ -383,6 +414,7 @@ class GenerativeRenderingPipeline(StableDiffusionControlNetPipeline):
             conditioning_scale=float(conditioning_scale),
             guidance_embedding=guidance_embedding,
             image_embeds=image_embeds,
+            object_prompts=object_prompts,
         )
 
     def _initial_latents(
@@ -411,35 +443,6 @@ class GenerativeRenderingPipeline(StableDiffusionControlNetPipeline):
     ) -> "GenerativeRenderingPipeline":
         """As in diffusers, but only safetensors: a pickle may run code when it is loaded."""
         return super().from_pretrained(pretrained_model_name_or_path, **(kwargs | {"use_safetensors": True}))
-
-
-def _model_input(
-    store: RunStore, scheduler: Any, timestep: Tensor, appearance: Appearance | None, frames: Sequence[int]
-) -> Tensor:
-    """What the networks see of some frames at a step; lent frames come first."""
-    n_frames = len(store.latents)
-    latents = store.latents[[frame for frame in frames if frame < n_frames]]
-    if appearance is not None and len(latents) < len(frames):
-        lent = [frame - n_frames for frame in frames if frame >= n_frames]
-        latents = torch.cat([appearance.latents[store.step, lent].to(latents), latents])
-    return scheduler.scale_model_input(latents, timestep)
-
-
-def _predicted_x0(
-    store: RunStore,
-    scheduler: Any,
-    model_input: Callable[[Sequence[int]], Tensor],
-    step: int,
-    frames: Sequence[int],
-) -> Tensor:
-    """The clean latents that the model's output at a step implies for some frames.
-
-    Raises:
-        ConfigError: for this scheduler that is not known.
-    """
-    alpha_bar = float(signal_shares(scheduler)[step])
-    kind = scheduler.config.get("prediction_type", "epsilon")
-    return predicted_x0(store.outputs[frames], model_input(frames), alpha_bar, kind)
 
 
 def load_pipeline(

@@ -248,7 +248,17 @@ def _diffuse(
         store_folder=store_folder,
         appearance=appearance,
         recorder=recorder,
+        object_prompts=prompts_by_id(clip.shot.scene, config),
     ).latents
+
+
+def prompts_by_id(scene: Scene, config: RunConfig) -> dict[int, str]:
+    """The texts of single objects by object id.
+
+    Raises:
+        SceneError: the scene has no object of a name.
+    """
+    return {i: text for name, text in config.object_prompts for i in scene.find_objects(name)}
 
 
 @contextmanager

@@ -96,7 +96,8 @@ def _lent_appearance(path: Path, scene: Scene) -> Appearance:
     """The appearance that a run has kept, with the texture ids of this scene."""
     theirs = read_run_config(path)
     appearance = read_appearance(path / APPEARANCE_FILE)
-    return appearance.matched(theirs["atlas_ids"], atlas_ids_by_name(scene))
+    object_of = dict(zip(scene.atlas_id.tolist(), scene.object_id.tolist(), strict=True))
+    return appearance.matched(theirs["atlas_ids"], atlas_ids_by_name(scene), object_of)
 
 
 def _frames(indices: list[int]) -> str:

@@ -23,6 +23,8 @@ class Render:
         scene: a .gltf or .glb file.
         prompt: what the video shows.
         negative_prompt: what it does not show.
+        prompt_for: what one object shows, for instance Fox="a bronze fox"; may be given several times. Names
+            may be patterns such as wheel*; ground and dome are the backdrop's.
         out: where the video goes as well; the run folder always holds it.
         animation: name or number of the animation.
         frames: number of frames; frame i shows time i / fps. After its end an animation holds its last pose.
@@ -59,6 +61,7 @@ class Render:
     scene: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="SCENE")]
     prompt: Annotated[str, tyro.conf.arg(metavar="TEXT")]
     negative_prompt: Annotated[str | None, option("TEXT", "none")] = None
+    prompt_for: Annotated[tyro.conf.UseAppendAction[tuple[str, ...]], option("OBJECT=TEXT", "none")] = ()
     out: Annotated[Path | None, option("VIDEO.mp4", "only in the run folder")] = None
     animation: Annotated[str | None, option("NAME", "the first, if there is one")] = None
     frames: Annotated[int | None, option("N", "the animation once; 24 without one")] = None

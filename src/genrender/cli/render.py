@@ -47,6 +47,8 @@ def render(options: Render, command: list[str], resume: bool = False) -> None:
         backdrop=parse_backdrop(options.backdrop).kind,
     )
     shot = plan_shot(scene, shot_config)
+    for name, _ in config.object_prompts:
+        shot.scene.find_objects(name)
     if options.appearance_from is not None:
         _check_lent(options.appearance_from, config, source)
     _warn_of_unknown_words(config, source)
@@ -92,6 +94,7 @@ def run_config(options: Render) -> RunConfig:
         preset,
         prompt=options.prompt,
         negative_prompt=options.negative_prompt,
+        object_prompts=tuple(parse_object_prompt(text) for text in options.prompt_for),
         method=_override(method, options),
         n_steps=preset.n_steps if options.steps is None else options.steps,
         guidance_scale=preset.guidance_scale if options.guidance is None else options.guidance,
@@ -103,6 +106,18 @@ def run_config(options: Render) -> RunConfig:
     for text in options.set:
         config = change_setting(config, text)
     return config
+
+
+def parse_object_prompt(text: str) -> tuple[str, str]:
+    """`OBJECT=TEXT`: an object's name and what it shows.
+
+    Raises:
+        ConfigError: it is not of that form.
+    """
+    name, equals, prompt = text.partition("=")
+    if not equals or not name.strip():
+        raise ConfigError(f'--prompt-for {text!r}: expected OBJECT=TEXT, for instance Fox="a bronze fox"')
+    return name.strip(), prompt.strip()
 
 
 def _with_keyframes(method: MethodConfig, preset: RunConfig) -> MethodConfig:
@@ -190,6 +205,7 @@ def _warn_of_unknown_words(config: RunConfig, source: ModelSource) -> None:
     vocabulary = read_vocabulary(source.location)
     if vocabulary is None:
         return
-    unknown = unknown_words(f"{config.prompt} {config.negative_prompt or ''}", vocabulary)
+    texts = (config.prompt, config.negative_prompt or "", *(text for _, text in config.object_prompts))
+    unknown = unknown_words(" ".join(texts), vocabulary)
     if unknown:
         warn(f"the model does not know these words of the prompt: {', '.join(unknown)}")

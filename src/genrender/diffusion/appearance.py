@@ -40,7 +40,7 @@ class Appearance:
     control: Float32[np.ndarray, "R H W"]
     gbuffers: tuple[GBuffer, ...]
 
-    def matched(self, theirs: AtlasIds, ours: AtlasIds) -> "Appearance":
+    def matched(self, theirs: AtlasIds, ours: AtlasIds, object_of: Mapping[int, int]) -> "Appearance":
         """With the texture ids of another scene, object by object of equal name.
 
         Objects that the other scene lacks lend no features; their keys and values stay in the picture.
@@ -48,6 +48,7 @@ class Appearance:
         Args:
             theirs: texture ids of the scene that was shown.
             ours: texture ids of the scene that will be.
+            object_of: the object of each of these texture ids.
         """
         new_id = {
             old: new
@@ -56,12 +57,13 @@ class Appearance:
         }
         gbuffers = []
         for gbuffer in self.gbuffers:
-            table = np.zeros(gbuffer.atlas_id.max(initial=0) + 1, np.int32)
+            atlases, objects = np.zeros((2, gbuffer.atlas_id.max(initial=0) + 1), np.int32)
             for old, new in new_id.items():
-                if old < len(table):
-                    table[old] = new
-            atlas_id = table[gbuffer.atlas_id]
-            gbuffers.append(replace(gbuffer, atlas_id=atlas_id, object_id=atlas_id))
+                if old < len(atlases):
+                    atlases[old], objects[old] = new, object_of[new]
+            gbuffers.append(
+                replace(gbuffer, atlas_id=atlases[gbuffer.atlas_id], object_id=objects[gbuffer.atlas_id])
+            )
         return replace(self, gbuffers=tuple(gbuffers))
 
 

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from genrender.diffusion.attention_state import AttentionState
 from genrender.diffusion.chunks import Chunks
+from genrender.diffusion.object_prompts import ObjectPrompts
 
 
 @dataclass(frozen=True)
@@ -27,6 +28,7 @@ class GuidedModel:
         conditioning_scale: weight of the ControlNet's residuals.
         guidance_embedding: for UNets distilled with guidance as an input (LCM), one row; else None.
         image_embeds: IP-Adapter features, one tensor per adapter with one row per branch; else None.
+        object_prompts: texts of single objects, which the networks read under `regional_texts`; else None.
     """
 
     unet: UNet2DConditionModel
@@ -36,6 +38,7 @@ class GuidedModel:
     conditioning_scale: float
     guidance_embedding: Float[Tensor, "1 E"] | None = None
     image_embeds: list[Tensor] | None = None
+    object_prompts: ObjectPrompts | None = None
 
     @property
     def n_branches(self) -> int:
@@ -46,6 +49,7 @@ class GuidedModel:
         latents: Float32[Tensor, "F C h w"],
         timestep: Tensor,
         control_images: Float32[Tensor, "F 3 H W"],
+        frames: Sequence[int],
     ) -> Float32[Tensor, "F C h w"]:
         """The guided model output for some frames.
 
@@ -53,7 +57,10 @@ class GuidedModel:
             latents: noisy latents, already scaled by the scheduler's `scale_model_input`.
             timestep: scalar, as the scheduler lists it.
             control_images: in [0, 1].
+            frames: which frames of the clip these are.
         """
+        if self.object_prompts is not None:
+            self.object_prompts.start(frames)
         n_frames = latents.shape[0]
         rows = latents.repeat(self.n_branches, 1, 1, 1)
         prompt_embeds = self.prompt_embeds.repeat_interleave(n_frames, dim=0)
@@ -117,10 +124,11 @@ def guided_output(
         attention.start_keyframes(keyframes, progress)
         # The output is not needed: the pass fills the memory of the attention layers. Keyframes run once more
         # in their chunk, so that what a frame becomes never depends on how frames are cut into chunks.
-        model(model_input(list(keyframes)), timestep, control_images(list(keyframes)))
+        shown = list(keyframes)
+        model(model_input(shown), timestep, control_images(shown), shown)
 
     def of_frames(frames: list[int]) -> Tensor:
         attention.start_frames(frames)
-        return model(model_input(frames), timestep, control_images(frames))
+        return model(model_input(frames), timestep, control_images(frames), frames)
 
     yield from chunks.run(range(n_frames), of_frames)

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
+from diffusers.models.controlnets.controlnet import ControlNetModel
 from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 from torch import Tensor
 
@@ -86,16 +87,18 @@ def select_layers(unet: UNet2DConditionModel, pattern: str) -> list[str]:
 
 
 @contextmanager
-def installed_processors(unet: UNet2DConditionModel, ours: Mapping[str, Any]) -> Iterator[None]:
+def installed_processors(
+    network: UNet2DConditionModel | ControlNetModel, ours: Mapping[str, Any]
+) -> Iterator[None]:
     """Give layers, by their full names, other attention processors; the old ones come back in any case."""
     # set_attn_processor empties the dict it is given, hence a copy for each call.
-    before: dict[str, Any] = dict(unet.attn_processors)
+    before: dict[str, Any] = dict(network.attn_processors)
     renamed = {f"{layer}.processor": processor for layer, processor in ours.items()}
     try:
-        unet.set_attn_processor({**before, **renamed})
+        network.set_attn_processor({**before, **renamed})
         yield
     finally:
-        unet.set_attn_processor(dict(before))
+        network.set_attn_processor(dict(before))
 
 
 @contextmanager

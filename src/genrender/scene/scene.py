@@ -1,6 +1,7 @@
 """A scene: triangles with fixed topology whose vertices depend on the time."""
 
 from dataclasses import dataclass, replace
+from fnmatch import fnmatchcase
 from functools import cached_property
 from pathlib import Path
 
@@ -126,6 +127,26 @@ class Scene:
             return 0 if self.animations else None
         names = [animation.name for animation in self.animations]
         return _find(self.path, "animation", names, str(name_or_index))
+
+    def find_objects(self, pattern: str) -> list[int]:
+        """Ids of the objects whose name matches a pattern such as `Fox` or `wheel*`; case does not count.
+
+        A backdrop's ground and dome go by the names `ground` and `dome`.
+
+        Raises:
+            SceneError: there is no such object.
+        """
+        backdrops = {GROUND_ID: "ground", DOME_ID: "dome"}
+        ids = np.unique(self.object_id).tolist()
+        names = {i: backdrops.get(i) or self.objects[i - 1].name for i in ids}
+        found = [i for i, name in names.items() if fnmatchcase(name.lower(), pattern.lower())]
+        if not found:
+            shown = list(names.values())[:20]
+            more = f" and {len(names) - 20} more" if len(names) > 20 else ""
+            raise SceneError(
+                f"{self.path.name}: no object is called {pattern!r}; it has: {', '.join(shown)}{more}"
+            )
+        return found
 
     def camera(self, name: str, time_s: float, animation: int | None = None) -> Camera:
         """A camera of the file, by name or number, at a time. The picture's shape decides its aspect ratio.
