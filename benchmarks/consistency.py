@@ -15,7 +15,7 @@ The others switch the mechanisms on:
     texture, reproject   all of it, through that correspondence engine
     trajectory    all of it, keyframes weighed by how well their keys fit the query
     coverage      all of it, keyframes chosen by the surface that they show
-    deduplicated  all of it, without keys and values that an earlier keyframe already gave
+    undeduplicated  all of it, with all keys and values of all keyframes
     normalised    all of it, and latents normalised per object
     synced        all of it, and predicted clean latents unified along the surface
     paper-method  noise, keyframes and blending as in the `paper` preset, but not its sampler
@@ -90,7 +90,7 @@ METHODS: dict[str, MethodConfig] = {
     "reproject": MethodConfig(correspondence=CorrespondenceConfig("reproject")),
     "trajectory": MethodConfig(injection=InjectionConfig(unify="trajectory")),
     "coverage": MethodConfig(injection=InjectionConfig(keyframes="coverage")),
-    "deduplicated": MethodConfig(injection=InjectionConfig(deduplicate=True)),
+    "undeduplicated": MethodConfig(injection=InjectionConfig(deduplicate=False)),
     "normalised": MethodConfig(latents=LatentConfig(normalise="objects")),
     "synced": MethodConfig(latents=LatentConfig(synchronise=0.5)),
     "paper-method": PRESETS["paper"].method,

@@ -29,7 +29,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from genrender import __version__
 from genrender.atomic import atomic_write
 from genrender.comparison_page import look_up
-from genrender.config import PER_FRAME, PRESETS, MethodConfig, NoiseConfig, RunConfig
+from genrender.config import PER_FRAME, PRESETS, InjectionConfig, MethodConfig, NoiseConfig, RunConfig
 from genrender.errors import GenRenderError
 from genrender.evaluate import METRICS_FILE, Judges, evaluate, write_metrics
 from genrender.finished_run import open_run
@@ -93,7 +93,11 @@ METHODS: dict[str, tuple[RunConfig, str]] = {
     "pre": (part("pre"), "and attention to the keyframes"),
     "post": (part("post"), "noise, and features blended on the surface"),
     "pre-post": (part("full"), "noise and both injections"),
-    "reproject": (part("reproject"), "the same through the engine `reproject`"),
+    "undeduplicated": (
+        RunConfig(method=MethodConfig(injection=InjectionConfig(deduplicate=False))),
+        "the same, with all keys and values of all keyframes",
+    ),
+    "reproject": (part("reproject"), "noise and both injections, through the engine `reproject`"),
     "normalised": (part("normalised"), "noise, both injections, latents normalised per object"),
     "synced": (
         part("synced"),

@@ -174,6 +174,22 @@ def test_stable_diffusions_exact_structure_runs_and_equals_diffusers(config):
         assert (result - expected).abs().max() > 1e-2
 
 
+def test_every_frame_goes_through_the_networks_once_at_every_step(clip, monkeypatch):
+    """Keyframes, too: what comes out of their pass counts."""
+    pipe = make_pipe()
+    rows, forward = [], pipe.unet.forward
+
+    def counted(sample, *arguments, **options):
+        rows.append(len(sample))
+        return forward(sample, *arguments, **options)
+
+    monkeypatch.setattr(pipe.unet, "forward", counted)
+    settings = {"num_inference_steps": 3, "guidance_scale": 2.0, "output_type": "latent"}
+    pipe(PROMPT, clip, config=FULL, chunk_size=2, **settings)
+    assert sum(rows) == 3 * 2 * len(clip)
+    assert rows[0] == 2 * FULL.injection.n_keyframes
+
+
 @pytest.mark.parametrize("config", [PER_FRAME, FULL])
 @pytest.mark.parametrize("scheduler", [DDIMScheduler, EulerAncestralDiscreteScheduler])
 def test_chunk_size_changes_nothing(clip, config, scheduler):

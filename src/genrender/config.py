@@ -136,7 +136,7 @@ class InjectionConfig:
     alpha_end: float | None = None
     alpha_layers: tuple[tuple[str, float], ...] = ()
     unify: UnifyRule = "paper"
-    deduplicate: bool = False
+    deduplicate: bool = True
     keyframes: KeyframeStrategy = "stratified"
     n_keyframes: int | None = None
     layers: str = r"^up_blocks\."
@@ -297,7 +297,7 @@ PRESETS = {
         method=MethodConfig(
             noise=NoiseConfig(mode="nearest"),
             correspondence=CorrespondenceConfig(fill_order="sequence", restore_spread=False, inpaint=True),
-            injection=InjectionConfig(unify="paper", keyframes="random"),
+            injection=InjectionConfig(unify="paper", deduplicate=False, keyframes="random"),
             latents=LatentConfig(normalise="background"),
         ),
         n_steps=50,

@@ -107,7 +107,7 @@ def all_frames(unet: UNet2DConditionModel, state: AttentionState, keyframes: lis
     ],
 )
 def test_frames_attend_to_what_was_published_whatever_the_chunk(unet, method, contexts, chunk):
-    state = method(InjectionConfig(alpha=0.0, layers="attn1"), 2, SIZE)
+    state = method(InjectionConfig(alpha=0.0, deduplicate=False, layers="attn1"), 2, SIZE)
     keyframes = state.choose(N_FRAMES, 3, 0, 0)
     assert keyframes == [0]
     ours = all_frames(unet, state, keyframes, chunk)

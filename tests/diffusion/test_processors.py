@@ -1,3 +1,4 @@
+from collections import Counter
 from collections.abc import Sequence
 
 import pytest
@@ -23,10 +24,13 @@ ALL_LAYERS = "attn1"
 
 
 class CarryOver:
-    """An engine without geometry: every frame sees, everywhere or nowhere, the features of one keyframe."""
+    """An engine without geometry: every frame sees, everywhere or nowhere, the features of one keyframe, the
+    nearest or always the same.
+    """
 
-    def __init__(self, is_valid: bool = True) -> None:
+    def __init__(self, is_valid: bool = True, always: int | None = None) -> None:
         self.is_valid = is_valid
+        self.always = always
         self.prepared: list[tuple[int, int, int | None]] = []
 
     def side(self, layer: str, height: int, width: int) -> int:
@@ -43,6 +47,8 @@ class CarryOver:
     ):
         self.prepared.append((height, width, side))
         nearest = [min(range(len(keyframes)), key=lambda k: abs(keyframes[k] - frame)) for frame in frames]
+        if self.always is not None:
+            nearest = [self.always] * len(frames)
 
         def carry(features: Tensor) -> tuple[Tensor, Tensor]:
             assert features.shape[-2:] == (height, width), rule
@@ -80,7 +86,7 @@ def unet() -> UNet2DConditionModel:
 
 
 def make_state(n_branches: int = 1, engine: CarryOver | None = None, **settings) -> AttentionState:
-    config = InjectionConfig(**({"alpha": 0.0, "layers": ALL_LAYERS} | settings))
+    config = InjectionConfig(**({"alpha": 0.0, "deduplicate": False, "layers": ALL_LAYERS} | settings))
     return AttentionState(config, n_branches, SIZE, engine)
 
 
@@ -198,7 +204,7 @@ def test_branches_are_kept_apart(unet: UNet2DConditionModel, settings: dict):
 def test_alpha_zero_and_surfaces_nowhere_valid_equal_pre_only_bit_for_bit(unet: UNet2DConditionModel):
     latents, text = inputs(4)
     arguments = (latents, text, [0, 3], [0, 1, 2, 3])
-    config = InjectionConfig(alpha=0.6, layers=ALL_LAYERS)
+    config = InjectionConfig(alpha=0.6, deduplicate=False, layers=ALL_LAYERS)
     pre_only = two_passes(unet, PreOnlyState(config, 1, SIZE, CarryOver()), *arguments)
     alpha_zero = two_passes(unet, make_state(alpha=0.0, engine=CarryOver()), *arguments)
     never_valid = two_passes(unet, make_state(alpha=0.6, engine=CarryOver(is_valid=False)), *arguments)
@@ -206,6 +212,24 @@ def test_alpha_zero_and_surfaces_nowhere_valid_equal_pre_only_bit_for_bit(unet: 
     assert torch.equal(never_valid, pre_only)
     blended = two_passes(unet, make_state(alpha=0.6, engine=CarryOver()), *arguments)
     assert not torch.allclose(blended, pre_only)
+
+
+def test_keyframes_get_features_from_the_surface_like_all_other_frames(unet: UNet2DConditionModel):
+    latents, text = inputs(2)
+    layer = self_attention_layers(unet)[-1]
+    outputs: list[Tensor] = []
+    hook = unet.get_submodule(layer).register_forward_hook(lambda _, __, output: outputs.append(output))
+    try:
+        for alpha in (0.0, 0.5):
+            state = make_state(alpha=alpha, engine=CarryOver(always=0), pre_attn=False, layers=layer)
+            with injected_attention(unet, state):
+                state.start_keyframes([0, 1])
+                run(unet, latents, text)
+    finally:
+        hook.remove()
+    plain, injected = outputs
+    torch.testing.assert_close(injected[0], plain[0])
+    torch.testing.assert_close(injected[1], 0.5 * (plain[0] + plain[1]))
 
 
 def test_blending_a_frame_with_its_own_outputs_changes_nothing(unet: UNet2DConditionModel):
@@ -238,7 +262,8 @@ def test_layers_share_a_blend_where_maps_and_textures_are_of_one_size(unet: UNet
     two_passes(unet, state, latents, text, [0], [1, 2])
     names = [name for name in self_attention_layers(unet) if name.startswith("up_blocks.0")]
     assert names
-    assert len(engine.prepared) == len(set(engine.prepared))
+    # Once for the keyframes and once for the other frames.
+    assert set(Counter(engine.prepared).values()) == {2}
     assert {side for _, _, side in engine.prepared} >= {99, max(SIZE)}
 
 

@@ -53,25 +53,32 @@ class PreviousFrameAttention(FirstFrameAttention):
         its guided latent update.
     """
 
-    _previous: dict[str, tuple[Tensor, Tensor]] = field(default_factory=dict, init=False)
+    _previous: dict[tuple[str, int], tuple[Tensor, Tensor]] = field(default_factory=dict, init=False)
 
     def start_keyframes(self, keyframes: Sequence[int], progress: float = 0.0) -> None:
         super().start_keyframes(keyframes, progress)
         self._previous.clear()
 
+    def start_frames(self, frames: Sequence[int]) -> None:
+        super().start_frames(frames)
+        # A chunk may run again in halves, so what it needs is kept until its next one starts.
+        for layer, frame in list(self._previous):
+            if frame < frames[0] - 1:
+                del self._previous[layer, frame]
+
     def attention(self, layer: str, query: Tensor, key: Tensor, value: Tensor, scale: float) -> Tensor:
         if self.phase != "frames":
             return super().attention(layer, query, key, value, scale)
         first = self._shared_tokens(layer)
-        # Chunks come in order, so that the frame before a chunk's first one is the last of the chunk before.
-        before = self._previous.get(layer, first)
+        # Chunks come in order: the frame before a chunk is the last of the chunk before, or the first of all.
+        before = self._previous.get((layer, self._frames[0] - 1), first)
         own = [tokens.unflatten(0, (self.n_branches, -1)) for tokens in (key, value)]
         extended = []
         for tokens, of_first, of_last in zip(own, first, before, strict=True):
             previous = torch.cat([of_last[:, None], tokens[:, :-1]], dim=1)
             shared = of_first[:, None].expand_as(previous)
             extended.append(torch.cat([shared, previous], dim=3).flatten(0, 1))
-        self._previous[layer] = (own[0][:, -1].clone(), own[1][:, -1].clone())
+        self._previous[layer, self._frames[-1]] = (own[0][:, -1].clone(), own[1][:, -1].clone())
         return attend(query, extended[0], extended[1], scale)
 
 
@@ -98,8 +105,10 @@ class PropagatedAttention(AttentionState):
         return attend(query, key, value, scale)
 
     def injection(self, layer: str, output: Float[Tensor, "N L C"]) -> Float[Tensor, "N L C"]:
+        if self.phase == "keyframes":
+            self._remember_output(layer, output)
         if self.phase != "frames":
-            return super().injection(layer, output)
+            return output
         size = feature_size(output.shape[1], *self.latent_size)
         remembered = self._recall(layer).output
         assert remembered is not None

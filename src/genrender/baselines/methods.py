@@ -10,10 +10,13 @@ from genrender.baselines.attention import FirstFrameAttention, PreviousFrameAtte
 from genrender.config import PER_FRAME, PRESETS, InjectionConfig, MethodConfig, MethodName, NoiseConfig
 from genrender.diffusion.attention_state import AttentionState
 
-# The rivals change every self-attention layer.
-_ALL_LAYERS = r"attn1"
 METHOD_OPTIONS = frozenset({"noise", "engine", "alpha", "unify", "keyframes", "set"})
 _NO_INJECTION = InjectionConfig(pre_attn=False, alpha=0.0)
+
+
+def _replaced_attention(alpha: float) -> InjectionConfig:
+    """For rivals: they change every self-attention layer, and know no surface when they share tokens."""
+    return InjectionConfig(alpha=alpha, deduplicate=False, layers=r"attn1")
 
 
 @dataclass(frozen=True)
@@ -60,7 +63,7 @@ METHODS: dict[MethodName, Method] = {
     "surface-noise": Method("surface noise, nothing else", MethodConfig(injection=_NO_INJECTION)),
     "extended-attention": Method(
         "surface noise, and every frame attends to the keyframes, too",
-        MethodConfig(injection=InjectionConfig(alpha=0.0)),
+        MethodConfig(injection=InjectionConfig(alpha=0.0, deduplicate=False)),
     ),
     "post-only": Method(
         "surface noise, and features blended on the surface",
@@ -68,17 +71,17 @@ METHODS: dict[MethodName, Method] = {
     ),
     "cross-frame": Method(
         "every frame attends to the first (Text2Video-Zero)",
-        MethodConfig(NoiseConfig("fixed"), injection=InjectionConfig(alpha=0.0, layers=_ALL_LAYERS)),
+        MethodConfig(NoiseConfig("fixed"), injection=_replaced_attention(alpha=0.0)),
         FirstFrameAttention,
     ),
     "pix2video": Method(
         "every frame attends to the first and the previous one (Pix2Video)",
-        MethodConfig(NoiseConfig("fixed"), injection=InjectionConfig(alpha=0.0, layers=_ALL_LAYERS)),
+        MethodConfig(NoiseConfig("fixed"), injection=_replaced_attention(alpha=0.0)),
         PreviousFrameAttention,
     ),
     "tokenflow": Method(
         "attention outputs of the two keyframes around a frame, along the surface (TokenFlow)",
-        MethodConfig(NoiseConfig("fixed"), injection=InjectionConfig(alpha=1.0, layers=_ALL_LAYERS)),
+        MethodConfig(NoiseConfig("fixed"), injection=_replaced_attention(alpha=1.0)),
         PropagatedAttention,
     ),
     "static-texture": Method(

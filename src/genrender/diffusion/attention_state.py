@@ -1,9 +1,9 @@
 """What the attention layers of one run share, and what they do with it.
 
 Each step has two passes through the UNet. In the first the keyframes run together, every keyframe attending
-to all of them, and each selected layer remembers their keys, values and outputs. In the second every frame
-runs, chunk by chunk: its keys and values are extended with the remembered ones (pre-attention), and its
-outputs are blended with the remembered outputs, carried over on the surface (post-attention).
+to all of them, and each selected layer remembers their keys, values and outputs. In the second the other
+frames run, chunk by chunk: their keys and values are extended with the remembered ones (pre-attention). In
+both passes outputs are blended with the remembered outputs, carried over on the surface (post-attention).
 """
 
 from collections.abc import Sequence
@@ -110,7 +110,7 @@ class AttentionState:
             keyframes: frame indices.
             progress: share of the steps that are done, for schedules of alpha.
         """
-        self.phase = "keyframes"
+        self._start("keyframes", keyframes)
         self._keyframes = tuple(keyframes)
         self._progress = progress
         for remembered in (self._memory, self._new_tokens):
@@ -118,7 +118,10 @@ class AttentionState:
 
     def start_frames(self, frames: Sequence[int]) -> None:
         """From here on the UNet's rows are the chunk `frames`."""
-        self.phase = "frames"
+        self._start("frames", frames)
+
+    def _start(self, phase: Literal["keyframes", "frames"], frames: Sequence[int]) -> None:
+        self.phase = phase
         self._frames = tuple(frames)
         for remembered in (self._blends, self._views, self._queries):
             remembered.clear()
@@ -136,10 +139,9 @@ class AttentionState:
         if self.phase == "idle":
             return attend(query, key, value, scale)
         if self.config.unify == "trajectory" and self.config.uses_surface:
+            self._queries[layer] = query * scale
             if self.phase == "keyframes":
                 self._memory.setdefault(layer, KeyframeMemory()).own_key = key
-            else:
-                self._queries[layer] = query * scale
         if not self.config.pre_attn:
             return attend(query, key, value, scale)
         if self.phase == "keyframes":
@@ -164,9 +166,7 @@ class AttentionState:
             return output
         size = feature_size(output.shape[1], *self.latent_size)
         if self.phase == "keyframes":
-            memory = self._memory.setdefault(layer, KeyframeMemory())
-            memory.output = tokens_to_map(output, self.n_branches, size)
-            return output
+            self._remember_output(layer, output)
         remembered = self._recall(layer).output
         assert remembered is not None
         if self.config.unify == "trajectory":
@@ -175,6 +175,11 @@ class AttentionState:
             rendered, seen = self._blend(self._shape(layer, size))(remembered)
             surface, valid = map_to_tokens(rendered, self.n_branches), seen.flatten(1)
         return blend_with_surface(output, surface, valid.repeat(self.n_branches, 1), alpha)
+
+    def _remember_output(self, layer: str, output: Float[Tensor, "N L C"]) -> None:
+        size = feature_size(output.shape[1], *self.latent_size)
+        memory = self._memory.setdefault(layer, KeyframeMemory())
+        memory.output = tokens_to_map(output, self.n_branches, size)
 
     def _along_trajectories(
         self, layer: str, remembered: Float[Tensor, "K BC h w"], size: tuple[int, int]

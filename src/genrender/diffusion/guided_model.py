@@ -104,7 +104,7 @@ def guided_output(
     chunks: Chunks,
     progress: float = 0.0,
 ) -> Iterator[tuple[list[int], Float32[Tensor, "n C h w"]]]:
-    """The guided model output for all frames of a clip at one step: keyframes first, then every frame.
+    """The guided model output for all frames of a clip at one step: keyframes first, then the others.
 
     Args:
         model: its UNet runs under `injected_attention` with the state `attention`.
@@ -118,17 +118,20 @@ def guided_output(
         progress: share of the steps that are done, in [0, 1].
 
     Yields:
-        The frames of a chunk and the output for them.
+        Frames that went through the networks together, and the output for them.
     """
+    others = list(range(n_frames))
     if attention.is_active:
         attention.start_keyframes(keyframes, progress)
-        # The output is not needed: the pass fills the memory of the attention layers. Keyframes run once more
-        # in their chunk, so that what a frame becomes never depends on how frames are cut into chunks.
         shown = list(keyframes)
-        model(model_input(shown), timestep, control_images(shown), shown)
+        output = model(model_input(shown), timestep, control_images(shown), shown)
+        # Frames that another run lends are no part of this clip.
+        own = [row for row, frame in enumerate(shown) if frame < n_frames]
+        yield [shown[row] for row in own], output[own]
+        others = [frame for frame in others if frame not in shown]
 
     def of_frames(frames: list[int]) -> Tensor:
         attention.start_frames(frames)
         return model(model_input(frames), timestep, control_images(frames), frames)
 
-    yield from chunks.run(range(n_frames), of_frames)
+    yield from chunks.run(others, of_frames)
