@@ -59,6 +59,12 @@ def _load_usd(path: Path) -> Scene:
     return load_usd(path)
 
 
+def _load_alembic(path: Path) -> Scene:
+    with _needing(path, "alembic3d", "alembic"):
+        from genrender.scene.alembic import load_alembic
+    return load_alembic(path)
+
+
 @contextmanager
 def _needing(path: Path, library: str, extra: str) -> Iterator[None]:
     """Says which extra of this package is missing where an import of that library fails."""
@@ -80,8 +86,9 @@ LOADERS: dict[str, Callable[[Path], Scene]] = {
     ".usda": _load_usd,
     ".usdc": _load_usd,
     ".usdz": _load_usd,
+    ".abc": _load_alembic,
     ".obj": load_single,
     ".ply": load_single,
 }
 # Formats whose animation no library that installs everywhere evaluates.
-CONVERTED = {".fbx": "FBX", ".abc": "Alembic", ".blend": "a Blender file", ".dae": "COLLADA"}
+CONVERTED = {".fbx": "FBX", ".blend": "a Blender file", ".dae": "COLLADA"}
