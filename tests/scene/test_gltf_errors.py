@@ -36,8 +36,8 @@ def test_a_folder(tmp_path):
 
 
 def test_unknown_suffix(tmp_path):
-    (tmp_path / "a.blend").write_bytes(b"BLENDER")
-    assert_refused(tmp_path / "a.blend", r"unknown scene format '.blend', expected .gltf or .glb")
+    (tmp_path / "a.stl").write_bytes(b"solid")
+    assert_refused(tmp_path / "a.stl", r"unknown scene format '.stl', expected .gltf, .glb, ")
 
 
 @pytest.mark.parametrize(

@@ -21,7 +21,7 @@ from genrender.evaluate import Judges, evaluate, write_metrics
 from genrender.finished_run import FinishedRun
 from genrender.media.run_folder import RunFolder
 from genrender.render import Clip
-from genrender.scene.load import load_scene
+from genrender.scene.load import load_scene, scene_label
 
 # The method whose sharpness the others are related to: nothing is shared, so nothing can blur.
 REFERENCE: MethodName = "per-frame"
@@ -43,7 +43,7 @@ def compare(options: Compare) -> None:
     if options.report is not None:
         check_report(options.report)
     judges = Judges.load(options.clip, options.depth_model)
-    folder = options.run_dir or Path("runs") / f"compare-{options.scene.stem}"
+    folder = options.run_dir or Path("runs") / f"compare-{scene_label(options.scene)}"
     folders = {name: RunFolder(folder / name) for name in names}
 
     # 2. Runs that are not there yet, and their figures.

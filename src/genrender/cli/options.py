@@ -20,7 +20,7 @@ class Render:
     """Turn an animated scene and a sentence into a video.
 
     Attributes:
-        scene: a .gltf or .glb file.
+        scene: a glTF, USD, Alembic, OBJ or PLY file, or a sequence such as frames/wave_*.obj.
         prompt: what the video shows.
         negative_prompt: what it does not show.
         prompt_for: what one object shows, for instance Fox="a bronze fox"; may be given several times. Names
@@ -115,7 +115,7 @@ class Compare(Render):
     The other options are those of render. What an interrupted comparison has finished is kept.
 
     Attributes:
-        scene: a .gltf or .glb file.
+        scene: a glTF, USD, Alembic, OBJ or PLY file, or a sequence such as frames/wave_*.obj.
         prompt: what the videos show.
         methods: names, separated by commas.
         clip: CLIP model to judge by, a folder or a hub id.
@@ -182,7 +182,7 @@ class Gbuffers:
     Channels: Depth.Z, UV.U, UV.V and IndexOB.X, as in Blender. Each file has a preview picture beside it.
 
     Attributes:
-        scene: a .gltf or .glb file.
+        scene: a glTF, USD, Alembic, OBJ or PLY file, or a sequence such as frames/wave_*.obj.
         out: folder for frame_0000.exr, frame_0000.png and so on; made where it is missing. Frames of an
             earlier clip in it give way, other files stay.
         camera: orbit, turntable, static, scene:NAME (a camera of the file) or FILE.json.
@@ -214,7 +214,7 @@ class Inspect:
     With --model, show a model instead: its networks, its picture size and the words that it knows.
 
     Attributes:
-        scene: a .gltf or .glb file.
+        scene: a glTF, USD, Alembic, OBJ or PLY file, or a sequence such as frames/wave_*.obj.
         model: pocket, or a folder in diffusers' layout.
         json: print JSON and nothing else.
         debug: show where an error comes from.
@@ -233,7 +233,7 @@ class Verify:
     Figures with what is expected of them, and two pictures: noise.png and features.png.
 
     Attributes:
-        scene: a .gltf or .glb file.
+        scene: a glTF, USD, Alembic, OBJ or PLY file, or a sequence such as frames/wave_*.obj.
         json: print JSON and nothing else.
         out: folder for the pictures; made where it is missing.
         camera: orbit, turntable, static, scene:NAME (a camera of the file) or FILE.json.

@@ -20,7 +20,7 @@ from genrender.errors import ConfigError, MediaError
 from genrender.media.run_folder import APPEARANCE_FILE, RunFolder, read_run_config
 from genrender.render import ShotConfig, plan_shot
 from genrender.scene.backdrop import parse_backdrop
-from genrender.scene.load import load_scene
+from genrender.scene.load import load_scene, scene_label
 from genrender.settings import change_setting
 
 
@@ -162,7 +162,7 @@ def _size(text: str | None, model: PictureSize) -> tuple[int, int]:
 def _run_folder(options: Render) -> RunFolder:
     if options.run_dir is not None:
         return RunFolder(options.run_dir)
-    name, n = f"{options.scene.stem}-{timestamp()}", 1
+    name, n = f"{scene_label(options.scene)}-{timestamp()}", 1
     while (path := Path("runs") / (name if n == 1 else f"{name}-{n}")).exists():
         n += 1
     return RunFolder(path)

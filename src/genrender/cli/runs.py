@@ -17,6 +17,7 @@ from genrender.errors import ConfigError, MediaError
 from genrender.finished_run import FinishedRun, open_run
 from genrender.media.run_folder import APPEARANCE_FILE, RunFolder
 from genrender.render import Clip
+from genrender.scene.load import scene_files
 
 
 def finished(options: Render, folder: RunFolder, label: str, clip: Clip | None = None) -> FinishedRun:
@@ -32,7 +33,7 @@ def finished(options: Render, folder: RunFolder, label: str, clip: Clip | None =
         ConfigError: the run fails; its process has said why.
     """
     words = render_words(options, folder.path)
-    is_there = is_done(folder, words, inputs(options))
+    is_there = is_done(folder, options.scene, words, inputs(options))
     note(f"{label}{' is there already' if is_there else ''}")
     if not is_there:
         child = [sys.executable, "-m", "genrender", *words]
@@ -58,9 +59,7 @@ def render_words(options: Render, folder: Path) -> list[str]:
 
 def inputs(options: Render) -> list[Path]:
     """The files that runs depend on, as far as they are on this machine."""
-    files = [options.scene]
-    if options.scene.suffix.lower() == ".gltf":  # buffers and pictures lie beside it
-        files += [path for path in options.scene.parent.iterdir() if path.is_file()]
+    files = scene_files(options.scene)
     if options.camera is not None and Path(options.camera).is_file():
         files.append(Path(options.camera))
     if options.appearance_from is not None and (lent := options.appearance_from / APPEARANCE_FILE).exists():
@@ -71,7 +70,7 @@ def inputs(options: Render) -> list[Path]:
     return files
 
 
-def is_done(run: RunFolder, words: list[str], files: list[Path]) -> bool:
+def is_done(run: RunFolder, scene: Path, words: list[str], files: list[Path]) -> bool:
     """Whether the folder holds, complete, what these words make of the files as they are now."""
     try:
         stored = run.read_config()
@@ -84,7 +83,7 @@ def is_done(run: RunFolder, words: list[str], files: list[Path]) -> bool:
     begun = datetime.datetime.fromisoformat(stored["created"]).timestamp() - took_s
     return (
         stored["command"] == ["genrender", *words]
-        and Path(config["scene"]) == files[0].resolve()
+        and Path(config["scene"]) == scene.resolve()
         and stored["versions"]["genrender"] == genrender.__version__
         and max(file.stat().st_mtime for file in files) <= begun
     )

@@ -12,7 +12,7 @@ from genrender.cli.options import Verify, parse_size
 from genrender.cli.scene import with_all_uvs
 from genrender.media.images import write_png
 from genrender.render import ShotConfig, plan_shot, render_shot
-from genrender.scene.load import load_scene
+from genrender.scene.load import load_scene, scene_label
 
 
 def verify(options: Verify) -> None:
@@ -24,7 +24,7 @@ def verify(options: Verify) -> None:
         fps=options.fps,
         camera=options.camera,
     )
-    out = options.out or Path("runs") / f"verify-{options.scene.stem}"
+    out = options.out or Path("runs") / f"verify-{scene_label(options.scene)}"
     check_can_hold_files(out)
     shot = plan_shot(load_scene(options.scene), config)
 

@@ -15,8 +15,8 @@ from PIL import ImageColor
 from genrender.errors import ConfigError, SceneError
 from genrender.scene.camera import Camera
 from genrender.scene.framing import Times, as_clip
+from genrender.scene.motion import WithStatic
 from genrender.scene.primitives import MeshPart
-from genrender.scene.rig import Nodes, Part, Rig, VertexBlock
 from genrender.scene.scene import DOME_ID, GROUND_ID, Scene, SceneObject
 
 BackdropKind: TypeAlias = Literal["none", "ground", "dome", "both"]
@@ -202,26 +202,13 @@ def octahedral_direction(uv: Float[np.ndarray, "N 2"]) -> Float64[np.ndarray, "N
 def _with_static(
     scene: Scene, name: str, object_id: int, mesh: MeshPart, centre: Float64[np.ndarray, "3"]
 ) -> Scene:
-    """The scene with one more object at the end, on a node of its own that nothing moves."""
-    nodes = scene.rig.nodes
-    n_nodes = len(nodes.parent)
-    nodes = Nodes(
-        parent=np.append(nodes.parent, -1),
-        translation=np.concatenate([nodes.translation, centre[None]]),
-        rotation=np.concatenate([nodes.rotation, [[0.0, 0, 0, 1]]]),
-        scale=np.concatenate([nodes.scale, np.ones((1, 3))]),
-        matrix=np.concatenate([nodes.matrix, np.eye(4)[None]]),
-        has_matrix=np.append(nodes.has_matrix, False),
-        levels=(np.append(nodes.levels[0], n_nodes), *nodes.levels[1:]),
-    )
-    part = Part(VertexBlock(mesh.verts.astype(np.float32)), n_nodes, None, np.empty(0))
-    rig = Rig(nodes, (*scene.rig.parts, part), scene.rig.animations)
+    """The scene with one more object at the end that nothing moves."""
+    verts = (mesh.verts.astype(np.float32) + centre).astype(np.float32)
     names = {thing.name for thing in scene.objects}
     while name in names:
         name += "_backdrop"
     n_tris = len(mesh.tris)
-    # Through the rig's own arithmetic, so that rest pose and animation agree to the last bit.
-    rest_verts = np.concatenate([scene.rest_verts, (part.block.positions + centre).astype(np.float32)])
+    rest_verts = np.concatenate([scene.rest_verts, verts])
     rest_verts.flags.writeable = False
     return replace(
         scene,
@@ -231,5 +218,5 @@ def _with_static(
         object_id=np.append(scene.object_id, np.full(n_tris, object_id, np.int32)),
         has_uvs=np.append(scene.has_uvs, np.ones(n_tris, bool)),
         rest_verts=rest_verts,
-        rig=rig,
+        motion=WithStatic(scene.motion, verts),
     )

@@ -11,8 +11,10 @@ from genrender.scene.gltf_accessor import read_floats
 from genrender.scene.gltf_animation import read_animation
 from genrender.scene.gltf_file import GltfFile, open_gltf
 from genrender.scene.gltf_mesh import Budget, MeshData, morph_weights, read_mesh
+from genrender.scene.motion import SceneCamera
+from genrender.scene.names import UniqueNames
 from genrender.scene.rig import Nodes, Part, Rig, Skin, levels_of, trs_from_local
-from genrender.scene.scene import Animation, Scene, SceneCamera, SceneObject
+from genrender.scene.scene import Animation, Scene, SceneObject
 
 
 def load_gltf(path: Path) -> Scene:
@@ -51,23 +53,8 @@ def load_gltf(path: Path) -> Scene:
         object_id=np.repeat(np.arange(1, len(placed) + 1, dtype=np.int32), [o.n_tris for o in objects]),
         has_uvs=np.concatenate([mesh.has_uvs for _, mesh in placed]),
         rest_verts=rest_verts,
-        rig=rig,
+        motion=rig,
     )
-
-
-class UniqueNames:
-    """Gives every thing a name of its own: the second "wheel" becomes "wheel_2"."""
-
-    def __init__(self):
-        self._next: dict[str, int] = {}
-
-    def __call__(self, name: object) -> str:
-        unique = base = str(name)
-        while unique in self._next:
-            self._next[base] += 1
-            unique = f"{base}_{self._next[base]}"
-        self._next[unique] = 1
-        return unique
 
 
 def _read_meshes(file: GltfFile, shown: list[int], budget: Budget) -> list[tuple[int, MeshData]]:

@@ -7,6 +7,8 @@ import numpy as np
 from jaxtyping import Bool, Float, Float32, Float64, Int64
 
 from genrender.scene.animation import Track, normalized
+from genrender.scene.camera import Camera
+from genrender.scene.motion import SceneCamera, rigid
 
 
 @dataclass(frozen=True)
@@ -87,7 +89,7 @@ class Part:
 
 @dataclass(frozen=True)
 class Rig:
-    """Everything that `evaluate` needs.
+    """The `Motion` of a glTF scene.
 
     Attributes:
         parts: in the order of the scene's vertices.
@@ -130,6 +132,11 @@ class Rig:
         """World-space vertices of all parts at a time; +inf or NaN where float32 cannot hold them."""
         with np.errstate(over="ignore", invalid="ignore"):
             return self._evaluate(time_s, animation)
+
+    def camera(self, camera: SceneCamera, time_s: float, animation: int | None) -> Camera:
+        """A camera where its node carries it."""
+        world_from_node = self.pose(time_s, animation)[0][camera.node]
+        return Camera(rigid(world_from_node), camera.yfov_deg, camera.ymag)
 
     def _evaluate(self, time_s: float, animation: int | None) -> Float32[np.ndarray, "V 3"]:
         world_from_node, weights = self.pose(time_s, animation)

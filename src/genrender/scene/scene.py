@@ -11,7 +11,7 @@ from jaxtyping import Bool, Float32, Int32
 from genrender.errors import SceneError
 from genrender.scene.camera import Camera
 from genrender.scene.charts import atlas_ids
-from genrender.scene.rig import Rig
+from genrender.scene.motion import Motion, SceneCamera
 
 # Object ids that a backdrop has in every scene, so that whoever sees a G-buffer, or a file of one, knows what
 # is ground and what is sky. They are the largest that texel ids have room for.
@@ -42,16 +42,6 @@ class Animation:
     duration_s: float
 
 
-@dataclass(frozen=True)
-class SceneCamera:
-    """A camera that hangs on a node of the scene; `ymag` is set for an orthographic one."""
-
-    name: str
-    node: int
-    yfov_deg: float
-    ymag: float | None
-
-
 @dataclass(frozen=True, eq=False)
 class Scene:
     """Triangles, their texture coordinates and objects, and what moves them.
@@ -74,7 +64,7 @@ class Scene:
     object_id: Int32[np.ndarray, "T"]
     has_uvs: Bool[np.ndarray, "T"]
     rest_verts: Float32[np.ndarray, "V 3"]
-    rig: Rig
+    motion: Motion
 
     @property
     def name(self) -> str:
@@ -106,7 +96,7 @@ class Scene:
         """
         if animation is None:
             return self.rest_verts
-        verts = self.rig.evaluate(time_s, animation)
+        verts = self.motion.evaluate(time_s, animation)
         if not np.isfinite(verts).all():
             raise SceneError(
                 f"{self.path.name}: animation {self.animations[animation].name!r} gives vertices that "
@@ -155,8 +145,7 @@ class Scene:
             SceneError: there is no such camera.
         """
         found = self.cameras[_find(self.path, "camera", list(self.camera_names), name)]
-        world_from_node = self.rig.pose(time_s, animation)[0][found.node]
-        return Camera(_rigid(world_from_node), found.yfov_deg, found.ymag)
+        return self.motion.camera(found, time_s, animation)
 
     def with_uvs(
         self,
@@ -183,17 +172,3 @@ def _find(path: Path, kind: str, names: list[str], wanted: str) -> int:
     if not names:
         raise SceneError(f"{path.name}: no {kind} {wanted!r}: the file has none")
     raise SceneError(f"{path.name}: no {kind} {wanted!r}; it has: {', '.join(names)}")
-
-
-def _rigid(matrix: np.ndarray) -> np.ndarray:
-    """The transform without scale and shear; a camera's view direction and its up plane are kept."""
-    back, up = matrix[:3, 2], matrix[:3, 1]
-    rigid = np.eye(4)
-    rigid[:3, 3] = matrix[:3, 3]
-    if np.linalg.norm(np.cross(up, back)) == 0:
-        return rigid
-    rigid[:3, 2] = back / np.linalg.norm(back)
-    right = np.cross(up, rigid[:3, 2])
-    rigid[:3, 0] = right / np.linalg.norm(right)
-    rigid[:3, 1] = np.cross(rigid[:3, 2], rigid[:3, 0])
-    return rigid

@@ -59,7 +59,7 @@ def _corners(scene: Scene, span: slice) -> Float32[np.ndarray, "T 3 3"]:
     corners = scene.rest_verts[scene.tris[span]]
     if surface_area(corners).sum() == 0:
         # Hidden in the rest pose by a scale of zero: the mesh's own space still shows its shape.
-        corners = scene.rig.mesh_verts()[scene.tris[span]]
+        corners = scene.motion.mesh_verts()[scene.tris[span]]
     return corners
 
 

@@ -1,0 +1,226 @@
+"""Alembic archives (.abc): baked points, transforms and cameras become a `Scene`. Needs alembic3d."""
+
+# pyright: reportAttributeAccessIssue=false, reportMissingImports=false
+# (alembic3d fills its modules while they are imported: a type checker sees them empty)
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from alembic3d import Abc, AbcGeom
+from jaxtyping import Float32, Float64, Int64
+
+from genrender.errors import SceneError
+from genrender.scene.assemble import ObjectMesh, assemble
+from genrender.scene.camera import Camera
+from genrender.scene.motion import SceneCamera, rigid
+from genrender.scene.names import UniqueNames
+from genrender.scene.polygons import fans
+from genrender.scene.scene import Animation, Scene
+
+MESHES = (AbcGeom.IPolyMesh, AbcGeom.ISubD)
+
+
+@dataclass(frozen=True, eq=False)
+class AlembicNode:
+    """A mesh or a camera, and the transforms above it, the outermost first."""
+
+    entity: Any
+    above: tuple[Any, ...]
+
+    @property
+    def schema(self) -> Any:
+        return self.entity.getSchema()
+
+    def world(self, time_s: float) -> Float64[np.ndarray, "4 4"]:
+        """Where it stands; between samples, straight lines of the matrix."""
+        world = np.eye(4)
+        for node in self.above:
+            schema = node.getSchema()
+            local = _between(schema, time_s, lambda sample: np.array(sample.getMatrix()).reshape(4, 4).T)
+            inherits = _sample(schema, time_s).getInheritsXforms()
+            world = world @ local if inherits else local
+        return world
+
+
+@dataclass(frozen=True, eq=False)
+class AlembicMotion:
+    """The `Motion` of an archive; its one animation runs from the first to the last sample.
+
+    Attributes:
+        archive: kept open; nodes are gone without it.
+        meshes: in the order of the scene's vertices.
+        n_verts: of each mesh.
+        cameras: `SceneCamera.node` counts these.
+        start_s: time of the first sample, which is also the rest pose.
+        end_s: time of the last one.
+    """
+
+    path: Path
+    archive: Any
+    meshes: tuple[AlembicNode, ...]
+    n_verts: tuple[int, ...]
+    cameras: tuple[AlembicNode, ...]
+    start_s: float
+    end_s: float
+
+    def evaluate(self, time_s: float, animation: int | None) -> Float32[np.ndarray, "V 3"]:
+        """World-space vertices; those of a hidden mesh lie all at its first one, where no ray meets them."""
+        now_s = self._time(time_s, animation)
+        verts = np.empty((sum(self.n_verts), 3), np.float32)
+        start = 0
+        for node, n in zip(self.meshes, self.n_verts, strict=True):
+            end = start + n
+            transform = node.world(now_s)
+            with np.errstate(over="ignore", invalid="ignore"):
+                verts[start:end] = _points(node, now_s) @ transform[:3, :3].T + transform[:3, 3]
+            if AbcGeom.IsAncestorInvisible(node.entity, Abc.ISampleSelector(now_s)):
+                verts[start:end] = verts[start]
+            start = end
+        return verts
+
+    def mesh_verts(self) -> Float32[np.ndarray, "V 3"]:
+        """As `Motion.mesh_verts`."""
+        return np.concatenate([_points(node, self.start_s).astype(np.float32) for node in self.meshes])
+
+    def camera(self, camera: SceneCamera, time_s: float, animation: int | None) -> Camera:
+        """A camera with its lens as it is at that time; its aperture's height decides the field of view."""
+        node, now_s = self.cameras[camera.node], self._time(time_s, animation)
+        lens = _between(node.schema, now_s, _lens)
+        # Apertures are in centimetres and focal lengths in millimetres.
+        yfov_deg = float(np.rad2deg(2 * np.arctan2(10 * lens[0] / 2, lens[1])))
+        return Camera(rigid(node.world(now_s)), yfov_deg)
+
+    def _time(self, time_s: float, animation: int | None) -> float:
+        if animation is None:
+            return self.start_s
+        return min(max(self.start_s + time_s, self.start_s), self.end_s)
+
+
+def load_alembic(path: Path) -> Scene:
+    """Reads all meshes and cameras of an archive, with the axes and units that it has.
+
+    Raises:
+        SceneError: the archive cannot be opened, holds no meshes, or changes their topology.
+    """
+    try:
+        archive = Abc.IArchive(str(path))
+        nodes = list(_nodes(archive.getTop(), ()))
+    except RuntimeError as error:
+        why = " ".join(str(error).split())[:200]
+        raise SceneError(f"{path.name}: cannot be read as Alembic ({why}); export it again") from None
+    meshes = tuple(node for node in nodes if isinstance(node.entity, MESHES))
+    cameras = tuple(node for node in nodes if isinstance(node.entity, AbcGeom.ICamera))
+    if not meshes:
+        raise SceneError(f"{path.name}: expected meshes, found none; convert what it holds to polygons")
+    start_s, end_s, step_s = _span(nodes)
+    objects = [_read_object(path, number, node) for number, node in enumerate(meshes)]
+    n_verts = tuple(thing.n_verts for thing in objects)
+    motion = AlembicMotion(path, archive, meshes, n_verts, cameras, start_s, end_s)
+    animations = (Animation("Timeline", end_s - start_s + step_s),) if end_s > start_s else ()
+    unique = UniqueNames()
+    listed = []
+    for number, node in enumerate(cameras):
+        entry = SceneCamera(unique(_name(node)), number, 45.0, None)
+        seen = motion.camera(entry, 0.0, None)
+        listed.append(SceneCamera(entry.name, number, seen.yfov_deg, None))
+    return assemble(path, objects, motion, animations, tuple(listed))
+
+
+def _nodes(parent: Any, above: tuple[Any, ...]) -> Iterator[AlembicNode]:
+    for child in parent.children:
+        kinds = (*MESHES, AbcGeom.ICamera, AbcGeom.IXform)
+        kind = next((kind for kind in kinds if kind.matches(child.getHeader())), None)
+        entity = None if kind is None else kind(parent, child.getName())
+        if entity is not None and kind is not AbcGeom.IXform:
+            yield AlembicNode(entity, above)
+        yield from _nodes(child, (*above, entity) if kind is AbcGeom.IXform else above)
+
+
+def _name(node: AlembicNode) -> str:
+    """That of the transform that carries it: exporters call the shape itself "Shape", or add that."""
+    return node.above[-1].getName() if node.above else node.entity.getName()
+
+
+def _span(nodes: list[AlembicNode]) -> tuple[float, float, float]:
+    """First and last time of any animated sample, and the shortest time between two."""
+    sampled = [entity.getSchema() for node in nodes for entity in (node.entity, *node.above)]
+    times = [
+        [schema.getTimeSampling().getSampleTime(index) for index in (0, 1, schema.getNumSamples() - 1)]
+        for schema in sampled
+        if schema.getNumSamples() > 1
+    ]
+    if not times:
+        return 0.0, 0.0, 0.0
+    first, second, last = np.array(times).T
+    return float(first.min()), float(last.max()), float((second - first).min())
+
+
+def _read_object(path: Path, number: int, node: AlembicNode) -> ObjectMesh:
+    schema, name = node.schema, _name(node)
+    if str(schema.getTopologyVariance()).endswith("kHeterogenousTopology"):
+        raise SceneError(
+            f"{path.name}: mesh {name!r} changes its faces over time, so that its surface points do not "
+            "correspond; bake it with one topology, or render its passes elsewhere and use these"
+        )
+    sample = _sample(schema, schema.getTimeSampling().getSampleTime(0))
+    counts, indices = _array(sample.getFaceCounts(), np.int64), _array(sample.getFaceIndices(), np.int64)
+    if (counts < 0).any() or counts.sum() != len(indices):
+        raise SceneError(
+            f"{path.name}: mesh {name!r} has faces with {counts.sum()} corners in all, but lists "
+            f"{len(indices)}; export it again"
+        )
+    corners, _ = fans(counts, is_clockwise=True)  # Alembic's faces are
+    return ObjectMesh(
+        name, len(sample.getPositions()), indices[corners], _uvs(schema, indices, corners), number
+    )
+
+
+def _uvs(
+    schema: Any, indices: Int64[np.ndarray, "C"], corners: Int64[np.ndarray, "T 3"]
+) -> Float32[np.ndarray, "T 3 2"] | None:
+    param = schema.getUVsParam()
+    if not param.valid() or not param.getNumSamples():
+        return None
+    values = _array(param.getExpandedValue().getVals(), np.float32).reshape(-1, 2)
+    is_per_corner = param.getScope() == AbcGeom.GeometryScope.kFacevaryingScope
+    rows = corners if is_per_corner else indices[corners]
+    if rows.size and not 0 <= rows.min() <= rows.max() < len(values):
+        return None
+    uvs = values[rows]
+    uvs[..., 1] = 1 - uvs[..., 1]
+    return uvs
+
+
+def _lens(sample: Any) -> Float64[np.ndarray, "2"]:
+    """Height of the aperture and focal length."""
+    return np.array([sample.getVerticalAperture(), sample.getFocalLength()])
+
+
+def _points(node: AlembicNode, time_s: float) -> Float64[np.ndarray, "V 3"]:
+    def read(sample: Any) -> np.ndarray:
+        return _array(sample.getPositions(), np.float64).reshape(-1, 3)
+
+    return _between(node.schema, time_s, read)
+
+
+def _between(schema: Any, time_s: float, read: Callable[[Any], np.ndarray]) -> np.ndarray:
+    """What is read from the samples before and after a time, mixed by how near they are."""
+    n, sampling = schema.getNumSamples(), schema.getTimeSampling()
+    first_s = sampling.getSampleTime(sampling.getFloorIndex(time_s, n))
+    last_s = sampling.getSampleTime(sampling.getCeilIndex(time_s, n))
+    value = read(_sample(schema, first_s))
+    # Times come in whole frames, but for a rounding error.
+    share = round((time_s - first_s) / (last_s - first_s), 6) if last_s > first_s else 0
+    return value if share == 0 else value + share * (read(_sample(schema, last_s)) - value)
+
+
+def _sample(schema: Any, time_s: float) -> Any:
+    # Of the bindings' selectors only those by time work: a whole number is taken for a time as well.
+    return schema.getValue(Abc.ISampleSelector(float(time_s)))
+
+
+def _array(values: Any, dtype: Any) -> np.ndarray:
+    return np.array(memoryview(values), dtype) if len(values) else np.empty(0, dtype)

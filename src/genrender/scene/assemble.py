@@ -1,0 +1,94 @@
+"""Objects of a file become one `Scene`, for formats that place and move their vertices by themselves."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from genrender.errors import SceneError
+from genrender.scene.motion import Motion, SceneCamera
+from genrender.scene.names import UniqueNames
+from genrender.scene.scene import Animation, Scene, SceneObject
+
+# More than this fits no purpose of this project, and nothing may fill the memory.
+MAX_ELEMENTS = 2**24
+
+
+@dataclass(frozen=True)
+class ObjectMesh:
+    """What one object adds to a scene.
+
+    Attributes:
+        n_verts: vertices that the scene's `Motion` places for it.
+        tris: indices into these.
+        uvs: V downwards; None where there are none. They count as missing if any is no finite number.
+        mesh: as in `SceneObject`.
+    """
+
+    name: str
+    n_verts: int
+    tris: Int[np.ndarray, "T 3"]
+    uvs: Float[np.ndarray, "T 3 2"] | None
+    mesh: int = -1
+
+
+def assemble(
+    path: Path,
+    objects: Sequence[ObjectMesh],
+    motion: Motion,
+    animations: tuple[Animation, ...] = (),
+    cameras: tuple[SceneCamera, ...] = (),
+) -> Scene:
+    """The scene of these objects, whose vertices `motion` gives in the same order.
+
+    Raises:
+        SceneError: there are no triangles or too many, or vertices that are not there or at infinity.
+    """
+    objects = [thing for thing in objects if len(thing.tris) or thing.n_verts]
+    for what, n in (
+        ("triangles", sum(len(thing.tris) for thing in objects)),
+        ("vertices", sum(thing.n_verts for thing in objects)),
+    ):
+        if n > MAX_ELEMENTS:
+            raise SceneError(
+                f"{path.name}: has {n:,} {what}, expected at most {MAX_ELEMENTS:,}; decimate it or split it"
+            )
+    if not any(len(thing.tris) for thing in objects):
+        raise SceneError(f"{path.name}: holds no triangles; expected at least one mesh")
+    unique = UniqueNames()
+    shown, tris, uvs, has_uvs = [], [], [], []
+    first = 0
+    for thing in objects:
+        if thing.tris.size and not 0 <= thing.tris.min() <= thing.tris.max() < thing.n_verts:
+            raise SceneError(
+                f"{path.name}: object {thing.name!r} has a face with vertex {thing.tris.max()}, but only "
+                f"{thing.n_verts} vertices; export it again"
+            )
+        of_object = None if thing.uvs is None else thing.uvs.astype(np.float32)
+        is_there = of_object is not None and bool(np.isfinite(of_object).all())
+        tris.append((thing.tris + first).astype(np.int32))
+        uvs.append(of_object if is_there else np.zeros((len(thing.tris), 3, 2), np.float32))
+        has_uvs.append(np.full(len(thing.tris), is_there))
+        first += thing.n_verts
+        if len(thing.tris):
+            shown.append(SceneObject(unique(thing.name), len(thing.tris), is_there, thing.mesh))
+    rest_verts = motion.evaluate(0.0, None)
+    if not np.isfinite(rest_verts).all():
+        raise SceneError(f"{path.name}: has vertices that are no finite numbers; export it again")
+    rest_verts.flags.writeable = False
+    return Scene(
+        path=path,
+        objects=tuple(shown),
+        animations=animations,
+        cameras=cameras,
+        tris=np.concatenate(tris),
+        uvs=np.concatenate(uvs),
+        object_id=np.repeat(
+            np.arange(1, len(shown) + 1, dtype=np.int32), [scene_object.n_tris for scene_object in shown]
+        ),
+        has_uvs=np.concatenate(has_uvs),
+        rest_verts=rest_verts,
+        motion=motion,
+    )

@@ -1,0 +1,83 @@
+"""What moves a scene, whatever the format of its file, and the vertices of things that nothing moves."""
+
+from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
+
+import numpy as np
+from jaxtyping import Float, Float32, Float64
+
+from genrender.scene.camera import Camera
+
+
+@dataclass(frozen=True)
+class SceneCamera:
+    """A camera of the file as it is while no animation moves it; `ymag` is set for an orthographic one.
+
+    Attributes:
+        node: where the format's `Motion` finds it.
+    """
+
+    name: str
+    node: int
+    yfov_deg: float
+    ymag: float | None
+
+
+@runtime_checkable
+class Motion(Protocol):
+    """Places the vertices and cameras of a scene at any time of any of its animations."""
+
+    def evaluate(self, time_s: float, animation: int | None) -> Float32[np.ndarray, "V 3"]:
+        """World-space vertices; +inf or NaN where float32 cannot hold them.
+
+        Args:
+            time_s: seconds from the animation's start; beyond its ends the nearest pose holds.
+            animation: index into the scene's animations; None is the rest pose.
+        """
+        ...
+
+    def mesh_verts(self) -> Float32[np.ndarray, "V 3"]:
+        """Vertices in the spaces of their meshes, unmoved."""
+        ...
+
+    def camera(self, camera: SceneCamera, time_s: float, animation: int | None) -> Camera:
+        """A camera of the scene; times as in `evaluate`."""
+        ...
+
+
+@dataclass(frozen=True, eq=False)
+class WithStatic:
+    """A motion with vertices at the end that never move.
+
+    Attributes:
+        verts: in world space.
+    """
+
+    moving: Motion
+    verts: Float32[np.ndarray, "V 3"]
+
+    def evaluate(self, time_s: float, animation: int | None) -> Float32[np.ndarray, "V 3"]:
+        """As `Motion.evaluate`."""
+        return np.concatenate([self.moving.evaluate(time_s, animation), self.verts])
+
+    def mesh_verts(self) -> Float32[np.ndarray, "V 3"]:
+        """As `Motion.mesh_verts`."""
+        return np.concatenate([self.moving.mesh_verts(), self.verts])
+
+    def camera(self, camera: SceneCamera, time_s: float, animation: int | None) -> Camera:
+        """As `Motion.camera`."""
+        return self.moving.camera(camera, time_s, animation)
+
+
+def rigid(matrix: Float[np.ndarray, "4 4"]) -> Float64[np.ndarray, "4 4"]:
+    """The transform without scale and shear; a camera's view direction and its up plane are kept."""
+    back, up = matrix[:3, 2], matrix[:3, 1]
+    rigid = np.eye(4)
+    rigid[:3, 3] = matrix[:3, 3]
+    if np.linalg.norm(np.cross(up, back)) == 0:
+        return rigid
+    rigid[:3, 2] = back / np.linalg.norm(back)
+    right = np.cross(up, rigid[:3, 2])
+    rigid[:3, 0] = right / np.linalg.norm(right)
+    rigid[:3, 1] = np.cross(rigid[:3, 2], rigid[:3, 0])
+    return rigid

@@ -1,0 +1,177 @@
+"""OBJ and PLY files: one, or a numbered sequence whose points correspond vertex by vertex."""
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Float32, Float64
+
+from genrender.errors import SceneError
+from genrender.scene.assemble import ObjectMesh, assemble
+from genrender.scene.camera import Camera
+from genrender.scene.mesh_file import MeshFile
+from genrender.scene.motion import SceneCamera
+from genrender.scene.obj import read_obj
+from genrender.scene.ply import read_ply
+from genrender.scene.scene import Animation, Scene
+
+READERS = {".obj": read_obj, ".ply": read_ply}
+FPS = 24.0
+# All moments lie in memory; more is most likely a mistake.
+MAX_BYTES = 2**32
+
+RATE = re.compile(r"@(\d+(?:\.\d+)?)$")
+PLACEHOLDER = re.compile(r"#+|%0?\d*d")
+WILDCARD = re.compile(r"[*?\[]")
+
+
+@dataclass(frozen=True)
+class FileSequence:
+    """Files of one animation, in order, and when each of them is shown."""
+
+    files: tuple[Path, ...]
+    times_s: Float64[np.ndarray, "F"]
+    duration_s: float
+
+
+@dataclass(frozen=True, eq=False)
+class SequenceMotion:
+    """The `Motion` of a sequence: straight lines between its files."""
+
+    times_s: Float64[np.ndarray, "F"]
+    verts: Float32[np.ndarray, "F V 3"]
+
+    def evaluate(self, time_s: float, animation: int | None) -> Float32[np.ndarray, "V 3"]:
+        """As `Motion.evaluate`; at the time of a file its own array."""
+        place = 0.0
+        if animation is not None:
+            place = float(np.interp(time_s, self.times_s, np.arange(len(self.times_s))))
+        # A time that misses a file by a rounding error only shows that file.
+        before, share = divmod(round(place, 6), 1)
+        now = self.verts[int(before)]
+        return now if share == 0 else now + np.float32(share) * (self.verts[int(before) + 1] - now)
+
+    def mesh_verts(self) -> Float32[np.ndarray, "V 3"]:
+        """As `Motion.mesh_verts`."""
+        return self.verts[0]
+
+    def camera(self, camera: SceneCamera, time_s: float, animation: int | None) -> Camera:
+        """Files of this kind have no cameras, so that nobody asks."""
+        raise NotImplementedError
+
+
+def find_sequence(path: Path) -> FileSequence | None:
+    """The files that a folder, `frame_*.obj`, `frame_####.obj` or `frame_%04d.obj` stands for.
+
+    The last number of a file's name tells its frame. `@30` at the end says that there are 30 frames in a
+    second instead of 24.
+
+    Returns:
+        None if the path is a single file's.
+
+    Raises:
+        SceneError: there are no such files, or files of several kinds.
+    """
+    if path.is_file():
+        return None
+    rate = RATE.search(path.name)
+    plain = path.with_name(path.name[: rate.start()]) if rate else path
+    fps = float(rate[1]) if rate else FPS
+    if fps == 0:
+        raise SceneError(f"{path}: a sequence has more than 0 frames per second, for example @30")
+    if plain.is_dir():
+        files = [file for file in plain.iterdir() if file.suffix.lower() in READERS]
+    elif WILDCARD.search(plain.name):
+        files = list(plain.parent.glob(plain.name))
+    elif PLACEHOLDER.search(plain.name):
+        numbered = re.compile(r"\d+".join(map(re.escape, PLACEHOLDER.split(plain.name))))
+        files = [file for file in _siblings(plain) if numbered.fullmatch(file.name)]
+    else:
+        return None
+    suffixes = {file.suffix.lower() for file in files}
+    if plain.is_dir() and not suffixes:
+        raise SceneError(f"{path} is a folder, expected a scene file or a folder of .obj or .ply files")
+    if len(suffixes) != 1 or not suffixes <= READERS.keys():
+        raise SceneError(
+            f"{path}: expected a sequence of .obj or of .ply files, found "
+            f"{' and '.join(sorted(suffixes)) or 'none'}; name them as in frames/frame_*.obj"
+        )
+    return _ordered(files, fps)
+
+
+def _siblings(path: Path) -> list[Path]:
+    return list(path.parent.iterdir()) if path.parent.is_dir() else []
+
+
+def _ordered(files: list[Path], fps: float) -> FileSequence:
+    numbers = {file: [int(n) for n in re.findall(r"\d+", file.stem)] for file in files}
+    files = sorted(files, key=lambda file: (numbers[file][-1:], file.name))
+    frames = [numbers[file][-1] if numbers[file] else None for file in files]
+    if None in frames or len(set(frames)) < len(frames):
+        frames = list(range(len(files)))
+    times_s = (np.array(frames, np.float64) - float(frames[0] or 0)) / fps
+    return FileSequence(tuple(files), times_s, float(times_s[-1]) + 1 / fps)
+
+
+def load_single(path: Path) -> Scene:
+    """Reads an .obj or .ply file.
+
+    Raises:
+        SceneError: the file is broken or holds no triangles.
+    """
+    return _load(path, FileSequence((path,), np.zeros(1), 0.0))
+
+
+def load_sequence(path: Path, sequence: FileSequence) -> Scene:
+    """Reads all files of a sequence as one scene with one animation.
+
+    Raises:
+        SceneError: a file is broken, or has other faces than the first one.
+    """
+    return _load(path, sequence)
+
+
+def _load(path: Path, sequence: FileSequence) -> Scene:
+    first = _read(sequence.files[0])
+    used = [np.unique(thing.tris) for thing in first.objects]
+    rows = np.concatenate(used) if used else np.empty(0, np.int64)
+    n_files = len(sequence.files)
+    if n_files * len(rows) * 12 > MAX_BYTES:
+        raise SceneError(
+            f"{path.name}: {n_files} files of {len(rows):,} vertices need more than {MAX_BYTES >> 30} GB; "
+            "decimate them, or export fewer frames"
+        )
+    verts = np.empty((n_files, len(rows), 3), np.float32)
+    verts[0] = first.verts[rows]
+    for number, file in enumerate(sequence.files[1:], 1):
+        moment = _read(file)
+        _check_same_faces(file, moment, sequence.files[0], first)
+        verts[number] = moment.verts[rows]
+    if not np.isfinite(verts).all():
+        raise SceneError(f"{path.name}: has vertices that are no finite numbers; export it again")
+    verts.flags.writeable = False
+    objects = [
+        ObjectMesh(thing.name, len(of), np.searchsorted(of, thing.tris), thing.uvs)
+        for thing, of in zip(first.objects, used, strict=True)
+    ]
+    animations = (Animation("Sequence", sequence.duration_s),) if n_files > 1 else ()
+    return assemble(path, objects, SequenceMotion(sequence.times_s, verts), animations)
+
+
+def _read(file: Path) -> MeshFile:
+    try:
+        return READERS[file.suffix.lower()](file)
+    except OSError as error:
+        raise SceneError(f"{file}: cannot be read: {error.strerror or error}") from None
+
+
+def _check_same_faces(file: Path, moment: MeshFile, first_file: Path, first: MeshFile) -> None:
+    is_same = len(moment.objects) == len(first.objects) and all(
+        np.array_equal(now.tris, then.tris) for now, then in zip(moment.objects, first.objects, strict=True)
+    )
+    if not is_same or len(moment.verts) != len(first.verts):
+        raise SceneError(
+            f"{file.name}: has other faces than {first_file.name}, so that surface points do not correspond; "
+            "bake the sequence with one topology, or render its passes elsewhere and use these"
+        )

@@ -1,0 +1,160 @@
+"""What a USD stage shows: meshes, each as often as instances show it, their skins, and cameras."""
+
+# pyright: reportAttributeAccessIssue=false
+# (usd-core fills its modules while they are imported: a type checker sees them empty)
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from pxr import Sdf, Usd, UsdGeom, UsdSkel
+
+from genrender.errors import SceneError
+
+SHOWN_PURPOSES = (UsdGeom.Tokens.default_, UsdGeom.Tokens.render)
+
+
+@dataclass(frozen=True, eq=False)
+class Skinning:
+    """How a skeleton and blend shapes deform a mesh. UsdSkel computes both.
+
+    Attributes:
+        blend_shapes: None where the mesh has none.
+    """
+
+    skeleton: UsdSkel.SkeletonQuery
+    mesh: UsdSkel.SkinningQuery
+    blend_shapes: UsdSkel.BlendShapeQuery | None
+
+
+@dataclass(frozen=True, eq=False)
+class PointInstance:
+    """One instance of a point instancer, counted from 0, and the root of the prototype that it shows."""
+
+    instancer: UsdGeom.PointInstancer
+    index: int
+    prototype: Usd.Prim
+
+
+@dataclass(frozen=True, eq=False)
+class UsdPart:
+    """A mesh as it is shown once.
+
+    Attributes:
+        source: what instances of the same mesh have in common.
+        can_hide: its visibility is animated.
+    """
+
+    mesh: UsdGeom.Mesh
+    source: Sdf.Path
+    n_verts: int
+    can_hide: bool
+    skinning: Skinning | None = None
+    instance: PointInstance | None = None
+
+
+def find_parts(path: Path, stage: Usd.Stage, code: float) -> list[UsdPart]:
+    """All meshes that are ever visible, in the stage's order.
+
+    Args:
+        code: time code at which numbers of points and instances are counted.
+
+    Raises:
+        SceneError: there are no meshes, or nested point instancers.
+    """
+    skinning = _find_skinning(stage)
+    parts: list[UsdPart] = []
+    others: set[str] = set()
+    prims = iter(Usd.PrimRange.Stage(stage, Usd.TraverseInstanceProxies()))
+    for prim in prims:
+        if prim.IsA(UsdGeom.PointInstancer):
+            prims.PruneChildren()
+            parts += _point_instances(path, UsdGeom.PointInstancer(prim), skinning, code)
+        elif prim.IsA(UsdGeom.Mesh):
+            parts += _part(prim, skinning, code)
+        elif prim.IsA(UsdGeom.Gprim):
+            others.add(str(prim.GetTypeName()))
+    if not parts:
+        found = f"only {', '.join(sorted(others))}" if others else "none"
+        raise SceneError(f"{path.name}: expected visible meshes, found {found}; convert what it holds")
+    return parts
+
+
+def find_cameras(stage: Usd.Stage) -> list[UsdGeom.Camera]:
+    """All cameras, in the stage's order."""
+    prims = Usd.PrimRange.Stage(stage, Usd.TraverseInstanceProxies())
+    return [UsdGeom.Camera(prim) for prim in prims if prim.IsA(UsdGeom.Camera)]
+
+
+def _part(
+    prim: Usd.Prim, skinning: dict[Sdf.Path, Skinning], code: float, instance: PointInstance | None = None
+) -> Iterator[UsdPart]:
+    image = UsdGeom.Imageable(prim)
+    can_hide = _can_hide(prim)
+    if not can_hide and image.ComputeVisibility(code) == UsdGeom.Tokens.invisible:
+        return
+    if image.ComputePurpose() not in SHOWN_PURPOSES:
+        return
+    mesh = UsdGeom.Mesh(prim)
+    points = mesh.GetPointsAttr().Get(code)
+    if not points:
+        return
+    # An instance's own paths differ from its siblings'; that of the prototype does not.
+    source = prim.GetPrimInPrototype().GetPath() if prim.IsInstanceProxy() else prim.GetPath()
+    yield UsdPart(mesh, source, len(points), can_hide, skinning.get(prim.GetPath()), instance)
+
+
+def _can_hide(prim: Usd.Prim) -> bool:
+    while prim and not prim.IsPseudoRoot():
+        image = UsdGeom.Imageable(prim)
+        if image and image.GetVisibilityAttr().ValueMightBeTimeVarying():
+            return True
+        prim = prim.GetParent()
+    return False
+
+
+def _point_instances(
+    path: Path, instancer: UsdGeom.PointInstancer, skinning: dict[Sdf.Path, Skinning], code: float
+) -> Iterator[UsdPart]:
+    stage = instancer.GetPrim().GetStage()
+    targets = instancer.GetPrototypesRel().GetForwardedTargets()
+    prototypes = [stage.GetPrimAtPath(target) for target in targets]
+    indices = instancer.GetProtoIndicesAttr().Get(code) or []
+    # Prototypes are often mere "over" prims, so that nothing but the instancer shows them.
+    below = Usd.TraverseInstanceProxies(Usd.PrimIsActive & Usd.PrimIsLoaded & ~Usd.PrimIsAbstract)
+    for index, number in enumerate(indices):
+        if not 0 <= number < len(prototypes) or not prototypes[number]:
+            raise SceneError(
+                f"{path.name}: {instancer.GetPath()} shows prototype {number}, but has {len(prototypes)}; "
+                "export it again"
+            )
+        instance = PointInstance(instancer, index, prototypes[number])
+        for prim in Usd.PrimRange(prototypes[number], below):
+            if prim.IsA(UsdGeom.PointInstancer):
+                raise SceneError(
+                    f"{path.name}: {prim.GetPath()} is a point instancer within another; "
+                    "make its instances meshes of their own"
+                )
+            if prim.IsA(UsdGeom.Mesh):
+                yield from _part(prim, skinning, code, instance)
+
+
+def _find_skinning(stage: Usd.Stage) -> dict[Sdf.Path, Skinning]:
+    """What deforms the meshes below skeleton roots, by path."""
+    everything = Usd.TraverseInstanceProxies()
+    found: dict[Sdf.Path, Skinning] = {}
+    for prim in Usd.PrimRange.Stage(stage, everything):
+        if not prim.IsA(UsdSkel.Root):
+            continue
+        root = UsdSkel.Root(prim)
+        cache = UsdSkel.Cache()
+        cache.Populate(root, everything)
+        for binding in cache.ComputeSkelBindings(root, everything):
+            skeleton = cache.GetSkelQuery(binding.GetSkeleton())
+            for query in binding.GetSkinningTargets():
+                bound = query.GetPrim()
+                shapes = UsdSkel.BindingAPI(bound) if query.HasBlendShapes() else None
+                found[bound.GetPath()] = Skinning(
+                    skeleton, query, None if shapes is None else UsdSkel.BlendShapeQuery(shapes)
+                )
+    return found

@@ -1,0 +1,100 @@
+"""Triangles and texture coordinates of USD meshes."""
+
+# pyright: reportAttributeAccessIssue=false
+# (usd-core fills its modules while they are imported: a type checker sees them empty)
+
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Float32, Int64
+from pxr import Usd, UsdGeom
+
+from genrender.errors import SceneError
+from genrender.scene.assemble import ObjectMesh
+from genrender.scene.polygons import fans
+from genrender.scene.usd_find import UsdPart
+
+# What texture coordinates are called by those who do not call them st.
+UV_NAMES = ("st", "UVMap", "uv", "map1", "st0", "st1")
+UV_TYPES = ("texCoord2f[]", "texCoord2d[]", "texCoord2h[]", "float2[]", "double2[]", "half2[]")
+
+
+def read_object(path: Path, part: UsdPart, code: float, mesh_number: int) -> ObjectMesh:
+    """The triangles of a mesh and their texture coordinates, with V turned downwards.
+
+    Subdivision surfaces are shown as their cages.
+
+    Raises:
+        SceneError: the topology is broken, or changes over time.
+    """
+    mesh = part.mesh
+    name = mesh.GetPrim().GetName()
+    counts = _constant(path, name, mesh.GetFaceVertexCountsAttr(), code)
+    indices = _constant(path, name, mesh.GetFaceVertexIndicesAttr(), code)
+    if (counts < 0).any() or counts.sum() != len(indices):
+        raise SceneError(
+            f"{path.name}: mesh {name!r} has faces with {counts.sum()} corners in all, but lists "
+            f"{len(indices)}; export it again"
+        )
+    orientation = mesh.GetOrientationAttr().Get(code)
+    corners, face = fans(counts, orientation == UsdGeom.Tokens.leftHanded)
+    holes = np.asarray(mesh.GetHoleIndicesAttr().Get(code) or [], np.int64)
+    if len(holes):
+        is_shown = ~np.isin(face, holes)
+        corners, face = corners[is_shown], face[is_shown]
+    uvs = _uvs(mesh, code, corners, face, indices)
+    return ObjectMesh(name, part.n_verts, indices[corners], uvs, mesh_number)
+
+
+def _constant(path: Path, name: str, attribute: Usd.Attribute, code: float) -> Int64[np.ndarray, "_"]:
+    values = np.asarray(attribute.Get(code) or [], np.int64)
+    if attribute.ValueMightBeTimeVarying() and any(
+        not np.array_equal(values, np.asarray(attribute.Get(sample) or []))
+        for sample in attribute.GetTimeSamples()
+    ):
+        raise SceneError(
+            f"{path.name}: mesh {name!r} changes its faces over time, so that its surface points do not "
+            "correspond; bake it with one topology, or render its passes elsewhere and use these"
+        )
+    return values
+
+
+def _uvs(
+    mesh: UsdGeom.Mesh,
+    code: float,
+    corners: Int64[np.ndarray, "T 3"],
+    face: Int64[np.ndarray, "T"],
+    indices: Int64[np.ndarray, "C"],
+) -> Float32[np.ndarray, "T 3 2"] | None:
+    primvar = _uv_primvar(mesh)
+    if primvar is None:
+        return None
+    values = np.asarray(primvar.ComputeFlattened(code) or [], np.float32).reshape(-1, 2)
+    interpolation = primvar.GetInterpolation()
+    if interpolation == UsdGeom.Tokens.faceVarying:
+        rows = corners
+    elif interpolation in (UsdGeom.Tokens.vertex, UsdGeom.Tokens.varying):
+        rows = indices[corners]
+    elif interpolation == UsdGeom.Tokens.uniform:
+        rows = np.repeat(face[:, None], 3, axis=1)
+    else:
+        rows = np.zeros_like(corners)
+    # Broken coordinates count as missing: the surface is still there, and an unwrap mends it.
+    if rows.size and not 0 <= rows.min() <= rows.max() < len(values):
+        return None
+    uvs = values[rows]
+    uvs[..., 1] = 1 - uvs[..., 1]
+    return uvs
+
+
+def _uv_primvar(mesh: UsdGeom.Mesh) -> UsdGeom.Primvar | None:
+    found = {
+        str(primvar.GetPrimvarName()): primvar
+        for primvar in UsdGeom.PrimvarsAPI(mesh).FindPrimvarsWithInheritance()
+        if primvar.HasValue() and str(primvar.GetTypeName()) in UV_TYPES
+    }
+    for name in UV_NAMES:
+        if name in found:
+            return found[name]
+    # Any other name will do where the type says what it is; a plain pair of numbers may be anything.
+    return next((p for p in found.values() if str(p.GetTypeName()).startswith("texCoord2")), None)

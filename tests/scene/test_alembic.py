@@ -1,0 +1,115 @@
+"""Alembic: archives written by the library itself come back as they went in."""
+
+import numpy as np
+import pytest
+
+from genrender.errors import SceneError
+from genrender.scene.load import load_scene
+
+pytest.importorskip("alembic3d", reason="alembic3d is not installed")
+import imath
+from alembic3d import Abc, AbcCoreAbstract, AbcGeom
+
+SQUARE = np.array([(0, 0, 0), (1, 0, 0), (1, 1, 0), (0, 1, 0)], float)
+UVS = [(0, 0), (1, 0), (1, 0.5), (0, 0.25)]
+
+
+def filled(array_type, values):
+    array = array_type(len(values))
+    for index, value in enumerate(values):
+        array[index] = value
+    return array
+
+
+def mesh_sample(points, faces, uvs=None, scope=None):
+    positions = filled(imath.V3fArray, [imath.V3f(*map(float, point)) for point in points])
+    indices = filled(imath.IntArray, [corner for face in faces for corner in face])
+    counts = filled(imath.IntArray, [len(face) for face in faces])
+    if uvs is None:
+        return AbcGeom.OPolyMeshSchemaSample(positions, indices, counts)
+    values = filled(imath.V2fArray, [imath.V2f(*uv) for uv in uvs])
+    return AbcGeom.OPolyMeshSchemaSample(
+        positions, indices, counts, AbcGeom.OV2fGeomParamSample(values, scope)
+    )
+
+
+@pytest.fixture
+def write(tmp_path):
+    """Writes what a function puts into an archive whose samples are 1/24 s apart, from 1 s on."""
+
+    def run(fill):
+        path = tmp_path / "a.abc"
+        archive = Abc.OArchive(str(path))
+        archive.addTimeSampling(AbcCoreAbstract.TimeSampling(1 / 24, 1.0))
+        fill(archive.getTop())
+        del archive
+        return path
+
+    return run
+
+
+def add_card(top, samples, name="Card", moves=()):
+    transform = AbcGeom.OXform(top, name, 1)
+    for x in moves:
+        sample = AbcGeom.XformSample()
+        sample.setTranslation(imath.V3d(x, 0, 0))
+        transform.getSchema().set(sample)
+    mesh = AbcGeom.OPolyMesh(transform, name + "Shape", 1)
+    for sample in samples:
+        mesh.getSchema().set(sample)
+
+
+def test_points_and_transforms_move(write):
+    heights = (0, 1, 3)
+    samples = [mesh_sample(SQUARE + np.array([0, 0, z]), [(3, 2, 1, 0)]) for z in heights]
+    path = write(lambda top: add_card(top, samples, moves=(0, 10, 20)))
+    scene = load_scene(path)
+    assert [(o.name, o.n_tris, o.has_uvs) for o in scene.objects] == [("Card", 2, False)]
+    assert [a.duration_s for a in scene.animations] == [pytest.approx(3 / 24)]
+    for place in (0, 0.25, 1, 1.5, 2):
+        expected = SQUARE + np.array([10 * place, 0, np.interp(place, range(3), heights)])
+        np.testing.assert_allclose(scene.evaluate(place / 24, 0), expected, atol=1e-5)
+    np.testing.assert_allclose(scene.evaluate(9, 0), SQUARE + np.array([20, 0, 3]), atol=1e-5)
+    corners = scene.rest_verts[scene.tris]
+    assert (np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])[:, 2] > 0).all()
+
+
+@pytest.mark.parametrize("scope", ["kFacevaryingScope", "kVertexScope"])
+def test_texture_coordinates(write, scope):
+    face = (3, 2, 1, 0)
+    is_per_corner = scope == "kFacevaryingScope"
+    uvs = [UVS[corner] for corner in face] if is_per_corner else UVS
+    scope = getattr(AbcGeom.GeometryScope, scope)
+    scene = load_scene(write(lambda top: add_card(top, [mesh_sample(SQUARE, [face], uvs, scope)])))
+    assert scene.animations == ()
+    np.testing.assert_allclose(scene.uvs, np.array(UVS)[scene.tris] * [1, -1] + [0, 1])
+
+
+def test_cameras(write):
+    def fill(top):
+        add_card(top, [mesh_sample(SQUARE, [(3, 2, 1, 0)])])
+        camera = AbcGeom.OCamera(AbcGeom.OXform(top, "Dolly", 1), "Shape", 1)
+        for focal in (35.0, 70.0):
+            sample = AbcGeom.CameraSample()
+            sample.setFocalLength(focal)
+            sample.setVerticalAperture(2.4)
+            camera.getSchema().set(sample)
+
+    scene = load_scene(write(fill))
+    assert scene.camera_names == ("Dolly",)
+    for time_s, focal in ((0, 35), (1 / 24, 70)):
+        expected = np.rad2deg(2 * np.arctan(12 / focal))
+        assert scene.camera("Dolly", time_s, 0).yfov_deg == pytest.approx(expected)
+
+
+def test_what_cannot_be_read_is_said(write, tmp_path):
+    faces = [[(3, 2, 1, 0)], [(2, 1, 0), (3, 2, 0)]]
+    path = write(lambda top: add_card(top, [mesh_sample(SQUARE, of) for of in faces]))
+    with pytest.raises(SceneError, match="'Card' changes its faces over time"):
+        load_scene(path)
+    with pytest.raises(SceneError, match="expected meshes, found none"):
+        load_scene(write(lambda top: AbcGeom.OXform(top, "Empty")))
+    (tmp_path / "b.abc").write_bytes(b"Ogawa\xff\x00\x01" + bytes(40))
+    with pytest.raises(SceneError, match="cannot be read as Alembic") as caught:
+        load_scene(tmp_path / "b.abc")
+    assert "\n" not in str(caught.value)
