@@ -26,7 +26,8 @@ MAX_DENSITY_RATIO = 16.0
 # Triangles whose texture is smaller than this share of the atlas have no area, but for rounding errors.
 _FLAT = 1e-10
 _TOLERANCE = 1e-5
-_SHARED_SIDE = 256
+# Texels along a side of the rasters in which triangles meet.
+_OVERLAP_SIDE, _SHARED_SIDE = 512, 256
 
 
 @dataclass(frozen=True)
@@ -125,7 +126,7 @@ def uv_report(
         collapsed_percent=100 * float(area[is_flat].sum() / area.sum()),
         outside_percent=outside_percent(uvs),
         layout=_layout(uvs),
-        overlap_percent=overlap_percent(uvs),
+        overlap_percent=overlap_percent(uvs, _OVERLAP_SIDE),
         shared_percent=_shared_percent(uvs, atlas_id),
         mirrored_percent=100 * float(mirrored / area.sum()),
         density_ratio=_density_ratio(np.abs(signed[~is_flat]), area[~is_flat]),
