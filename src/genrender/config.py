@@ -15,6 +15,7 @@ Engine = Literal["texture", "reproject"]
 Sampler = Literal["model", "dpm++", "dpm++-karras"]
 StudyName = Literal["texture-resolution", "keyframes", "length", "alpha", "steps"]
 Dtype = Literal["float32", "float16", "bfloat16"]
+UvMode = Literal["keep", "auto", "unwrap"]
 FillOrder = Literal["quality", "sequence"]
 
 

@@ -15,7 +15,7 @@ from genrender.render import Clip, Report, ShotConfig, render_clip
 from genrender.scene.load import load_scene
 
 # Two runs in which these are equal show the same surface points in the same pixels.
-SHOT_SETTINGS = ("scene", "animation_index", "camera", "backdrop", "width", "height", "times_s")
+SHOT_SETTINGS = ("scene", "animation_index", "camera", "backdrop", "uv", "width", "height", "times_s")
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,6 +77,7 @@ def open_run(path: str | Path, report: Report | None = None, clip: Clip | None =
             fps=config["fps"],
             camera=config["camera"],
             backdrop=config["backdrop"],
+            uv=config["uv"],
         )
         scene = Path(config["scene"])
     except KeyError as error:

@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float32, Int32
 
+from genrender.config import UvMode
 from genrender.errors import ConfigError
 from genrender.gbuffer.gbuffer import GBuffer
 from genrender.gbuffer.raycast import render_gbuffer
@@ -25,7 +26,7 @@ from genrender.scene.backdrop import BackdropKind, add_backdrop
 from genrender.scene.camera import Camera
 from genrender.scene.camera_path import camera_path
 from genrender.scene.scene import Scene
-from genrender.scene.unwrap import unwrap_missing
+from genrender.scene.unwrap import unwrap
 
 # Frames of a clip in which nothing is animated, unless their number is given.
 STILL_FRAMES = 24
@@ -46,6 +47,7 @@ class ShotConfig:
         times_s: the frames' times instead, in seconds; `n_frames` must then be None.
         camera: as in `camera_path`; None is a static view from which the whole clip fills the picture.
         backdrop: geometry behind the scene, as in `add_backdrop`; it changes no camera.
+        uv: whose texture coordinates are used, as in `unwrap`.
     """
 
     size: tuple[int, int] = (128, 128)
@@ -55,6 +57,7 @@ class ShotConfig:
     times_s: tuple[float, ...] | None = None
     camera: str | None = None
     backdrop: BackdropKind = "none"
+    uv: UvMode = "auto"
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,6 +73,7 @@ class Shot:
         width: pixels per row.
         height: rows.
         backdrop: the geometry behind the scene's own objects.
+        uv: how the scene's texture coordinates are made ready before anything is rendered.
     """
 
     scene: Scene
@@ -81,6 +85,7 @@ class Shot:
     width: int
     height: int
     backdrop: BackdropKind = "none"
+    uv: UvMode = "auto"
 
     @property
     def n_frames(self) -> int:
@@ -167,7 +172,7 @@ def plan_shot(scene: Scene, config: ShotConfig) -> Shot:
     cameras = tuple(path.at(time_s) for time_s in times_s)
     scene = add_backdrop(scene, config.backdrop, animation, times_s, cameras, width / height)
     fps = float(config.fps)
-    return Shot(scene, animation, times_s, fps, cameras, path.name, width, height, config.backdrop)
+    return Shot(scene, animation, times_s, fps, cameras, path.name, width, height, config.backdrop, config.uv)
 
 
 def _times(scene: Scene, animation: int | None, config: ShotConfig) -> tuple[float, ...]:
@@ -207,10 +212,10 @@ def render_shot(shot: Shot, report: Report | None = None, file: Path | None = No
 
 
 def render_clip(scene: Scene, config: ShotConfig = ShotConfig(), report: Report | None = None) -> Clip:
-    """The G-buffers of a clip. Objects without texture coordinates get some.
+    """The G-buffers of a clip. Objects without usable texture coordinates get some, as `config.uv` says.
 
     Raises:
         ConfigError: a setting is out of range, or two contradict each other.
         SceneError: the scene has no such animation or camera, or cannot be unwrapped.
     """
-    return render_shot(plan_shot(unwrap_missing(scene), config), report)
+    return render_shot(plan_shot(unwrap(scene, config.uv).scene, config), report)

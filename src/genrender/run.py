@@ -178,6 +178,7 @@ def _describe_clip(clip: Clip) -> dict[str, Any]:
         "animation": None if shot.animation is None else scene.animations[shot.animation].name,
         "camera": shot.camera_name,
         "backdrop": shot.backdrop,
+        "uv": shot.uv,
         "n_frames": shot.n_frames,
         "fps": shot.fps,
         "times_s": list(shot.times_s),

@@ -64,7 +64,7 @@ def test_no_command_waits_for_pytorch_that_does_not_need_it(scene, words):
     subprocess.run([sys.executable, "-c", script, *words], check=True, stdout=subprocess.DEVNULL)
 
 
-@pytest.mark.parametrize("command", ["render", "gbuffers", "inspect", "train"])
+@pytest.mark.parametrize("command", ["render", "gbuffers", "preview", "unwrap", "inspect", "train"])
 def test_every_command_explains_itself(capsys, command):
     assert main([command, "--help"]) == 0
     assert f"usage: genrender {command}" in capsys.readouterr().out

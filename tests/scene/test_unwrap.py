@@ -10,7 +10,7 @@ from gltf_builder import ASSETS, SQUARE, GltfBuilder
 
 from genrender.scene.inspect import inspect_scene
 from genrender.scene.load import load_scene
-from genrender.scene.unwrap import charts, unwrap_missing
+from genrender.scene.unwrap import charts, unwrap
 from genrender.scene.uv_quality import (
     is_degenerate,
     largest_free_square,
@@ -132,13 +132,16 @@ def textured(uv_rows, **fields) -> GltfBuilder:
 
 def test_existing_uvs_are_kept_even_outside_the_unit_square(tmp_path):
     scene = load_scene(textured([[-1, 0], [3, 0], [-1, 2], [3, 2]]).save(tmp_path / "a.glb"))
-    np.testing.assert_array_equal(unwrap_missing(scene).uvs, scene.uvs)
+    unwrapped = unwrap(scene, "keep")
+    np.testing.assert_array_equal(unwrapped.scene.uvs, scene.uvs)
+    assert not unwrapped.made
+    assert unwrapped.kept[0].endswith("are in several places of the surface, for the texture is tiled")
 
 
 @pytest.mark.parametrize("uv_rows", [None, [[0.5, 0.5]] * 4, [[0, 0], [1, 1], [0.5, 0.5], [0.2, 0.2]]])
 def test_missing_and_degenerate_uvs_are_replaced(tmp_path, uv_rows):
     scene = load_scene(textured(uv_rows).save(tmp_path / "a.glb"))
-    unwrapped = unwrap_missing(scene)
+    unwrapped = unwrap(scene).scene
     assert unwrapped.objects[0].has_uvs
     assert unwrapped.has_uvs.all()
     assert (texel_coverage(unwrapped.uvs, 64) > 0).mean() > 0.5
@@ -152,13 +155,13 @@ def test_missing_and_degenerate_uvs_are_replaced(tmp_path, uv_rows):
 def test_instances_share_their_charts(tmp_path):
     builder = textured(None)
     builder.node(mesh=0, translation=[5, 0, 0], rotation=[0, 0.6, 0, 0.8])
-    unwrapped = unwrap_missing(load_scene(builder.save(tmp_path / "a.glb")))
+    unwrapped = unwrap(load_scene(builder.save(tmp_path / "a.glb"))).scene
     np.testing.assert_array_equal(unwrapped.uvs[:2], unwrapped.uvs[2:])
 
 
 def test_an_object_hidden_in_the_rest_pose_is_unwrapped(tmp_path):
     scene = load_scene(textured(None, scale=[0, 0, 0]).save(tmp_path / "a.glb"))
-    assert (texel_coverage(unwrap_missing(scene).uvs, 64) > 0).mean() > 0.5
+    assert (texel_coverage(unwrap(scene).scene.uvs, 64) > 0).mean() > 0.5
 
 
 def partly_textured(extent) -> GltfBuilder:
@@ -171,7 +174,7 @@ def partly_textured(extent) -> GltfBuilder:
 def test_missing_parts_go_where_the_texture_is_free(tmp_path):
     scene = load_scene(partly_textured(0.5).save(tmp_path / "a.glb"))
     assert not scene.objects[0].has_uvs
-    unwrapped = unwrap_missing(scene)
+    unwrapped = unwrap(scene).scene
     np.testing.assert_array_equal(unwrapped.uvs[:2], scene.uvs[:2])
     assert overlap_percent(unwrapped.uvs) == 0
     assert outside_percent(unwrapped.uvs) == 0
@@ -179,15 +182,20 @@ def test_missing_parts_go_where_the_texture_is_free(tmp_path):
 
 def test_without_room_the_whole_object_is_charted_anew(tmp_path):
     scene = load_scene(partly_textured(1.0).save(tmp_path / "a.glb"))
-    unwrapped = unwrap_missing(scene)
+    unwrapped = unwrap(scene).scene
     assert overlap_percent(unwrapped.uvs) == 0
     assert unwrapped.has_uvs.all()
+    # Whoever wants to keep the others has new charts over them, and textures that keep them apart.
+    kept = unwrap(scene, "keep").scene
+    np.testing.assert_array_equal(kept.uvs[:2], scene.uvs[:2])
+    assert kept.has_uvs.all()
+    assert set(kept.atlas_id[:2].tolist()).isdisjoint(kept.atlas_id[2:].tolist())
 
 
 @needs_assets
 def test_the_robot_is_unwrapped_deterministically_and_without_overlap():
     scene = load_scene(ASSETS / "RobotExpressive.glb")
-    first, second = unwrap_missing(scene), unwrap_missing(scene)
+    first, second = unwrap(scene).scene, unwrap(scene).scene
     np.testing.assert_array_equal(first.uvs, second.uvs)
     assert first.uvs.min() >= 0
     assert first.uvs.max() <= 1
@@ -201,7 +209,7 @@ def test_the_robot_is_unwrapped_deterministically_and_without_overlap():
 @needs_assets
 def test_the_truck_keeps_its_uvs_and_its_windows_get_some():
     scene = load_scene(ASSETS / "CesiumMilkTruck.glb")
-    unwrapped = unwrap_missing(scene)
+    unwrapped = unwrap(scene).scene
     np.testing.assert_array_equal(unwrapped.uvs[scene.has_uvs], scene.uvs[scene.has_uvs])
     np.testing.assert_array_equal(unwrapped.object_id, scene.object_id)
     windows = texel_coverage(unwrapped.uvs[~scene.has_uvs], 512) > 0

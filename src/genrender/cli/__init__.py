@@ -21,10 +21,12 @@ from genrender.cli.options import (
     Evaluate,
     Gbuffers,
     Inspect,
+    Preview,
     Render,
     Resume,
     Study,
     Train,
+    Unwrap,
     Verify,
 )
 from genrender.errors import GenRenderError
@@ -80,7 +82,20 @@ def parse(words: Sequence[str]) -> Any:
 
 
 def _run(
-    command: Render | Resume | Compare | Study | Gbuffers | Inspect | Verify | Evaluate | Diagnose | Train,
+    command: (
+        Render
+        | Resume
+        | Compare
+        | Study
+        | Gbuffers
+        | Preview
+        | Unwrap
+        | Inspect
+        | Verify
+        | Evaluate
+        | Diagnose
+        | Train
+    ),
     words: list[str],
 ) -> None:
     # Each command imports what it needs when it runs: PyTorch alone takes seconds.
@@ -101,6 +116,14 @@ def _run(
             from genrender.cli.gbuffers import gbuffers
 
             gbuffers(command)
+        case Preview():
+            from genrender.cli.preview import preview
+
+            preview(command)
+        case Unwrap():
+            from genrender.cli.unwrap import unwrap_file
+
+            unwrap_file(command)
         case Inspect():
             from genrender.cli.inspect import inspect
 

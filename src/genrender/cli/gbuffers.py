@@ -31,6 +31,7 @@ def gbuffers(options: Gbuffers) -> None:
         times_s=None if options.times is None else parse_times(options.times),
         camera=options.camera,
         backdrop=options.backdrop,
+        uv=options.uv,
     )
     check_can_hold_files(options.out)
     shot = plan_shot(load_scene(options.scene), config)

@@ -8,16 +8,29 @@ from rich.table import Table
 
 from genrender.cli.options import Inspect
 from genrender.errors import ConfigError
+from genrender.media.chart_picture import chart_picture
+from genrender.media.images import write_png
 from genrender.scene.inspect import inspect_scene
 from genrender.scene.load import load_scene
 from genrender.train.vocabulary import vocabulary_groups
+
+PERCENTAGES = ("missing", "outside", "overlap", "mirrored", "collapsed", "shared")
+TEXTS = ("name", "class", "UVs", "findings", "advice")
 
 
 def inspect(options: Inspect) -> None:
     """Prints a report about a scene or a model, as tables or as JSON."""
     if (options.scene is None) == (options.model is None):
         raise ConfigError("inspect shows either a scene or a model: give a scene file or --model")
-    report = inspect_scene(load_scene(options.scene)) if options.scene else _model(str(options.model))
+    if options.model is not None and options.picture is not None:
+        raise ConfigError("--picture draws the charts of a scene; leave it out with --model")
+    if options.scene is None:
+        report = _model(str(options.model))
+    else:
+        scene = load_scene(options.scene)
+        report = inspect_scene(scene)
+        if options.picture is not None:
+            write_png(options.picture, chart_picture(scene))
     if options.json:
         print(json.dumps(report, indent=2))
     elif options.scene:
@@ -63,27 +76,32 @@ def _print_model(report: dict[str, Any]) -> None:
 
 
 def _objects(objects: list[dict[str, Any]]) -> Table:
-    flat = [
-        {"id": entry["object_id"], **entry, "UVs": entry["uv"]["state"], **_percent(entry["uv"])}
+    rows = [
+        {
+            "id": entry["object_id"],
+            **entry,
+            "UVs": entry["uv"]["state"],
+            "findings": _findings(entry["uv"]),
+            "advice": entry["uv"]["advice"],
+        }
         for entry in objects
     ]
-    return _rows("objects", flat, ("id", "name", "triangles", "UVs", "missing %", "overlap %", "outside %"))
+    return _rows("objects", rows, ("id", "name", "triangles", "UVs", "findings", "advice"))
 
 
-def _percent(uv: dict[str, Any]) -> dict[str, str]:
-    # Where there are no UVs, nothing can overlap or lie outside.
-    is_missing = uv["state"] == "missing"
-    return {
-        "missing %": f"{uv['missing_percent']:.4g}",
-        "overlap %": "-" if is_missing else f"{uv['overlap_percent']:.4g}",
-        "outside %": "-" if is_missing else f"{uv['outside_percent']:.4g}",
-    }
+def _findings(uv: dict[str, Any]) -> str:
+    """The figures that are not what they are for charts side by side in one square."""
+    if uv["state"] == "missing":
+        return "-"
+    found = [f"{name} {uv[f'{name}_percent']:.3g} %" for name in PERCENTAGES if uv[f"{name}_percent"] >= 0.05]
+    found += [{"tiles": "charts in tiles", "tiling": "tiled"}[uv["layout"]]] if uv["layout"] != "unit" else []
+    return ", ".join([*found, f"density 1:{uv['density_ratio']:.3g}"])
 
 
 def _rows(title: str, entries: list[dict[str, Any]], columns: tuple[str, ...]) -> Table:
     table = Table(title=title, title_justify="left")
     for column in columns:
-        table.add_column(column, justify="left" if column in ("name", "class", "UVs") else "right")
+        table.add_column(column, justify="left" if column in TEXTS else "right")
     for entry in entries:
         table.add_row(*(_cell(entry[column]) for column in columns))
     return table

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 import tyro
 
-from genrender.config import Dtype, Engine, MethodName, NoiseMode, PresetName, StudyName, UnifyRule
+from genrender.config import Dtype, Engine, MethodName, NoiseMode, PresetName, StudyName, UnifyRule, UvMode
 from genrender.errors import ConfigError
 
 
@@ -30,7 +30,8 @@ class Render:
         frames: number of frames; frame i shows time i / fps. After its end an animation holds its last pose.
         fps: frames per second.
         size: picture size in pixels, a side or WIDTHxHEIGHT.
-        camera: orbit, turntable, static, scene:NAME (a camera of the file) or FILE.json.
+        camera: orbit, turntable, static, dolly or handheld:SEED, perhaps with a lens (orbit,35mm;
+            orbit,60deg; orbit,ortho); scene:NAME (a camera of the file) or FILE.json.
         model: pocket, sd15, a hub id or a folder in diffusers' layout.
         steps: diffusion steps.
         guidance: weight of classifier-free guidance; 1 or less does without.
@@ -44,6 +45,7 @@ class Render:
         set: any setting of the method, for instance injection.alpha_end=0.4; may be given several times. A
             wrong name lists them all.
         stabilise: strength of a filter that takes flicker out of finished frames along surface points, 0..1.
+        uv: texture coordinates of the file (keep), new ones where those will not do (auto), or all new.
         backdrop: none, ground, dome, both, or a colour such as white or #204060.
         appearance_from: folder of a run whose look this one takes over, object by object of equal name; both
             must be alike in model, sampler, steps and size.
@@ -80,6 +82,7 @@ class Render:
     unify: Annotated[UnifyRule | None, option("fill|mean|paper|trajectory", "the preset's")] = None
     set: Annotated[tyro.conf.UseAppendAction[tuple[str, ...]], option("STAGE.NAME=VALUE", "none")] = ()
     stabilise: Annotated[float, tyro.conf.arg(metavar="S")] = 0.0
+    uv: UvMode = "auto"
     backdrop: Annotated[str, tyro.conf.arg(metavar="none|ground|dome|both|COLOR")] = "none"
     appearance_from: Annotated[Path | None, option("RUN_DIR", "none")] = None
     run_dir: Annotated[Path | None, option("DIR", "runs/SCENE-TIME")] = None
@@ -149,7 +152,8 @@ class Study:
         shots: scenes with what their videos show, such as fox.glb="a red fox".
         seeds: every variant runs with each of these, separated by commas.
         frames: frames of every clip (the study length has its own).
-        camera: orbit, turntable, static, scene:NAME (a camera of the file) or FILE.json.
+        camera: orbit, turntable, static, dolly or handheld:SEED, perhaps with a lens (orbit,35mm;
+            orbit,60deg; orbit,ortho); scene:NAME (a camera of the file) or FILE.json.
         size: picture size in pixels, a side or WIDTHxHEIGHT.
         model: pocket, sd15, a hub id or a folder in diffusers' layout.
         steps: diffusion steps (the study steps has its own).
@@ -185,12 +189,14 @@ class Gbuffers:
         scene: a glTF, USD, Alembic, OBJ or PLY file, or a sequence such as frames/wave_*.obj.
         out: folder for frame_0000.exr, frame_0000.png and so on; made where it is missing. Frames of an
             earlier clip in it give way, other files stay.
-        camera: orbit, turntable, static, scene:NAME (a camera of the file) or FILE.json.
+        camera: orbit, turntable, static, dolly or handheld:SEED, perhaps with a lens (orbit,35mm;
+            orbit,60deg; orbit,ortho); scene:NAME (a camera of the file) or FILE.json.
         animation: name or number of the animation.
         times: the frames' times in seconds, separated by commas, instead of --frames and --fps.
         frames: number of frames; frame i shows the time i / fps.
         fps: frames per second.
         size: picture size in pixels, a side or WIDTHxHEIGHT.
+        uv: texture coordinates of the file (keep), new ones where those will not do (auto), or all new.
         backdrop: geometry behind the scene, with object index 16382 (ground) and 16383 (dome).
         debug: show where an error comes from.
     """
@@ -204,6 +210,59 @@ class Gbuffers:
     frames: Annotated[int | None, option("N", "the animation once; 24 without one")] = None
     fps: Annotated[float, tyro.conf.arg(metavar="R")] = 24.0
     size: Annotated[str, tyro.conf.arg(metavar="N|WxH")] = "512"
+    uv: UvMode = "auto"
+    debug: bool = False
+
+
+@dataclass(frozen=True)
+class Preview:
+    """Show a clip without any model: depth, texture coordinates and objects.
+
+    Writes preview.mp4, with the three side by side, and contact_sheet.png.
+
+    Attributes:
+        scene: a .gltf or .glb file.
+        out: folder for both; made where it is missing.
+        camera: orbit, turntable, static, dolly or handheld:SEED, perhaps with a lens (orbit,35mm;
+            orbit,60deg; orbit,ortho); scene:NAME (a camera of the file) or FILE.json.
+        animation: name or number of the animation.
+        frames: number of frames; frame i shows the time i / fps.
+        fps: frames per second.
+        size: picture size in pixels, a side or WIDTHxHEIGHT.
+        uv: texture coordinates of the file (keep), new ones where those will not do (auto), or all new.
+        backdrop: geometry behind the scene.
+        debug: show where an error comes from.
+    """
+
+    scene: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="SCENE")]
+    out: Annotated[Path | None, option("DIR", "runs/preview-SCENE")] = None
+    camera: Annotated[str | None, option("CAMERA", "a static view that holds the whole clip")] = None
+    animation: Annotated[str | None, option("NAME", "the first, if there is one")] = None
+    frames: Annotated[int | None, option("N", "the animation once; 24 without one")] = None
+    fps: Annotated[float, tyro.conf.arg(metavar="R")] = 24.0
+    size: Annotated[str, tyro.conf.arg(metavar="N|WxH")] = "256"
+    uv: UvMode = "auto"
+    backdrop: Literal["none", "ground", "dome", "both"] = "none"
+    debug: bool = False
+
+
+@dataclass(frozen=True)
+class Unwrap:
+    """Write a glTF scene with texture coordinates that will do; all else stays as it is.
+
+    Vertices are split along seams. Materials whose pictures used the old coordinates go on using them, as a
+    set of their own.
+
+    Attributes:
+        scene: a .gltf or .glb file.
+        out: the new file.
+        uv: new coordinates where the file's own will not do (auto), or for all objects (unwrap).
+        debug: show where an error comes from.
+    """
+
+    scene: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="SCENE")]
+    out: Annotated[Path, tyro.conf.arg(metavar="NEW.glb")]
+    uv: Literal["auto", "unwrap"] = "auto"
     debug: bool = False
 
 
@@ -215,6 +274,7 @@ class Inspect:
 
     Attributes:
         scene: a glTF, USD, Alembic, OBJ or PLY file, or a sequence such as frames/wave_*.obj.
+        picture: draw the charts of every object: overlap is red, a mirrored chart is hatched.
         model: pocket, or a folder in diffusers' layout.
         json: print JSON and nothing else.
         debug: show where an error comes from.
@@ -222,6 +282,7 @@ class Inspect:
 
     scene: Annotated[tyro.conf.Positional[Path | None], tyro.conf.arg(metavar="SCENE")] = None
     model: Annotated[str | None, option("MODEL", "none")] = None
+    picture: Annotated[Path | None, option("FILE.png", "none")] = None
     json: bool = False
     debug: bool = False
 
@@ -236,7 +297,8 @@ class Verify:
         scene: a glTF, USD, Alembic, OBJ or PLY file, or a sequence such as frames/wave_*.obj.
         json: print JSON and nothing else.
         out: folder for the pictures; made where it is missing.
-        camera: orbit, turntable, static, scene:NAME (a camera of the file) or FILE.json.
+        camera: orbit, turntable, static, dolly or handheld:SEED, perhaps with a lens (orbit,35mm;
+            orbit,60deg; orbit,ortho); scene:NAME (a camera of the file) or FILE.json.
         animation: name or number of the animation.
         frames: number of frames, at least 2; frame i shows the time i / fps.
         fps: frames per second.
@@ -351,6 +413,8 @@ Command = (
     | Annotated[Compare, tyro.conf.subcommand("compare")]
     | Annotated[Study, tyro.conf.subcommand("study")]
     | Annotated[Gbuffers, tyro.conf.subcommand("gbuffers")]
+    | Annotated[Preview, tyro.conf.subcommand("preview")]
+    | Annotated[Unwrap, tyro.conf.subcommand("unwrap")]
     | Annotated[Inspect, tyro.conf.subcommand("inspect")]
     | Annotated[Verify, tyro.conf.subcommand("verify")]
     | Annotated[Evaluate, tyro.conf.subcommand("evaluate")]

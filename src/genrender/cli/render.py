@@ -45,6 +45,7 @@ def render(options: Render, command: list[str], resume: bool = False) -> None:
         fps=options.fps,
         camera=options.camera,
         backdrop=parse_backdrop(options.backdrop).kind,
+        uv=options.uv,
     )
     shot = plan_shot(scene, shot_config)
     for name, _ in config.object_prompts:

@@ -1,19 +1,46 @@
 """Camera paths: where the camera stands at any time of a clip."""
 
-import json
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from jaxtyping import Float64
 
-from genrender.errors import ConfigError, SceneError
+from genrender.errors import ConfigError
 from genrender.scene.camera import Camera
-from genrender.scene.framing import FRAMING_YFOV_DEG, Times, as_clip, direction, fit_around, fit_static
+from genrender.scene.camera_file import read_camera_file
+from genrender.scene.framing import (
+    Clip,
+    Lens,
+    Times,
+    View,
+    as_clip,
+    direction,
+    fit_around,
+    fit_static,
+    yfov_of_focal_length,
+)
 from genrender.scene.scene import Scene
 
 THREE_QUARTER_AZIMUTH_DEG = 35.0
 ELEVATION_DEG = 18.0
+
+# A dolly begins at this multiple of the distance at which it ends.
+DOLLY_FROM = 2.0
+
+# A hand sways slowly and widely, and trembles quickly and little.
+HAND_HZ = np.array([0.23, 0.61, 1.37])
+HAND_AMPLITUDES = np.array([0.6, 0.3, 0.1])
+# How far it shifts and turns the picture at most, each, in parts of half the picture's shorter side.
+HAND_REACH = 0.06
+HAND_ROLL_DEG = 0.6
+
+EXPECTED = (
+    "expected orbit, turntable, static, dolly or handheld:SEED, behind it a lens if wanted (,35mm or ,60deg "
+    "or ,ortho), scene:NAME or a file that ends in .json"
+)
 
 
 @dataclass(frozen=True)
@@ -38,11 +65,19 @@ def camera_path(
 ) -> CameraPath:
     """The camera path that a specification asks for.
 
-    - None and `static`: a three-quarter view from which all frames of the clip fill the picture.
+    These are placed so that all frames of the clip fit into the picture:
+
+    - None and `static`: a three-quarter view.
     - `orbit`: the eye, slightly above, flies once around the clip's centre, counter-clockwise seen from
       above, beginning at the three-quarter view.
     - `turntable`: the eye stays at the height of the clip's centre and goes the other way round, beginning in
       front, so that the object itself seems to turn, as on a potter's wheel.
+    - `dolly`: the eye approaches from twice the distance to the three-quarter view, gently at both ends.
+    - `handheld` or `handheld:SEED`: the three-quarter view, carried by a hand that is never quite still.
+
+    A lens may follow: `orbit,35mm` (focal length, for a sensor 24 mm high), `orbit,60deg` (vertical field of
+    view) or `orbit,ortho`; without one it is 40 degrees. These have lenses of their own:
+
     - `scene:NAME`: a camera of the scene file, by name or number, animated as there.
     - a path that ends in .json: a camera file.
 
@@ -59,114 +94,119 @@ def camera_path(
     """
     if not (np.isfinite(aspect) and aspect > 0):
         raise ConfigError(f"aspect is {aspect!r}, expected width / height > 0")
-    if spec is None or spec == "static":
-        clip = as_clip(scene, animation, times_s)
-        camera = fit_static(clip, direction(THREE_QUARTER_AZIMUTH_DEG, ELEVATION_DEG), aspect)
-        return CameraPath("static", lambda _: camera)
-    if spec == "orbit":
-        return _circle(spec, scene, animation, times_s, aspect, THREE_QUARTER_AZIMUTH_DEG, ELEVATION_DEG, 1)
-    if spec == "turntable":
-        return _circle(spec, scene, animation, times_s, aspect, 0.0, 0.0, -1)
+    spec = spec or "static"
     if spec.startswith("scene:"):
         name = spec.removeprefix("scene:")
         scene.camera(name, 0.0, None)  # says now if there is none of that name
         return CameraPath(spec, lambda time_s: scene.camera(name, time_s, animation))
     if spec.lower().endswith(".json"):
-        return _from_file(Path(spec))
-    raise ConfigError(
-        f"unknown camera {spec!r}; expected orbit, turntable, static, scene:NAME or a file that ends in .json"
-    )
+        return CameraPath(spec, read_camera_file(Path(spec)))
+    motion, comma, lens_text = spec.partition(",")
+    lens = _lens(spec, lens_text) if comma else Lens()
+    clip = as_clip(scene, animation, times_s)
+    if motion == "static":
+        return CameraPath(spec, _static(clip, aspect, lens))
+    if motion == "orbit":
+        return CameraPath(spec, _circle(clip, aspect, lens, THREE_QUARTER_AZIMUTH_DEG, ELEVATION_DEG, 1))
+    if motion == "turntable":
+        return CameraPath(spec, _circle(clip, aspect, lens, 0.0, 0.0, -1))
+    if motion == "dolly":
+        return CameraPath(spec, _dolly(clip, aspect, lens))
+    if hand := re.fullmatch(r"handheld(?::(\d+))?", motion, re.ASCII):
+        return CameraPath(spec, _handheld(clip, aspect, lens, int(hand[1] or 0)))
+    raise ConfigError(f"unknown camera {spec!r}; {EXPECTED}")
+
+
+def _lens(spec: str, text: str) -> Lens:
+    if text == "ortho":
+        return Lens(is_orthographic=True)
+    number = re.fullmatch(r"(\d+(?:\.\d+)?)(mm|deg)", text, re.ASCII)
+    if number is None or float(number[1]) == 0:
+        raise ConfigError(f"unknown lens {text!r} of camera {spec!r}; {EXPECTED}")
+    yfov_deg = float(number[1]) if number[2] == "deg" else yfov_of_focal_length(float(number[1]))
+    # Beyond these, framing has the camera in the scene or infinitely far away.
+    if not 0.1 <= yfov_deg <= 170:
+        raise ConfigError(
+            f"the lens {text!r} of camera {spec!r} sees {yfov_deg:.3g} degrees; expected 0.1 to 170 degrees, "
+            "which is 13000mm to 1.1mm"
+        )
+    return Lens(yfov_deg)
+
+
+def _static(clip: Clip, aspect: float, lens: Lens) -> Callable[[float], Camera]:
+    camera = fit_static(clip, direction(THREE_QUARTER_AZIMUTH_DEG, ELEVATION_DEG), aspect, lens)
+    return lambda _: camera
 
 
 def _circle(
-    name: str,
-    scene: Scene,
-    animation: int | None,
-    times_s: Times,
-    aspect: float,
-    start_deg: float,
-    elevation_deg: float,
-    sense: int,
-) -> CameraPath:
-    clip = as_clip(scene, animation, times_s)
-    lower, upper = clip.bounds()
-    centre = (lower + upper) / 2
+    clip: Clip, aspect: float, lens: Lens, start_deg: float, elevation_deg: float, sense: int
+) -> Callable[[float], Camera]:
+    centre = _centre(clip)
     first_s, last_s = clip.times_s[0], clip.times_s[-1]
     n = len(clip.times_s)
     period_s = (last_s - first_s) * n / (n - 1) if n > 1 and last_s > first_s else 1.0
 
-    def back_at(time_s: float) -> np.ndarray:
-        return direction(start_deg + sense * 360 * (time_s - first_s) / period_s, elevation_deg)
+    def view_at(time_s: float) -> View:
+        azimuth_deg = start_deg + sense * 360 * (time_s - first_s) / period_s
+        return View.towards_centre(direction(azimuth_deg, elevation_deg))
 
-    distance = fit_around(clip, centre, back_at, aspect)
-    return CameraPath(
-        name,
-        lambda time_s: Camera.look_at(centre + distance * back_at(time_s), centre, yfov_deg=FRAMING_YFOV_DEG),
-    )
+    fit = fit_around(clip, centre, view_at, aspect, lens)
+    return lambda time_s: view_at(time_s).camera(centre, fit, lens)
 
 
-def _from_file(path: Path) -> CameraPath:
-    expected = (
-        'expected {"eye": [x,y,z], "target": [x,y,z], "up": [0,1,0], "yfov_deg": 45} or a list with "time"'
-    )
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise SceneError(f"camera file not found: {path}") from None
-    except OSError as error:
-        raise SceneError(f"camera file cannot be read: {path}: {error.strerror or error}") from None
-    except (ValueError, RecursionError) as error:
-        raise SceneError(f"{path.name}: not a camera file ({str(error)[:80]}); {expected}") from None
-    entries = content if isinstance(content, list) else [content]
-    if not entries or not all(isinstance(entry, dict) for entry in entries):
-        raise SceneError(f"{path.name}: not a camera file; {expected}")
-    keys = np.array([_key(path, index, entry, len(entries) > 1) for index, entry in enumerate(entries)])
-    times_s, values = keys[:, 0], keys[:, 1:]
-    if (np.diff(times_s) <= 0).any():
-        raise SceneError(
-            f'{path.name}: the values of "time" do not rise; sort the cameras, each with its own time'
+def _dolly(clip: Clip, aspect: float, lens: Lens) -> Callable[[float], Camera]:
+    if lens.is_orthographic:
+        raise ConfigError(
+            "camera 'dolly,ortho' would show the same picture all the time: expected a lens with "
+            "perspective, such as dolly,35mm"
         )
+    end = fit_static(clip, direction(THREE_QUARTER_AZIMUTH_DEG, ELEVATION_DEG), aspect, lens)
+    back = end.world_from_camera[:3, 2]
+    # The path runs along the view axis: what the last frame holds, every frame holds.
+    way = (DOLLY_FROM - 1) * float((end.world_from_camera[:3, 3] - _centre(clip)) @ back)
+    first_s, last_s = min(clip.times_s), max(clip.times_s)
 
     def camera_at(time_s: float) -> Camera:
-        eye, target, up, yfov_deg = np.split(
-            np.array([np.interp(time_s, times_s, column) for column in values.T]), [3, 6, 9]
+        done = np.clip((time_s - first_s) / (last_s - first_s), 0, 1) if last_s > first_s else 1.0
+        eased = done * done * (3 - 2 * done)
+        world_from_camera = end.world_from_camera.copy()
+        world_from_camera[:3, 3] += (1 - eased) * way * back
+        return Camera(world_from_camera, lens.yfov_deg)
+
+    return camera_at
+
+
+def _handheld(clip: Clip, aspect: float, lens: Lens, seed: int) -> Callable[[float], Camera]:
+    back = direction(THREE_QUARTER_AZIMUTH_DEG, ELEVATION_DEG)
+    still = View.towards_centre(back)
+    # On the axis of the static view, where the clip is in the middle of the picture.
+    eye = fit_static(clip, back, aspect, lens).world_from_camera[:3, 3]
+    centre = eye - ((eye - _centre(clip)) @ back) * back
+    phases = np.random.default_rng(seed).uniform(0, 2 * np.pi, (5, len(HAND_HZ)))
+    reach = HAND_REACH * lens.tangent * min(1.0, aspect)
+
+    def view_at(time_s: float) -> View:
+        swing = np.sin(2 * np.pi * HAND_HZ * time_s + phases) @ HAND_AMPLITUDES
+        right, up = still.rotation[:, 0], still.rotation[:, 1]
+        place = still.place + reach * (swing[0] * right + swing[1] * up)
+        turned = still.rotation @ _turn(
+            reach * swing[2], reach * swing[3], np.deg2rad(HAND_ROLL_DEG) * swing[4]
         )
-        if np.array_equal(eye, target) or not up.any():
-            raise SceneError(f"{path.name}: eye meets target at {time_s:g} s; put another camera in between")
-        return Camera.look_at(eye, target, up, float(yfov_deg[0]))
+        return View(turned, place)
 
-    return CameraPath(str(path), camera_at)
-
-
-def _key(path: Path, index: int, entry: dict, needs_time: bool) -> list[float]:
-    where = f"{path.name}: camera {index}"
-    unknown = sorted(set(map(str, entry)) - {"eye", "target", "up", "yfov_deg", "time"})
-    if unknown:
-        raise SceneError(
-            f"{where} has the unknown entry {unknown[0]!r}; expected eye, target, up, yfov_deg, time"
-        )
-    if needs_time and "time" not in entry:
-        raise SceneError(f'{where} has no "time"; each camera of a list needs one, in seconds')
-    eye = _vector(where, "eye", entry.get("eye"))
-    target = _vector(where, "target", entry.get("target"))
-    up = _vector(where, "up", entry.get("up", [0, 1, 0]))
-    if eye == target:
-        raise SceneError(f"{where} has eye and target at the same place; move one of them")
-    if not any(up):
-        raise SceneError(f"{where} has an up of length 0; expected for example [0, 1, 0]")
-    time_s, yfov_deg = entry.get("time", 0), entry.get("yfov_deg", 45)
-    if not _is_number(time_s):
-        raise SceneError(f"{where} has the time {time_s!r}, expected seconds")
-    if not _is_number(yfov_deg) or not 0 < yfov_deg < 180:
-        raise SceneError(f"{where} has yfov_deg {yfov_deg!r}, expected degrees between 0 and 180")
-    return [float(time_s), *eye, *target, *up, float(yfov_deg)]
+    fit = fit_around(clip, centre, view_at, aspect, lens)
+    return lambda time_s: view_at(time_s).camera(centre, fit, lens)
 
 
-def _vector(where: str, what: str, value: object) -> list[float]:
-    if not isinstance(value, list) or len(value) != 3 or not all(_is_number(v) for v in value):
-        raise SceneError(f"{where} has {what} {value!r}, expected [x, y, z]")
-    return [float(v) for v in value]
+def _turn(tilt: float, pan: float, roll: float) -> Float64[np.ndarray, "3 3"]:
+    """Rotations, in radians, about a camera's own x, y and z axis, the last one first."""
+    (sx, sy, sz), (cx, cy, cz) = np.sin([tilt, pan, roll]), np.cos([tilt, pan, roll])
+    about_x = np.array([[1, 0, 0], [0, cx, -sx], [0, sx, cx]])
+    about_y = np.array([[cy, 0, sy], [0, 1, 0], [-sy, 0, cy]])
+    about_z = np.array([[cz, -sz, 0], [sz, cz, 0], [0, 0, 1]])
+    return about_x @ about_y @ about_z
 
 
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and bool(np.isfinite(value))
+def _centre(clip: Clip) -> Float64[np.ndarray, "3"]:
+    lower, upper = clip.bounds()
+    return (lower + upper) / 2

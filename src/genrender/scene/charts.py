@@ -63,7 +63,7 @@ def _layers(
     if overlap_percent(uvs, _SIDE) == 0:
         yield np.ones(len(tris), bool)
         return
-    chart = _charts(tris, uvs, verts)
+    chart = charts_of(tris, uvs, verts)
     order = np.argsort(chart, kind="stable")
     members = np.split(order, np.flatnonzero(np.diff(chart[order])) + 1)
     area = np.bincount(chart, np.abs(signed_uv_area(uvs)))
@@ -86,7 +86,7 @@ def _layers(
         yield layer_of_chart[chart] == layer
 
 
-def _charts(
+def charts_of(
     tris: Int32[np.ndarray, "T 3"], uvs: Float[np.ndarray, "T 3 2"], verts: Float[np.ndarray, "V 3"]
 ) -> Int64[np.ndarray, "T"]:
     """The chart of every triangle: triangles of one orientation that share a place and its coordinates."""

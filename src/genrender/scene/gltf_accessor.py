@@ -63,6 +63,15 @@ def read_ints(
     return values.astype(np.int64)
 
 
+def read_as_stored(file: GltfFile, index: object) -> tuple[np.ndarray, bool]:
+    """An accessor's elements in the numbers of the file, sparse ones filled in, and whether normalized.
+
+    Raises:
+        SceneError: no such accessor, wrong type, out of bounds.
+    """
+    return _read(file, index, tuple(SHAPES), None)
+
+
 def _read(
     file: GltfFile, index: object, types: tuple[str, ...], count: int | None
 ) -> tuple[np.ndarray, bool]:

@@ -84,7 +84,7 @@ def read_mesh(file: GltfFile, index: int, budget: Budget) -> MeshData:
             blocks[key] = (n_verts, block)
             n_verts += len(block.positions)
         first_vert, block = blocks[key]
-        tris = _read_tris(file, index, primitive, mode, len(block.positions), budget)
+        tris = read_tris(file, index, primitive, mode, len(block.positions), budget)
         uvs = _read_uvs(file, attributes, tris, len(block.positions))
         all_tris.append(tris + first_vert)
         all_has_uvs.append(np.full(len(tris), uvs is not None))
@@ -203,9 +203,14 @@ def _read_influences(
     return joints[:, is_used], np.ascontiguousarray(weights[:, is_used])
 
 
-def _read_tris(
+def read_tris(
     file: GltfFile, mesh: int, primitive: pygltflib.Primitive, mode: object, n_verts: int, budget: Budget
 ) -> Int64[np.ndarray, "T 3"]:
+    """The triangles of a primitive, strips and fans taken apart.
+
+    Raises:
+        SceneError: an index is out of bounds, or the mode is none of the format's.
+    """
     if primitive.indices is None:
         indices = np.arange(n_verts, dtype=np.int64)
     else:

@@ -5,27 +5,27 @@ from typing import Any
 import numpy as np
 
 from genrender.scene.scene import Scene
-from genrender.scene.uv_quality import is_degenerate, outside_percent, overlap_percent
+from genrender.scene.unwrap import object_spans, report_of
+from genrender.scene.uv_report import UvReport
 
 
 def inspect_scene(scene: Scene) -> dict[str, Any]:
     """Objects with the state of their UVs, animations, cameras and totals, ready for JSON.
 
-    The `uv` of an object: `state` is `ok`, `missing` (no triangle has UVs), `partial` (some have) or
-    `degenerate` (they have no area); `missing_percent` and `outside_percent` count triangles,
-    `overlap_percent` covered texels that belong to more than one triangle; UVs wrap around, as in rendering.
+    The `uv` of an object holds what `UvReport` says of it, and `state`: `ok`, `missing` (no triangle has
+    UVs), `partial` (some have) or `degenerate` (they have no area).
     """
     objects = []
-    start = 0
-    for index, scene_object in enumerate(scene.objects):
-        span = slice(start, start + scene_object.n_tris)
-        start = span.stop
+    reports: dict[int, UvReport] = {}
+    for index, (scene_object, span) in enumerate(zip(scene.objects, object_spans(scene), strict=True)):
+        if scene_object.mesh not in reports or scene_object.mesh < 0:
+            reports[scene_object.mesh] = report_of(scene, span)
         objects.append(
             {
                 "object_id": index + 1,
                 "name": scene_object.name,
                 "triangles": scene_object.n_tris,
-                "uv": _uv_state(scene, span),
+                "uv": _uv_figures(reports[scene_object.mesh]),
             }
         )
     used_verts = scene.rest_verts[np.unique(scene.tris)]
@@ -57,18 +57,12 @@ def inspect_scene(scene: Scene) -> dict[str, Any]:
     }
 
 
-def _uv_state(scene: Scene, span: slice) -> dict[str, Any]:
-    has_uvs = scene.has_uvs[span]
-    uvs = scene.uvs[span][has_uvs]
-    if not has_uvs.any():
-        state = "missing"
-    elif is_degenerate(uvs, scene.rest_verts[scene.tris[span][has_uvs]]):
-        state = "degenerate"
-    else:
-        state = "ok" if has_uvs.all() else "partial"
+def _uv_figures(report: UvReport) -> dict[str, Any]:
+    names = ("missing", "overlap", "outside", "collapsed", "shared", "mirrored")
     return {
-        "state": state,
-        "missing_percent": round(100 * float(1 - np.mean(has_uvs)), 3),
-        "overlap_percent": round(overlap_percent(uvs), 3),
-        "outside_percent": round(outside_percent(uvs), 3),
+        "state": report.state,
+        **{f"{name}_percent": round(getattr(report, f"{name}_percent"), 3) for name in names},
+        "layout": report.layout,
+        "density_ratio": round(report.density_ratio, 3),
+        "advice": report.advice,
     }

@@ -1,14 +1,16 @@
-"""Texture coordinates for surfaces that have none: charts by xatlas, packed into [0, 1]^2 per object."""
+"""Texture coordinates where a file's own will not do: charts by xatlas, packed into [0, 1]^2 per object."""
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 import xatlas
-from jaxtyping import Bool, Float, Float32, Int32
+from jaxtyping import Float, Float32, Int32
 
+from genrender.config import UvMode
 from genrender.errors import SceneError
 from genrender.scene.scene import Scene
-from genrender.scene.uv_quality import is_degenerate, largest_free_square, surface_area
+from genrender.scene.uv_quality import largest_free_square, surface_area
+from genrender.scene.uv_report import UvReport, uv_report
 
 # Feature and noise textures have 64 to 512 texels a side; the gap between charts must survive at 128.
 ATLAS_SIDE = 512
@@ -20,39 +22,103 @@ MAX_CHART_COST = 8.0
 MIN_FREE_SQUARE = 0.125
 
 
-def unwrap_missing(scene: Scene) -> Scene:
-    """The scene with texture coordinates on every triangle.
+@dataclass(frozen=True, eq=False)
+class Unwrapped:
+    """A scene whose triangles all have texture coordinates, and what was done to get there.
 
-    Objects without UVs, or whose UVs have no area, get charts of their rest pose. Where only some triangles
-    of an object lack them, their charts go into the largest free square of its texture and the others keep
-    theirs; if there is no such room, the whole object is charted anew. Everything else stays as it is, and
-    the result is deterministic.
+    Attributes:
+        made: why an object got new coordinates, by its index in the scene.
+        kept: what is wrong with an object whose coordinates were kept all the same, by its index.
+    """
+
+    scene: Scene
+    made: dict[int, str]
+    kept: dict[int, str]
+
+
+def unwrap(scene: Scene, mode: UvMode = "auto") -> Unwrapped:
+    """The scene with texture coordinates on every triangle. The result is deterministic.
+
+    - `keep`: coordinates of the file stay, to the bit; only triangles without any get charts.
+    - `auto`: objects whose coordinates will do keep them, to the bit. The others, see `UvReport.faults`, get
+        charts of their rest pose; those that only lack some get them there.
+    - `unwrap`: all objects get charts, whatever they have.
+
+    Charts for a part of an object go into the largest free square of its texture. If there is no such room,
+    `auto` charts the whole object anew, and `keep` lays them over the others; `Scene.atlas_id` keeps them
+    apart. Objects that show one mesh share its coordinates. Backdrops are left alone.
 
     Raises:
         SceneError: an object cannot be unwrapped.
     """
     uvs, has_uvs = scene.uvs.copy(), scene.has_uvs.copy()
     objects = list(scene.objects)
-    done: dict[int, np.ndarray] = {}
-    start = 0
-    for index, scene_object in enumerate(scene.objects):
-        span = slice(start, start + scene_object.n_tris)
-        start = span.stop
-        corners = _corners(scene, span)
-        if has_uvs[span].all() and not is_degenerate(uvs[span], corners):
+    is_backdrop = scene.is_backdrop
+    done: dict[int, tuple[np.ndarray, str, str]] = {}
+    made: dict[int, str] = {}
+    kept: dict[int, str] = {}
+    for index, span in enumerate(object_spans(scene)):
+        mesh = objects[index].mesh
+        if is_backdrop[span].all():
             continue
-        if scene_object.mesh not in done or scene_object.mesh < 0:
-            try:
-                done[scene_object.mesh] = _complete(uvs[span], has_uvs[span], corners)
-            except RuntimeError as error:  # how the binding reports what xatlas refuses
-                raise SceneError(
-                    f"{scene.path.name}: object {scene_object.name!r} cannot be unwrapped ({error}); "
-                    "give it UVs"
-                ) from None
-        uvs[span] = done[scene_object.mesh]
+        if mesh not in done or mesh < 0:
+            done[mesh] = _unwrap_object(scene, index, span, mode)
+        uvs[span], why_made, why_kept = done[mesh]
         has_uvs[span] = True
-        objects[index] = replace(scene_object, has_uvs=True)
-    return scene.with_uvs(uvs, has_uvs, tuple(objects))
+        objects[index] = replace(objects[index], has_uvs=True)
+        if why_made:
+            made[index] = why_made
+        if why_kept:
+            kept[index] = why_kept
+    if not made:
+        return Unwrapped(scene, made, kept)
+    return Unwrapped(scene.with_uvs(uvs, has_uvs, tuple(objects)), made, kept)
+
+
+def object_spans(scene: Scene) -> list[slice]:
+    """The triangles of every object."""
+    ends = np.cumsum([scene_object.n_tris for scene_object in scene.objects]).tolist()
+    return [slice(end - o.n_tris, end) for o, end in zip(scene.objects, ends, strict=True)]
+
+
+def report_of(scene: Scene, span: slice) -> UvReport:
+    """How usable the coordinates of one object are."""
+    return uv_report(
+        scene.uvs[span], scene.has_uvs[span], scene.rest_verts[scene.tris[span]], scene.atlas_id[span]
+    )
+
+
+def _unwrap_object(scene: Scene, index: int, span: slice, mode: UvMode) -> tuple[np.ndarray, str, str]:
+    """An object's coordinates, why they are new (empty: they are not) and what is wrong with kept ones."""
+    uvs, has_uvs, corners = scene.uvs[span], scene.has_uvs[span], _corners(scene, span)
+    try:
+        if mode == "unwrap":
+            return charts(corners), "asked for", ""
+        report = report_of(scene, span)
+        faults = "; ".join(report.faults)
+        if has_uvs.all():
+            if mode == "keep" or not faults:
+                return uvs, "", faults
+            return charts(corners), faults, ""
+        if not has_uvs.any():
+            return charts(corners), faults, ""
+        # Other faults than the lack concern the coordinates that are there.
+        others = "; ".join(report.faults[1:])
+        if mode == "auto" and others:
+            return charts(corners), faults, ""
+        corner, side = largest_free_square(uvs[has_uvs])
+        if side < MIN_FREE_SQUARE:
+            if mode == "auto":
+                return charts(corners), f"{faults}, and its texture has no room for more", ""
+            corner, side = np.zeros(2), 1.0
+        completed = uvs.copy()
+        completed[~has_uvs] = (corner + charts(corners[~has_uvs]) * side).astype(np.float32)
+        return completed, faults, others
+    except RuntimeError as error:  # how the binding reports what xatlas refuses
+        raise SceneError(
+            f"{scene.path.name}: object {scene.objects[index].name!r} cannot be unwrapped ({error}); "
+            "give it UVs"
+        ) from None
 
 
 def _corners(scene: Scene, span: slice) -> Float32[np.ndarray, "T 3 3"]:
@@ -61,20 +127,6 @@ def _corners(scene: Scene, span: slice) -> Float32[np.ndarray, "T 3 3"]:
         # Hidden in the rest pose by a scale of zero: the mesh's own space still shows its shape.
         corners = scene.motion.mesh_verts()[scene.tris[span]]
     return corners
-
-
-def _complete(
-    uvs: Float32[np.ndarray, "T 3 2"], has_uvs: Bool[np.ndarray, "T"], corners: Float32[np.ndarray, "T 3 3"]
-) -> Float32[np.ndarray, "T 3 2"]:
-    is_kept = has_uvs.copy()
-    if not is_kept.any() or is_degenerate(uvs[is_kept], corners[is_kept]):
-        return charts(corners)
-    corner, side = largest_free_square(uvs[is_kept])
-    if side < MIN_FREE_SQUARE:
-        return charts(corners)
-    completed = uvs.copy()
-    completed[~is_kept] = (corner + charts(corners[~is_kept]) * side).astype(np.float32)
-    return completed
 
 
 def charts(corners: Float[np.ndarray, "T 3 3"]) -> Float32[np.ndarray, "T 3 2"]:

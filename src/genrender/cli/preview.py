@@ -1,0 +1,52 @@
+"""`genrender preview`: what the camera sees, as a video and a contact sheet, without any model."""
+
+import tempfile
+from pathlib import Path
+
+import numpy as np
+
+from genrender.atomic import atomic_folder, check_can_hold_files
+from genrender.cli.console import Bars
+from genrender.cli.options import Preview, parse_size
+from genrender.cli.scene import with_all_uvs
+from genrender.gbuffer.control import inverse_depth_range
+from genrender.gbuffer.preview import depth_picture, object_picture, uv_picture
+from genrender.media.images import contact_sheet, write_png
+from genrender.media.video import write_video
+from genrender.per_frame import PerFrame
+from genrender.render import Clip, ShotConfig, plan_shot, render_shot
+from genrender.scene.load import load_scene
+
+
+def preview(options: Preview) -> None:
+    """Writes preview.mp4 and contact_sheet.png, both or none."""
+    config = ShotConfig(
+        size=parse_size(options.size),
+        animation=options.animation,
+        n_frames=options.frames,
+        fps=options.fps,
+        camera=options.camera,
+        backdrop=options.backdrop,
+        uv=options.uv,
+    )
+    out = options.out or Path("runs") / f"preview-{options.scene.stem}"
+    check_can_hold_files(out)
+    shot = with_all_uvs(plan_shot(load_scene(options.scene), config))
+    with tempfile.TemporaryDirectory() as scratch, Bars() as bars, atomic_folder(out) as part:
+        clip = render_shot(shot, bars, Path(scratch) / "gbuffers.bin")
+        _write(clip, part)
+    print(f"video          {out / 'preview.mp4'}")
+    print(f"contact sheet  {out / 'contact_sheet.png'}")
+
+
+def _write(clip: Clip, folder: Path) -> None:
+    gbuffers, n_frames = clip.gbuffers, clip.shot.n_frames
+    inverse_range = inverse_depth_range(gbuffers)
+    rows = {
+        "depth": PerFrame(lambda frame: depth_picture(gbuffers[frame], inverse_range), n_frames),
+        "UV": PerFrame(lambda frame: uv_picture(gbuffers[frame]), n_frames),
+        "objects": PerFrame(lambda frame: object_picture(gbuffers[frame]), n_frames),
+    }
+    side_by_side = (np.concatenate(pictures, axis=1) for pictures in zip(*rows.values(), strict=True))
+    write_video(folder / "preview.mp4", side_by_side, clip.fps)
+    write_png(folder / "contact_sheet.png", contact_sheet(rows))

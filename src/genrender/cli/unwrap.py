@@ -1,0 +1,32 @@
+"""`genrender unwrap`: a scene with texture coordinates that will do, as a file of its own."""
+
+from genrender.atomic import check_writable
+from genrender.cli.options import Unwrap
+from genrender.cli.scene import by_reason
+from genrender.errors import MediaError
+from genrender.scene.load import load_scene
+from genrender.scene.rewrite_gltf import write_with_uvs
+from genrender.scene.unwrap import unwrap
+
+
+def unwrap_file(options: Unwrap) -> None:
+    """Writes the new file, also where nothing had to be changed.
+
+    Raises:
+        MediaError: the new file is the old one, no .glb, or cannot be written.
+        SceneError: the scene cannot be read, is no glTF, or cannot be unwrapped.
+    """
+    if options.out.suffix.lower() != ".glb":
+        raise MediaError(f"cannot write {options.out}: expected the name of a .glb file")
+    if options.out.resolve() == options.scene.resolve():
+        raise MediaError(f"cannot write {options.out}: it is the scene itself; give another name")
+    check_writable(options.out.parent)
+    scene = load_scene(options.scene)
+    unwrapped = unwrap(scene, options.uv)
+    write_with_uvs(unwrapped.scene, set(unwrapped.made), options.out)
+    if unwrapped.made:
+        print(f"new texture coordinates: {by_reason(scene, unwrapped.made)}")
+    n_kept = len(scene.objects) - len(unwrapped.made)
+    if n_kept:
+        print(f"{n_kept} of {len(scene.objects)} objects keep theirs, which will do")
+    print(options.out)
