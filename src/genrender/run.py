@@ -36,7 +36,7 @@ from genrender.gbuffer.preview import depth_picture, to_picture, uv_picture
 from genrender.media.run_folder import RunFolder
 from genrender.per_frame import PerFrame
 from genrender.pipeline import GenerativeRenderingPipeline
-from genrender.render import Clip, Report
+from genrender.render import Clip, Report, Shot
 from genrender.scene.scene import DOME_ID, GROUND_ID, Scene
 from genrender.stabilise import stabilised
 from genrender.unfinished import UnfinishedRun
@@ -169,19 +169,42 @@ def _resolve(config: RunConfig, n_frames: int, pipeline: GenerativeRenderingPipe
     )
 
 
+def clip_atlas_ids(clip: Clip) -> dict[str, list[int]]:
+    """The texture ids of every object, by its name."""
+    if isinstance(clip.shot, Shot):
+        return atlas_ids_by_name(clip.shot.scene)
+    ids = {one for gbuffer in clip.gbuffers for one in np.unique(gbuffer.object_id).tolist()} - {0}
+    names = clip.shot.sequence.object_names(sorted(ids))
+    return {name: [object_id] for object_id, name in names.items()}
+
+
 def _describe_clip(clip: Clip) -> dict[str, Any]:
     shot = clip.shot
-    scene = shot.scene
+    if isinstance(shot, Shot):
+        scene = shot.scene
+        source = {
+            "scene": scene.path.resolve(),
+            "animation_index": shot.animation,
+            "animation": None if shot.animation is None else scene.animations[shot.animation].name,
+            "camera": shot.camera_name,
+            "backdrop": shot.backdrop,
+        }
+    else:
+        source = {
+            "scene": shot.sequence.path.resolve(),
+            "animation_index": None,
+            "animation": None,
+            "camera": None,
+            "backdrop": "none",
+            "exr_map": asdict(shot.sequence.channels.as_map()),
+            "exr_frames": [shot.sequence.numbers[frame] for frame in shot.frames],
+        }
     return {
-        "scene": scene.path.resolve(),
-        "animation_index": shot.animation,
-        "animation": None if shot.animation is None else scene.animations[shot.animation].name,
-        "camera": shot.camera_name,
-        "backdrop": shot.backdrop,
+        **source,
         "n_frames": shot.n_frames,
         "fps": shot.fps,
         "times_s": list(shot.times_s),
-        "atlas_ids": atlas_ids_by_name(scene),
+        "atlas_ids": clip_atlas_ids(clip),
         "width": shot.width,
         "height": shot.height,
     }
@@ -237,7 +260,7 @@ def _diffuse(
         clip.gbuffers,
         config.negative_prompt,
         config.method,
-        clip.tracker,
+        clip.tracker if clip.has_geometry else None,
         num_inference_steps=config.n_steps,
         guidance_scale=config.guidance_scale,
         seed=config.seed,

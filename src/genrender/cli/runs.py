@@ -15,6 +15,7 @@ from genrender.cli.options import Render
 from genrender.diffusion.models import find_model
 from genrender.errors import ConfigError, MediaError
 from genrender.finished_run import FinishedRun, open_run
+from genrender.gbuffer.exr_files import exr_files, is_exr_sequence
 from genrender.media.run_folder import APPEARANCE_FILE, RunFolder
 from genrender.render import Clip
 
@@ -32,7 +33,7 @@ def finished(options: Render, folder: RunFolder, label: str, clip: Clip | None =
         ConfigError: the run fails; its process has said why.
     """
     words = render_words(options, folder.path)
-    is_there = is_done(folder, words, inputs(options))
+    is_there = is_done(folder, words, options.scene, inputs(options))
     note(f"{label}{' is there already' if is_there else ''}")
     if not is_there:
         child = [sys.executable, "-m", "genrender", *words]
@@ -58,7 +59,9 @@ def render_words(options: Render, folder: Path) -> list[str]:
 
 def inputs(options: Render) -> list[Path]:
     """The files that runs depend on, as far as they are on this machine."""
-    files = [options.scene]
+    files = exr_files(options.scene) if is_exr_sequence(options.scene) else [options.scene]
+    if options.exr_map is not None:
+        files.append(options.exr_map)
     if options.scene.suffix.lower() == ".gltf":  # buffers and pictures lie beside it
         files += [path for path in options.scene.parent.iterdir() if path.is_file()]
     if options.camera is not None and Path(options.camera).is_file():
@@ -71,7 +74,7 @@ def inputs(options: Render) -> list[Path]:
     return files
 
 
-def is_done(run: RunFolder, words: list[str], files: list[Path]) -> bool:
+def is_done(run: RunFolder, words: list[str], scene: Path, files: list[Path]) -> bool:
     """Whether the folder holds, complete, what these words make of the files as they are now."""
     try:
         stored = run.read_config()
@@ -84,7 +87,7 @@ def is_done(run: RunFolder, words: list[str], files: list[Path]) -> bool:
     begun = datetime.datetime.fromisoformat(stored["created"]).timestamp() - took_s
     return (
         stored["command"] == ["genrender", *words]
-        and Path(config["scene"]) == files[0].resolve()
+        and Path(config["scene"]) == scene.resolve()
         and stored["versions"]["genrender"] == genrender.__version__
         and max(file.stat().st_mtime for file in files) <= begun
     )
