@@ -41,7 +41,7 @@ class ExrHeader:
         path: the file.
         parts: the index of the part that holds each channel, by the channel's full name.
         own_names: the channels' names within their parts, by their full names.
-        half_floats: full names of the channels that are stored as half floats.
+        half_floats: full names of the channels that are stored as half floats; of one part alone it is known.
         attributes: the header of every part.
         size: width and height of the picture.
     """
@@ -114,11 +114,13 @@ def read_header(path: Path) -> ExrHeader:
     """
     parts, own_names, half_floats, attributes = {}, {}, set(), []
     opened = _open(path, header_only=True).parts
+    if any("deep" in str(part.header["type"]) for part in opened):
+        raise MediaError(f"{path}: the file holds a deep picture; render flat passes")
+    # The older interface alone tells types without reading pixels, and only those of the first part.
+    types = OpenEXR.InputFile(str(path)).header()["channels"] if len(opened) == 1 else {}
     for index, part in enumerate(opened):
         header = part.header
         attributes.append(header)
-        if "deep" in str(header["type"]):
-            raise MediaError(f"{path}: the file holds a deep picture; render flat passes")
         window, picture = header["dataWindow"], header["displayWindow"]
         if not np.array_equal(window, picture):
             raise MediaError(
@@ -126,13 +128,11 @@ def read_header(path: Path) -> ExrHeader:
                 f"{_say_window(picture)}; expected the whole picture: save it uncropped"
             )
         layer = str(header.get("name", ""))
-        # The older interface alone tells types without reading pixels.
-        types = OpenEXR.InputFile(str(path)).header(index)["channels"]
         for channel in header["channels"]:
             is_whole = len(opened) == 1 or not layer or channel.name.startswith(f"{layer}.")
             name = channel.name if is_whole else f"{layer}.{channel.name}"
             parts[name], own_names[name] = index, channel.name
-            if str(types[channel.name].type) == "HALF":
+            if channel.name in types and str(types[channel.name].type) == "HALF":
                 half_floats.add(name)
     low, high = (np.asarray(corner, np.int64) for corner in attributes[0]["displayWindow"])
     width, height = (high - low + 1).tolist()

@@ -54,18 +54,10 @@ class ExrMap:
     v_up: bool | None = None
 
     def check(self) -> None:
-        """Raises ConfigError for a value of the wrong kind."""
-        for name in ("depth", "u", "v", "object"):
-            if not isinstance(getattr(self, name), str | None):
-                raise ConfigError(f"EXR map: {name} is {getattr(self, name)!r}, expected a channel's name")
-        if self.depth_is not in get_args(DepthKind):
-            choices = ", ".join(get_args(DepthKind))
-            raise ConfigError(f"EXR map: depth_is is {self.depth_is!r}, expected one of {choices}")
-        if not isinstance(self.v_up, bool | None):
-            raise ConfigError(f"EXR map: v_up is {self.v_up!r}, expected true or false")
+        """Raises ConfigError for a field of view out of range, or one that is needed and not there."""
         yfov = self.yfov_deg
-        if yfov is not None and not (isinstance(yfov, float | int) and 0 < yfov < 180):
-            raise ConfigError(f"EXR map: yfov_deg is {yfov!r}, expected degrees between 0 and 180")
+        if yfov is not None and not 0 < yfov < 180:
+            raise ConfigError(f"EXR map: yfov_deg is {yfov:g}, expected degrees between 0 and 180")
         if self.depth_is == "distance" and yfov is None:
             raise ConfigError(
                 "EXR map: depth_is is distance, which needs yfov_deg, the camera's vertical field of view"
@@ -120,9 +112,25 @@ def read_exr_map(path: Path) -> ExrMap:
     if unknown:
         what = f"unknown key {unknown[0]!r}" if isinstance(stored, dict) else "no JSON object"
         raise ConfigError(f"EXR map {path}: {what}, expected some of {', '.join(known)}")
+    for name, value in stored.items():
+        _check_kind(path, name, value)
     map_ = ExrMap(**stored)
     map_.check()
     return map_
+
+
+def _check_kind(path: Path, name: str, value: Any) -> None:
+    """Raises ConfigError where a key has a value of the wrong kind."""
+    if name == "depth_is":
+        is_right, expected = value in get_args(DepthKind), "one of " + ", ".join(get_args(DepthKind))
+    elif name == "v_up":
+        is_right, expected = isinstance(value, bool), "true or false"
+    elif name == "yfov_deg":
+        is_right, expected = isinstance(value, float | int) and not isinstance(value, bool), "degrees"
+    else:
+        is_right, expected = isinstance(value, str), "a channel's name"
+    if not is_right:
+        raise ConfigError(f"EXR map {path}: {name} is {value!r}, expected {expected}")
 
 
 def find_channels(where: str, names: Sequence[str], crypto_names: Iterable[str], wanted: ExrMap) -> Channels:
@@ -153,7 +161,9 @@ def find_channels(where: str, names: Sequence[str], crypto_names: Iterable[str],
     v = told_or_found("texture coordinate V (such as UV.V)", wanted.v, lambda: [v for _, v in pairs])
     role = "object index (such as IndexOB.X) or cryptomatte"
     cryptomatte = None
-    indices = [one for layer in layers if _word(layer) in OBJECT_WORDS if (one := _single(layers[layer]))]
+    # A cryptomatte called crypto_object is no index, nor is the preview that some software puts beside it.
+    others = [layer for layer in layers if re.sub(r"\d\d$", "", layer) not in mattes]
+    indices = [one for layer in others if _word(layer) in OBJECT_WORDS if (one := _single(layers[layer]))]
     asked = [name for name in mattes if wanted.object in (name, name.rpartition(".")[2])]
     if wanted.object is not None and asked:
         cryptomatte = _only(where, role, asked, names)

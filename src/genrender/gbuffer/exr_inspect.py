@@ -18,7 +18,7 @@ def inspect_exr(path: Path, wanted: ExrMap = AUTOMATIC) -> dict[str, Any]:
 
     Raises:
         MediaError: there are no files, or the first frame cannot be read.
-        ConfigError: `wanted` has a value of the wrong kind.
+        ConfigError: `wanted` has a value out of range.
     """
     survey = survey_files(path, wanted)
     problems, objects = list(survey.problems), []

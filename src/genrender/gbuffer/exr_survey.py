@@ -49,7 +49,7 @@ def open_sequence(path: str | Path, wanted: ExrMap = AUTOMATIC) -> ExrSequence:
 
     Raises:
         MediaError: there are no files, a frame or channel is missing, or frames differ in size.
-        ConfigError: `wanted` has a value of the wrong kind.
+        ConfigError: `wanted` has a value out of range.
     """
     survey = survey_files(Path(path), wanted)
     if survey.sequence is None:
@@ -62,7 +62,7 @@ def survey_files(path: Path, wanted: ExrMap = AUTOMATIC) -> Survey:
 
     Raises:
         MediaError: there are no files, or the first frame cannot be read.
-        ConfigError: `wanted` has a value of the wrong kind.
+        ConfigError: `wanted` has a value out of range.
     """
     wanted.check()
     series = find_series(exr_files(path))
