@@ -6,13 +6,14 @@ import torch
 from scene.gltf_builder import SQUARE, GltfBuilder
 from tiny_models import tiny_components
 
+from genrender.clip_objects import atlas_ids_by_name
 from genrender.config import CorrespondenceConfig, InjectionConfig, MethodConfig, RunConfig
 from genrender.diffusion.appearance import Appearance, read_appearance
 from genrender.errors import ConfigError, MediaError
 from genrender.media.run_folder import RunFolder
 from genrender.pipeline import GenerativeRenderingPipeline
 from genrender.render import Clip, ShotConfig, render_clip
-from genrender.run import atlas_ids_by_name, make_video
+from genrender.run import make_video
 from genrender.scene.load import load_scene
 from genrender.unfinished import UnfinishedRun
 

@@ -8,6 +8,7 @@ import torch
 from scene.gltf_builder import SQUARE, GltfBuilder
 from tiny_models import tiny_components
 
+from genrender.clip_objects import prompts_by_id
 from genrender.config import PER_FRAME, RunConfig
 from genrender.diffusion.object_prompts import (
     OWN_WEIGHT,
@@ -19,7 +20,7 @@ from genrender.errors import ConfigError, SceneError
 from genrender.media.run_folder import RunFolder
 from genrender.pipeline import GenerativeRenderingPipeline
 from genrender.render import Clip, ShotConfig, render_clip
-from genrender.run import make_video, prompts_by_id
+from genrender.run import make_video
 from genrender.scene.load import load_scene
 
 PROMPT = "a fox"
@@ -122,7 +123,7 @@ def test_objects_go_by_name_or_pattern_whatever_the_case(clip):
     with pytest.raises(SceneError, match=r"cards.glb: no object is called 'wheel'; it has: Left, Right"):
         scene.find_objects("wheel")
     texts = RunConfig(object_prompts=(("*", "a stone"), ("left", "a fox")))
-    assert prompts_by_id(scene, texts) == {1: "a fox", 2: "a stone"}
+    assert prompts_by_id(clip, texts) == {1: "a fox", 2: "a stone"}
 
 
 def test_a_backdrops_parts_go_by_their_names(clip):

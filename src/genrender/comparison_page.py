@@ -92,7 +92,8 @@ def write_page(
     """
     first = next(iter(runs.values()))
     config, clip = first.config, first.clip
-    errors = {name: adjacent_errors(run) for name, run in runs.items()}
+    # Without geometry no surface point can be followed.
+    errors = {name: adjacent_errors(run) for name, run in runs.items()} if clip.has_geometry else {}
     title = f"{Path(config['scene']).name}: {config['prompt']}"
     facts = (
         f"{clip.shot.n_frames} frames of {clip.shot.width} x {clip.shot.height} pixels, "
@@ -105,7 +106,9 @@ def write_page(
         facts=html.escape(facts),
         videos="".join(_video(name, run, summaries[name]) for name, run in runs.items()),
         table=_table(figures),
-        plots=_plot({name: [_mean(error) for error in maps] for name, maps in errors.items()}),
+        plots=_plot({name: [_mean(error) for error in maps] for name, maps in errors.items()})
+        if errors
+        else "<p>Surface errors need the scene's triangles; this clip was read from EXR files.</p>",
         error_maps="".join(_error_maps(name, maps) for name, maps in errors.items()),
         error_scale=ERROR_SCALE,
         fps=clip.fps,

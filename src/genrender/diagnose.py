@@ -66,7 +66,7 @@ def measure(
     clip: Clip,
     reference: Float32[np.ndarray, "R H W 3"] | None = None,
 ) -> Measurements:
-    """Measure a run.
+    """Measure a run. Without geometry only contrast and sharpness can be.
 
     Args:
         frames: RGB in [0, 1].
@@ -75,7 +75,7 @@ def measure(
     """
     total = {"surface": 0.0, "screen": 0.0, "moving": 0.0}
     n_all = n_moving = 0
-    for j in range(1, len(frames)):
+    for j in range(1, len(frames)) if clip.has_geometry else ():
         flow = follow(clip, j, j - 1)
         error = np.abs(color_change(frames[j - 1], frames[j], flow)).mean(axis=1)
         rows, cols = np.nonzero(flow.visible)
@@ -169,7 +169,7 @@ def _color_drift(frames: Float[np.ndarray, "F H W 3"], clip: Clip) -> float:
     Only surface that both frames show counts, so that an object that turns its other side does not drift.
     """
     largest = float("nan")
-    for j in range(1, len(frames)):
+    for j in range(1, len(frames)) if clip.has_geometry else ():
         flow = follow(clip, j, 0)
         object_id = clip.gbuffers[j].object_id[flow.visible]
         difference = color_change(frames[0], frames[j], flow)

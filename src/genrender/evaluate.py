@@ -19,12 +19,13 @@ from genrender.finished_run import FinishedRun
 from genrender.metrics.clip import POCKET_CLIP, ClipScorer, frame_consistency, prompt_fidelity
 from genrender.metrics.depth import DepthEstimator, depth_agreement
 from genrender.metrics.sharpness import sharpness
-from genrender.metrics.surface import surface_errors
+from genrender.metrics.surface import SurfaceErrors, surface_errors
 from genrender.metrics.texel_std import texel_std
 from genrender.render import Clip
 
 STRIDES = (1, 4, 16, "first")
 METRICS_FILE = "metrics.json"
+NOTHING_COMPARED = SurfaceErrors(None, None, None)
 
 
 @dataclass(frozen=True)
@@ -94,11 +95,16 @@ def write_metrics(run: FinishedRun, metrics: Mapping[str, Any]) -> str:
 
 
 def measure_surface(frames: np.ndarray, clip: Clip) -> dict[str, Any]:
-    """Surface error at all strides, and temporal standard deviation of surface points."""
-    errors = {
-        str(stride): surface_errors(frames, clip.gbuffers, clip.tris, clip.verts, clip.cameras, stride)
-        for stride in STRIDES
-    }
+    """Surface error at all strides, and temporal standard deviation of surface points.
+
+    Without geometry there are no surface errors: all are None.
+    """
+    errors = {str(stride): NOTHING_COMPARED for stride in STRIDES}
+    if clip.has_geometry:
+        errors = {
+            str(stride): surface_errors(frames, clip.gbuffers, clip.tris, clip.verts, clip.cameras, stride)
+            for stride in STRIDES
+        }
     std = texel_std(frames, clip.gbuffers)
     return {
         f"{part}_error": {stride: getattr(error, part) for stride, error in errors.items()}

@@ -1,4 +1,4 @@
-"""A finished run, opened again: its frames, and what each of them shows, rendered anew from the scene."""
+"""A finished run, opened again: its frames, and what they show, from the scene or from image files."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,13 +9,18 @@ import numpy as np
 from jaxtyping import Float32
 
 from genrender.errors import ConfigError, MediaError
+from genrender.gbuffer.exr_channels import ExrMap
+from genrender.gbuffer.exr_shot import ExrShot
+from genrender.gbuffer.exr_survey import open_sequence
 from genrender.media.run_folder import RunFolder
 from genrender.per_frame import PerFrame
-from genrender.render import Clip, Report, ShotConfig, render_clip
+from genrender.render import Clip, Report, ShotConfig, render_clip, render_shot
 from genrender.scene.load import load_scene
 
 # Two runs in which these are equal show the same surface points in the same pixels.
 SHOT_SETTINGS = ("scene", "animation_index", "camera", "backdrop", "uv", "width", "height", "times_s")
+# Likewise, in runs whose clip was read from EXR files.
+EXR_SETTINGS = ("exr_map", "exr_frames")
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,8 +48,8 @@ def open_reference(run: FinishedRun, path: str | Path) -> FinishedRun:
         MediaError: it is no folder of a finished run.
     """
     reference = open_run(path, clip=run.clip)
-    for name in SHOT_SETTINGS:
-        if reference.config[name] != run.config[name]:
+    for name in (*SHOT_SETTINGS, *EXR_SETTINGS):
+        if reference.config.get(name) != run.config.get(name):
             raise ConfigError(
                 f"the reference {path} shows another shot ({name} differs); render it with the same scene, "
                 "camera, size and times"
@@ -63,6 +68,7 @@ def open_run(path: str | Path, report: Report | None = None, clip: Clip | None =
     Raises:
         MediaError: it is no folder of a finished run.
         SceneError: the scene has gone or cannot be read any more.
+        ConfigError: the EXR files that the clip was read from are fewer than before.
     """
     if not Path(path).is_dir():
         raise MediaError(f"no run folder {path}: expected the folder that `genrender render` printed")
@@ -90,6 +96,21 @@ def open_run(path: str | Path, report: Report | None = None, clip: Clip | None =
             f"{path} holds {len(pictures)} frames, and its config.json tells of {len(shot.times_s or ())}: "
             "render the run again"
         )
+    if clip is None and "exr_map" in config:
+        clip = _read_clip(scene, config, report)
     clip = clip or render_clip(load_scene(scene), shot, report)
     frames = PerFrame(lambda frame: pictures[frame].astype(np.float32) / 255, len(pictures))
     return FinishedRun(folder, config, clip, frames)
+
+
+def _read_clip(path: Path, config: dict[str, Any], report: Report | None) -> Clip:
+    """The clip of a run whose G-buffers come from EXR files."""
+    sequence = open_sequence(path, ExrMap(**config["exr_map"]))
+    size = config["width"], config["height"]
+    shot = ExrShot.of(sequence, len(config["times_s"]), config["fps"], size)
+    shown = [sequence.numbers[frame] for frame in shot.frames]
+    if shown != config["exr_frames"]:
+        raise MediaError(
+            f"{path} holds other frames ({shown[0]}..{shown[-1]}) than when the run was made; render it again"
+        )
+    return render_shot(shot, report)

@@ -17,6 +17,7 @@ from jaxtyping import Float32, Int32
 
 from genrender.config import UvMode
 from genrender.errors import ConfigError
+from genrender.gbuffer.exr_shot import ExrShot
 from genrender.gbuffer.gbuffer import GBuffer
 from genrender.gbuffer.raycast import render_gbuffer
 from genrender.gbuffer.store import StoredGBuffers
@@ -91,6 +92,14 @@ class Shot:
     def n_frames(self) -> int:
         return len(self.times_s)
 
+    def only(self, frames: Sequence[int]) -> "Shot":
+        """The same with some of its frames, in the order given."""
+        return replace(
+            self,
+            times_s=tuple(self.times_s[frame] for frame in frames),
+            cameras=tuple(self.cameras[frame] for frame in frames),
+        )
+
     def verts(self, frame: int) -> Float32[np.ndarray, "V 3"]:
         """World-space vertices of one frame."""
         return self.scene.evaluate(self.times_s[frame], self.animation)
@@ -112,24 +121,46 @@ class Shot:
 
 @dataclass(frozen=True, eq=False)
 class Clip:
-    """A rendered shot: what the diffusion stage needs (`gbuffers`) and what metrics need beside that."""
+    """A rendered shot: what the diffusion stage needs (`gbuffers`) and what metrics need beside that.
 
-    shot: Shot
+    A clip that was read from image files has no `geometry`, and what needs that raises ConfigError.
+    """
+
+    shot: Shot | ExrShot
     gbuffers: Sequence[GBuffer]
+
+    @property
+    def has_geometry(self) -> bool:
+        """False for a clip that was read from image files."""
+        return isinstance(self.shot, Shot)
+
+    @property
+    def geometry(self) -> Shot:
+        """The scene, its moments and cameras.
+
+        Raises:
+            ConfigError: the clip was read from image files.
+        """
+        if not isinstance(self.shot, Shot):
+            raise ConfigError(
+                "this needs triangles and cameras, and the clip was read from image files, which hold none: "
+                "render from the scene itself, or leave it out"
+            )
+        return self.shot
 
     @property
     def tris(self) -> Int32[np.ndarray, "T 3"]:
         """Vertex indices of the scene's triangles."""
-        return self.shot.scene.tris
+        return self.geometry.scene.tris
 
     @property
     def verts(self) -> PerFrame[np.ndarray]:
         """World-space vertices of each frame, evaluated whenever they are looked at."""
-        return PerFrame(self.shot.verts, self.shot.n_frames)
+        return PerFrame(self.geometry.verts, self.shot.n_frames)
 
     @property
     def cameras(self) -> tuple[Camera, ...]:
-        return self.shot.cameras
+        return self.geometry.cameras
 
     @property
     def tracker(self) -> SurfaceTracker:
@@ -138,12 +169,7 @@ class Clip:
 
     def only(self, frames: Sequence[int]) -> "Clip":
         """A clip of some of the frames, in the order given."""
-        shot = replace(
-            self.shot,
-            times_s=tuple(self.shot.times_s[frame] for frame in frames),
-            cameras=tuple(self.shot.cameras[frame] for frame in frames),
-        )
-        return Clip(shot, [self.gbuffers[frame] for frame in frames])
+        return Clip(self.shot.only(frames), [self.gbuffers[frame] for frame in frames])
 
     @property
     def times_s(self) -> tuple[float, ...]:
@@ -191,8 +217,8 @@ def _times(scene: Scene, animation: int | None, config: ShotConfig) -> tuple[flo
     return tuple(frame / config.fps for frame in range(n_frames))
 
 
-def render_shot(shot: Shot, report: Report | None = None, file: Path | None = None) -> Clip:
-    """Renders every frame of a shot. Objects without texture coordinates must have been unwrapped.
+def render_shot(shot: Shot | ExrShot, report: Report | None = None, file: Path | None = None) -> Clip:
+    """Renders every frame of a shot, or reads it. Objects without texture coordinates must be unwrapped.
 
     Args:
         report: is told about the start and about every frame.

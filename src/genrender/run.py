@@ -21,6 +21,7 @@ from diffusers.schedulers.scheduling_dpmsolver_multistep import DPMSolverMultist
 
 from genrender.baselines.methods import METHODS, Method
 from genrender.baselines.static_texture import static_texture
+from genrender.clip_objects import clip_atlas_ids, prompts_by_id
 from genrender.config import RunConfig
 from genrender.cost import gpu_peak_memory_mb, peak_memory_mb, reset_gpu_peak_memory
 from genrender.diffusion.appearance import Appearance, AppearanceRecorder
@@ -36,8 +37,7 @@ from genrender.gbuffer.preview import depth_picture, to_picture, uv_picture
 from genrender.media.run_folder import RunFolder
 from genrender.per_frame import PerFrame
 from genrender.pipeline import GenerativeRenderingPipeline
-from genrender.render import Clip, Report
-from genrender.scene.scene import DOME_ID, GROUND_ID, Scene
+from genrender.render import Clip, Report, Shot
 from genrender.stabilise import stabilised
 from genrender.unfinished import UnfinishedRun
 
@@ -143,19 +143,6 @@ def _recorder(
     return AppearanceRecorder(frames, len(scheduler.timesteps), shape, file, unfinished.can_be_resumed)
 
 
-def atlas_ids_by_name(scene: Scene) -> dict[str, list[int]]:
-    """The texture ids of every object, for another scene's objects of these names to be matched with."""
-    ids: dict[str, list[int]] = {}
-    for object_id in np.unique(scene.object_id).tolist():
-        # A name that no object of a file has: objects may be called ground, too.
-        backdrop = {GROUND_ID: "\0ground", DOME_ID: "\0dome"}
-        name = backdrop.get(object_id) or scene.objects[object_id - 1].name
-        atlases = np.unique(scene.atlas_id[scene.object_id == object_id])
-        # Objects of one name are taken in their order.
-        ids.setdefault(name, []).extend(atlases.tolist())
-    return ids
-
-
 def _resolve(config: RunConfig, n_frames: int, pipeline: GenerativeRenderingPipeline) -> RunConfig:
     """The configuration with every default that depends on the clip or the model filled in."""
     injection = config.method.injection
@@ -171,18 +158,32 @@ def _resolve(config: RunConfig, n_frames: int, pipeline: GenerativeRenderingPipe
 
 def _describe_clip(clip: Clip) -> dict[str, Any]:
     shot = clip.shot
-    scene = shot.scene
+    if isinstance(shot, Shot):
+        scene = shot.scene
+        source = {
+            "scene": scene.path.resolve(),
+            "animation_index": shot.animation,
+            "animation": None if shot.animation is None else scene.animations[shot.animation].name,
+            "camera": shot.camera_name,
+            "backdrop": shot.backdrop,
+            "uv": shot.uv,
+        }
+    else:
+        source = {
+            "scene": shot.sequence.path.resolve(),
+            "animation_index": None,
+            "animation": None,
+            "camera": None,
+            "backdrop": "none",
+            "exr_map": asdict(shot.sequence.channels.as_map()),
+            "exr_frames": [shot.sequence.numbers[frame] for frame in shot.frames],
+        }
     return {
-        "scene": scene.path.resolve(),
-        "animation_index": shot.animation,
-        "animation": None if shot.animation is None else scene.animations[shot.animation].name,
-        "camera": shot.camera_name,
-        "backdrop": shot.backdrop,
-        "uv": shot.uv,
+        **source,
         "n_frames": shot.n_frames,
         "fps": shot.fps,
         "times_s": list(shot.times_s),
-        "atlas_ids": atlas_ids_by_name(scene),
+        "atlas_ids": clip_atlas_ids(clip),
         "width": shot.width,
         "height": shot.height,
     }
@@ -238,7 +239,7 @@ def _diffuse(
         clip.gbuffers,
         config.negative_prompt,
         config.method,
-        clip.tracker,
+        clip.tracker if clip.has_geometry else None,
         num_inference_steps=config.n_steps,
         guidance_scale=config.guidance_scale,
         seed=config.seed,
@@ -249,17 +250,8 @@ def _diffuse(
         store_folder=store_folder,
         appearance=appearance,
         recorder=recorder,
-        object_prompts=prompts_by_id(clip.shot.scene, config),
+        object_prompts=prompts_by_id(clip, config),
     ).latents
-
-
-def prompts_by_id(scene: Scene, config: RunConfig) -> dict[int, str]:
-    """The texts of single objects by object id.
-
-    Raises:
-        SceneError: the scene has no object of a name.
-    """
-    return {i: text for name, text in config.object_prompts for i in scene.find_objects(name)}
 
 
 @contextmanager

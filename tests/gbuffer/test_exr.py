@@ -104,7 +104,7 @@ def test_texture_coordinates_outside_repeat(tmp_path):
     [
         (
             {"IndexOB_X": None},
-            "no channels are called IndexOB.X, expected one; the file has Depth.Z, UV.U, UV.V",
+            r"no channel for the object index \(such as IndexOB.X\).*the channels are Depth.Z, UV.U, UV.V",
         ),
         ({"IndexOB_X": np.zeros((2, 3), np.float32)}, "6 pixels show a surface of object index 0"),
         ({"IndexOB_X": np.full((2, 3), 1.5, np.float32)}, "holds 1.5, expected whole numbers"),

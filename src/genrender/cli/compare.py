@@ -11,6 +11,7 @@ from rich.table import Table
 from genrender.atomic import check_writable
 from genrender.baselines.methods import METHOD_OPTIONS, METHODS
 from genrender.cli.console import note
+from genrender.cli.exr import exr_map, note_missing_geometry
 from genrender.cli.options import Compare, Render
 from genrender.cli.render import run_config
 from genrender.cli.runs import finished
@@ -19,6 +20,8 @@ from genrender.config import MethodName
 from genrender.errors import ConfigError, MediaError
 from genrender.evaluate import Judges, evaluate, write_metrics
 from genrender.finished_run import FinishedRun
+from genrender.gbuffer.exr_files import is_exr_sequence
+from genrender.gbuffer.exr_survey import open_sequence
 from genrender.media.run_folder import RunFolder
 from genrender.render import Clip
 from genrender.scene.load import load_scene, scene_label
@@ -35,9 +38,15 @@ def compare(options: Compare) -> None:
     """
     # 1. What is wrong is told before any slow work.
     names = method_names(options.methods)
+    is_exr = is_exr_sequence(options.scene)
+    if is_exr:
+        names = without_baked(names)
     for name in names:
         run_config(options_of(options, name)).check()
-    load_scene(options.scene)
+    if is_exr:
+        open_sequence(options.scene, exr_map(options.scene, options.exr_map))
+    else:
+        load_scene(options.scene)
     if options.frames == 1:
         raise ConfigError("frames is 1, expected at least 2: one frame has nothing to agree with")
     if options.report is not None:
@@ -61,6 +70,7 @@ def compare(options: Compare) -> None:
         results[name] = metrics | run.config["cost"]
 
     # 3. What came of it.
+    note_missing_geometry(clip is None or clip.has_geometry)
     if options.report is not None:
         write_page(options.report, runs, results, {name: METHODS[name].summary for name in names})
         note(f"report {options.report}")
@@ -76,6 +86,22 @@ def compare(options: Compare) -> None:
         table.add_row(name, *("-" if value is None else f"{value:.4g}" for value in values))
     Console().print(table)
     print(f"runs  {folder}")
+
+
+def without_baked(names: list[MethodName]) -> list[MethodName]:
+    """The methods that do without triangles.
+
+    Raises:
+        ConfigError: there is none.
+    """
+    left: list[MethodName] = [name for name in names if not METHODS[name].is_baked]
+    if not left:
+        raise ConfigError(
+            f"{', '.join(names)} needs triangles, and EXR files hold none; choose other methods"
+        )
+    if len(left) < len(names):
+        note(f"EXR files hold no triangles: {', '.join(sorted({*names} - {*left}))} is left out")
+    return left
 
 
 def check_report(file: Path) -> None:

@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.table import Table
 
 from genrender.cli.console import Bars
+from genrender.cli.exr import note_missing_geometry
 from genrender.cli.options import Diagnose
 from genrender.diagnose import Symptom, measure, symptoms
 from genrender.errors import ConfigError
@@ -25,6 +26,7 @@ def diagnose(options: Diagnose) -> None:
             reference = np.stack(list(open_reference(run, options.reference).frames))
         frames = np.stack(list(run.frames))
         measured = measure(frames, run.clip, reference)
+    note_missing_geometry(run.clip.has_geometry)
     found = symptoms(measured)
     if options.json:
         report = {
@@ -45,7 +47,9 @@ def diagnose(options: Diagnose) -> None:
             print(f"{symptom.name}: {symptom.remedy}")
     if reference is None:
         print("blur cannot be told without --reference, a run of the same shot with --method per-frame")
-    if not any(symptom.is_present for symptom in found):
+    if all(symptom.is_present is None for symptom in found):
+        print("this clip does not tell any of the known signatures")
+    elif not any(symptom.is_present for symptom in found):
         print("none of the known signatures is there")
 
 

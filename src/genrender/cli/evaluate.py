@@ -4,6 +4,7 @@ from rich.console import Console
 from rich.table import Table
 
 from genrender.cli.console import Bars
+from genrender.cli.exr import note_missing_geometry
 from genrender.cli.options import Evaluate
 from genrender.evaluate import STRIDES, Judges, write_metrics
 from genrender.evaluate import evaluate as evaluate_run
@@ -34,6 +35,7 @@ def evaluate(options: Evaluate) -> None:
         judges = Judges.load(options.clip, options.depth_model)
         reference = None if options.reference is None else open_reference(run, options.reference)
         metrics = evaluate_run(run, judges, reference)
+    note_missing_geometry(run.clip.has_geometry)
     text = write_metrics(run, metrics)
     if options.json:
         print(text)

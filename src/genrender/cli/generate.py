@@ -17,16 +17,17 @@ from genrender.baselines.methods import METHODS
 from genrender.cli.console import Bars, note, warn
 from genrender.cli.options import Render
 from genrender.cli.scene import with_all_uvs
+from genrender.clip_objects import clip_atlas_ids, clip_objects
 from genrender.config import RunConfig
 from genrender.diffusion.appearance import Appearance, read_appearance
 from genrender.diffusion.models import ModelSource, weights_digest
 from genrender.errors import ConfigError
 from genrender.gbuffer.control import shows_own_object
+from genrender.gbuffer.exr_shot import ExrShot
 from genrender.media.run_folder import APPEARANCE_FILE, RunFolder, read_run_config
 from genrender.pipeline import GenerativeRenderingPipeline, load_pipeline
-from genrender.render import Shot, render_shot
-from genrender.run import atlas_ids_by_name, make_video
-from genrender.scene.scene import Scene
+from genrender.render import Clip, Shot, render_shot
+from genrender.run import make_video
 from genrender.unfinished import UnfinishedRun, file_digest
 
 
@@ -34,7 +35,7 @@ def generate(
     options: Render,
     config: RunConfig,
     source: ModelSource,
-    shot: Shot,
+    shot: Shot | ExrShot,
     folder: RunFolder,
     command: list[str],
     resume: bool,
@@ -42,7 +43,8 @@ def generate(
     """Fills the run folder. The model comes first: it fails more often than geometry does."""
     pipeline = _load(options, source)
     _warn_of_long_prompts(pipeline, config)
-    shot = with_all_uvs(shot)
+    if isinstance(shot, Shot):
+        shot = with_all_uvs(shot)
     details: dict[str, Any] = {
         "model": options.model,
         "preset": options.preset,
@@ -64,7 +66,7 @@ def generate(
         details["gbuffers"] = file_digest(unfinished.gbuffer_file)
         appearance = None
         if options.appearance_from is not None:
-            appearance = _lent_appearance(options.appearance_from, shot.scene)
+            appearance = _lent_appearance(options.appearance_from, clip)
             details["appearance"] = file_digest(options.appearance_from / APPEARANCE_FILE)
         flagged = make_video(
             pipeline, clip, config, folder, details, command, bars, method, unfinished, appearance
@@ -92,12 +94,11 @@ def _copy_out(options: Render, folder: RunFolder) -> None:
             shutil.copyfile(folder.video_file, part)
 
 
-def _lent_appearance(path: Path, scene: Scene) -> Appearance:
-    """The appearance that a run has kept, with the texture ids of this scene."""
+def _lent_appearance(path: Path, clip: Clip) -> Appearance:
+    """The appearance that a run has kept, with the texture ids of this clip."""
     theirs = read_run_config(path)
     appearance = read_appearance(path / APPEARANCE_FILE)
-    object_of = dict(zip(scene.atlas_id.tolist(), scene.object_id.tolist(), strict=True))
-    return appearance.matched(theirs["atlas_ids"], atlas_ids_by_name(scene), object_of)
+    return appearance.matched(theirs["atlas_ids"], clip_atlas_ids(clip), clip_objects(clip))
 
 
 def _frames(indices: list[int]) -> str:

@@ -6,8 +6,11 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from genrender.cli.exr import exr_map
 from genrender.cli.options import Inspect
 from genrender.errors import ConfigError
+from genrender.gbuffer.exr_files import is_exr_sequence
+from genrender.gbuffer.exr_inspect import inspect_exr
 from genrender.media.chart_picture import chart_picture
 from genrender.media.images import write_png
 from genrender.scene.inspect import inspect_scene
@@ -15,7 +18,8 @@ from genrender.scene.load import load_scene
 from genrender.train.vocabulary import vocabulary_groups
 
 PERCENTAGES = ("missing", "outside", "overlap", "mirrored", "collapsed", "shared")
-TEXTS = ("name", "class", "UVs", "findings", "advice")
+# Columns of text.
+LEFT = ("name", "class", "UVs", "findings", "advice", "what", "channel or convention")
 
 
 def inspect(options: Inspect) -> None:
@@ -24,19 +28,44 @@ def inspect(options: Inspect) -> None:
         raise ConfigError("inspect shows either a scene or a model: give a scene file or --model")
     if options.model is not None and options.picture is not None:
         raise ConfigError("--picture draws the charts of a scene; leave it out with --model")
+    is_exr = options.scene is not None and is_exr_sequence(options.scene)
     if options.scene is None:
         report = _model(str(options.model))
+    elif is_exr:
+        if options.picture is not None:
+            raise ConfigError("--picture draws the charts of a scene; EXR files have none")
+        report = inspect_exr(options.scene, exr_map(options.scene, options.exr_map))
     else:
+        exr_map(options.scene, options.exr_map)
         scene = load_scene(options.scene)
         report = inspect_scene(scene)
         if options.picture is not None:
             write_png(options.picture, chart_picture(scene))
     if options.json:
         print(json.dumps(report, indent=2))
+    elif is_exr:
+        _print_exr(report)
     elif options.scene:
         _print_scene(report)
     else:
         _print_model(report)
+
+
+def _print_exr(report: dict[str, Any]) -> None:
+    width, height = report["size"]
+    first, last = report["frames"][0], report["frames"][-1]
+    missing = f", missing: {report['missing']}" if report["missing"] else ""
+    print(f"{report['path']}: frames {first}..{last}, {len(report['frames'])} of them{missing}")
+    print(f"{width}x{height} pixels; passes: {', '.join(report['passes']) or 'all in one file'}")
+    if report["channels"] is not None:
+        rows = [{"what": what, "channel or convention": value} for what, value in report["channels"].items()]
+        Console().print(_rows("taken for", rows, ("what", "channel or convention")))
+    if report["objects"]:
+        columns = ("id", "name", "pixels %", "depth from", "depth to")
+        Console().print(_rows("objects in the first frame", report["objects"], columns))
+    for kind in ("problems", "notes"):
+        for text in report[kind]:
+            print(f"{kind[:-1]}: {text}")
 
 
 def _model(name: str) -> dict[str, Any]:
@@ -101,7 +130,7 @@ def _findings(uv: dict[str, Any]) -> str:
 def _rows(title: str, entries: list[dict[str, Any]], columns: tuple[str, ...]) -> Table:
     table = Table(title=title, title_justify="left")
     for column in columns:
-        table.add_column(column, justify="left" if column in TEXTS else "right")
+        table.add_column(column, justify="left" if column in LEFT else "right")
     for entry in entries:
         table.add_row(*(_cell(entry[column]) for column in columns))
     return table

@@ -20,7 +20,8 @@ class Render:
     """Turn an animated scene and a sentence into a video.
 
     Attributes:
-        scene: a glTF, USD, Alembic, OBJ or PLY file, or a sequence such as frames/wave_*.obj.
+        scene: a glTF, USD, Alembic, OBJ or PLY file, a sequence such as frames/wave_*.obj, or EXR files: a
+            folder or a pattern such as shot_%04d.exr.
         prompt: what the video shows.
         negative_prompt: what it does not show.
         prompt_for: what one object shows, for instance Fox="a bronze fox"; may be given several times. Names
@@ -32,6 +33,7 @@ class Render:
         size: picture size in pixels, a side or WIDTHxHEIGHT.
         camera: orbit, turntable, static, dolly or handheld:SEED, perhaps with a lens (orbit,35mm;
             orbit,60deg; orbit,ortho); scene:NAME (a camera of the file) or FILE.json.
+        exr_map: channels and conventions of EXR files whose names do not tell, see docs/exr.md.
         model: pocket, sd15, a hub id or a folder in diffusers' layout.
         steps: diffusion steps.
         guidance: weight of classifier-free guidance; 1 or less does without.
@@ -68,8 +70,9 @@ class Render:
     animation: Annotated[str | None, option("NAME", "the first, if there is one")] = None
     frames: Annotated[int | None, option("N", "the animation once; 24 without one")] = None
     fps: Annotated[float, tyro.conf.arg(metavar="R")] = 24.0
-    size: Annotated[str | None, option("N|WxH", "the model's own")] = None
+    size: Annotated[str | None, option("N|WxH", "the model's own; that of EXR files")] = None
     camera: Annotated[str | None, option("CAMERA", "a static view that holds the whole clip")] = None
+    exr_map: Annotated[Path | None, option("FILE.json", "found out from the channels' names")] = None
     model: Annotated[str, tyro.conf.arg(metavar="MODEL")] = "pocket"
     steps: Annotated[int | None, option("N", "the preset's")] = None
     guidance: Annotated[float | None, option("G", "the preset's, else the model's")] = None
@@ -118,7 +121,8 @@ class Compare(Render):
     The other options are those of render. What an interrupted comparison has finished is kept.
 
     Attributes:
-        scene: a glTF, USD, Alembic, OBJ or PLY file, or a sequence such as frames/wave_*.obj.
+        scene: a glTF, USD, Alembic, OBJ or PLY file, a sequence such as frames/wave_*.obj, or EXR files: a
+            folder or a pattern such as shot_%04d.exr.
         prompt: what the videos show.
         methods: names, separated by commas.
         clip: CLIP model to judge by, a folder or a hub id.
@@ -270,17 +274,21 @@ class Unwrap:
 class Inspect:
     """Show what a scene holds: objects, triangles, animations, cameras and the state of the UVs.
 
-    With --model, show a model instead: its networks, its picture size and the words that it knows.
+    Of EXR files, show which channels were taken for what, sizes, frames and gaps. With --model, show a model
+    instead: its networks, its picture size and the words that it knows.
 
     Attributes:
-        scene: a glTF, USD, Alembic, OBJ or PLY file, or a sequence such as frames/wave_*.obj.
+        scene: a glTF, USD, Alembic, OBJ or PLY file, a sequence such as frames/wave_*.obj, or EXR files: a
+            folder or a pattern such as shot_%04d.exr.
         picture: draw the charts of every object: overlap is red, a mirrored chart is hatched.
+        exr_map: channels and conventions of EXR files whose names do not tell, see docs/exr.md.
         model: pocket, or a folder in diffusers' layout.
         json: print JSON and nothing else.
         debug: show where an error comes from.
     """
 
     scene: Annotated[tyro.conf.Positional[Path | None], tyro.conf.arg(metavar="SCENE")] = None
+    exr_map: Annotated[Path | None, option("FILE.json", "found out from the channels' names")] = None
     model: Annotated[str | None, option("MODEL", "none")] = None
     picture: Annotated[Path | None, option("FILE.png", "none")] = None
     json: bool = False

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from genrender.atomic import check_writable
 from genrender.cli.console import warn
+from genrender.cli.exr import exr_map, plan_exr_shot
 from genrender.cli.options import Render, parse_size
 from genrender.config import PRESETS, MethodConfig, RunConfig
 from genrender.diffusion.models import (
@@ -17,8 +18,10 @@ from genrender.diffusion.models import (
 )
 from genrender.diffusion.picture_size import PictureSize, read_picture_size
 from genrender.errors import ConfigError, MediaError
+from genrender.gbuffer.exr_files import is_exr_sequence
+from genrender.gbuffer.exr_shot import ExrShot
 from genrender.media.run_folder import APPEARANCE_FILE, RunFolder, read_run_config
-from genrender.render import ShotConfig, plan_shot
+from genrender.render import Shot, ShotConfig, plan_shot
 from genrender.scene.backdrop import parse_backdrop
 from genrender.scene.load import load_scene, scene_label
 from genrender.settings import change_setting
@@ -35,21 +38,7 @@ def render(options: Render, command: list[str], resume: bool = False) -> None:
     source = find_model(options.model)
     folder = _run_folder(options)
     _check_out(options.out, folder)
-    scene = load_scene(options.scene)
-    # This may fetch a hub model's configuration, so what needs no network has been checked before.
-    size = _size(options.size, read_picture_size(source))
-    shot_config = ShotConfig(
-        size=size,
-        animation=options.animation,
-        n_frames=options.frames,
-        fps=options.fps,
-        camera=options.camera,
-        backdrop=parse_backdrop(options.backdrop).kind,
-        uv=options.uv,
-    )
-    shot = plan_shot(scene, shot_config)
-    for name, _ in config.object_prompts:
-        shot.scene.find_objects(name)
+    shot = _plan(options, config, source)
     if options.appearance_from is not None:
         _check_lent(options.appearance_from, config, source)
     _warn_of_unknown_words(config, source)
@@ -68,6 +57,28 @@ def render(options: Render, command: list[str], resume: bool = False) -> None:
     print(f"video          {video}")
     print(f"contact sheet  {folder.contact_sheet_file}")
     print(f"run folder     {folder.path}")
+
+
+def _plan(options: Render, config: RunConfig, source: ModelSource) -> Shot | ExrShot:
+    if is_exr_sequence(options.scene):
+        return plan_exr_shot(options, config, read_picture_size(source).vae_factor)
+    exr_map(options.scene, options.exr_map)
+    scene = load_scene(options.scene)
+    # This may fetch a hub model's configuration, so what needs no network has been checked before.
+    size = _size(options.size, read_picture_size(source))
+    shot_config = ShotConfig(
+        size=size,
+        animation=options.animation,
+        n_frames=options.frames,
+        fps=options.fps,
+        camera=options.camera,
+        backdrop=parse_backdrop(options.backdrop).kind,
+        uv=options.uv,
+    )
+    shot = plan_shot(scene, shot_config)
+    for name, _ in config.object_prompts:
+        shot.scene.find_objects(name)
+    return shot
 
 
 def run_config(options: Render) -> RunConfig:

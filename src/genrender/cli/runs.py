@@ -15,6 +15,7 @@ from genrender.cli.options import Render
 from genrender.diffusion.models import find_model
 from genrender.errors import ConfigError, MediaError
 from genrender.finished_run import FinishedRun, open_run
+from genrender.gbuffer.exr_files import exr_files, is_exr_sequence
 from genrender.media.run_folder import APPEARANCE_FILE, RunFolder
 from genrender.render import Clip
 from genrender.scene.load import scene_files
@@ -59,7 +60,9 @@ def render_words(options: Render, folder: Path) -> list[str]:
 
 def inputs(options: Render) -> list[Path]:
     """The files that runs depend on, as far as they are on this machine."""
-    files = scene_files(options.scene)
+    files = exr_files(options.scene) if is_exr_sequence(options.scene) else scene_files(options.scene)
+    if options.exr_map is not None:
+        files.append(options.exr_map)
     if options.camera is not None and Path(options.camera).is_file():
         files.append(Path(options.camera))
     if options.appearance_from is not None and (lent := options.appearance_from / APPEARANCE_FILE).exists():

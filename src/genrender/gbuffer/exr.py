@@ -1,23 +1,65 @@
 """G-buffers as OpenEXR files, with the channel names and conventions of Blender's render passes.
 
 In a file V grows upwards and the background's depth is 1e10; in a `GBuffer` V grows downwards and it is +inf.
-The conversion happens here and nowhere else.
+What other software writes differs; `Channels` says how. The conversion happens here and nowhere else.
 """
 
 import os
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import OpenEXR
-from jaxtyping import Float32
+from jaxtyping import Float32, Int32, Shaped
 
 from genrender.atomic import atomic_write
 from genrender.errors import MediaError
+from genrender.gbuffer.cryptomatte import crypto_names
+from genrender.gbuffer.exr_channels import AUTOMATIC, Channels, ExrMap, find_channels
 from genrender.gbuffer.gbuffer import GBuffer
 from genrender.gbuffer.raycast import wrap_uv
 
 BACKGROUND_DEPTH = 1e10
+# The largest half float, which infinity and 1e10 become where software clamps them.
+LARGEST_HALF = 65504
+# A half float holds every whole number up to here, and then every second one.
+LARGEST_HALF_INDEX = 2048
+# Ids have 14 bits, see `genrender.texels`.
+MAX_INDEX = (1 << 14) - 1
+# No scene is that deep: a pixel between an object and a background at 1e10 is a mixture of both.
+MAX_DEPTH_RATIO = 1e6
 CHANNELS = ("Depth.Z", "UV.U", "UV.V", "IndexOB.X")
+
+
+@dataclass(frozen=True, eq=False)
+class ExrHeader:
+    """What a file tells without its pixels.
+
+    Attributes:
+        path: the file.
+        parts: the index of the part that holds each channel, by the channel's full name.
+        own_names: the channels' names within their parts, by their full names.
+        half_floats: full names of the channels that are stored as half floats; of one part alone it is known.
+        attributes: the header of every part.
+        size: width and height of the picture.
+    """
+
+    path: Path
+    parts: Mapping[str, int]
+    own_names: Mapping[str, str]
+    half_floats: frozenset[str]
+    attributes: tuple[Mapping[str, Any], ...]
+    size: tuple[int, int]
+
+    @property
+    def crypto_names(self) -> list[str]:
+        return [name for attributes in self.attributes for name in crypto_names(attributes)]
+
+    def compression(self, channel: str) -> str:
+        """The name of the compression of a channel, such as ZIP."""
+        return self.attributes[self.parts[channel]]["compression"].name.removesuffix("_COMPRESSION")
 
 
 def write_exr(path: str | os.PathLike[str], gbuffer: GBuffer) -> None:
@@ -44,37 +86,163 @@ def write_exr(path: str | os.PathLike[str], gbuffer: GBuffer) -> None:
             raise MediaError(f"cannot write {path}: {error}") from error
 
 
-def read_exr(path: str | os.PathLike[str]) -> GBuffer:
-    """Reads one frame that `write_exr` or Blender wrote (layer names before the channel names are allowed).
+def read_exr(path: str | os.PathLike[str], wanted: ExrMap = AUTOMATIC) -> GBuffer:
+    """Reads one frame whose file holds all channels and object indices, as `write_exr` and Blender write it.
 
     Depth and object indices come back exactly, V within one rounding of 1 - V. The exact surface points are
     unknown: `tri_id` is -1 and `bary` 0 everywhere, and `has_triangles` is False.
+
+    Args:
+        path: the file.
+        wanted: what is known of its channels; the rest is found out from their names.
 
     Raises:
         MediaError: the file is missing, is no EXR, is cut off, lacks a channel, or its channels contradict
             each other.
     """
-    path = Path(path)
-    depth, u, v, index = _read_channels(path)
+    header = read_header(Path(path))
+    channels = find_channels(str(path), tuple(header.parts), (), wanted)
+    depth, u, v, index = read_channels(header, channels.names)
+    return make_gbuffer(str(path), depth, u, v, check_index(str(path), channels.object, index), channels)
+
+
+def read_header(path: Path) -> ExrHeader:
+    """Reads what a file tells without its pixels.
+
+    Raises:
+        MediaError: the file is missing, is no EXR, or holds a cropped or a deep picture.
+    """
+    parts, own_names, half_floats, attributes = {}, {}, set(), []
+    opened = _open(path, header_only=True).parts
+    if any("deep" in str(part.header["type"]) for part in opened):
+        raise MediaError(f"{path}: the file holds a deep picture; render flat passes")
+    # The older interface alone tells types without reading pixels, and only those of the first part.
+    types = OpenEXR.InputFile(str(path)).header()["channels"] if len(opened) == 1 else {}
+    for index, part in enumerate(opened):
+        header = part.header
+        attributes.append(header)
+        window, picture = header["dataWindow"], header["displayWindow"]
+        if not np.array_equal(window, picture):
+            raise MediaError(
+                f"{path}: the file holds a cropped region or overscan, {_say_window(window)} of "
+                f"{_say_window(picture)}; expected the whole picture: save it uncropped"
+            )
+        layer = str(header.get("name", ""))
+        for channel in header["channels"]:
+            is_whole = len(opened) == 1 or not layer or channel.name.startswith(f"{layer}.")
+            name = channel.name if is_whole else f"{layer}.{channel.name}"
+            parts[name], own_names[name] = index, channel.name
+            if channel.name in types and str(types[channel.name].type) == "HALF":
+                half_floats.add(name)
+    low, high = (np.asarray(corner, np.int64) for corner in attributes[0]["displayWindow"])
+    width, height = (high - low + 1).tolist()
+    return ExrHeader(path, parts, own_names, frozenset(half_floats), tuple(attributes), (width, height))
+
+
+def _say_window(window: Any) -> str:
+    low, high = (np.asarray(corner).tolist() for corner in window)
+    return f"{low[0]},{low[1]} to {high[0]},{high[1]}"
+
+
+def _open(path: Path, header_only: bool = False) -> Any:
+    if not path.is_file():
+        raise MediaError(f"cannot read {path}: there is no such file")
+    try:
+        return OpenEXR.File(str(path), separate_channels=True, header_only=header_only)
+    except (RuntimeError, ValueError) as error:
+        raise MediaError(
+            f"cannot read {path}: it is no OpenEXR file, or it is damaged; render it again"
+        ) from error
+
+
+def read_channels(header: ExrHeader, names: Iterable[str]) -> list[Shaped[np.ndarray, "H W"]]:
+    """The pixels of some channels, as the file stores them.
+
+    Raises:
+        MediaError: the file is damaged, or the channels differ in size.
+    """
+    path = header.path
+    parts = _open(path).parts
+    pixels = []
+    for name in names:
+        part = header.parts[name]
+        channel = parts[part].channels.get(header.own_names[name]) if part < len(parts) else None
+        if channel is None:  # the library only warns about pixels that it could not decode
+            raise MediaError(f"cannot read {path}: the file is damaged or cut off; render it again")
+        pixels.append(np.asarray(channel.pixels))
+    if {values.shape for values in pixels} != {header.size[::-1]}:
+        raise MediaError(f"{path}: the channels differ in size; render all passes at one size")
+    return pixels
+
+
+def check_index(where: str, channel: str, index: Shaped[np.ndarray, "H W"]) -> Int32[np.ndarray, "H W"]:
+    """Object indices as whole numbers.
+
+    Raises:
+        MediaError: they are none, or were rounded when they were written.
+    """
     if not np.array_equal(index, np.round(index)) or index.min() < 0:
-        raise MediaError(f"{path}: IndexOB.X holds {_odd_index(index):g}, expected whole numbers from 0; "
-                         "render the pass without anti-aliasing")  # fmt: skip
-    object_id = index.astype(np.int32)
-    has_depth = np.isfinite(depth) & (depth < BACKGROUND_DEPTH)
+        odd = index[(index != np.round(index)) | (index < 0)][0]
+        raise MediaError(f"{where}: {channel} holds {float(odd):g}, expected whole numbers from 0; "
+                         "render the pass without anti-aliasing and not multiplied by alpha")  # fmt: skip
+    largest = index.max()
+    if index.dtype == np.float16 and largest > LARGEST_HALF_INDEX:
+        raise MediaError(
+            f"{where}: {channel} holds {float(largest):g} as half float, which rounds numbers above "
+            f"{LARGEST_HALF_INDEX}; render the pass as 32-bit float"
+        )
+    if largest > MAX_INDEX:
+        raise MediaError(
+            f"{where}: {channel} holds {float(largest):g}, expected object indices up to {MAX_INDEX}; "
+            "number the objects from 1, or render a cryptomatte"
+        )
+    return index.astype(np.int32)
+
+
+def make_gbuffer(
+    where: str,
+    depth: Shaped[np.ndarray, "H W"],
+    u: Shaped[np.ndarray, "H W"],
+    v: Shaped[np.ndarray, "H W"],
+    object_id: Int32[np.ndarray, "H W"],
+    channels: Channels,
+) -> GBuffer:
+    """A G-buffer from the pixels of a file.
+
+    Args:
+        where: what the messages call the file.
+        depth: as `channels` says.
+        u: texture coordinates.
+        v: likewise, upwards or downwards as `channels` says.
+        object_id: 0 is background.
+        channels: the conventions.
+
+    Raises:
+        MediaError: the channels contradict each other.
+    """
+    depth = _planar_depth(depth.astype(np.float32), channels)
+    has_depth = np.isfinite(depth) & (depth > 0) & (depth < BACKGROUND_DEPTH)
     if n := np.count_nonzero(has_depth & (object_id == 0)):
         raise MediaError(
-            f"{path}: {n} pixels show a surface of object index 0, which is background; "
+            f"{where}: {n} pixels show a surface of object index 0, which is background; "
             "give every object an index from 1 before rendering (in Blender: Object, Relations, Pass Index)"
         )
     visible = object_id > 0
-    if n := np.count_nonzero(visible & ~(has_depth & (depth > 0))):
+    if n := np.count_nonzero(visible & ~has_depth):
+        is_negative = np.any(depth[visible] < 0)
+        remedy = 'say "depth_is": "negative" in --exr-map' if is_negative else "render again"
         raise MediaError(
-            f"{path}: {n} pixels belong to an object but have no depth between 0 and 1e10; render again"
+            f"{where}: {n} pixels belong to an object but have no depth between 0 and 1e10; {remedy}"
         )
-    uv = np.stack([u, 1 - v], axis=-1)
+    if visible.any() and depth[visible].max() > MAX_DEPTH_RATIO * np.median(depth[visible]):
+        raise MediaError(
+            f"{where}: depths reach from {depth[visible].min():g} to {depth[visible].max():g}: the pass is "
+            "anti-aliased with its background; render it without"
+        )
+    uv = np.stack([u, 1 - v if channels.v_up else v], axis=-1).astype(np.float32)
     uv[~visible] = 0
     if n := np.count_nonzero(~np.isfinite(uv).all(axis=-1)):
-        raise MediaError(f"{path}: {n} pixels have texture coordinates that are no numbers; render again")
+        raise MediaError(f"{where}: {n} pixels have texture coordinates that are no numbers; render again")
     return GBuffer(
         depth=np.where(visible, depth, np.float32(np.inf)),
         uv=wrap_uv(uv),
@@ -84,39 +252,21 @@ def read_exr(path: str | os.PathLike[str]) -> GBuffer:
     )
 
 
-def _read_channels(path: Path) -> list[Float32[np.ndarray, "H W"]]:
-    """The pixels of `CHANNELS`, in that order."""
-    if not path.is_file():
-        raise MediaError(f"cannot read {path}: there is no such file")
-    try:
-        file = OpenEXR.File(str(path), separate_channels=True)
-        found = {name: channel.pixels for part in file.parts for name, channel in part.channels.items()}
-        headers = [part.header for part in file.parts]
-    except (RuntimeError, ValueError) as error:
-        raise MediaError(
-            f"cannot read {path}: it is no OpenEXR file, or it is damaged; render it again"
-        ) from error
-    if not found:  # the library only warns about pixels that it could not decode
-        raise MediaError(f"cannot read {path}: the file is damaged or cut off; render it again")
-    for header in headers:
-        if not np.array_equal(header["dataWindow"], header["displayWindow"]):
-            raise MediaError(
-                f"{path}: the file holds a cropped region; expected the whole picture: save it uncropped"
-            )
-    pixels = []
-    for channel in CHANNELS:
-        names = [name for name in found if name == channel or name.endswith("." + channel)]
-        if len(names) != 1:
-            raise MediaError(
-                f"{path}: {len(names) or 'no'} channels are called {channel}, expected one; "
-                f"the file has {', '.join(sorted(found))}"
-            )
-        pixels.append(np.asarray(found[names[0]], np.float32))
-    if len({channel.shape for channel in pixels}) > 1:
-        raise MediaError(f"{path}: the channels differ in size; render all passes at one size")
-    return pixels
-
-
-def _odd_index(index: Float32[np.ndarray, "H W"]) -> float:
-    """The first object index that is no whole number from 0."""
-    return float(index[(index != np.round(index)) | (index < 0)][0])
+def _planar_depth(depth: Float32[np.ndarray, "H W"], channels: Channels) -> Float32[np.ndarray, "H W"]:
+    """Distance along the view axis; background is +inf, 1e10 or 0."""
+    if channels.depth_is == "inverse":
+        with np.errstate(divide="ignore"):
+            return (1 / depth).astype(np.float32)
+    # Before any scaling: these are the numbers that stand for the background.
+    depth = np.where(np.abs(depth) == LARGEST_HALF, np.float32(np.inf), depth)
+    if channels.depth_is == "negative":
+        return -depth
+    if channels.depth_is == "distance":
+        assert channels.yfov_deg is not None
+        height, width = depth.shape
+        slope = np.tan(np.radians(channels.yfov_deg) / 2)
+        y = (2 * (np.arange(height) + 0.5) / height - 1)[:, None] * slope
+        x = (2 * (np.arange(width) + 0.5) / width - 1) * slope * width / height
+        shown = np.isfinite(depth) & (depth < BACKGROUND_DEPTH)
+        return np.where(shown, depth / np.sqrt(1 + x**2 + y**2), np.float32(np.inf)).astype(np.float32)
+    return depth

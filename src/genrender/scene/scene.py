@@ -1,5 +1,6 @@
 """A scene: triangles with fixed topology whose vertices depend on the time."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from functools import cached_property
@@ -129,14 +130,7 @@ class Scene:
         backdrops = {GROUND_ID: "ground", DOME_ID: "dome"}
         ids = np.unique(self.object_id).tolist()
         names = {i: backdrops.get(i) or self.objects[i - 1].name for i in ids}
-        found = [i for i, name in names.items() if fnmatchcase(name.lower(), pattern.lower())]
-        if not found:
-            shown = list(names.values())[:20]
-            more = f" and {len(names) - 20} more" if len(names) > 20 else ""
-            raise SceneError(
-                f"{self.path.name}: no object is called {pattern!r}; it has: {', '.join(shown)}{more}"
-            )
-        return found
+        return find_by_name(names, self.path.name, pattern)
 
     def camera(self, name: str, time_s: float, animation: int | None = None) -> Camera:
         """A camera of the file, by name or number, at a time. The picture's shape decides its aspect ratio.
@@ -162,6 +156,25 @@ class Scene:
             objects=self.objects if objects is None else objects,
             object_id=self.object_id if object_id is None else object_id,
         )
+
+
+def find_by_name(names: Mapping[int, str], file: str, pattern: str) -> list[int]:
+    """The ids of what a pattern such as `wheel*` names; case does not count.
+
+    Args:
+        names: by id.
+        file: where the names come from.
+        pattern: as in shells.
+
+    Raises:
+        SceneError: nothing has such a name.
+    """
+    found = [i for i, name in names.items() if fnmatchcase(name.lower(), pattern.lower())]
+    if not found:
+        shown = list(names.values())[:20]
+        more = f" and {len(names) - 20} more" if len(names) > 20 else ""
+        raise SceneError(f"{file}: no object is called {pattern!r}; it has: {', '.join(shown)}{more}")
+    return found
 
 
 def _find(path: Path, kind: str, names: list[str], wanted: str) -> int:

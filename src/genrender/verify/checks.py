@@ -207,7 +207,7 @@ def verify_clip(clip: Clip, seed: int = 0, report: Report | None = None) -> Veri
             frames that show the same surface.
     """
     report = report or (lambda *_: None)
-    shot, n_frames = clip.shot, len(clip.gbuffers)
+    shot, n_frames = clip.geometry, len(clip.gbuffers)
     check_shot(shot)
     shape = shot.height // VAE_FACTOR, shot.width // VAE_FACTOR
     n_shown = [int(np.count_nonzero(pixel_centres(gbuffer, shape).object_id)) for gbuffer in clip.gbuffers]

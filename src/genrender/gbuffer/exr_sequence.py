@@ -1,0 +1,119 @@
+"""The frames of a folder or pattern of EXR files, read as G-buffers when they are looked at."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import groupby
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Int32, Shaped
+
+from genrender.errors import MediaError
+from genrender.gbuffer.cryptomatte import id_bits, manifest, object_name
+from genrender.gbuffer.exr import ExrHeader, check_index, make_gbuffer, read_channels
+from genrender.gbuffer.exr_channels import Channels
+from genrender.gbuffer.gbuffer import GBuffer
+from genrender.scene.scene import GROUND_ID
+
+
+def full_name(series: str, channel: str) -> str:
+    """A channel's name among those of all passes' files."""
+    return f"{series}.{channel}" if series else channel
+
+
+@dataclass(frozen=True, eq=False)
+class ExrSequence:
+    """Frames that are there, all of one size, and what their channels mean.
+
+    Attributes:
+        path: the folder or pattern.
+        channels: what was found, by names that tell the pass's files, too.
+        numbers: the frames' numbers in the files' names, ascending.
+        headers: of every pass's file, by frame, then by pass.
+        width: pixels per row.
+        height: rows.
+    """
+
+    path: Path
+    channels: Channels
+    numbers: tuple[int, ...]
+    headers: tuple[dict[str, ExrHeader], ...]
+    width: int
+    height: int
+
+    def gbuffer(self, frame: int) -> GBuffer:
+        """What one frame shows, read at every call.
+
+        Raises:
+            MediaError: a file is damaged, or its channels contradict each other.
+        """
+        depth, u, v, index = self._pixels(frame, self.channels.names)
+        where = str(self.file(frame, self.channels.object))
+        if self.channels.cryptomatte is None:
+            object_id = check_index(where, self.channels.object, index)
+        else:
+            object_id = self._ids_of(id_bits(where, index))
+        return make_gbuffer(where, depth, u, v, object_id, self.channels)
+
+    def file(self, frame: int, channel: str) -> Path:
+        """The file that holds a channel."""
+        return self._at(frame, channel)[0].path
+
+    def object_names(self, ids: Sequence[int]) -> dict[int, str]:
+        """What objects are called; without a cryptomatte they have no names but their numbers."""
+        if self.channels.cryptomatte is None:
+            return {object_id: f"object {object_id}" for object_id in ids}
+        return {object_id: self._seen[1][object_id - 1] for object_id in ids}
+
+    @cached_property
+    def _seen(self) -> tuple[np.ndarray, tuple[str, ...]]:
+        """The ids that any frame shows, in the order of their objects' names, and these names.
+
+        All frames are looked at, so that an object has one number throughout, whatever frames are rendered.
+        """
+        seen: dict[int, str] = {}
+        for frame in range(len(self.numbers)):
+            header, name = self._at(frame, self.channels.object)
+            bits = np.unique(id_bits(str(header.path), read_channels(header, [name])[0]))
+            told = manifest(
+                header.attributes[header.parts[name]], str(self.channels.cryptomatte), header.path
+            )
+            for one in bits.tolist():
+                if one and one not in seen:
+                    seen[one] = object_name(one, told)
+        if len(seen) >= GROUND_ID:
+            raise MediaError(
+                f"{self.path}: the cryptomatte tells {len(seen)} objects apart, expected fewer than "
+                f"{GROUND_ID}; render it by asset or by group"
+            )
+        order = sorted(seen, key=lambda one: (seen[one], one))
+        return np.array(order, np.uint32), tuple(seen[one] for one in order)
+
+    def _ids_of(self, bits: Shaped[np.ndarray, "H W"]) -> Int32[np.ndarray, "H W"]:
+        values, index = np.unique(bits, return_inverse=True)
+        numbers = {0: 0} | {int(one): number for number, one in enumerate(self._seen[0], start=1)}
+        table = np.array([numbers[one] for one in values.tolist()], np.int32)
+        return table[index.reshape(bits.shape)]
+
+    def _at(self, frame: int, channel: str) -> tuple[ExrHeader, str]:
+        """The header of the file that holds a channel, and what the channel is called in it."""
+        for series, header in self.headers[frame].items():
+            name = channel.removeprefix(f"{series}.") if series else channel
+            if name in header.parts and full_name(series, name) == channel:
+                return header, name
+        raise MediaError(
+            f"{self.path}: frame {self.numbers[frame]} has no channel {channel}, which other frames have; "
+            "render it again"
+        )
+
+    def _pixels(self, frame: int, channels: Sequence[str]) -> list[Shaped[np.ndarray, "H W"]]:
+        """The pixels of channels, in that order; every file is read once."""
+        places = [self._at(frame, channel) for channel in channels]
+        found: dict[int, np.ndarray] = {}
+        by_file = sorted(range(len(places)), key=lambda index: str(places[index][0].path))
+        for _, group in groupby(by_file, key=lambda index: str(places[index][0].path)):
+            indices = list(group)
+            pixels = read_channels(places[indices[0]][0], [places[index][1] for index in indices])
+            found.update(zip(indices, pixels, strict=True))
+        return [found[index] for index in range(len(places))]

@@ -1,0 +1,94 @@
+"""A clip whose G-buffers were rendered elsewhere.
+
+Example:
+    >>> from genrender.gbuffer.exr_shot import ExrShot
+    >>> from genrender.gbuffer.exr_survey import open_sequence
+    >>> from genrender.render import render_shot
+    >>> clip = render_shot(ExrShot.of(open_sequence("passes/shot_%04d.exr")))
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, replace
+
+import numpy as np
+
+from genrender.errors import ConfigError
+from genrender.gbuffer.exr_sequence import ExrSequence
+from genrender.gbuffer.gbuffer import GBuffer
+
+# A picture may be stretched by this much when it is brought to another size.
+MAX_STRETCH = 0.02
+
+
+@dataclass(frozen=True, eq=False)
+class ExrShot:
+    """Frames of a sequence, and the size and speed at which they are shown.
+
+    Attributes:
+        sequence: where they come from.
+        frames: indices into the sequence.
+        fps: frames per second.
+        width: pixels per row.
+        height: rows.
+    """
+
+    sequence: ExrSequence
+    frames: tuple[int, ...]
+    fps: float
+    width: int
+    height: int
+
+    @classmethod
+    def of(
+        cls,
+        sequence: ExrSequence,
+        n_frames: int | None = None,
+        fps: float | int = 24.0,
+        size: tuple[int, int] | None = None,
+    ) -> "ExrShot":
+        """The first frames of a sequence.
+
+        Args:
+            sequence: where they come from.
+            n_frames: None: all.
+            fps: frames per second.
+            size: width and height that frames are brought to; None: their own.
+
+        Raises:
+            ConfigError: there are fewer frames, the size has another shape, or fps is out of range.
+        """
+        there = len(sequence.numbers)
+        if n_frames is not None and not 1 <= n_frames <= there:
+            raise ConfigError(f"frames is {n_frames}, expected 1 to {there}, which {sequence.path} holds")
+        if not (np.isfinite(fps) and fps > 0):
+            raise ConfigError(f"fps is {fps:g}, expected frames per second above 0")
+        width, height = size or (sequence.width, sequence.height)
+        stretch = width * sequence.height / (height * sequence.width)
+        if not 1 / (1 + MAX_STRETCH) <= stretch <= 1 + MAX_STRETCH:
+            raise ConfigError(
+                f"size is {width}x{height}, and the files' pictures of {sequence.width}x{sequence.height} "
+                "have another shape; give a size of their shape"
+            )
+        return cls(sequence, tuple(range(n_frames or there)), float(fps), width, height)
+
+    @property
+    def n_frames(self) -> int:
+        return len(self.frames)
+
+    @property
+    def times_s(self) -> tuple[float, ...]:
+        """The frames' times in seconds."""
+        return tuple(frame / self.fps for frame in self.frames)
+
+    def gbuffer(self, frame: int) -> GBuffer:
+        """What one frame shows, read at every call; at another size the samples at the pixels' centres."""
+        whole = self.sequence.gbuffer(self.frames[frame])
+        if (whole.height, whole.width) == (self.height, self.width):
+            return whole
+        rows = ((np.arange(self.height) + 0.5) * whole.height / self.height).astype(np.int64)[:, None]
+        columns = ((np.arange(self.width) + 0.5) * whole.width / self.width).astype(np.int64)
+        return GBuffer(**{field.name: getattr(whole, field.name)[rows, columns] for field in fields(GBuffer)})
+
+    def only(self, frames: Sequence[int]) -> "ExrShot":
+        """The same with some of its frames, in the order given."""
+        return replace(self, frames=tuple(self.frames[frame] for frame in frames))
