@@ -175,7 +175,7 @@ def _describe_clip(clip: Clip) -> dict[str, Any]:
             "animation": None,
             "camera": None,
             "backdrop": "none",
-            "uv": None,
+            "uv": "auto",
             "exr_map": asdict(shot.sequence.channels.as_map()),
             "exr_frames": [shot.sequence.numbers[frame] for frame in shot.frames],
         }
