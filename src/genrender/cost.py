@@ -1,5 +1,6 @@
 """What this process's memory has grown to."""
 
+import ctypes
 import sys
 from pathlib import Path
 
@@ -17,6 +18,18 @@ def peak_memory_mb() -> float | None:
             return None
         unit = 1 if sys.platform == "darwin" else 1024
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e6
+
+
+def return_freed_memory() -> None:
+    """Give the system back what this process has freed.
+
+    glibc keeps freed memory in pieces that the next tensors may not fit into: between chunks of frames a run
+    of 1,000 frames grew from 0.5 to 2 GB without holding any more. Elsewhere this does nothing.
+    """
+    if sys.platform == "linux":
+        trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # other C libraries have none
+        if trim is not None:
+            trim(0)
 
 
 def reset_gpu_peak_memory() -> None:

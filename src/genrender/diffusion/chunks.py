@@ -7,6 +7,8 @@ from accelerate.utils.memory import clear_device_cache, should_reduce_batch_size
 from diffusers.utils import logging
 from torch import Tensor
 
+from genrender.cost import return_freed_memory
+
 logger = logging.get_logger(__name__)
 
 
@@ -58,6 +60,8 @@ class Chunks:
             else:
                 yield chunk, result
                 start += len(chunk)
+                del result
+                return_freed_memory()
                 continue
             # Not before the error is gone: its traceback holds what the failed attempt had allocated.
             clear_device_cache(garbage_collection=True)
