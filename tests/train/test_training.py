@@ -15,7 +15,7 @@ from genrender.pipeline import load_pipeline
 from genrender.scene.primitives import sphere
 from genrender.scene.write_gltf import GltfScene, MeshNode, write_glb
 from genrender.train import data as shards
-from genrender.train.clip import word_loss
+from genrender.train.clip import look_loss, word_loss
 from genrender.train.diffusion import cleaner_region, encode_pictures, spread_timesteps
 from genrender.train.loop import LoopConfig, learning_rate, train
 from genrender.train.models import SIZES, make_clip, make_vae, text_tower
@@ -253,3 +253,18 @@ def test_a_text_tower_pays_for_words_that_it_cannot_tell_apart():
     assert torch.equal(
         word_loss(elsewhere, embeddings, ids, specials), word_loss(apart, embeddings, ids, specials)
     )
+
+
+def test_the_look_loss_asks_only_for_the_look():
+    logits = torch.tensor([[2.0, 9.0, 0.0, 0.0], [9.0, 1.0, 1.0, 3.0], [0.0, 0.0, 0.0, 0.0]])
+    # The first picture has a rival caption, the second has two, and the third names no look.
+    loss, right = look_loss(logits, [[2], [2, 3], []])
+    expected = [
+        -torch.tensor([2.0, 0.0]).log_softmax(0)[0],
+        -torch.tensor([1.0, 1.0, 3.0]).log_softmax(0)[0],
+    ]
+    torch.testing.assert_close(loss, torch.stack(expected).mean())
+    assert right == 0.5
+    nothing, unknown = look_loss(logits, [[], [], []])
+    assert nothing == 0
+    assert np.isnan(unknown)

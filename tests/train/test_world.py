@@ -7,7 +7,7 @@ from genrender.scene.creatures import biped, quadruped, walk_cycle
 from genrender.scene.primitives import box, capsule, lathe, merge, pyramid, rotation_about, sphere, torus
 from genrender.train.looks import Look, paint
 from genrender.train.objects import CREATURES, STATIC, make_props
-from genrender.train.vocabulary import COLORS, OBJECTS, contrast, vocabulary
+from genrender.train.vocabulary import COLORS, LOOKS, OBJECTS, contrast, other_looks, vocabulary
 from genrender.train.world import make_sample
 
 
@@ -124,3 +124,20 @@ def test_an_altered_caption_differs_in_one_word_that_means_something_else():
         named_looks += "striped" in before
         changed_looks += changed[0][0] == "striped"
     assert changed_looks > 0.3 * named_looks > 0
+
+
+def test_other_looks_say_the_same_of_another_look():
+    texts = other_looks("a striped fox on a blue background")
+    assert texts[:3] == [
+        "a plain fox on a blue background",
+        "a checkered fox on a blue background",
+        "a spotted fox on a blue background",
+    ]
+    assert len(texts) == len(LOOKS) - 1
+    assert other_looks("an orange brick cube")[0] == "an orange plain cube"
+    assert other_looks("a cube with red and white dots") == [
+        "a cube with red and white stripes",
+        "a cube with red and white checks",
+        "a cube with red and white bricks",
+    ]
+    assert other_looks("a red fox") == other_looks("a striped fox and a brick cube") == []

@@ -6,6 +6,7 @@ never sums a sentence up, so no picture could be compared with its last token (s
 """
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -21,7 +22,7 @@ from genrender.train.data import complete_shards, read_shard
 from genrender.train.loop import LoopConfig, train
 from genrender.train.models import PocketSize, make_clip
 from genrender.train.tokenizer import tokenize
-from genrender.train.vocabulary import contrast
+from genrender.train.vocabulary import contrast, other_looks
 
 SHARDS_PER_STEP = 4
 # Altered versions of every caption.
@@ -84,6 +85,31 @@ def word_loss(
     return F.cross_entropy(WORD_SCALE * cosine[counts], ids[counts])
 
 
+def look_loss(
+    logits: Float[Tensor, "N M"], rivals: Sequence[Sequence[int]]
+) -> tuple[Float[Tensor, ""], float]:
+    """How hard it is to tell a picture's look, everything else that its caption says being known.
+
+    Among hundreds of captions the look seldom decides, so the contrastive loss alone learns it last.
+
+    Args:
+        logits: of pictures and captions; picture i's own caption is caption i.
+        rivals: for each picture the captions that name another look and are equal otherwise.
+
+    Returns:
+        Cross-entropy over the pictures that have any, and the share of them that are told right.
+    """
+    losses, right = [], []
+    for i, others in enumerate(rivals):
+        if others:
+            scores = logits[i, [i, *others]]
+            losses.append(-scores.log_softmax(0)[0])
+            right.append(float(scores.argmax() == 0))
+    if not losses:
+        return logits.sum() * 0, float("nan")
+    return torch.stack(losses).mean(), float(np.mean(right))
+
+
 def train_clip(
     folder: Path,
     tokenizer: CLIPTokenizer,
@@ -98,6 +124,7 @@ def train_clip(
     Every picture is told apart from the other captions of its batch and from their altered twins, which name
     another look, colour or object: noun, colours and background nearly always tell 128 captions apart, so
     that alone they would teach little about looks.
+    A loss of its own asks for the look, see `look_loss`.
     Source of the altered captions: Yuksekgonul et al. 2022, "When and why vision-language models behave like
     bags-of-words" (2210.01936).
 
@@ -121,17 +148,23 @@ def train_clip(
         pixels = torch.cat(images).permute(0, 3, 1, 2).float() / 255
         pixels = (_random_views(rng, pixels) - mean) / std
         twins = [contrast(rng, text) for text in texts for _ in range(N_TWINS)]
-        ids = tokenize(tokenizer, texts + twins)
+        looks = [other_looks(text) for text in texts]
+        pool = texts + twins
+        ends = (len(pool) + np.cumsum([len(others) for others in looks])).tolist()
+        rivals = [range(end - len(others), end) for end, others in zip(ends, looks, strict=True)]
+        ids = tokenize(tokenizer, pool + [text for others in looks for text in others])
         out = cast(Any, model)(input_ids=ids.to(device), pixel_values=pixels.to(device))
-        logits = out.logits_per_image.float()  # of a picture: the captions, then their altered twins
+        every = out.logits_per_image.float()
+        logits = every[:, : len(pool)]  # of a picture: the captions, then their altered twins
         truth = torch.arange(len(logits), device=logits.device)
         loss = (F.cross_entropy(logits, truth) + F.cross_entropy(logits[:, : len(logits)].T, truth)) / 2
         top1 = (logits.argmax(1) == truth).float().mean()
         embeddings = cast(Any, model).text_model.embeddings.token_embedding.weight
         hidden = out.text_model_output.last_hidden_state
         words = word_loss(hidden, embeddings, ids.to(device), special_ids.to(device))
+        look, told = look_loss(every, rivals)
         figures = {"loss": float(loss.detach()), "words": float(words.detach()), "top1": float(top1)}
-        return loss + WORD_WEIGHT * words, figures
+        return loss + look + WORD_WEIGHT * words, figures | {"look": told}
 
     averaged = train(model.to(device), loss_at, config, checkpoint, "clip")
     assert isinstance(averaged, CLIPModel)

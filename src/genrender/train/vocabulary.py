@@ -195,6 +195,32 @@ def contrast(rng: np.random.Generator, text: str) -> str:
     return " ".join(words)
 
 
+def other_looks(text: str) -> list[str]:
+    """The caption with each of the other looks in place of its own; none where it names no look or several.
+
+    Example:
+        >>> other_looks("a dog with red and white stripes")[0]
+        'a dog with red and white checks'
+    """
+    words = text.split()
+    places = [i for i, word in enumerate(words) if word in _LOOK_WORDS]
+    if len(places) != 1:
+        return []
+    place = places[0]
+    own = words[place]
+    # Adjectives give way to adjectives, nouns to nouns.
+    role = 0 if any(own in adjectives for adjectives, _ in LOOKS.values()) else 1
+    others = []
+    for forms in LOOKS.values():
+        if own in forms[role] or not forms[role]:
+            continue
+        changed = [*words[:place], forms[role][0], *words[place + 1 :]]
+        if place and words[place - 1] in ("a", "an"):
+            changed[place - 1 : place + 1] = _article(changed[place]).split()
+        others.append(" ".join(changed))
+    return others
+
+
 def vocabulary_groups() -> dict[str, list[str]]:
     """The words by what they are, in the order in which a reader would look for them."""
     synonyms = {name: COLOR_SYNONYMS.get(name, (name,)) for name in COLORS}
