@@ -5,7 +5,8 @@
 Bytes are flipped, cut off and inserted, numbers and keys of JSON and text changed, accessors swapped. Every
 damaged file is loaded, its animation evaluated and one small G-buffer rendered, in a process that may take
 2 GB more than it began with. Anything but success and this package's own errors is a failure, and so are more
-than `--limit` seconds. Prints counts per kind of file and the slowest; the exit code tells whether anything failed.
+than `--limit` seconds. Prints counts per kind of file and the slowest; the exit code is 1
+if anything failed.
 """
 
 import argparse
