@@ -80,6 +80,6 @@ def test_damaged_files_load_or_are_refused():
     n = os.environ.get("GENRENDER_FUZZ", "200")
     command = [sys.executable, "benchmarks/fuzz_scenes.py", "--mutations", n]
     if "GENRENDER_FUZZ" not in os.environ:
-        command += ["--small", "--limit", "60"]
+        command += ["--small"]
     run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert run.returncode == 0, run.stdout[-3000:] + run.stderr[-1000:]
