@@ -246,5 +246,6 @@ def test_inspection_of_duck_and_robot():
     assert duck["animations"] == []
     robot = inspect_scene(load_scene(ASSETS / "RobotExpressive.glb"))
     assert {o["uv"]["state"] for o in robot["objects"]} == {"missing"}
-    assert robot["totals"]["triangles"] == sum(o["triangles"] for o in robot["objects"]) == 3237
+    assert robot["totals"]["triangles"] == sum(o["triangles"] for o in robot["objects"]) == 3234
+    assert robot["dropped_triangles"] == 3
     assert len(robot["animations"]) == 14

@@ -8,6 +8,7 @@ from rich.table import Table
 
 from genrender.cli.exr import exr_map
 from genrender.cli.options import Inspect
+from genrender.cli.scene import note_dropped
 from genrender.errors import ConfigError
 from genrender.gbuffer.exr_files import is_exr_sequence
 from genrender.gbuffer.exr_inspect import inspect_exr
@@ -38,6 +39,7 @@ def inspect(options: Inspect) -> None:
     else:
         exr_map(options.scene, options.exr_map)
         scene = load_scene(options.scene)
+        note_dropped(scene)
         report = inspect_scene(scene)
         if options.picture is not None:
             write_png(options.picture, chart_picture(scene))

@@ -10,7 +10,8 @@ from genrender.scene.unwrap import unwrap
 
 
 def with_all_uvs(shot: Shot) -> Shot:
-    """The shot with texture coordinates on every object; tells whose are new and why."""
+    """The shot with texture coordinates on every object; tells what is new, why, and what is left out."""
+    note_dropped(shot.scene)
     unwrapped = unwrap(shot.scene, shot.uv)
     lacking = {index: reason for index, reason in unwrapped.made.items() if reason.endswith("has none")}
     if lacking:
@@ -20,6 +21,14 @@ def with_all_uvs(shot: Shot) -> Shot:
     if unwrapped.kept:
         warn(f"texture coordinates kept with faults: {by_reason(shot.scene, unwrapped.kept)}")
     return replace(shot, scene=unwrapped.scene)
+
+
+def note_dropped(scene: Scene) -> None:
+    """Tells how many triangles of the file are left out."""
+    if n := scene.n_dropped:
+        note(
+            f"left out {n:,} triangle{'s' * (n > 1)} of {scene.path.name}: without an area or finite corners"
+        )
 
 
 def by_reason(scene: Scene, reasons: Mapping[int, str]) -> str:

@@ -30,6 +30,8 @@ LARGEST_HALF_INDEX = 2048
 MAX_INDEX = (1 << 14) - 1
 # No scene is that deep: a pixel between an object and a background at 1e10 is a mixture of both.
 MAX_DEPTH_RATIO = 1e6
+# The library unpacks all channels of a file at once; a file of 200 bytes may announce any size.
+MAX_BYTES = 2**30
 CHANNELS = ("Depth.Z", "UV.U", "UV.V", "IndexOB.X")
 
 
@@ -110,7 +112,7 @@ def read_header(path: Path) -> ExrHeader:
     """Reads what a file tells without its pixels.
 
     Raises:
-        MediaError: the file is missing, is no EXR, or holds a cropped or a deep picture.
+        MediaError: the file is missing, is no EXR, holds a cropped or a deep picture, or is too large.
     """
     parts, own_names, half_floats, attributes = {}, {}, set(), []
     opened = _open(path, header_only=True).parts
@@ -136,6 +138,12 @@ def read_header(path: Path) -> ExrHeader:
                 half_floats.add(name)
     low, high = (np.asarray(corner, np.int64) for corner in attributes[0]["displayWindow"])
     width, height = (high - low + 1).tolist()
+    n_bytes = 4 * width * height * len(parts)
+    if n_bytes > MAX_BYTES:
+        raise MediaError(
+            f"{path}: announces {len(parts)} channels of {width}x{height} pixels, {n_bytes >> 20:,} MB, "
+            f"expected at most {MAX_BYTES >> 20:,} MB; save depth, UV and objects in a file of their own"
+        )
     return ExrHeader(path, parts, own_names, frozenset(half_floats), tuple(attributes), (width, height))
 
 

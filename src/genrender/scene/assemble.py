@@ -8,7 +8,8 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from genrender.errors import SceneError
-from genrender.scene.motion import Motion, SceneCamera
+from genrender.scene.drop import is_sound
+from genrender.scene.motion import Motion, SceneCamera, WithoutNan
 from genrender.scene.names import UniqueNames
 from genrender.scene.scene import Animation, Scene, SceneObject
 
@@ -59,21 +60,33 @@ def assemble(
         raise SceneError(f"{path.name}: holds no triangles; expected at least one mesh")
     unique = UniqueNames()
     shown, tris, uvs, has_uvs = [], [], [], []
-    first = 0
+    first = n_dropped = 0
+    mesh_verts = motion.mesh_verts()
+    broken = np.flatnonzero(~np.isfinite(mesh_verts).all(axis=1))
+    if len(broken):
+        motion = WithoutNan(motion, broken)
     for thing in objects:
         if thing.tris.size and not 0 <= thing.tris.min() <= thing.tris.max() < thing.n_verts:
             raise SceneError(
                 f"{path.name}: object {thing.name!r} has a face with vertex {thing.tris.max()}, but only "
                 f"{thing.n_verts} vertices; export it again"
             )
-        of_object = None if thing.uvs is None else thing.uvs.astype(np.float32)
+        sound = is_sound(thing.tris, mesh_verts[first : first + thing.n_verts], is_rigid=not animations)
+        n_tris = int(np.count_nonzero(sound))
+        n_dropped += len(sound) - n_tris
+        of_object = None if thing.uvs is None else thing.uvs[sound].astype(np.float32)
         is_there = of_object is not None and bool(np.isfinite(of_object).all())
-        tris.append((thing.tris + first).astype(np.int32))
-        uvs.append(of_object if is_there else np.zeros((len(thing.tris), 3, 2), np.float32))
-        has_uvs.append(np.full(len(thing.tris), is_there))
+        tris.append((thing.tris[sound] + first).astype(np.int32))
+        uvs.append(of_object if is_there else np.zeros((n_tris, 3, 2), np.float32))
+        has_uvs.append(np.full(n_tris, is_there))
         first += thing.n_verts
-        if len(thing.tris):
-            shown.append(SceneObject(unique(thing.name), len(thing.tris), is_there, thing.mesh))
+        if n_tris:
+            shown.append(SceneObject(unique(thing.name), n_tris, is_there, thing.mesh))
+    if not shown:
+        raise SceneError(
+            f"{path.name}: holds no triangles but {n_dropped} without an area or finite corners; "
+            "export it again"
+        )
     rest_verts = motion.evaluate(0.0, None)
     if not np.isfinite(rest_verts).all():
         raise SceneError(f"{path.name}: has vertices that are no finite numbers; export it again")
@@ -91,4 +104,5 @@ def assemble(
         has_uvs=np.concatenate(has_uvs),
         rest_verts=rest_verts,
         motion=motion,
+        n_dropped=n_dropped,
     )

@@ -27,7 +27,7 @@ def load_gltf(path: Path) -> Scene:
     budget = Budget(file)
     nodes = _read_nodes(file)
     shown = _shown_nodes(file)
-    placed = _read_meshes(file, shown, budget)
+    placed, n_dropped = _read_meshes(file, shown, budget)
     parts, first_verts = _place_all(file, placed)
     animations, tracks = _read_animations(file, parts, budget)
     rig = Rig(_with_trs_where_animated(nodes, tracks), tuple(parts), tracks)
@@ -54,13 +54,18 @@ def load_gltf(path: Path) -> Scene:
         has_uvs=np.concatenate([mesh.has_uvs for _, mesh in placed]),
         rest_verts=rest_verts,
         motion=rig,
+        n_dropped=n_dropped,
     )
 
 
-def _read_meshes(file: GltfFile, shown: list[int], budget: Budget) -> list[tuple[int, MeshData]]:
-    """Nodes that show triangles, each with its mesh. Instances are only counted: they cost no memory yet."""
+def _read_meshes(file: GltfFile, shown: list[int], budget: Budget) -> tuple[list[tuple[int, MeshData]], int]:
+    """Nodes that show triangles, each with its mesh, and the number of triangles that are left out.
+
+    Instances are only counted: they cost no memory yet.
+    """
     meshes: dict[int, MeshData] = {}
     placed = []
+    n_dropped = 0
     for index in shown:
         mesh_index = file.item("nodes", index).mesh
         if mesh_index is None:
@@ -69,13 +74,15 @@ def _read_meshes(file: GltfFile, shown: list[int], budget: Budget) -> list[tuple
         if mesh_index not in meshes:
             meshes[mesh_index] = read_mesh(file, mesh_index, budget)
         mesh = meshes[mesh_index]
-        budget.spend("triangles of all objects", len(mesh.tris))
+        budget.spend("triangles of all objects", len(mesh.tris) + mesh.n_dropped)
         budget.spend("vertices of all objects", mesh.n_verts)
+        n_dropped += mesh.n_dropped
         if len(mesh.tris):
             placed.append((index, mesh))
     if not placed:
-        raise file.error("holds no triangles in its scene; expected at least one mesh")
-    return placed
+        lost = f" but {n_dropped} without an area or finite corners" if n_dropped else ""
+        raise file.error(f"holds no triangles in its scene{lost}; expected at least one mesh")
+    return placed, n_dropped
 
 
 def _objects(file: GltfFile, placed: list[tuple[int, MeshData]]) -> tuple[SceneObject, ...]:

@@ -1,11 +1,12 @@
 """glTF meshes: primitives become vertex blocks, triangles and per-corner texture coordinates."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pygltflib
 from jaxtyping import Bool, Float32, Int64
 
+from genrender.scene.drop import is_sound
 from genrender.scene.gltf_accessor import read_floats, read_ints
 from genrender.scene.gltf_file import GltfFile
 from genrender.scene.rig import MorphTarget, VertexBlock
@@ -45,6 +46,7 @@ class MeshData:
         tris: indices into the vertices of all `blocks`, one after the other.
         has_uvs: per triangle.
         weights: default morph weights.
+        sound: for every primitive that shows triangles, which of them are kept in `tris`, see `is_sound`.
     """
 
     name: str | None
@@ -53,10 +55,16 @@ class MeshData:
     uvs: Float32[np.ndarray, "T 3 2"]
     has_uvs: Bool[np.ndarray, "T"]
     weights: tuple[float, ...]
+    sound: tuple[Bool[np.ndarray, "_"], ...]
 
     @property
     def n_verts(self) -> int:
         return sum(len(block.positions) for block in self.blocks)
+
+    @property
+    def n_dropped(self) -> int:
+        """Triangles that are left out."""
+        return sum(int(np.count_nonzero(~sound)) for sound in self.sound)
 
 
 def read_mesh(file: GltfFile, index: int, budget: Budget) -> MeshData:
@@ -68,7 +76,7 @@ def read_mesh(file: GltfFile, index: int, budget: Budget) -> MeshData:
     mesh: pygltflib.Mesh = file.item("meshes", index)
     blocks: dict[tuple, tuple[int, VertexBlock]] = {}
     n_verts = 0
-    all_tris, all_uvs, all_has_uvs = [], [], []
+    all_tris, all_uvs, all_has_uvs, all_sound = [], [], [], []
     for primitive in mesh.primitives or []:
         mode = TRIANGLES if primitive.mode is None else primitive.mode
         if mode in POINTS_AND_LINES:
@@ -85,6 +93,8 @@ def read_mesh(file: GltfFile, index: int, budget: Budget) -> MeshData:
             n_verts += len(block.positions)
         first_vert, block = blocks[key]
         tris = read_tris(file, index, primitive, mode, len(block.positions), budget)
+        all_sound.append(is_sound(tris, block.positions, block.joints is None and not block.targets))
+        tris = tris[all_sound[-1]]
         uvs = _read_uvs(file, attributes, tris, len(block.positions))
         all_tris.append(tris + first_vert)
         all_has_uvs.append(np.full(len(tris), uvs is not None))
@@ -97,12 +107,19 @@ def read_mesh(file: GltfFile, index: int, budget: Budget) -> MeshData:
     n_targets = counts.pop() if counts else 0
     return MeshData(
         name=mesh.name if isinstance(mesh.name, str) else None,
-        blocks=tuple(block for _, block in blocks.values()),
+        blocks=tuple(_without_nan(block) for _, block in blocks.values()),
         tris=np.concatenate(all_tris) if all_tris else np.zeros((0, 3), np.int64),
         uvs=np.concatenate(all_uvs) if all_uvs else np.zeros((0, 3, 2), np.float32),
         has_uvs=np.concatenate(all_has_uvs) if all_has_uvs else np.zeros(0, bool),
         weights=morph_weights(file, f"mesh {index}", mesh.weights, n_targets) or (0.0,) * n_targets,
+        sound=tuple(all_sound),
     )
+
+
+def _without_nan(block: VertexBlock) -> VertexBlock:
+    """Vertices that are no finite numbers lie at 0, where no triangle uses them any more."""
+    is_finite = np.isfinite(block.positions).all(axis=1, keepdims=True)
+    return block if is_finite.all() else replace(block, positions=np.where(is_finite, block.positions, 0))
 
 
 def morph_weights(file: GltfFile, where: str, weights: object, n_targets: int) -> tuple[float, ...] | None:
@@ -159,10 +176,6 @@ def _read_block(
     file: GltfFile, mesh: int, primitive: pygltflib.Primitive, attributes: dict[str, object], budget: Budget
 ) -> VertexBlock:
     positions = read_floats(file, attributes["POSITION"], ("VEC3",))
-    if not np.isfinite(positions).all():
-        raise file.error(
-            f"mesh {mesh} has positions that are no finite numbers; clean the mesh and export it again"
-        )
     n_verts = len(positions)
     budget.spend("vertices", n_verts)
     targets = []

@@ -39,6 +39,7 @@ def inspect_scene(scene: Scene) -> dict[str, Any]:
             "animations": len(scene.animations),
             "cameras": len(scene.cameras),
         },
+        "dropped_triangles": scene.n_dropped,
         "rest_bounds": {"min": [float(v) for v in lower], "max": [float(v) for v in upper]},
         "objects": objects,
         "animations": [

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
 import numpy as np
-from jaxtyping import Float, Float32, Float64
+from jaxtyping import Float, Float32, Float64, Int64
 
 from genrender.scene.camera import Camera
 
@@ -67,6 +67,35 @@ class WithStatic:
     def camera(self, camera: SceneCamera, time_s: float, animation: int | None) -> Camera:
         """As `Motion.camera`."""
         return self.moving.camera(camera, time_s, animation)
+
+
+@dataclass(frozen=True, eq=False)
+class WithoutNan:
+    """A motion whose broken vertices lie at 0. No triangle uses them.
+
+    Attributes:
+        rows: the vertices that are no finite numbers.
+    """
+
+    moving: Motion
+    rows: Int64[np.ndarray, "B"]
+
+    def evaluate(self, time_s: float, animation: int | None) -> Float32[np.ndarray, "V 3"]:
+        """As `Motion.evaluate`."""
+        return self._mended(self.moving.evaluate(time_s, animation))
+
+    def mesh_verts(self) -> Float32[np.ndarray, "V 3"]:
+        """As `Motion.mesh_verts`."""
+        return self._mended(self.moving.mesh_verts())
+
+    def camera(self, camera: SceneCamera, time_s: float, animation: int | None) -> Camera:
+        """As `Motion.camera`."""
+        return self.moving.camera(camera, time_s, animation)
+
+    def _mended(self, verts: Float32[np.ndarray, "V 3"]) -> Float32[np.ndarray, "V 3"]:
+        verts = verts.copy()
+        verts[self.rows] = 0
+        return verts
 
 
 def rigid(matrix: Float[np.ndarray, "4 4"]) -> Float64[np.ndarray, "4 4"]:

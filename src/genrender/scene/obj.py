@@ -109,7 +109,8 @@ def _object(
     rows = _taken(faces.uvs, corners)
     if not rows.size or rows.min() < 0 or rows.max() >= len(table):
         return FileObject(name, tris, None)
-    uvs = table[rows].astype(np.float32)
+    with np.errstate(over="ignore"):  # infinite coordinates count as missing
+        uvs = table[rows].astype(np.float32)
     uvs[..., 1] = 1 - uvs[..., 1]
     return FileObject(name, tris, uvs)
 

@@ -192,11 +192,13 @@ def _uvs(
     tris: Int64[np.ndarray, "T 3"],
 ) -> Float32[np.ndarray, "T 3 2"] | None:
     if "texcoord" in face and np.array_equal(face["texcoord"][0], 2 * counts):
-        uvs = np.asarray(face["texcoord"][1], np.float32).reshape(-1, 2)[corners]
+        uvs = np.asarray(face["texcoord"][1]).reshape(-1, 2)[corners]
     else:
         names = next((names for names in UV_NAMES if vertex.keys() >= set(names)), None)
         if names is None:
             return None
-        uvs = np.stack([np.asarray(vertex[name], np.float32)[tris] for name in names], axis=-1)
+        uvs = np.stack([np.asarray(vertex[name])[tris] for name in names], axis=-1)
+    with np.errstate(over="ignore"):  # infinite coordinates count as missing
+        uvs = uvs.astype(np.float32)
     uvs[..., 1] = 1 - uvs[..., 1]
     return uvs

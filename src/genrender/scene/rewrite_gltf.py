@@ -16,7 +16,7 @@ from genrender.atomic import atomic_write
 from genrender.errors import SceneError
 from genrender.scene.gltf_accessor import read_as_stored
 from genrender.scene.gltf_file import GltfFile, open_gltf
-from genrender.scene.gltf_mesh import POINTS_AND_LINES, TRIANGLES, Budget, read_tris
+from genrender.scene.gltf_mesh import POINTS_AND_LINES, TRIANGLES, Budget, read_mesh, read_tris
 from genrender.scene.scene import Scene
 from genrender.scene.unwrap import object_spans
 
@@ -70,6 +70,7 @@ class _Rewriter:
 
     def replace_uvs(self, mesh: int, uvs: Float32[np.ndarray, "T 3 2"]) -> None:
         budget = Budget(self.file)
+        kept = iter(read_mesh(self.file, mesh, Budget(self.file)).sound)
         done = 0
         parsed = self.file.item("meshes", mesh).primitives or []
         for primitive, stored in zip(parsed, self.doc["meshes"][mesh]["primitives"], strict=True):
@@ -78,7 +79,7 @@ class _Rewriter:
             if mode in POINTS_AND_LINES or position is None:
                 continue
             n_verts = len(read_as_stored(self.file, position)[0])
-            tris = read_tris(self.file, mesh, primitive, mode, n_verts, budget)
+            tris = read_tris(self.file, mesh, primitive, mode, n_verts, budget)[next(kept)]
             if done + len(tris) > len(uvs):
                 break
             self._rewrite(stored, n_verts, tris, uvs[done : done + len(tris)])

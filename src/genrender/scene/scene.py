@@ -54,6 +54,7 @@ class Scene:
         has_uvs: per triangle, whether `uvs` came from somewhere.
         object_id: per triangle, from 1; `GROUND_ID` and `DOME_ID` are backdrops.
         rest_verts: world-space vertices of the rest pose.
+        n_dropped: triangles of the file that were left out, since they have no area or no finite corners.
     """
 
     path: Path
@@ -66,6 +67,7 @@ class Scene:
     has_uvs: Bool[np.ndarray, "T"]
     rest_verts: Float32[np.ndarray, "V 3"]
     motion: Motion
+    n_dropped: int = 0
 
     @property
     def name(self) -> str:

@@ -143,13 +143,15 @@ def _load(path: Path, sequence: FileSequence) -> Scene:
             "decimate them, or export fewer frames"
         )
     verts = np.empty((n_files, len(rows), 3), np.float32)
-    verts[0] = first.verts[rows]
+    with np.errstate(over="ignore"):  # what float32 cannot hold is left out below
+        verts[0] = first.verts[rows]
     for number, file in enumerate(sequence.files[1:], 1):
         moment = _read(file)
         _check_same_faces(file, moment, sequence.files[0], first)
-        verts[number] = moment.verts[rows]
-    if not np.isfinite(verts).all():
-        raise SceneError(f"{path.name}: has vertices that are no finite numbers; export it again")
+        with np.errstate(over="ignore"):
+            verts[number] = moment.verts[rows]
+    # What is broken in one file is left out of all.
+    verts[:, ~np.isfinite(verts).all(axis=(0, 2))] = np.nan
     verts.flags.writeable = False
     objects = [
         ObjectMesh(thing.name, len(of), np.searchsorted(of, thing.tris), thing.uvs)

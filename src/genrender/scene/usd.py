@@ -29,6 +29,16 @@ def load_usd(path: Path) -> Scene:
     Raises:
         SceneError: the stage cannot be opened or composed, holds no meshes, or changes their topology.
     """
+    try:
+        return _load(path)
+    except (Tf.ErrorException, UnicodeDecodeError) as error:
+        # The second is how the library's bindings fail over a message of the first kind.
+        raise SceneError(
+            f"{path.name}: cannot be read as USD ({_one_line(error)}); export it again"
+        ) from None
+
+
+def _load(path: Path) -> Scene:
     stage = _open(path)
     start, end = _time_codes(path, stage)
     parts = find_parts(path, stage, start)
@@ -54,7 +64,7 @@ def layers(path: Path) -> list[Path]:
 def _open(path: Path) -> Usd.Stage:
     try:
         stage = Usd.Stage.Open(str(path))
-    except Tf.ErrorException as error:
+    except (Tf.ErrorException, UnicodeDecodeError) as error:
         why = _one_line(error)
         raise SceneError(f"{path.name}: cannot be read as USD ({why}); export it again") from None
     stage.Reload()  # layers that another scene of this process still holds may have changed on disk

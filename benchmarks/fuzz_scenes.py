@@ -1,0 +1,399 @@
+"""Damages scene files in thousands of ways: each must load and show, or be refused in one line.
+
+    python benchmarks/fuzz_scenes.py [--mutations 1000] [--seed 0] [--only glb obj] [--small] [FILE ...]
+
+Bytes are flipped, cut off and inserted, numbers and keys of JSON and text changed, accessors swapped. Every
+damaged file is loaded, its animation evaluated and one small G-buffer rendered, in a process that may take
+2 GB more than it began with. Anything but success and this package's own errors is a failure, and so are more
+than `--limit` seconds. Prints counts per kind of file and the slowest; the exit code is 1
+if anything failed.
+"""
+
+import argparse
+import json
+import multiprocessing
+import random
+import resource
+import shutil
+import struct
+import sys
+import tempfile
+import time
+import warnings
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[1]
+BYTES = 2**31
+SIDE = 24
+# Whole numbers and floats that programs stumble over.
+NUMBERS: tuple[Any, ...] = (
+    *(0, 1, -1, 2, 3, 255, 65535, 2**31 - 1, 2**31, 2**32 - 1, 2**53, 10**12, 10**30),
+    *(0.5, -0.0, 1e-40, 1e-30, 1e30, -1e38, 1e39, 1e308),
+)
+JUNK: tuple[Any, ...] = (*NUMBERS, None, True, "x", "", [], {}, [[]], [None], {"a": 1})
+WORDS = (
+    b"\0\0\0\0",
+    b"\xff\xff\xff\xff",
+    b"\xff\xff\xff\x7f",
+    b"\0\0\xc0\x7f",
+    b"\0\0\x80\x7f",
+    b"\xff\xff\x7f\x7f",
+)
+
+OBJ = """o card
+v 0 0 0
+v 1 0 0
+v 1 1 0
+v 0 1 0.5
+vt 0 0
+vt 1 0
+vt 1 1
+vt 0 1
+f 1/1 2/2 3/3 4/4
+g other
+v 2 0 0
+f -1 2 3
+"""
+PLY = """ply
+format ascii 1.0
+element vertex 4
+property float x
+property float y
+property float z
+property float s
+property float t
+element face 2
+property list uchar int vertex_indices
+end_header
+0 0 0 0 0
+1 0 0 1 0
+1 1 0 1 1
+0 1 0.5 0 1
+3 0 1 2
+4 0 1 2 3
+"""
+USDA = """#usda 1.0
+(
+    defaultPrim = "Top"
+    endTimeCode = 10
+    metersPerUnit = 0.01
+    startTimeCode = 1
+    timeCodesPerSecond = 24
+    upAxis = "Z"
+)
+def Xform "Top"
+{
+    double3 xformOp:translate.timeSamples = { 1: (0, 0, 0), 10: (1, 2, 3) }
+    uniform token[] xformOpOrder = ["xformOp:translate"]
+    def Mesh "Card"
+    {
+        int[] faceVertexCounts = [4, 3]
+        int[] faceVertexIndices = [0, 1, 2, 3, 0, 1, 4]
+        point3f[] points = [(0, 0, 0), (100, 0, 0), (100, 100, 0), (0, 100, 0), (50, -50, 20)]
+        texCoord2f[] primvars:st = [(0, 0), (1, 0), (1, 1), (0, 1), (0.5, 0)] ( interpolation = "vertex" )
+    }
+    def Camera "Eye"
+    {
+        float focalLength = 35
+        float verticalAperture = 24
+        double3 xformOp:translate = (0, 0, 500)
+        uniform token[] xformOpOrder = ["xformOp:translate"]
+    }
+    def PointInstancer "Many"
+    {
+        int[] protoIndices = [0, 0]
+        point3f[] positions = [(0, 0, 0), (200, 0, 0)]
+        rel prototypes = </Top/Many/Proto>
+        over "Proto"
+        {
+            def Mesh "Triangle"
+            {
+                int[] faceVertexCounts = [3]
+                int[] faceVertexIndices = [0, 1, 2]
+                point3f[] points = [(0, 0, 0), (10, 0, 0), (0, 10, 0)]
+            }
+        }
+    }
+}
+"""
+
+
+# Damage
+
+
+def damaged_bytes(data: bytes, rng: random.Random) -> bytes:
+    """A copy with a few bytes flipped, replaced, inserted, removed or the end cut off."""
+    out = bytearray(data)
+    for _ in range(rng.choice((1, 1, 2, 4, 16))):
+        if not out:
+            break
+        # Headers decide more than what follows them.
+        place = rng.randrange(min(len(out), rng.choice((64, 1024, len(out)))))
+        match rng.randrange(6):
+            case 0:
+                out[place] ^= 1 << rng.randrange(8)
+            case 1:
+                out[place : place + 4] = rng.choice(WORDS)
+            case 2:
+                out[place:place] = rng.randbytes(rng.choice((1, 4, 64)))
+            case 3:
+                del out[place : place + rng.choice((1, 4, 64))]
+            case 4:
+                out[place : place + 4] = struct.pack("<I", rng.randrange(2**32))
+            case _:
+                del out[place:]
+    return bytes(out)
+
+
+def damaged_text(data: bytes, rng: random.Random) -> bytes:
+    """A copy with words replaced by other words or odd numbers, removed or repeated."""
+    words = data.decode("utf-8", "replace").split(" ")
+    for _ in range(rng.choice((1, 1, 2, 4))):
+        place = rng.randrange(len(words))
+        match rng.randrange(4):
+            case 0:
+                words[place] = rng.choice(words)
+            case 1:
+                words[place] = str(rng.choice((*NUMBERS, "nan", "inf", "-inf", "1e999", "../../etc/passwd")))
+            case 2:
+                del words[place]
+            case _:
+                words[place:place] = words[place : place + rng.choice((1, 8, 32))]
+        words = words or [""]
+    return " ".join(words).encode("utf-8", "replace")
+
+
+def damaged_json(text: bytes, rng: random.Random) -> bytes:
+    """A copy with values replaced, keys renamed or removed, or two entries of a list swapped."""
+    root = json.loads(text)
+    for _ in range(rng.choice((1, 1, 2, 4))):
+        places = list(_places(root))
+        if not places:
+            break
+        part, key = rng.choice(places)
+        others = list(part) if isinstance(part, dict) else list(range(len(part)))
+        other = rng.choice(others)
+        match rng.randrange(5):
+            case 0:
+                part[key] = rng.choice(NUMBERS)
+            case 1:
+                part[key] = json.loads(json.dumps(rng.choice(JUNK)))
+            case 2:
+                del part[key]
+            case 3:
+                part[key], part[other] = part[other], part[key]
+            case _:
+                # A reference to another thing of the same kind, such as another accessor.
+                value = part[key]
+                part[key] = (
+                    rng.randrange(2 * value + 2) if isinstance(value, int) and 0 <= value < 2**31 else 10**9
+                )
+    return json.dumps(root).encode()
+
+
+def _places(value: Any) -> Iterator[tuple[Any, Any]]:
+    items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for key, child in items:
+        yield value, key
+        yield from _places(child)
+
+
+def damaged(path: Path, rng: random.Random) -> bytes:
+    """One damaged version of a file."""
+    data = path.read_bytes()
+    suffix = path.suffix
+    if suffix == ".glb" and rng.random() < 0.6:
+        size = struct.unpack_from("<I", data, 12)[0]
+        text = damaged_json(data[20 : 20 + size], rng)
+        text += b" " * (-len(text) % 4)
+        rest = data[20 + size :]
+        if rng.random() < 0.3:
+            rest = rest[:8] + damaged_bytes(rest[8:], rng)[: len(rest) - 8].ljust(len(rest) - 8, b"\0")
+        chunks = struct.pack("<I4s", len(text), b"JSON") + text + rest
+        return struct.pack("<4sII", b"glTF", 2, 12 + len(chunks)) + chunks
+    if suffix == ".gltf" and rng.random() < 0.7:
+        return damaged_json(data, rng)
+    if suffix in (".obj", ".ply", ".usda") and rng.random() < 0.6:
+        return damaged_text(data, rng)
+    return damaged_bytes(data, rng)
+
+
+# Files
+
+
+def make_samples(folder: Path) -> list[Path]:
+    """Small files of the kinds that the assets lack."""
+    from genrender.gbuffer.exr import write_exr
+    from genrender.render import ShotConfig, plan_shot
+    from genrender.scene.load import load_scene
+
+    (folder / "sample.obj").write_text(OBJ)
+    (folder / "ascii.ply").write_text(PLY)
+    head, body = PLY.split("end_header\n")
+    rows = [list(map(float, line.split())) for line in body.splitlines()]
+    packed = b"".join(struct.pack("<5f", *row) for row in rows[:4])
+    packed += b"".join(struct.pack(f"<B{len(row) - 1}i", *map(int, row)) for row in rows[4:])
+    head = head.replace("ascii", "binary_little_endian") + "end_header\n"
+    (folder / "binary.ply").write_bytes(head.encode() + packed)
+    shot = plan_shot(load_scene(folder / "sample.obj"), ShotConfig(size=(16, 16)))
+    write_exr(folder / "sample.exr", shot.gbuffer(0))
+    made = ["sample.obj", "ascii.ply", "binary.ply", "sample.exr"]
+    (folder / "sample.usda").write_text(USDA)
+    try:
+        import pxr  # noqa: F401
+
+        made += ["sample.usda"]
+    except ModuleNotFoundError:
+        print("usd-core is not installed: USD is left out", file=sys.stderr)
+    return [folder / name for name in made]
+
+
+def default_files(folder: Path, is_small: bool) -> list[Path]:
+    """The assets, the example scenes and `make_samples`; small ones alone if asked."""
+    found = [
+        *(ROOT.parent / "shared" / "assets").glob("*.gl*"),
+        *(ROOT / "examples" / "scenes").glob("*.glb"),
+    ]
+    files = [*sorted(found), *make_samples(folder)]
+    return [file for file in files if file.stat().st_size < 50_000] if is_small else files
+
+
+# Trying
+
+
+def show(path: Path) -> None:
+    """Loads a file and renders one small G-buffer; raises whatever goes wrong."""
+    from genrender.gbuffer.exr_shot import ExrShot
+    from genrender.gbuffer.exr_survey import open_sequence
+    from genrender.render import ShotConfig, plan_shot
+    from genrender.scene.load import load_scene
+
+    if path.suffix == ".exr":
+        ExrShot.of(open_sequence(path)).gbuffer(0)
+        return
+    scene = load_scene(path)
+    middle_s = scene.animations[0].duration_s / 2 if scene.animations else 0.0
+    shot = plan_shot(scene, ShotConfig(size=(SIDE, SIDE), times_s=(0.0, middle_s)))
+    shot.gbuffer(1)
+    for camera in scene.camera_names[:1]:
+        scene.camera(camera, middle_s, 0 if scene.animations else None)
+
+
+def work(files: list[Path], jobs: list[tuple[int, int]], folder: Path, pipe: Connection) -> None:
+    """In a process of its own: tries jobs (index of the file, seed) and reports each."""
+    import genrender.gbuffer.exr_shot
+    import genrender.gbuffer.exr_survey
+    import genrender.render  # noqa: F401
+    from genrender.errors import GenRenderError
+
+    used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+    resource.setrlimit(resource.RLIMIT_AS, (used + BYTES, used + BYTES))
+    warnings.simplefilter("error")
+    for index, seed in jobs:
+        path = folder / f"damaged{files[index].suffix}"
+        path.write_bytes(damaged(files[index], random.Random(f"{files[index].name} {seed}")))
+        started_s = time.process_time()  # other work on the machine is not the file's fault
+        try:
+            show(path)
+            outcome = "shown", ""
+        except GenRenderError as error:
+            outcome = ("refused", str(error)) if "\n" not in str(error) else ("several lines", str(error))
+        except BaseException as error:
+            trace = error.__traceback__
+            while trace and trace.tb_next:
+                trace = trace.tb_next
+            where = f"{trace.tb_frame.f_code.co_filename}:{trace.tb_lineno}" if trace else ""
+            outcome = type(error).__name__, f"{error} at {where}"
+        pipe.send((*outcome, time.process_time() - started_s))
+
+
+def run(
+    files: list[Path],
+    jobs: list[tuple[int, int]],
+    limit_s: float,
+    report: Callable[[int, int, str, str, float], None],
+) -> None:
+    """Tries all jobs; a process that dies or takes too long is replaced."""
+    context = multiprocessing.get_context("spawn")
+    while jobs:
+        folder = Path(tempfile.mkdtemp())
+        ours, theirs = context.Pipe()
+        child = context.Process(target=work, args=(files, jobs, folder, theirs))
+        child.start()
+        theirs.close()
+        done = 0
+        try:
+            while done < len(jobs):
+                # Imports come first, and other work may slow everything down.
+                if not ours.poll(6 * limit_s + (300 if done == 0 else 0)):
+                    report(*jobs[done], "hang", "", 6 * limit_s)
+                    done += 1
+                    break
+                report(*jobs[done], *ours.recv())
+                done += 1
+        except EOFError:
+            child.join()
+            report(*jobs[done], f"crash {child.exitcode}", "", 0.0)
+            done += 1
+        child.kill()
+        child.join()
+        shutil.rmtree(folder)
+        jobs = jobs[done:]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("files", nargs="*", type=Path, metavar="FILE", help="default: all that are at hand")
+    parser.add_argument("--mutations", type=int, default=1000, help="in all, the same number of each file")
+    parser.add_argument("--seed", type=int, default=0, help="number of the first mutation of each file")
+    parser.add_argument("--only", nargs="*", help="suffixes without the dot")
+    parser.add_argument("--small", action="store_true", help="only files below 50 kB")
+    parser.add_argument("--limit", type=float, default=10.0, help="seconds of processor time for each")
+    parser.add_argument("--keep", type=Path, help="folder for the files that failed")
+    args = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        files = args.files or default_files(Path(folder), args.small)
+        if args.only:
+            files = [file for file in files if file.suffix[1:] in args.only]
+        jobs = [
+            (index, args.seed + n)
+            for n in range(max(1, args.mutations // len(files)))
+            for index in range(len(files))
+        ]
+        counts: dict[str, Counter[str]] = defaultdict(Counter)
+        slowest: list[tuple[float, str]] = []
+        failures: list[str] = []
+
+        def report(index: int, seed: int, outcome: str, text: str, seconds: float) -> None:
+            file = files[index]
+            counts[file.suffix[1:]][outcome] += 1
+            slowest.append((seconds, f"{file.name} {seed}: {outcome}"))
+            if outcome in ("shown", "refused") and seconds <= args.limit:
+                return
+            failures.append(f"{file.name} {seed}: {outcome} {text}")
+            print(failures[-1], flush=True)
+            if args.keep:
+                args.keep.mkdir(parents=True, exist_ok=True)
+                copy = damaged(file, random.Random(f"{file.name} {seed}"))
+                (args.keep / f"{file.stem}_{seed}{file.suffix}").write_bytes(copy)
+
+        run(files, jobs, args.limit, report)
+    for kind, of_kind in sorted(counts.items()):
+        print(
+            f"{kind:5} {sum(of_kind.values()):6}  "
+            + ", ".join(f"{n} {what}" for what, n in of_kind.most_common())
+        )
+    for seconds, what in sorted(slowest, reverse=True)[:5]:
+        print(f"{seconds:6.2f} s  {what}")
+    print(f"{len(jobs)} mutations, {len(failures)} failures")
+    sys.exit(1 if failures else 0)
+
+
+if __name__ == "__main__":
+    main()
