@@ -1,8 +1,7 @@
 """Which channels of EXR files are depth, texture coordinates and objects, told from their names.
 
-Sources of the names: files of Blender 4.5, whose `IndexOB.X` and lower-case `CryptoObject00.r` are its own;
-Houdini's Karma, whose depth is `ray:hitPz` and whose texture coordinates are the primvar `st`; Unreal's Movie
-Render Queue, whose passes are `FinalImageMovieRenderQueue_WorldDepth` and `ActorHitProxyMask00`.
+Sources of the names: files of Blender 4.5, and for other software what public programs read; docs/exr.md says
+which name comes from where.
 """
 
 import json
