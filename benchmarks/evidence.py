@@ -23,6 +23,7 @@ from typing import Any
 
 import numpy as np
 from consistency import METHODS as PARTS
+from PIL import Image
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -33,7 +34,7 @@ from genrender.config import PER_FRAME, PRESETS, InjectionConfig, MethodConfig, 
 from genrender.errors import GenRenderError
 from genrender.evaluate import METRICS_FILE, Judges, evaluate, write_metrics
 from genrender.finished_run import open_run
-from genrender.media.images import contact_sheet, write_png
+from genrender.media.images import contact_sheet
 from genrender.media.run_folder import RunFolder
 from genrender.render import ShotConfig, render_clip
 from genrender.run import make_video
@@ -44,6 +45,7 @@ SCENES_FOLDER = Path(__file__).resolve().parents[1] / "examples" / "scenes"
 PER_FRAME_NAME = "per-frame"
 BEGIN, END = "<!-- evidence: begin -->", "<!-- evidence: end -->"
 PICTURE_FRAMES = 6
+PICTURED = ("per-frame", "fixed-noise", "noise", "pre-post", "synced", "fast", "paper")
 ERROR_KEYS = {"1": "adjacent", "4": "4 apart", "16": "16 apart", "first": "to the first"}
 
 
@@ -289,14 +291,15 @@ def write_between_marks(file: Path, text: str) -> None:
 
 
 def write_sheet(file: Path, args: argparse.Namespace, scene: str) -> None:
-    """Some frames of every method with the first seed, one row each."""
+    """Some frames of the methods that differ most with the first seed, one row each, in 128 colours."""
     shown = np.linspace(0, args.frames - 1, min(PICTURE_FRAMES, args.frames)).round().astype(int)
     rows = {}
-    for wanted in args.methods:
+    for wanted in (name for name in PICTURED if name in args.methods):
         pictures = RunFolder(run_folder(args, scene, args.seeds[0], wanted)).frames()
         rows[wanted] = [pictures[int(frame)] for frame in shown]
     file.parent.mkdir(parents=True, exist_ok=True)
-    write_png(file, contact_sheet(rows))
+    with atomic_write(file) as part:
+        Image.fromarray(contact_sheet(rows)).quantize(128).save(part, "PNG", optimize=True)
 
 
 if __name__ == "__main__":
