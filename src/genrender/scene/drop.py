@@ -21,7 +21,8 @@ def is_sound(
         False for triangles with a corner that is no finite number, that name a vertex twice, or that are
         rigid and have no area.
     """
-    sound = np.isfinite(verts).all(axis=1)[tris].all(axis=1)
+    is_finite = np.logical_and.reduce(np.isfinite(verts), axis=1)
+    sound = is_finite[tris].all(axis=1)
     sound &= (tris != np.roll(tris, 1, axis=1)).all(axis=1)
     if is_rigid:
         rows = np.flatnonzero(sound)
