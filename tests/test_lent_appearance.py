@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 from scene.gltf_builder import SQUARE, GltfBuilder
-from tiny_models import tiny_components
+from tiny_models import tiny_pipeline
 
 from genrender.clip_objects import atlas_ids_by_name
 from genrender.config import CorrespondenceConfig, InjectionConfig, MethodConfig, RunConfig
@@ -32,9 +32,7 @@ def cards(folder, names: tuple[str, ...]) -> Clip:
 
 @pytest.fixture(scope="module")
 def pipe() -> GenerativeRenderingPipeline:
-    pipe = GenerativeRenderingPipeline(**tiny_components())
-    pipe.set_progress_bar_config(disable=True)
-    return pipe
+    return tiny_pipeline()
 
 
 @pytest.fixture(scope="module")

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 from scene.gltf_builder import SQUARE, GltfBuilder
-from tiny_models import tiny_components
+from tiny_models import tiny_pipeline
 
 from genrender.clip_objects import prompts_by_id
 from genrender.config import PER_FRAME, RunConfig
@@ -28,9 +28,7 @@ PROMPT = "a fox"
 
 @pytest.fixture(scope="module")
 def pipe() -> GenerativeRenderingPipeline:
-    pipe = GenerativeRenderingPipeline(**tiny_components())
-    pipe.set_progress_bar_config(disable=True)
-    return pipe
+    return tiny_pipeline()
 
 
 @pytest.fixture(scope="module")

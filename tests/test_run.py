@@ -7,7 +7,7 @@ import pytest
 import torch
 from diffusers import ControlNetModel
 from scene.gltf_builder import one_triangle
-from tiny_models import tiny_components
+from tiny_models import tiny_pipeline
 
 import genrender.diffusion.chunks as chunks_module
 from genrender.baselines.methods import METHODS
@@ -33,9 +33,7 @@ CONFIG = RunConfig(
 
 @pytest.fixture(scope="module")
 def pipe() -> GenerativeRenderingPipeline:
-    pipe = GenerativeRenderingPipeline(**tiny_components())
-    pipe.set_progress_bar_config(disable=True)
-    return pipe
+    return tiny_pipeline()
 
 
 @pytest.fixture(scope="module")

@@ -13,6 +13,7 @@ from diffusers import AutoencoderKL, ControlNetModel, DDIMScheduler, UNet2DCondi
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
 from genrender.gbuffer.gbuffer import GBuffer
+from genrender.pipeline import GenerativeRenderingPipeline
 
 N_LATENT_CHANNELS = 4
 TEXT_WIDTH = 16
@@ -116,6 +117,13 @@ def tiny_components(unet: UNet2DConditionModel | None = None) -> dict[str, Any]:
         "controlnet": tiny_controlnet(unet),
         "scheduler": tiny_scheduler(),
     }
+
+
+def tiny_pipeline() -> GenerativeRenderingPipeline:
+    """All of it, without a progress bar."""
+    pipe = GenerativeRenderingPipeline(**tiny_components())
+    pipe.set_progress_bar_config(disable=True)
+    return pipe
 
 
 def sliding_card(n_frames: int, height: int, width: int) -> list[GBuffer]:

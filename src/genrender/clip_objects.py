@@ -34,7 +34,8 @@ def clip_objects(clip: Clip) -> dict[int, int]:
     """The object of every texture id."""
     if isinstance(clip.shot, Shot):
         scene = clip.shot.scene
-        return dict(zip(scene.atlas_id.tolist(), scene.object_id.tolist(), strict=True))
+        atlases, first_tris = np.unique(scene.atlas_id, return_index=True)
+        return dict(zip(atlases.tolist(), scene.object_id[first_tris].tolist(), strict=True))
     return {object_id: object_id for object_id in _exr_objects(clip)}
 
 

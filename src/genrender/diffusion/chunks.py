@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator, Sequence
 
 import torch
-from accelerate.utils.memory import clear_device_cache, should_reduce_batch_size
+from accelerate.utils.memory import clear_device_cache
 from diffusers.utils import logging
 from torch import Tensor
 
@@ -20,8 +20,8 @@ def frame_chunks(n_frames: int, chunk_size: int) -> list[list[int]]:
 def is_out_of_memory(error: BaseException) -> bool:
     """Whether a device has told that its memory does not suffice."""
     # Only CUDA has a class of its own for this; the others tell it in words.
-    return isinstance(error, MemoryError | torch.cuda.OutOfMemoryError) or (
-        isinstance(error, Exception) and should_reduce_batch_size(error)
+    return isinstance(error, MemoryError | torch.cuda.OutOfMemoryError) or any(
+        words in str(error) for words in ("out of memory", "can't allocate memory", "not enough memory")
     )
 
 

@@ -181,6 +181,14 @@ RIVALS = _rivals()
 _LOOK_WORDS = frozenset(word for adjectives, nouns in LOOKS.values() for word in (*adjectives, *nouns))
 
 
+def _with_word(words: Sequence[str], place: int, word: str) -> str:
+    """The sentence with another word in a place, and the article before it that goes with that."""
+    changed = [*words[:place], word, *words[place + 1 :]]
+    if place and words[place - 1] in ("a", "an"):
+        changed[place - 1 : place + 1] = _article(word).split()
+    return " ".join(changed)
+
+
 def contrast(rng: np.random.Generator, text: str) -> str:
     """The caption with one word replaced, so that it says something else: a look where one is named, in
     three of five cases, otherwise any of its looks, colours and objects.
@@ -189,10 +197,7 @@ def contrast(rng: np.random.Generator, text: str) -> str:
     places = [i for i, word in enumerate(words) if word in RIVALS]
     of_looks = [i for i in places if words[i] in _LOOK_WORDS]
     place = _pick(rng, of_looks if of_looks and rng.random() < 0.6 else places)
-    words[place] = _pick(rng, RIVALS[words[place]])
-    if place and words[place - 1] in ("a", "an"):
-        words[place - 1 : place + 1] = _article(words[place]).split()
-    return " ".join(words)
+    return _with_word(words, place, _pick(rng, RIVALS[words[place]]))
 
 
 def other_looks(text: str) -> list[str]:
@@ -210,15 +215,8 @@ def other_looks(text: str) -> list[str]:
     own = words[place]
     # Adjectives give way to adjectives, nouns to nouns.
     role = 0 if any(own in adjectives for adjectives, _ in LOOKS.values()) else 1
-    others = []
-    for forms in LOOKS.values():
-        if own in forms[role] or not forms[role]:
-            continue
-        changed = [*words[:place], forms[role][0], *words[place + 1 :]]
-        if place and words[place - 1] in ("a", "an"):
-            changed[place - 1 : place + 1] = _article(changed[place]).split()
-        others.append(" ".join(changed))
-    return others
+    rivals = (forms[role] for forms in LOOKS.values() if own not in forms[role])
+    return [_with_word(words, place, forms[0]) for forms in rivals if forms]
 
 
 def vocabulary_groups() -> dict[str, list[str]]:
