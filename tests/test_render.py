@@ -38,6 +38,19 @@ def test_after_its_end_an_animation_holds_its_last_pose(tmp_path):
     assert (clip.verts[0] != clip.verts[1]).any()
 
 
+@pytest.mark.parametrize("camera", ["orbit", "static"])
+def test_a_loop_begins_again_after_its_end_and_the_camera_goes_on(tmp_path, camera):
+    config = ShotConfig(n_frames=8, fps=8, loop=True, camera=camera)
+    looped = plan_shot(card(tmp_path, 0.5), config)
+    for frame in range(4):
+        np.testing.assert_array_equal(looped.verts(frame), looped.verts(frame + 4))
+    assert (looped.verts(3) != looped.verts(4)).any()
+    before, after = (looped.cameras[frame].world_from_camera for frame in (3, 7))
+    assert np.array_equal(before, after) == (camera == "static")
+    still = plan_shot(card(tmp_path, None), config)
+    np.testing.assert_array_equal(still.verts(7), still.scene.rest_verts)
+
+
 def test_frames_are_what_ray_casting_gives_at_their_times(tmp_path):
     scene = card(tmp_path, 1.0)
     reports = []

@@ -54,6 +54,19 @@ def test_files_hold_every_run_and_the_means_over_seeds(tmp_path):
     assert "<svg" in (tmp_path / "texture-resolution.svg").read_text()
 
 
+def test_the_length_study_shows_whether_consistency_holds_to_the_end(tmp_path):
+    variant = STUDIES["length"].variants[0]
+    quarters = {"1": (0.1, 0.2, 0.3, 0.4), "first": (0.5, 0.6, 0.7, None)}
+    run = {**figures(0.25), "peak_memory_mb": 9.0, "surface_error_by_quarter": quarters}
+    write_study(tmp_path, "length", [Measured("biped", 7, 0, variant, run)])
+    table = (tmp_path / "length.md").read_text()
+    assert f"| {variant.series} | 16 | 0.25 | 0.4 | 0.5 | - | 3 | 9 |" in table
+    with (tmp_path / "length.csv").open() as file:
+        (row,) = csv.DictReader(file)
+    assert row["surface_error_by_quarter.1.3"] == "0.4"
+    assert row["surface_error_by_quarter.first.3"] == ""
+
+
 def test_shots_and_seeds():
     assert parse_shot("a b.glb=a red = fox") == (Path("a b.glb"), "a red = fox")
     assert parse_seeds("2, 0,2") == [2, 0]

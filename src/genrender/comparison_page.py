@@ -56,10 +56,10 @@ COLUMNS = {
 
 
 def look_up(figures: Mapping[str, Any], key: str) -> float | None:
-    """The figure `key`; `surface_error.4` lies one level down."""
+    """The figure `key`; `surface_error.4` lies one level down, and lists count from 0."""
     value: Any = figures
     for part in key.split("."):
-        value = value[part]
+        value = value[int(part)] if isinstance(value, list | tuple) else value[part]
     return value
 
 

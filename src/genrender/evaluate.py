@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from genrender.atomic import atomic_write
+from genrender.errors import ModelError
 from genrender.finished_run import FinishedRun
 from genrender.metrics.clip import POCKET_CLIP, ClipScorer, frame_consistency, prompt_fidelity
 from genrender.metrics.depth import DepthEstimator, depth_agreement
@@ -30,24 +31,37 @@ NOTHING_COMPARED = SurfaceErrors(None, None, None)
 
 @dataclass(frozen=True)
 class Judges:
-    """The networks that look at frames.
+    """The networks that look at frames. What one that is None would measure is not measured.
 
     Attributes:
         clip: judges frames and prompt.
-        depth: estimates the depth that frames show; None: `depth_agreement` is not measured.
+        depth: estimates the depth that frames show.
+        missing: why networks that were asked for are not there.
     """
 
-    clip: ClipScorer
+    clip: ClipScorer | None = None
     depth: DepthEstimator | None = None
+    missing: tuple[ModelError, ...] = ()
 
     @classmethod
     def load(cls, clip: str | None = None, depth: str | None = None) -> "Judges":
-        """Load them from folders or hub ids; no CLIP means pocket's.
+        """Load them from folders or hub ids, as far as they are there; no CLIP means pocket's."""
+        missing: list[ModelError] = []
+        scorer = estimator = None
+        try:
+            scorer = ClipScorer.load(clip or POCKET_CLIP)
+        except ModelError as error:
+            missing.append(error)
+        try:
+            estimator = DepthEstimator.load(depth) if depth else None
+        except ModelError as error:
+            missing.append(error)
+        return cls(scorer, estimator, tuple(missing))
 
-        Raises:
-            ModelError: there is no such model.
-        """
-        return cls(ClipScorer.load(clip or POCKET_CLIP), DepthEstimator.load(depth) if depth else None)
+    def check(self) -> None:
+        """Raises ModelError where a network that was asked for is not there."""
+        if self.missing:
+            raise ModelError("; ".join(map(str, self.missing)))
 
 
 def evaluate(
@@ -95,7 +109,7 @@ def write_metrics(run: FinishedRun, metrics: Mapping[str, Any]) -> str:
 
 
 def measure_surface(frames: np.ndarray, clip: Clip) -> dict[str, Any]:
-    """Surface error at all strides, and temporal standard deviation of surface points.
+    """Surface error at all strides and over the clip's quarters, and temporal deviation of surface points.
 
     Without geometry there are no surface errors: all are None.
     """
@@ -110,13 +124,16 @@ def measure_surface(frames: np.ndarray, clip: Clip) -> dict[str, Any]:
         f"{part}_error": {stride: getattr(error, part) for stride, error in errors.items()}
         for part in ("surface", "foreground", "background")
     } | {
+        "surface_error_by_quarter": {stride: list(errors[stride].quarters) for stride in ("1", "first")},
         "texel_std": std.total if std.n_points else None,
         "texel_std_without_frame_mean": std.texture if std.n_points else None,
     }
 
 
-def measure_clip(frames: np.ndarray, prompt: str, scorer: ClipScorer) -> dict[str, float | None]:
+def measure_clip(frames: np.ndarray, prompt: str, scorer: ClipScorer | None) -> dict[str, float | None]:
     """How much neighbouring frames look alike to a CLIP, and how much all look like the prompt."""
+    if scorer is None:
+        return {"clip_frame_consistency": None, "clip_prompt_fidelity": None}
     images = scorer.embed_images(frames)
     return {
         "clip_frame_consistency": frame_consistency(images) if len(frames) > 1 else None,

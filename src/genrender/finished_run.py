@@ -18,7 +18,7 @@ from genrender.render import Clip, Report, ShotConfig, render_clip, render_shot
 from genrender.scene.load import load_scene
 
 # Two runs in which these are equal show the same surface points in the same pixels.
-SHOT_SETTINGS = ("scene", "animation_index", "camera", "backdrop", "uv", "width", "height", "times_s")
+SHOT_SETTINGS = ("scene", "animation_index", "camera", "loop", "backdrop", "uv", "width", "height", "times_s")
 # Likewise, in runs whose clip was read from EXR files.
 EXR_SETTINGS = ("exr_map", "exr_frames")
 
@@ -82,6 +82,7 @@ def open_run(path: str | Path, report: Report | None = None, clip: Clip | None =
             times_s=tuple(config["times_s"]),
             fps=config["fps"],
             camera=config["camera"],
+            loop=config["loop"],
             backdrop=config["backdrop"],
             uv=config["uv"],
         )

@@ -44,9 +44,10 @@ class ShotConfig:
         size: width and height in pixels.
         animation: name or number in the file; None takes the first, if there is one.
         n_frames: None covers the animation once; without an animation it means 24.
-        fps: frames per second. Frame i shows the time i / fps; beyond an animation's end its last pose holds.
+        fps: frames per second. Frame i shows the time i / fps.
         times_s: the frames' times instead, in seconds; `n_frames` must then be None.
         camera: as in `camera_path`; None is a static view from which the whole clip fills the picture.
+        loop: an animation begins again after its end, instead of holding its last pose.
         backdrop: geometry behind the scene, as in `add_backdrop`; it changes no camera.
         uv: whose texture coordinates are used, as in `unwrap`.
     """
@@ -57,6 +58,7 @@ class ShotConfig:
     fps: float = 24.0
     times_s: tuple[float, ...] | None = None
     camera: str | None = None
+    loop: bool = False
     backdrop: BackdropKind = "none"
     uv: UvMode = "auto"
 
@@ -73,6 +75,7 @@ class Shot:
         camera_name: the specification that the cameras were made from.
         width: pixels per row.
         height: rows.
+        loop: whether the scene's animations begin again after their end.
         backdrop: the geometry behind the scene's own objects.
         uv: how the scene's texture coordinates are made ready before anything is rendered.
     """
@@ -85,6 +88,7 @@ class Shot:
     camera_name: str
     width: int
     height: int
+    loop: bool = False
     backdrop: BackdropKind = "none"
     uv: UvMode = "auto"
 
@@ -194,11 +198,24 @@ def plan_shot(scene: Scene, config: ShotConfig) -> Shot:
         raise ConfigError(f"fps is {config.fps:g}, expected frames per second above 0")
     animation = scene.find_animation(config.animation)
     times_s = _times(scene, animation, config)
+    scene = scene.looped() if config.loop else scene
     path = camera_path(config.camera, scene, animation, times_s, width / height)
     cameras = tuple(path.at(time_s) for time_s in times_s)
     scene = add_backdrop(scene, config.backdrop, animation, times_s, cameras, width / height)
     fps = float(config.fps)
-    return Shot(scene, animation, times_s, fps, cameras, path.name, width, height, config.backdrop, config.uv)
+    return Shot(
+        scene,
+        animation,
+        times_s,
+        fps,
+        cameras,
+        path.name,
+        width,
+        height,
+        config.loop,
+        config.backdrop,
+        config.uv,
+    )
 
 
 def _times(scene: Scene, animation: int | None, config: ShotConfig) -> tuple[float, ...]:

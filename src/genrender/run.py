@@ -165,6 +165,7 @@ def _describe_clip(clip: Clip) -> dict[str, Any]:
             "animation_index": shot.animation,
             "animation": None if shot.animation is None else scene.animations[shot.animation].name,
             "camera": shot.camera_name,
+            "loop": shot.loop,
             "backdrop": shot.backdrop,
             "uv": shot.uv,
         }
@@ -174,6 +175,7 @@ def _describe_clip(clip: Clip) -> dict[str, Any]:
             "animation_index": None,
             "animation": None,
             "camera": None,
+            "loop": False,
             "backdrop": "none",
             "uv": "auto",
             "exr_map": asdict(shot.sequence.channels.as_map()),

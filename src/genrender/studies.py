@@ -5,6 +5,7 @@
 
 import csv
 import io
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -30,6 +31,14 @@ SHOWN = {
     "sharpness": "sharpness, 1e-3",
     "seconds_per_frame": "seconds per frame",
 }
+SHOWN_OF_LENGTH = {
+    "surface_error.1": "surface error, adjacent",
+    "surface_error_by_quarter.1.3": "adjacent, last quarter",
+    "surface_error.first": "surface error to the first",
+    "surface_error_by_quarter.first.3": "to the first, last quarter",
+    "sharpness": "sharpness, 1e-3",
+    "peak_memory_mb": "peak memory, MB",
+}
 
 
 @dataclass(frozen=True)
@@ -49,7 +58,7 @@ class Variant:
     @property
     def name(self) -> str:
         """A name for its folder."""
-        label = self.series.replace(" ", "-").replace(",", "")
+        label = re.sub(r"[^\w+.-]+", "-", self.series.replace("'", ""))
         return label if self.x is None else f"{label}-{self.x:g}"
 
 
@@ -62,12 +71,14 @@ class Study:
         axis: what `Variant.x` is.
         variants: the runs for every scene and seed.
         is_logarithmic: whether the axis is.
+        shown: the figures in plots and table, by name, with their titles.
     """
 
     question: str
     axis: str
     variants: tuple[Variant, ...]
     is_logarithmic: bool = True
+    shown: Mapping[str, str] = field(default_factory=lambda: SHOWN)
 
 
 def _alpha_variants() -> tuple[Variant, ...]:
@@ -111,9 +122,10 @@ STUDIES: dict[StudyName, Study] = {
         "Does consistency hold to the end of a long clip, and what limits it?",
         "frames",
         (
-            *(Variant("keyframes by length, at most 8", n, {"frames": n}) for n in LENGTHS),
-            *(Variant("3 keyframes", n, {"frames": n, "keyframes": 3}) for n in LENGTHS),
+            *(Variant("keyframes by length, at most 8", n, {"frames": n, "loop": True}) for n in LENGTHS),
+            *(Variant("3 keyframes", n, {"frames": n, "loop": True, "keyframes": 3}) for n in LENGTHS),
         ),
+        shown=SHOWN_OF_LENGTH,
     ),
     "alpha": Study(
         "How much should blended features weigh against a frame's own attention, and when?",
@@ -173,12 +185,13 @@ def write_study(folder: Path, name: StudyName, measured: Sequence[Measured]) -> 
 
 
 def _flat(figures: Mapping[str, Any]) -> dict[str, Any]:
+    """Every figure under the name by which `look_up` finds it."""
     flat: dict[str, Any] = {}
     for name, value in figures.items():
-        if isinstance(value, Mapping):
-            flat |= {f"{name}.{key}": entry for key, entry in value.items()}
-        else:
-            flat[name] = value
+        if isinstance(value, list | tuple):
+            value = {str(place): entry for place, entry in enumerate(value)}
+        inner = _flat(value) if isinstance(value, Mapping) else {"": value}
+        flat |= {f"{name}.{key}" if key else name: entry for key, entry in inner.items()}
     return flat
 
 
@@ -208,19 +221,19 @@ def _means(runs: Sequence[Measured], key: str) -> dict[tuple[str, float | None],
 
 
 def _plots(study: Study, measured: Sequence[Measured]) -> str:
-    """One row for each scene, one column for each figure of `SHOWN`, as SVG."""
+    """One row for each scene, one column for each figure that the study shows, as SVG."""
     import matplotlib
     import matplotlib.figure
 
     scenes = list(dict.fromkeys(run.scene for run in measured))
     with matplotlib.rc_context({"svg.hashsalt": "genrender"}):
         figure = matplotlib.figure.Figure(
-            figsize=(3.6 * len(SHOWN), 2.8 * len(scenes) + 0.6), layout="constrained"
+            figsize=(3.6 * len(study.shown), 2.8 * len(scenes) + 0.6), layout="constrained"
         )
-        grid = figure.subplots(len(scenes), len(SHOWN), squeeze=False)
+        grid = figure.subplots(len(scenes), len(study.shown), squeeze=False)
         for row, scene in zip(grid, scenes, strict=True):
             runs = [run for run in measured if run.scene == scene]
-            for axes, (key, title) in zip(row, SHOWN.items(), strict=True):
+            for axes, (key, title) in zip(row, study.shown.items(), strict=True):
                 means = _means(runs, key)
                 for number, series in enumerate(dict.fromkeys(series for series, _ in means)):
                     points = [(x, y) for (of, x), y in means.items() if of == series and x is not None]
@@ -244,18 +257,18 @@ def _plots(study: Study, measured: Sequence[Measured]) -> str:
 def _table(study: Study, measured: Sequence[Measured]) -> str:
     scenes = list(dict.fromkeys(run.scene for run in measured))
     seeds = list(dict.fromkeys(run.seed for run in measured))
-    means = {key: _means(measured, key) for key in SHOWN}
+    means = {key: _means(measured, key) for key in study.shown}
     lines = [
         study.question,
         "",
         f"Means over {', '.join(scenes)}; seeds {', '.join(map(str, seeds))}.",
         "",
-        f"| | {study.axis} | " + " | ".join(SHOWN.values()) + " |",
-        "|---|---|" + "---|" * len(SHOWN),
+        f"| | {study.axis} | " + " | ".join(study.shown.values()) + " |",
+        "|---|---|" + "---|" * len(study.shown),
     ]
     for variant in {run.variant.name: run.variant for run in measured}.values():
         place = (variant.series, variant.x)
-        cells = [f"{means[key][place]:.4g}" if place in means[key] else "-" for key in SHOWN]
+        cells = [f"{means[key][place]:.4g}" if place in means[key] else "-" for key in study.shown]
         x = "-" if variant.x is None else f"{variant.x:g}"
         lines.append(f"| {variant.series} | {x} | " + " | ".join(cells) + " |")
     return "\n".join(lines) + "\n"

@@ -71,7 +71,6 @@ def test_methods_are_listed_once_and_must_be_known():
         ([str(SCENE), "--prompt", "a fox", "--frames", "1"], "frames is 1, expected at least 2"),
         ([str(SCENE), "--prompt", "a fox", "--report", "."], "it is a folder"),
         ([str(SCENE), "--prompt", "a fox", "--report", "nowhere/page.html"], "nowhere"),
-        ([str(SCENE), "--prompt", "a fox", "--clip", "nowhere"], "nowhere"),
     ],
 )
 def test_bad_input_is_told_in_one_line_before_anything_is_made(words, message, capsys, tmp_path):
@@ -112,6 +111,15 @@ def test_runs_are_measured_and_kept(capsys, tmp_path):
     assert json.loads(captured.out) == results
     assert captured.err.count("is there already") == 2
     assert {path: path.stat().st_mtime_ns for path in folder.glob("*/config.json")} == made
+
+    # Without the CLIP that was asked for, all other figures are there, and the call has failed.
+    assert main([*words, "--clip", "nowhere"]) == 2
+    captured = capsys.readouterr()
+    assert "no CLIP" in captured.err.splitlines()[-1]
+    clip = {"clip_frame_consistency", "clip_prompt_fidelity"}
+    for name, figures in json.loads(captured.out).items():
+        assert {key for key in clip if figures[key] is None} == clip
+        assert figures == {**results[name], **dict.fromkeys(clip)}
 
     next(folder.glob("per-frame/frames/*.png")).unlink()
     page = tmp_path / "page.html"

@@ -23,6 +23,10 @@ def test_metrics_are_printed_and_kept(call, run_dir):
     for part in ("surface", "foreground", "background"):
         assert set(metrics[f"{part}_error"]) == {"1", "4", "16", "first"}
     assert metrics["surface_error"]["1"] >= 0
+    for stride, quarters in metrics["surface_error_by_quarter"].items():
+        assert len(quarters) == 4
+        measured = [quarter for quarter in quarters if quarter is not None]
+        assert min(measured) <= metrics["surface_error"][stride] <= max(measured)
     assert metrics["surface_error"]["16"] is None
     assert 0 < metrics["clip_frame_consistency"] <= 1.0001
     assert -1 <= metrics["clip_prompt_fidelity"] <= 1
@@ -58,7 +62,20 @@ def test_the_reference_must_show_the_same_shot(call, run_dir, tmp_path, command)
     (other / "config.json").write_text(json.dumps(config))
     result = call(command, run_dir, "--reference", other)
     assert result.code == 2
-    assert "another shot (times_s differs)" in result.err
+    assert "another shot (times_s differs)" in result.err.splitlines()[-1]
+
+
+@pytest.mark.parametrize(
+    "words", [("--reference", "nowhere"), ("--clip", "nowhere", "--depth-model", "nowhere")]
+)
+def test_what_can_be_measured_is_printed_before_the_error(call, run_dir, words):
+    whole = json.loads(call("evaluate", run_dir, "--json").out)
+    result = call("evaluate", run_dir, "--json", *words)
+    assert result.code == 2
+    assert "nowhere" in result.err.splitlines()[-1]
+    metrics = json.loads(result.out)
+    absent = {"clip_frame_consistency", "clip_prompt_fidelity"} if "--clip" in words else set()
+    assert metrics == {**whole, **dict.fromkeys(absent)}
 
 
 @pytest.mark.parametrize("command", ["evaluate", "diagnose"])

@@ -214,3 +214,15 @@ def test_arguments_that_do_not_fit(tmp_path):
     empty = [render_gbuffer(v, tris, uvs, np.ones(len(tris), np.int32), away[0], SIZE, SIZE) for v in verts]
     with pytest.raises(ConfigError, match="nothing to compare"):
         surface_error(frames, empty, tris, verts, away)
+
+
+def test_quarters_tell_when_colours_changed():
+    gbuffers, tris, verts, cameras = ball_behind_slab(8, 0.0, SIZE, 1)
+    frames = np.zeros((8, SIZE, SIZE, 3))
+    frames[5:] = 0.25  # one change, in the third quarter (frames 4 and 5)
+    adjacent = surface_errors(frames, gbuffers, tris, verts, cameras, 1)
+    assert adjacent.quarters == pytest.approx((0, 0, 0.125, 0))
+    assert surface_errors(frames, gbuffers, tris, verts, cameras, "first").quarters == pytest.approx(
+        (0, 0, 0.125, 0.25)
+    )
+    assert surface_errors(frames, gbuffers, tris, verts, cameras, 4).quarters[:2] == (None, None)

@@ -1,6 +1,7 @@
 """`genrender compare`: one shot by several methods, side by side in figures."""
 
 import json
+from collections.abc import Mapping
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any, get_args
@@ -14,11 +15,11 @@ from genrender.cli.console import note
 from genrender.cli.exr import exr_map, note_missing_geometry
 from genrender.cli.options import Compare, Render
 from genrender.cli.render import run_config
-from genrender.cli.runs import finished
+from genrender.cli.runs import finished, load_judges
 from genrender.comparison_page import COLUMNS, check_plots, look_up, write_page
 from genrender.config import MethodName
 from genrender.errors import ConfigError, MediaError
-from genrender.evaluate import Judges, evaluate, write_metrics
+from genrender.evaluate import evaluate, write_metrics
 from genrender.finished_run import FinishedRun
 from genrender.gbuffer.exr_files import is_exr_sequence
 from genrender.gbuffer.exr_survey import open_sequence
@@ -35,6 +36,7 @@ def compare(options: Compare) -> None:
 
     Raises:
         ConfigError: an unknown method, or a run that fails; its process has said why.
+        ModelError: a network that was asked for is not there; told in the end, with all other figures.
     """
     # 1. What is wrong is told before any slow work.
     names = method_names(options.methods)
@@ -51,7 +53,7 @@ def compare(options: Compare) -> None:
         raise ConfigError("frames is 1, expected at least 2: one frame has nothing to agree with")
     if options.report is not None:
         check_report(options.report)
-    judges = Judges.load(options.clip, options.depth_model)
+    judges = load_judges(options.clip, options.depth_model)
     folder = options.run_dir or Path("runs") / f"compare-{scene_label(options.scene)}"
     folders = {name: RunFolder(folder / name) for name in names}
 
@@ -76,8 +78,14 @@ def compare(options: Compare) -> None:
         note(f"report {options.report}")
     if options.json:
         print(json.dumps(results, indent=2))
-        return
-    table = Table(title=f"{options.scene.name}: {options.prompt}", title_justify="left")
+    else:
+        _print_table(f"{options.scene.name}: {options.prompt}", results)
+        print(f"runs  {folder}")
+    judges.check()
+
+
+def _print_table(title: str, results: Mapping[str, Mapping[str, Any]]) -> None:
+    table = Table(title=title, title_justify="left")
     table.add_column("method")
     for column in COLUMNS.values():
         table.add_column(column.title, justify="right")
@@ -85,7 +93,6 @@ def compare(options: Compare) -> None:
         values = (look_up(figures, key) for key in COLUMNS)
         table.add_row(name, *("-" if value is None else f"{value:.4g}" for value in values))
     Console().print(table)
-    print(f"runs  {folder}")
 
 
 def without_baked(names: list[MethodName]) -> list[MethodName]:

@@ -31,6 +31,7 @@ def check_needs_no_geometry(options: Render, config: RunConfig) -> None:
     wrong = {
         "--camera": options.camera is not None,
         "--animation": options.animation is not None,
+        "--loop": options.loop,
         f"--uv {options.uv}": options.uv != "auto",
         f"--backdrop {options.backdrop}": parse_backdrop(options.backdrop).kind != "none",
         "--stabilise": config.stabilise > 0,

@@ -30,6 +30,7 @@ def gbuffers(options: Gbuffers) -> None:
         fps=options.fps,
         times_s=None if options.times is None else parse_times(options.times),
         camera=options.camera,
+        loop=options.loop,
         backdrop=options.backdrop,
         uv=options.uv,
     )

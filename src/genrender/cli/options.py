@@ -28,7 +28,8 @@ class Render:
             may be patterns such as wheel*; ground and dome are the backdrop's.
         out: where the video goes as well; the run folder always holds it.
         animation: name or number of the animation.
-        frames: number of frames; frame i shows time i / fps. After its end an animation holds its last pose.
+        frames: number of frames; frame i shows time i / fps.
+        loop: begin an animation again after its end, instead of holding its last pose.
         fps: frames per second.
         size: picture size in pixels, a side or WIDTHxHEIGHT.
         camera: orbit, turntable, static, dolly or handheld:SEED, perhaps with a lens (orbit,35mm;
@@ -69,6 +70,7 @@ class Render:
     out: Annotated[Path | None, option("VIDEO.mp4", "only in the run folder")] = None
     animation: Annotated[str | None, option("NAME", "the first, if there is one")] = None
     frames: Annotated[int | None, option("N", "the animation once; 24 without one")] = None
+    loop: bool = False
     fps: Annotated[float, tyro.conf.arg(metavar="R")] = 24.0
     size: Annotated[str | None, option("N|WxH", "the model's own; that of EXR files")] = None
     camera: Annotated[str | None, option("CAMERA", "a static view that holds the whole clip")] = None
@@ -198,6 +200,7 @@ class Gbuffers:
         animation: name or number of the animation.
         times: the frames' times in seconds, separated by commas, instead of --frames and --fps.
         frames: number of frames; frame i shows the time i / fps.
+        loop: begin an animation again after its end, instead of holding its last pose.
         fps: frames per second.
         size: picture size in pixels, a side or WIDTHxHEIGHT.
         uv: texture coordinates of the file (keep), new ones where those will not do (auto), or all new.
@@ -212,6 +215,7 @@ class Gbuffers:
     animation: Annotated[str | None, option("NAME", "the first, if there is one")] = None
     times: Annotated[str | None, option("T0,T1,...", "every 1 / fps")] = None
     frames: Annotated[int | None, option("N", "the animation once; 24 without one")] = None
+    loop: bool = False
     fps: Annotated[float, tyro.conf.arg(metavar="R")] = 24.0
     size: Annotated[str, tyro.conf.arg(metavar="N|WxH")] = "512"
     uv: UvMode = "auto"
@@ -231,6 +235,7 @@ class Preview:
             orbit,60deg; orbit,ortho); scene:NAME (a camera of the file) or FILE.json.
         animation: name or number of the animation.
         frames: number of frames; frame i shows the time i / fps.
+        loop: begin an animation again after its end, instead of holding its last pose.
         fps: frames per second.
         size: picture size in pixels, a side or WIDTHxHEIGHT.
         uv: texture coordinates of the file (keep), new ones where those will not do (auto), or all new.
@@ -243,6 +248,7 @@ class Preview:
     camera: Annotated[str | None, option("CAMERA", "a static view that holds the whole clip")] = None
     animation: Annotated[str | None, option("NAME", "the first, if there is one")] = None
     frames: Annotated[int | None, option("N", "the animation once; 24 without one")] = None
+    loop: bool = False
     fps: Annotated[float, tyro.conf.arg(metavar="R")] = 24.0
     size: Annotated[str, tyro.conf.arg(metavar="N|WxH")] = "256"
     uv: UvMode = "auto"

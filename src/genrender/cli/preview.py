@@ -26,6 +26,7 @@ def preview(options: Preview) -> None:
         n_frames=options.frames,
         fps=options.fps,
         camera=options.camera,
+        loop=options.loop,
         backdrop=options.backdrop,
         uv=options.uv,
     )

@@ -72,6 +72,7 @@ def _plan(options: Render, config: RunConfig, source: ModelSource) -> Shot | Exr
         n_frames=options.frames,
         fps=options.fps,
         camera=options.camera,
+        loop=options.loop,
         backdrop=parse_backdrop(options.backdrop).kind,
         uv=options.uv,
     )

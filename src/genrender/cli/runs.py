@@ -14,11 +14,20 @@ from genrender.cli.console import note
 from genrender.cli.options import Render
 from genrender.diffusion.models import find_model
 from genrender.errors import ConfigError, MediaError
+from genrender.evaluate import Judges
 from genrender.finished_run import FinishedRun, open_run
 from genrender.gbuffer.exr_files import exr_files, is_exr_sequence
 from genrender.media.run_folder import APPEARANCE_FILE, RunFolder
 from genrender.render import Clip
 from genrender.scene.load import scene_files
+
+
+def load_judges(clip: str | None, depth: str | None = None) -> Judges:
+    """The networks that look at runs; says at once which figures there will be none of."""
+    judges = Judges.load(clip, depth)
+    for error in judges.missing:
+        note(f"{error}; the other figures will be measured")
+    return judges
 
 
 def finished(options: Render, folder: RunFolder, label: str, clip: Clip | None = None) -> FinishedRun:

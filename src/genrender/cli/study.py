@@ -8,10 +8,10 @@ from typing import Any
 from genrender.cli.console import note
 from genrender.cli.options import Render, Study
 from genrender.cli.render import run_config
-from genrender.cli.runs import finished
+from genrender.cli.runs import finished, load_judges
 from genrender.comparison_page import check_plots
 from genrender.errors import ConfigError, MediaError
-from genrender.evaluate import Judges, evaluate, write_metrics
+from genrender.evaluate import evaluate, write_metrics
 from genrender.media.run_folder import RunFolder
 from genrender.render import Clip
 from genrender.scene.load import load_scene
@@ -25,6 +25,7 @@ def study(options: Study) -> None:
         ConfigError: a shot or a seed cannot be read, a setting is wrong, or a run fails.
         MediaError: the folder cannot be made.
         SceneError: a scene cannot be used.
+        ModelError: the CLIP is not there; told in the end, with all other figures.
     """
     # 1. What is wrong is told before any slow work.
     check_plots()
@@ -55,7 +56,7 @@ def study(options: Study) -> None:
         raise MediaError(
             f"cannot make folder {options.out}: {error.strerror}; choose another place"
         ) from error
-    judges = Judges.load(options.clip)
+    judges = load_judges(options.clip)
 
     # 2. Runs that are not there yet, and their figures.
     measured: list[Measured] = []
@@ -72,6 +73,7 @@ def study(options: Study) -> None:
         # After every run, so that one may look at a long study while it goes on.
         write_study(options.out, options.name, measured)
     note(f"figures, plots and table: {options.out / options.name}.csv, .svg, .md")
+    judges.check()
 
 
 def _render(options: Study, scene: Path, prompt: str, seed: int, changes: Mapping[str, Any]) -> Render:

@@ -25,6 +25,7 @@ from genrender.scene.camera import Camera
 
 # A pixel this close to the background may carry its colour: pictures are decoded from 8x coarser latents.
 EROSION_PX = 2
+N_QUARTERS = 4
 
 
 @dataclass(frozen=True)
@@ -49,11 +50,13 @@ class SurfaceErrors:
         foreground: of those on the scene's own objects.
         background: of those on a backdrop, and of pixels that show nothing in both frames, which are compared
             where they are: without a backdrop the background stays put on the screen.
+        quarters: `surface`, of pairs whose later frame lies in each quarter of the clip.
     """
 
     surface: float | None
     foreground: float | None
     background: float | None
+    quarters: tuple[float | None, ...] = (None,) * N_QUARTERS
 
 
 def surface_error(
@@ -116,16 +119,23 @@ def surface_errors(
             f"{len(gbuffers)} G-buffers, {len(verts)} vertex arrays, {len(cameras)} cameras"
         )
     foreground, backdrop, nothing = _Mean(), _Mean(), _Mean()
+    quarters = [_Mean() for _ in range(N_QUARTERS)]
     for i, j in _pairs(n_frames, stride):
         before, after = frames[i], frames[j]
         flow = correspond(gbuffers[j], tris, verts[i], cameras[i], gbuffers[i])
         difference = np.abs(color_change(before, after, flow)).mean(axis=1)
+        quarters[j * N_QUARTERS // n_frames].add(difference)
         is_own = shows_own_object(gbuffers[j])[flow.visible]
         foreground.add(difference[is_own])
         backdrop.add(difference[~is_own])
         empty = erode(~gbuffers[i].visible & ~gbuffers[j].visible, EROSION_PX)
         nothing.add(np.abs(after[empty].astype(np.float64) - before[empty]).mean(axis=1))
-    return SurfaceErrors((foreground + backdrop).value, foreground.value, (backdrop + nothing).value)
+    return SurfaceErrors(
+        (foreground + backdrop).value,
+        foreground.value,
+        (backdrop + nothing).value,
+        tuple(quarter.value for quarter in quarters),
+    )
 
 
 class _Mean:

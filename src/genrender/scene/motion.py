@@ -98,6 +98,34 @@ class WithoutNan:
         return verts
 
 
+@dataclass(frozen=True, eq=False)
+class Looped:
+    """A motion whose animations begin again after their end.
+
+    Attributes:
+        durations_s: of the scene's animations.
+    """
+
+    moving: Motion
+    durations_s: tuple[float, ...]
+
+    def evaluate(self, time_s: float, animation: int | None) -> Float32[np.ndarray, "V 3"]:
+        """As `Motion.evaluate`."""
+        return self.moving.evaluate(self._within(time_s, animation), animation)
+
+    def mesh_verts(self) -> Float32[np.ndarray, "V 3"]:
+        """As `Motion.mesh_verts`."""
+        return self.moving.mesh_verts()
+
+    def camera(self, camera: SceneCamera, time_s: float, animation: int | None) -> Camera:
+        """As `Motion.camera`."""
+        return self.moving.camera(camera, self._within(time_s, animation), animation)
+
+    def _within(self, time_s: float, animation: int | None) -> float:
+        duration_s = 0.0 if animation is None else self.durations_s[animation]
+        return time_s % duration_s if duration_s > 0 else time_s
+
+
 def rigid(matrix: Float[np.ndarray, "4 4"]) -> Float64[np.ndarray, "4 4"]:
     """The transform without scale and shear; a camera's view direction and its up plane are kept."""
     back, up = matrix[:3, 2], matrix[:3, 1]

@@ -12,7 +12,7 @@ from jaxtyping import Bool, Float32, Int32
 from genrender.errors import SceneError
 from genrender.scene.camera import Camera
 from genrender.scene.charts import atlas_ids
-from genrender.scene.motion import Motion, SceneCamera
+from genrender.scene.motion import Looped, Motion, SceneCamera
 
 # Object ids that a backdrop has in every scene, so that whoever sees a G-buffer, or a file of one, knows what
 # is ground and what is sky. They are the largest that texel ids have room for.
@@ -37,7 +37,7 @@ class SceneObject:
 
 @dataclass(frozen=True)
 class Animation:
-    """A named clip of the file. It starts at 0 s and holds its last pose after `duration_s`."""
+    """A named clip of the file. It starts at 0 s; after `duration_s` its last pose holds, unless looped."""
 
     name: str
     duration_s: float
@@ -106,6 +106,11 @@ class Scene:
                 f"are no numbers at {time_s:g} s; export it again"
             )
         return verts
+
+    def looped(self) -> "Scene":
+        """The same scene with animations that begin again after their end."""
+        durations_s = tuple(animation.duration_s for animation in self.animations)
+        return replace(self, motion=Looped(self.motion, durations_s))
 
     def find_animation(self, name_or_index: str | None) -> int | None:
         """Index of an animation by name or, failing that, by number; None asks for the first.
