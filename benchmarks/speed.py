@@ -2,6 +2,7 @@
 
     python benchmarks/speed.py [--frames 24] [--steps 10] [--size 128] [--model pocket] [--json]
     python benchmarks/speed.py --model random-sd15 --size 512 --device cuda
+    python benchmarks/speed.py --dtype bfloat16 --compile
 
 All run on the same weights, depth pictures, sampler, steps, size and precision, one after the other on one
 device, each in a process of its own so that its peak memory is its own. The two rivals are diffusers' own
@@ -26,6 +27,8 @@ from unittest.mock import patch
 import torch
 from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
 from diffusers.models.controlnets.controlnet import ControlNetModel
+from diffusers.models.attention import FeedForward
+from diffusers.models.resnet import ResnetBlock2D
 from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 from diffusers.pipelines.controlnet.pipeline_controlnet import StableDiffusionControlNetPipeline
 from diffusers.pipelines.deprecated.text_to_video_synthesis.pipeline_text_to_video_zero import (
@@ -61,6 +64,8 @@ def main() -> None:
     parser.add_argument("--size", type=int, default=128)
     parser.add_argument("--chunk", type=int, default=8)
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument("--dtype", help="bfloat16 and so on; default: as in `genrender render`")
+    parser.add_argument("--compile", action="store_true", help="torch.compile all blocks but attention")
     parser.add_argument("--repeats", type=int, default=1, help="the fastest counts")
     parser.add_argument("--json", action="store_true", help="print JSON and nothing else")
     parser.add_argument("--only", choices=METHODS, help=argparse.SUPPRESS)
@@ -70,7 +75,10 @@ def main() -> None:
         return
     rows = {name: in_own_process(name) for name in METHODS}
     report: dict[str, Any] = {
-        **{key: getattr(args, key) for key in ("model", "frames", "steps", "size", "chunk", "device")},
+        **{
+            key: getattr(args, key)
+            for key in ("model", "frames", "steps", "size", "chunk", "device", "dtype", "compile")
+        },
         "threads": torch.get_num_threads(),
         "load_average": round(os.getloadavg()[0], 2),
         "methods": rows,
@@ -121,11 +129,21 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def make_pipeline(args: argparse.Namespace) -> GenerativeRenderingPipeline:
+    dtype = None if args.dtype is None else getattr(torch, args.dtype)
     if args.model == "random-sd15":
-        pipe = random_sd15().to(args.device, torch.float16 if args.device.startswith("cuda") else None)
+        if dtype is None and args.device.startswith("cuda"):
+            dtype = torch.float16
+        pipe = random_sd15().to(args.device, dtype)
     else:
-        pipe = load_pipeline(args.model, device=args.device)
+        pipe = load_pipeline(args.model, device=args.device, dtype=dtype)
     pipe.set_progress_bar_config(disable=True)
+    if args.compile:
+        # One block after the other, with fixed shapes: attention runs processors that change between calls.
+        torch._dynamo.config.cache_size_limit = 1000
+        for network in (pipe.unet, pipe.controlnet):
+            for block in network.modules():
+                if isinstance(block, ResnetBlock2D | FeedForward):
+                    block.compile(dynamic=False)
     return pipe
 
 
