@@ -25,9 +25,9 @@ from typing import Any
 from unittest.mock import patch
 
 import torch
+from diffusers.models.attention import FeedForward
 from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
 from diffusers.models.controlnets.controlnet import ControlNetModel
-from diffusers.models.attention import FeedForward
 from diffusers.models.resnet import ResnetBlock2D
 from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 from diffusers.pipelines.controlnet.pipeline_controlnet import StableDiffusionControlNetPipeline
@@ -46,6 +46,7 @@ from genrender.render import Clip, ShotConfig, render_clip
 from genrender.scene.load import load_scene
 
 DEFAULT_SCENE = Path(__file__).resolve().parents[1] / "examples" / "scenes" / "walking_biped.glb"
+SETTINGS = ("model", "frames", "steps", "size", "chunk", "device", "dtype", "compile")
 METHODS = ("plain", "text2video-zero", "ours")
 TARGET = 1.3
 PROMPT = "a red and white striped biped on a green background"
