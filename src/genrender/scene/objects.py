@@ -9,6 +9,7 @@ Example:
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import groupby
 from typing import get_args
 
@@ -47,7 +48,7 @@ BY_NODE = ObjectRule()
 def with_objects(scene: Scene, rule: ObjectRule) -> Scene:
     """The scene with its triangles divided, and sorted object by object; the vertices stay.
 
-    What a node shows of an object remains a part of it, with textures of its own: it keeps its coordinates
+    What a node shows of an object is a part of it, with textures of its own: coordinates stay what they are,
     whatever it is joined with.
 
     Args:
@@ -63,16 +64,13 @@ def with_objects(scene: Scene, rule: ObjectRule) -> Scene:
     if rule == BY_NODE:
         return scene
     names, name_of_tri = _divided(scene, rule.by)
+    find = partial(find_by_name, dict(enumerate(names)), scene.path.name)
     final = list(names)
     # Of several patterns for an object the first counts, so it comes last.
     for pattern, name in reversed(rule.merge):
-        for index in find_by_name(dict(enumerate(names)), scene.path.name, pattern):
+        for index in find(pattern):
             final[index] = name
-    ignored = [
-        index
-        for pattern in rule.ignore
-        for index in find_by_name(dict(enumerate(names)), scene.path.name, pattern)
-    ]
+    ignored = [index for pattern in rule.ignore for index in find(pattern)]
     kept = np.flatnonzero(~np.isin(name_of_tri, ignored))
     if not len(kept):
         raise SceneError(
