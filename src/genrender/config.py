@@ -16,6 +16,7 @@ Sampler = Literal["model", "dpm++", "dpm++-karras"]
 StudyName = Literal["texture-resolution", "keyframes", "length", "alpha", "steps"]
 Dtype = Literal["float32", "float16", "bfloat16"]
 UvMode = Literal["keep", "auto", "unwrap"]
+ObjectsBy = Literal["node", "material", "mesh"]
 FillOrder = Literal["quality", "sequence"]
 
 

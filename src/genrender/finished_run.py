@@ -16,9 +16,21 @@ from genrender.media.run_folder import RunFolder
 from genrender.per_frame import PerFrame
 from genrender.render import Clip, Report, ShotConfig, render_clip, render_shot
 from genrender.scene.load import load_scene
+from genrender.scene.objects import ObjectRule
 
 # Two runs in which these are equal show the same surface points in the same pixels.
-SHOT_SETTINGS = ("scene", "animation_index", "camera", "loop", "backdrop", "uv", "width", "height", "times_s")
+SHOT_SETTINGS = (
+    "scene",
+    "animation_index",
+    "camera",
+    "loop",
+    "backdrop",
+    "uv",
+    "objects",
+    "width",
+    "height",
+    "times_s",
+)
 # Likewise, in runs whose clip was read from EXR files.
 EXR_SETTINGS = ("exr_map", "exr_frames")
 
@@ -85,6 +97,7 @@ def open_run(path: str | Path, report: Report | None = None, clip: Clip | None =
             loop=config["loop"],
             backdrop=config["backdrop"],
             uv=config["uv"],
+            objects=_object_rule(config["objects"]),
         )
         scene = Path(config["scene"])
     except KeyError as error:
@@ -102,6 +115,11 @@ def open_run(path: str | Path, report: Report | None = None, clip: Clip | None =
     clip = clip or render_clip(load_scene(scene), shot, report)
     frames = PerFrame(lambda frame: pictures[frame].astype(np.float32) / 255, len(pictures))
     return FinishedRun(folder, config, clip, frames)
+
+
+def _object_rule(stored: dict[str, Any]) -> ObjectRule:
+    merge = tuple((pattern, name) for pattern, name in stored["merge"])
+    return ObjectRule(stored["by"], merge, tuple(stored["ignore"]))
 
 
 def _read_clip(path: Path, config: dict[str, Any], report: Report | None) -> Clip:

@@ -26,6 +26,7 @@ from genrender.per_frame import PerFrame
 from genrender.scene.backdrop import BackdropKind, add_backdrop
 from genrender.scene.camera import Camera
 from genrender.scene.camera_path import camera_path
+from genrender.scene.objects import BY_NODE, ObjectRule, with_objects
 from genrender.scene.scene import Scene
 from genrender.scene.unwrap import unwrap
 
@@ -50,6 +51,7 @@ class ShotConfig:
         loop: an animation begins again after its end, instead of holding its last pose.
         backdrop: geometry behind the scene, as in `add_backdrop`; it changes no camera.
         uv: whose texture coordinates are used, as in `unwrap`.
+        objects: how the scene is divided into objects.
     """
 
     size: tuple[int, int] = (128, 128)
@@ -61,6 +63,7 @@ class ShotConfig:
     loop: bool = False
     backdrop: BackdropKind = "none"
     uv: UvMode = "auto"
+    objects: ObjectRule = BY_NODE
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,7 +71,7 @@ class Shot:
     """A scene, the moments at which it is shown and the camera at each of them; nothing is rendered yet.
 
     Attributes:
-        scene: with its backdrop, if it has one.
+        scene: divided into its objects, with its backdrop, if it has one.
         animation: index into the scene's animations; None shows the rest pose.
         times_s: the frames' times in seconds.
         cameras: the camera of each frame.
@@ -78,6 +81,7 @@ class Shot:
         loop: whether the scene's animations begin again after their end.
         backdrop: the geometry behind the scene's own objects.
         uv: how the scene's texture coordinates are made ready before anything is rendered.
+        objects: how the scene was divided.
     """
 
     scene: Scene
@@ -91,6 +95,7 @@ class Shot:
     loop: bool = False
     backdrop: BackdropKind = "none"
     uv: UvMode = "auto"
+    objects: ObjectRule = BY_NODE
 
     @property
     def n_frames(self) -> int:
@@ -189,32 +194,33 @@ def plan_shot(scene: Scene, config: ShotConfig) -> Shot:
 
     Raises:
         ConfigError: a setting is out of range, or two contradict each other.
-        SceneError: the scene has no such animation or camera, or the camera file cannot be used.
+        SceneError: the scene has no such animation, camera or objects, or the camera file cannot be used.
     """
     width, height = config.size
     if width < 1 or height < 1:
         raise ConfigError(f"size is {width}x{height}, expected at least 1x1")
     if not (np.isfinite(config.fps) and config.fps > 0):
         raise ConfigError(f"fps is {config.fps:g}, expected frames per second above 0")
+    scene = with_objects(scene, config.objects)
     animation = scene.find_animation(config.animation)
     times_s = _times(scene, animation, config)
     scene = scene.looped() if config.loop else scene
     path = camera_path(config.camera, scene, animation, times_s, width / height)
     cameras = tuple(path.at(time_s) for time_s in times_s)
     scene = add_backdrop(scene, config.backdrop, animation, times_s, cameras, width / height)
-    fps = float(config.fps)
     return Shot(
-        scene,
-        animation,
-        times_s,
-        fps,
-        cameras,
-        path.name,
-        width,
-        height,
-        config.loop,
-        config.backdrop,
-        config.uv,
+        scene=scene,
+        animation=animation,
+        times_s=times_s,
+        fps=float(config.fps),
+        cameras=cameras,
+        camera_name=path.name,
+        width=width,
+        height=height,
+        loop=config.loop,
+        backdrop=config.backdrop,
+        uv=config.uv,
+        objects=config.objects,
     )
 
 
@@ -259,6 +265,7 @@ def render_clip(scene: Scene, config: ShotConfig = ShotConfig(), report: Report 
 
     Raises:
         ConfigError: a setting is out of range, or two contradict each other.
-        SceneError: the scene has no such animation or camera, or cannot be unwrapped.
+        SceneError: the scene has no such animation, camera or objects, or cannot be unwrapped.
     """
-    return render_shot(plan_shot(unwrap(scene, config.uv).scene, config), report)
+    shot = plan_shot(scene, config)
+    return render_shot(replace(shot, scene=unwrap(shot.scene, shot.uv).scene), report)

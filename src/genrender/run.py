@@ -38,6 +38,7 @@ from genrender.media.run_folder import RunFolder
 from genrender.per_frame import PerFrame
 from genrender.pipeline import GenerativeRenderingPipeline
 from genrender.render import Clip, Report, Shot
+from genrender.scene.objects import BY_NODE
 from genrender.stabilise import stabilised
 from genrender.unfinished import UnfinishedRun
 
@@ -168,6 +169,7 @@ def _describe_clip(clip: Clip) -> dict[str, Any]:
             "loop": shot.loop,
             "backdrop": shot.backdrop,
             "uv": shot.uv,
+            "objects": asdict(shot.objects),
         }
     else:
         source = {
@@ -178,6 +180,7 @@ def _describe_clip(clip: Clip) -> dict[str, Any]:
             "loop": False,
             "backdrop": "none",
             "uv": "auto",
+            "objects": asdict(BY_NODE),
             "exr_map": asdict(shot.sequence.channels.as_map()),
             "exr_frames": [shot.sequence.numbers[frame] for frame in shot.frames],
         }

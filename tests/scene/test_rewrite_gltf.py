@@ -13,7 +13,7 @@ from genrender.scene.gltf_accessor import read_as_stored, read_floats, read_ints
 from genrender.scene.gltf_file import open_gltf
 from genrender.scene.load import load_scene
 from genrender.scene.rewrite_gltf import write_with_uvs
-from genrender.scene.unwrap import object_spans, report_of, unwrap
+from genrender.scene.unwrap import report_of, spans, unwrap
 from genrender.scene.uv_quality import overlap_percent
 
 needs_assets = pytest.mark.skipif(not ASSETS.is_dir(), reason=f"the shared scenes are not at {ASSETS}")
@@ -57,7 +57,7 @@ def test_every_triangle_of_every_animation_is_where_it_was(tmp_path, name, mode)
             np.testing.assert_array_equal(after, before)
     # The coordinates are those that were asked for, to the bit.
     np.testing.assert_array_equal(again.uvs, unwrapped.scene.uvs)
-    for index, span in enumerate(object_spans(again)):
+    for index, span in enumerate(spans(again.objects)):
         if index in unwrapped.made and unwrapped.made[index].endswith("asked for"):
             assert overlap_percent(again.uvs[span], 512) < 0.1
             assert report_of(again, span).outside_percent == 0

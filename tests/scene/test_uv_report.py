@@ -11,7 +11,7 @@ from genrender.media.chart_picture import CELL_PX, chart_picture
 from genrender.scene.inspect import inspect_scene
 from genrender.scene.load import load_scene
 from genrender.scene.scene import Scene
-from genrender.scene.unwrap import object_spans, report_of, unwrap
+from genrender.scene.unwrap import report_of, spans, unwrap
 from genrender.scene.uv_report import UvReport
 
 needs_assets = pytest.mark.skipif(not ASSETS.is_dir(), reason=f"the shared scenes are not at {ASSETS}")
@@ -34,7 +34,7 @@ def cards(tmp_path, *uv_squares) -> Scene:
 
 
 def report(scene: Scene) -> UvReport:
-    (span,) = object_spans(scene)
+    (span,) = spans(scene.objects)
     return report_of(scene, span)
 
 
@@ -126,7 +126,7 @@ def test_auto_on_real_scenes(name, made):
     scene = load_scene(ASSETS / name)
     unwrapped = unwrap(scene)
     assert unwrapped.made == made
-    for index, span in enumerate(object_spans(scene)):
+    for index, span in enumerate(spans(scene.objects)):
         assert report_of(unwrapped.scene, span).faults == ()
         if index not in made:
             np.testing.assert_array_equal(unwrapped.scene.uvs[span], scene.uvs[span])

@@ -16,6 +16,7 @@ from genrender.cli.exr import exr_map, note_missing_geometry
 from genrender.cli.options import Compare, Render
 from genrender.cli.render import run_config
 from genrender.cli.runs import finished, load_judges
+from genrender.cli.scene import object_rule
 from genrender.comparison_page import COLUMNS, check_plots, look_up, write_page
 from genrender.config import MethodName
 from genrender.errors import ConfigError, MediaError
@@ -26,6 +27,7 @@ from genrender.gbuffer.exr_survey import open_sequence
 from genrender.media.run_folder import RunFolder
 from genrender.render import Clip
 from genrender.scene.load import load_scene, scene_label
+from genrender.scene.objects import with_objects
 
 # The method whose sharpness the others are related to: nothing is shared, so nothing can blur.
 REFERENCE: MethodName = "per-frame"
@@ -48,7 +50,7 @@ def compare(options: Compare) -> None:
     if is_exr:
         open_sequence(options.scene, exr_map(options.scene, options.exr_map))
     else:
-        load_scene(options.scene)
+        with_objects(load_scene(options.scene), object_rule(options))
     if options.frames == 1:
         raise ConfigError("frames is 1, expected at least 2: one frame has nothing to agree with")
     if options.report is not None:

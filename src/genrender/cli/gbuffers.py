@@ -7,7 +7,7 @@ import numpy as np
 from genrender.atomic import atomic_folder, check_can_hold_files
 from genrender.cli.console import Bars
 from genrender.cli.options import Gbuffers, parse_size, parse_times
-from genrender.cli.scene import with_all_uvs
+from genrender.cli.scene import object_rule, with_all_uvs
 from genrender.gbuffer.control import inverse_depth_range
 from genrender.gbuffer.exr import read_exr, write_exr
 from genrender.gbuffer.gbuffer import GBuffer
@@ -33,6 +33,7 @@ def gbuffers(options: Gbuffers) -> None:
         loop=options.loop,
         backdrop=options.backdrop,
         uv=options.uv,
+        objects=object_rule(options),
     )
     check_can_hold_files(options.out)
     shot = plan_shot(load_scene(options.scene), config)

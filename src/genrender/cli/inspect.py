@@ -8,7 +8,7 @@ from rich.table import Table
 
 from genrender.cli.exr import exr_map
 from genrender.cli.options import Inspect
-from genrender.cli.scene import note_dropped
+from genrender.cli.scene import note_dropped, object_rule
 from genrender.errors import ConfigError
 from genrender.gbuffer.exr_files import is_exr_sequence
 from genrender.gbuffer.exr_inspect import inspect_exr
@@ -16,6 +16,7 @@ from genrender.media.chart_picture import chart_picture
 from genrender.media.images import write_png
 from genrender.scene.inspect import inspect_scene
 from genrender.scene.load import load_scene
+from genrender.scene.objects import BY_NODE, with_objects
 from genrender.train.vocabulary import vocabulary_groups
 
 PERCENTAGES = ("missing", "outside", "overlap", "mirrored", "collapsed", "shared")
@@ -30,6 +31,8 @@ def inspect(options: Inspect) -> None:
     if options.model is not None and options.picture is not None:
         raise ConfigError("--picture draws the charts of a scene; leave it out with --model")
     is_exr = options.scene is not None and is_exr_sequence(options.scene)
+    if (options.scene is None or is_exr) and object_rule(options) != BY_NODE:
+        raise ConfigError("--objects, --merge and --ignore are about the meshes of a scene; leave them out")
     if options.scene is None:
         report = _model(str(options.model))
     elif is_exr:
@@ -38,7 +41,7 @@ def inspect(options: Inspect) -> None:
         report = inspect_exr(options.scene, exr_map(options.scene, options.exr_map))
     else:
         exr_map(options.scene, options.exr_map)
-        scene = load_scene(options.scene)
+        scene = with_objects(load_scene(options.scene), object_rule(options))
         note_dropped(scene)
         report = inspect_scene(scene)
         if options.picture is not None:

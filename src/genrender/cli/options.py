@@ -6,7 +6,17 @@ from typing import Annotated, Any, Literal
 
 import tyro
 
-from genrender.config import Dtype, Engine, MethodName, NoiseMode, PresetName, StudyName, UnifyRule, UvMode
+from genrender.config import (
+    Dtype,
+    Engine,
+    MethodName,
+    NoiseMode,
+    ObjectsBy,
+    PresetName,
+    StudyName,
+    UnifyRule,
+    UvMode,
+)
 from genrender.errors import ConfigError
 
 
@@ -49,6 +59,9 @@ class Render:
             wrong name lists them all.
         stabilise: strength of a filter that takes flicker out of finished frames along surface points, 0..1.
         uv: texture coordinates of the file (keep), new ones where those will not do (auto), or all new.
+        objects: what one object is: a mesh as one node shows it, all of one material, or all of one mesh.
+        merge: objects that become one, for instance "wheel*=Wheels"; may be given several times.
+        ignore: objects that are left out, for instance "Helper*"; may be given several times.
         backdrop: none, ground, dome, both, or a colour such as white or #204060.
         appearance_from: folder of a run whose look this one takes over, object by object of equal name; both
             must be alike in model, sampler, steps and size.
@@ -88,6 +101,9 @@ class Render:
     set: Annotated[tyro.conf.UseAppendAction[tuple[str, ...]], option("STAGE.NAME=VALUE", "none")] = ()
     stabilise: Annotated[float, tyro.conf.arg(metavar="S")] = 0.0
     uv: UvMode = "auto"
+    objects: ObjectsBy = "node"
+    merge: Annotated[tyro.conf.UseAppendAction[tuple[str, ...]], option("PATTERN=NAME", "none")] = ()
+    ignore: Annotated[tyro.conf.UseAppendAction[tuple[str, ...]], option("PATTERN", "none")] = ()
     backdrop: Annotated[str, tyro.conf.arg(metavar="none|ground|dome|both|COLOR")] = "none"
     appearance_from: Annotated[Path | None, option("RUN_DIR", "none")] = None
     run_dir: Annotated[Path | None, option("DIR", "runs/SCENE-TIME")] = None
@@ -204,6 +220,9 @@ class Gbuffers:
         fps: frames per second.
         size: picture size in pixels, a side or WIDTHxHEIGHT.
         uv: texture coordinates of the file (keep), new ones where those will not do (auto), or all new.
+        objects: what one object is: a mesh as one node shows it, all of one material, or all of one mesh.
+        merge: objects that become one, for instance "wheel*=Wheels"; may be given several times.
+        ignore: objects that are left out, for instance "Helper*"; may be given several times.
         backdrop: geometry behind the scene, with object index 16382 (ground) and 16383 (dome).
         debug: show where an error comes from.
     """
@@ -219,6 +238,9 @@ class Gbuffers:
     fps: Annotated[float, tyro.conf.arg(metavar="R")] = 24.0
     size: Annotated[str, tyro.conf.arg(metavar="N|WxH")] = "512"
     uv: UvMode = "auto"
+    objects: ObjectsBy = "node"
+    merge: Annotated[tyro.conf.UseAppendAction[tuple[str, ...]], option("PATTERN=NAME", "none")] = ()
+    ignore: Annotated[tyro.conf.UseAppendAction[tuple[str, ...]], option("PATTERN", "none")] = ()
     debug: bool = False
 
 
@@ -239,6 +261,9 @@ class Preview:
         fps: frames per second.
         size: picture size in pixels, a side or WIDTHxHEIGHT.
         uv: texture coordinates of the file (keep), new ones where those will not do (auto), or all new.
+        objects: what one object is: a mesh as one node shows it, all of one material, or all of one mesh.
+        merge: objects that become one, for instance "wheel*=Wheels"; may be given several times.
+        ignore: objects that are left out, for instance "Helper*"; may be given several times.
         backdrop: geometry behind the scene.
         debug: show where an error comes from.
     """
@@ -252,6 +277,9 @@ class Preview:
     fps: Annotated[float, tyro.conf.arg(metavar="R")] = 24.0
     size: Annotated[str, tyro.conf.arg(metavar="N|WxH")] = "256"
     uv: UvMode = "auto"
+    objects: ObjectsBy = "node"
+    merge: Annotated[tyro.conf.UseAppendAction[tuple[str, ...]], option("PATTERN=NAME", "none")] = ()
+    ignore: Annotated[tyro.conf.UseAppendAction[tuple[str, ...]], option("PATTERN", "none")] = ()
     backdrop: Literal["none", "ground", "dome", "both"] = "none"
     debug: bool = False
 
@@ -287,6 +315,9 @@ class Inspect:
         scene: a glTF, USD, Alembic, OBJ or PLY file, a sequence such as frames/wave_*.obj, or EXR files: a
             folder or a pattern such as shot_%04d.exr.
         picture: draw the charts of every object: overlap is red, a mirrored chart is hatched.
+        objects: what one object is: a mesh as one node shows it, all of one material, or all of one mesh.
+        merge: objects that become one, for instance "wheel*=Wheels"; may be given several times.
+        ignore: objects that are left out, for instance "Helper*"; may be given several times.
         exr_map: channels and conventions of EXR files whose names do not tell, see docs/exr.md.
         model: pocket, or a folder in diffusers' layout.
         json: print JSON and nothing else.
@@ -297,6 +328,9 @@ class Inspect:
     exr_map: Annotated[Path | None, option("FILE.json", "found out from the channels' names")] = None
     model: Annotated[str | None, option("MODEL", "none")] = None
     picture: Annotated[Path | None, option("FILE.png", "none")] = None
+    objects: ObjectsBy = "node"
+    merge: Annotated[tyro.conf.UseAppendAction[tuple[str, ...]], option("PATTERN=NAME", "none")] = ()
+    ignore: Annotated[tyro.conf.UseAppendAction[tuple[str, ...]], option("PATTERN", "none")] = ()
     json: bool = False
     debug: bool = False
 

@@ -8,7 +8,7 @@ import numpy as np
 from genrender.atomic import atomic_folder, check_can_hold_files
 from genrender.cli.console import Bars
 from genrender.cli.options import Preview, parse_size
-from genrender.cli.scene import with_all_uvs
+from genrender.cli.scene import object_rule, with_all_uvs
 from genrender.gbuffer.control import inverse_depth_range
 from genrender.gbuffer.preview import depth_picture, object_picture, uv_picture
 from genrender.media.images import contact_sheet, write_png
@@ -29,6 +29,7 @@ def preview(options: Preview) -> None:
         loop=options.loop,
         backdrop=options.backdrop,
         uv=options.uv,
+        objects=object_rule(options),
     )
     out = options.out or Path("runs") / f"preview-{options.scene.stem}"
     check_can_hold_files(out)

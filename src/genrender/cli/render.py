@@ -8,6 +8,7 @@ from genrender.atomic import check_writable
 from genrender.cli.console import warn
 from genrender.cli.exr import exr_map, plan_exr_shot
 from genrender.cli.options import Render, parse_size
+from genrender.cli.scene import object_rule
 from genrender.config import PRESETS, MethodConfig, RunConfig
 from genrender.diffusion.models import (
     ModelSource,
@@ -75,6 +76,7 @@ def _plan(options: Render, config: RunConfig, source: ModelSource) -> Shot | Exr
         loop=options.loop,
         backdrop=parse_backdrop(options.backdrop).kind,
         uv=options.uv,
+        objects=object_rule(options),
     )
     shot = plan_shot(scene, shot_config)
     for name, _ in config.object_prompts:

@@ -4,9 +4,27 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from genrender.cli.console import note, warn
+from genrender.cli.options import Gbuffers, Inspect, Preview, Render
+from genrender.errors import ConfigError
 from genrender.render import Shot
+from genrender.scene.objects import ObjectRule
 from genrender.scene.scene import Scene
 from genrender.scene.unwrap import unwrap
+
+
+def object_rule(options: Render | Gbuffers | Preview | Inspect) -> ObjectRule:
+    """What --objects, --merge and --ignore ask for.
+
+    Raises:
+        ConfigError: --merge is not of the form PATTERN=NAME.
+    """
+    merge = []
+    for text in options.merge:
+        pattern, _, name = (word.strip() for word in text.partition("="))
+        if not pattern or not name:
+            raise ConfigError(f'--merge {text!r}: expected PATTERN=NAME, for instance "wheel*=Wheels"')
+        merge.append((pattern, name))
+    return ObjectRule(options.objects, tuple(merge), options.ignore)
 
 
 def with_all_uvs(shot: Shot) -> Shot:
@@ -32,7 +50,7 @@ def note_dropped(scene: Scene) -> None:
 
 
 def by_reason(scene: Scene, reasons: Mapping[int, str]) -> str:
-    """Objects, by their index, with the reason that they share: "Hat, Coat (has none), Shoe (tiled)"."""
+    """Parts of a scene, by their index, with the reason that they share: "Hat, Coat (has none)"."""
     indices: dict[str, list[int]] = {}
     for index, reason in reasons.items():
         indices.setdefault(reason, []).append(index)
@@ -40,6 +58,7 @@ def by_reason(scene: Scene, reasons: Mapping[int, str]) -> str:
 
 
 def names(scene: Scene, indices: Sequence[int]) -> str:
-    """The names of some objects, three at most."""
-    more = f" and {len(indices) - 3} more" if len(indices) > 3 else ""
-    return ", ".join(scene.objects[index].name for index in indices[:3]) + more
+    """The names of some parts of a scene, three at most."""
+    found = list(dict.fromkeys(scene.parts[index].name for index in indices))
+    more = f" and {len(found) - 3} more" if len(found) > 3 else ""
+    return ", ".join(found[:3]) + more

@@ -19,8 +19,9 @@ class GBuffer:
             whose topology changes. A G-buffer that was read from an image file knows no triangles: -1
             everywhere.
         bary: weights of the triangle's second and third corner; 0 where `tri_id` is -1.
-        atlas_id: the texture that `uv` points into; 0 is background. The object's id, unless charts of the
-            object lie over each other (see `genrender.scene.charts`). None stands for `object_id`.
+        atlas_id: the texture that `uv` points into; 0 is background. The object's id, unless charts of an
+            object lie over each other (see `genrender.scene.charts`) or objects are joined from parts. None
+            stands for `object_id`.
     """
 
     depth: Float32[np.ndarray, "H W"]

@@ -8,7 +8,7 @@ from genrender.gbuffer.preview import object_colour
 from genrender.media.images import FAINT, INK, PAPER
 from genrender.scene.charts import charts_of
 from genrender.scene.scene import Scene
-from genrender.scene.unwrap import object_spans, report_of
+from genrender.scene.unwrap import report_of, spans
 from genrender.scene.uv_quality import signed_uv_area, texel_coverage
 
 CELL_PX = 320
@@ -29,7 +29,7 @@ def chart_picture(scene: Scene) -> UInt8[np.ndarray, "sheet_height sheet_width 3
     larger part of the object. The frame is [0, 1]; tiles beyond it are drawn up to four in a row.
     """
     meshes: dict[int, tuple[int, slice]] = {}
-    for index, span in enumerate(object_spans(scene)):
+    for index, span in enumerate(spans(scene.objects)):
         mesh = scene.objects[index].mesh
         meshes.setdefault(mesh if mesh >= 0 else -1 - index, (index, span))
     cells = list(meshes.values())[:MAX_CELLS]

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Float, Int, Int32
 
 from genrender.errors import SceneError
 from genrender.scene.drop import is_sound
@@ -26,6 +26,8 @@ class ObjectMesh:
         tris: indices into these.
         uvs: V downwards; None where there are none. They count as missing if any is no finite number.
         mesh: as in `SceneObject`.
+        materials: names of materials; the same name is the same material throughout the scene.
+        material: per triangle an index into `materials`, -1 for none; None where the format tells none.
     """
 
     name: str
@@ -33,6 +35,8 @@ class ObjectMesh:
     tris: Int[np.ndarray, "T 3"]
     uvs: Float[np.ndarray, "T 3 2"] | None
     mesh: int = -1
+    materials: tuple[str, ...] = ()
+    material: Int[np.ndarray, "T"] | None = None
 
 
 def assemble(
@@ -59,7 +63,8 @@ def assemble(
     if not any(len(thing.tris) for thing in objects):
         raise SceneError(f"{path.name}: holds no triangles; expected at least one mesh")
     unique = UniqueNames()
-    shown, tris, uvs, has_uvs = [], [], [], []
+    shown, tris, uvs, has_uvs, material = [], [], [], [], []
+    materials: dict[str, int] = {}
     first = n_dropped = 0
     mesh_verts = motion.mesh_verts()
     broken = np.flatnonzero(~np.isfinite(mesh_verts).all(axis=1))
@@ -80,6 +85,7 @@ def assemble(
         uvs.append(of_object if is_there else np.zeros((n_tris, 3, 2), np.float32))
         has_uvs.append(np.full(n_tris, is_there))
         first += thing.n_verts
+        material.append(_numbered(thing, materials)[sound])
         if n_tris:
             shown.append(SceneObject(unique(thing.name), n_tris, is_there, thing.mesh))
     if not shown:
@@ -105,4 +111,14 @@ def assemble(
         rest_verts=rest_verts,
         motion=motion,
         n_dropped=n_dropped,
+        materials=tuple(materials),
+        material=np.concatenate(material),
     )
+
+
+def _numbered(thing: ObjectMesh, materials: dict[str, int]) -> Int32[np.ndarray, "T"]:
+    """The material of every triangle, counted through the scene; new names go into `materials`."""
+    if thing.material is None:
+        return np.full(len(thing.tris), -1, np.int32)
+    numbers = [materials.setdefault(name, len(materials)) for name in thing.materials]
+    return np.array([*numbers, -1], np.int32)[thing.material]

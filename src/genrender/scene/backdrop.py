@@ -208,15 +208,18 @@ def _with_static(
     while name in names:
         name += "_backdrop"
     n_tris = len(mesh.tris)
+    thing = SceneObject(name, n_tris, True)
     rest_verts = np.concatenate([scene.rest_verts, verts])
     rest_verts.flags.writeable = False
     return replace(
         scene,
-        objects=(*scene.objects, SceneObject(name, n_tris, True)),
+        objects=(*scene.objects, thing),
+        joined=(*scene.joined, thing) if scene.joined else (),
         tris=np.concatenate([scene.tris, (mesh.tris + len(scene.rest_verts)).astype(np.int32)]),
         uvs=np.concatenate([scene.uvs, mesh.uvs[mesh.tris].astype(np.float32)]),
         object_id=np.append(scene.object_id, np.full(n_tris, object_id, np.int32)),
         has_uvs=np.append(scene.has_uvs, np.ones(n_tris, bool)),
+        material=np.append(scene.material, np.full(n_tris, -1, np.int32)),
         rest_verts=rest_verts,
         motion=WithStatic(scene.motion, verts),
     )

@@ -35,7 +35,7 @@ def atlas_ids(
     Args:
         tris: vertex indices.
         uvs: texture coordinates of each triangle's corners; they wrap around.
-        object_id: from 1.
+        object_id: of objects, or of the parts that they are joined from; from 1.
         verts: positions at rest: triangles hang together where they share a place, whatever their indices.
         end_id: new ids lie below this; where none is left, the object's own texture serves.
 

@@ -55,6 +55,8 @@ def load_gltf(path: Path) -> Scene:
         rest_verts=rest_verts,
         motion=rig,
         n_dropped=n_dropped,
+        materials=_material_names(file),
+        material=np.concatenate([mesh.material for _, mesh in placed]),
     )
 
 
@@ -92,8 +94,15 @@ def _objects(file: GltfFile, placed: list[tuple[int, MeshData]]) -> tuple[SceneO
         node: pygltflib.Node = file.item("nodes", index)
         name = unique(node.name or mesh.name or f"object_{number}")
         assert node.mesh is not None
-        objects.append(SceneObject(name, len(mesh.tris), bool(mesh.has_uvs.all()), node.mesh))
+        objects.append(
+            SceneObject(name, len(mesh.tris), bool(mesh.has_uvs.all()), node.mesh, mesh.name or "")
+        )
     return tuple(objects)
+
+
+def _material_names(file: GltfFile) -> tuple[str, ...]:
+    names = [getattr(material, "name", None) for material in file.json.materials or []]
+    return tuple(str(name or f"material_{index}") for index, name in enumerate(names))
 
 
 def _place_all(file: GltfFile, placed: list[tuple[int, MeshData]]) -> tuple[list[Part], list[int]]:

@@ -48,6 +48,7 @@ STRUCTURE: dict[str, Any] = {
     "scenes": [{"nodes": []}],
     "nodes": [{"children": []}],
     "meshes": [{"primitives": [{"attributes": {}, "targets": [{}], "extensions": {}}]}],
+    "materials": [{}],
     "skins": [{"joints": []}],
     "animations": [{"channels": [{"target": {}}], "samplers": [{}]}],
     "cameras": [{"perspective": {}, "orthographic": {}}],

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pygltflib
-from jaxtyping import Bool, Float32, Int64
+from jaxtyping import Bool, Float32, Int32, Int64
 
 from genrender.scene.drop import is_sound
 from genrender.scene.gltf_accessor import read_floats, read_ints
@@ -45,6 +45,7 @@ class MeshData:
     Attributes:
         tris: indices into the vertices of all `blocks`, one after the other.
         has_uvs: per triangle.
+        material: per triangle, -1 for none.
         weights: default morph weights.
         sound: for every primitive that shows triangles, which of them are kept in `tris`, see `is_sound`.
     """
@@ -54,6 +55,7 @@ class MeshData:
     tris: Int64[np.ndarray, "T 3"]
     uvs: Float32[np.ndarray, "T 3 2"]
     has_uvs: Bool[np.ndarray, "T"]
+    material: Int32[np.ndarray, "T"]
     weights: tuple[float, ...]
     sound: tuple[Bool[np.ndarray, "_"], ...]
 
@@ -76,7 +78,7 @@ def read_mesh(file: GltfFile, index: int, budget: Budget) -> MeshData:
     mesh: pygltflib.Mesh = file.item("meshes", index)
     blocks: dict[tuple, tuple[int, VertexBlock]] = {}
     n_verts = 0
-    all_tris, all_uvs, all_has_uvs, all_sound = [], [], [], []
+    all_tris, all_uvs, all_has_uvs, all_materials, all_sound = [], [], [], [], []
     for primitive in mesh.primitives or []:
         mode = TRIANGLES if primitive.mode is None else primitive.mode
         if mode in POINTS_AND_LINES:
@@ -97,6 +99,10 @@ def read_mesh(file: GltfFile, index: int, budget: Budget) -> MeshData:
         tris = tris[all_sound[-1]]
         uvs = _read_uvs(file, attributes, tris, len(block.positions))
         all_tris.append(tris + first_vert)
+        if primitive.material is not None:
+            file.item("materials", primitive.material)
+        number = -1 if primitive.material is None else primitive.material
+        all_materials.append(np.full(len(tris), number, np.int32))
         all_has_uvs.append(np.full(len(tris), uvs is not None))
         all_uvs.append(np.zeros((len(tris), 3, 2), np.float32) if uvs is None else uvs)
     counts = {len(block.targets) for _, block in blocks.values()}
@@ -111,6 +117,7 @@ def read_mesh(file: GltfFile, index: int, budget: Budget) -> MeshData:
         tris=np.concatenate(all_tris) if all_tris else np.zeros((0, 3), np.int64),
         uvs=np.concatenate(all_uvs) if all_uvs else np.zeros((0, 3, 2), np.float32),
         has_uvs=np.concatenate(all_has_uvs) if all_has_uvs else np.zeros(0, bool),
+        material=np.concatenate(all_materials) if all_materials else np.zeros(0, np.int32),
         weights=morph_weights(file, f"mesh {index}", mesh.weights, n_targets) or (0.0,) * n_targets,
         sound=tuple(all_sound),
     )

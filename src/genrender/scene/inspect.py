@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 from genrender.scene.scene import Scene
-from genrender.scene.unwrap import object_spans, report_of
+from genrender.scene.unwrap import report_of, spans
 from genrender.scene.uv_report import UvReport
 
 
@@ -17,7 +17,7 @@ def inspect_scene(scene: Scene) -> dict[str, Any]:
     """
     objects = []
     reports: dict[int, UvReport] = {}
-    for index, (scene_object, span) in enumerate(zip(scene.objects, object_spans(scene), strict=True)):
+    for index, (scene_object, span) in enumerate(zip(scene.objects, spans(scene.objects), strict=True)):
         if scene_object.mesh not in reports or scene_object.mesh < 0:
             reports[scene_object.mesh] = report_of(scene, span)
         objects.append(

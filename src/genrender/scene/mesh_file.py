@@ -13,11 +13,15 @@ class FileObject:
     Attributes:
         tris: indices into the vertices of the whole file.
         uvs: V downwards.
+        materials: names of materials.
+        material: per triangle an index into `materials`, -1 for none; None where the format tells none.
     """
 
     name: str
     tris: Int64[np.ndarray, "T 3"]
     uvs: Float32[np.ndarray, "T 3 2"] | None
+    materials: tuple[str, ...] = ()
+    material: Int64[np.ndarray, "T"] | None = None
 
 
 @dataclass(frozen=True)

@@ -17,9 +17,10 @@ from genrender.scene.polygons import fans
 
 @dataclass
 class _Faces:
-    """Corners of one object's polygons: index of vertex and of texture coordinate, -1 for none."""
+    """One object's polygons: materials, and corners as indices of vertex and texture coordinate; -1: none."""
 
     counts: list[int] = field(default_factory=list)
+    materials: list[int] = field(default_factory=list)
     verts: list[int] = field(default_factory=list)
     uvs: list[int] = field(default_factory=list)
 
@@ -27,7 +28,7 @@ class _Faces:
 def read_obj(path: Path) -> MeshFile:
     """Reads vertices, faces, texture coordinates and the names of objects, or of groups where there are none.
 
-    Materials are not opened.
+    Of materials only the names are read.
 
     Raises:
         SceneError: a line makes no sense, or an index is out of range.
@@ -36,6 +37,8 @@ def read_obj(path: Path) -> MeshFile:
     coordinates: list[list[str]] = []
     faces: dict[str, _Faces] = {}
     name, has_objects = path.stem, False
+    materials: dict[str, int] = {}
+    material = -1
     text = path.read_text(encoding="utf-8", errors="replace").replace("\\\n", " ")
     for number, line in enumerate(text.splitlines(), 1):
         words = line.split()
@@ -48,7 +51,7 @@ def read_obj(path: Path) -> MeshFile:
             coordinates.append(words[1:3])
         elif key == "f":
             try:
-                _add(faces.setdefault(name, _Faces()), words[1:], len(verts), len(coordinates))
+                _add(faces.setdefault(name, _Faces()), words[1:], material, len(verts), len(coordinates))
             except ValueError:
                 raise SceneError(
                     f"{path.name}: line {number} is no face: {line.strip()[:60]!r}; export it again"
@@ -56,13 +59,18 @@ def read_obj(path: Path) -> MeshFile:
         elif key == "o" or (key == "g" and not has_objects):
             has_objects = has_objects or key == "o"
             name = " ".join(words[1:]) or path.stem
+        elif key == "usemtl" and len(words) > 1:
+            material = materials.setdefault(" ".join(words[1:]), len(materials))
     places, table = _numbers(path, verts, "v", 3), _numbers(path, coordinates, "vt", 2)
-    objects = tuple(_object(path, name, of, len(places), table) for name, of in faces.items())
+    objects = tuple(
+        _object(path, name, of, len(places), table, tuple(materials)) for name, of in faces.items()
+    )
     return MeshFile(places, objects)
 
 
-def _add(faces: _Faces, corners: list[str], n_verts: int, n_uvs: int) -> None:
+def _add(faces: _Faces, corners: list[str], material: int, n_verts: int, n_uvs: int) -> None:
     faces.counts.append(len(corners))
+    faces.materials.append(material)
     for corner in corners:
         vert, _, rest = corner.partition("/")
         uv = rest.partition("/")[0]
@@ -97,9 +105,15 @@ def _is_numeric(row: list[str], n: int) -> bool:
 
 
 def _object(
-    path: Path, name: str, faces: _Faces, n_verts: int, table: Float64[np.ndarray, "N 2"]
+    path: Path,
+    name: str,
+    faces: _Faces,
+    n_verts: int,
+    table: Float64[np.ndarray, "N 2"],
+    materials: tuple[str, ...],
 ) -> FileObject:
-    corners, _ = fans(np.array(faces.counts, np.int64))
+    corners, face = fans(np.array(faces.counts, np.int64))
+    material = np.array(faces.materials, np.int64)[face]
     tris = _taken(faces.verts, corners)
     if tris.size and tris.max() >= n_verts:
         raise SceneError(
@@ -108,11 +122,11 @@ def _object(
         )
     rows = _taken(faces.uvs, corners)
     if not rows.size or rows.min() < 0 or rows.max() >= len(table):
-        return FileObject(name, tris, None)
+        return FileObject(name, tris, None, materials, material)
     with np.errstate(over="ignore"):  # infinite coordinates count as missing
         uvs = table[rows].astype(np.float32)
     uvs[..., 1] = 1 - uvs[..., 1]
-    return FileObject(name, tris, uvs)
+    return FileObject(name, tris, uvs, materials, material)
 
 
 def _taken(values: list[int], corners: Int64[np.ndarray, "T 3"]) -> Int64[np.ndarray, "T 3"]:

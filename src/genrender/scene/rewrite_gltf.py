@@ -18,7 +18,7 @@ from genrender.scene.gltf_accessor import read_as_stored
 from genrender.scene.gltf_file import GltfFile, open_gltf
 from genrender.scene.gltf_mesh import POINTS_AND_LINES, TRIANGLES, Budget, read_mesh, read_tris
 from genrender.scene.scene import Scene
-from genrender.scene.unwrap import object_spans
+from genrender.scene.unwrap import spans
 
 COMPONENT_TYPES = {"i1": 5120, "u1": 5121, "i2": 5122, "u2": 5123, "u4": 5125, "f4": 5126}
 ARRAY_BUFFER, ELEMENT_ARRAY_BUFFER = 34962, 34963
@@ -44,9 +44,9 @@ def write_with_uvs(scene: Scene, changed: set[int], out: str | Path) -> None:
         raise SceneError(f"{scene.path.name}: only glTF files are written back; convert it to .glb first")
     file = open_gltf(scene.path)
     writer = _Rewriter(file)
-    spans = object_spans(scene)
+    spans_of = spans(scene.objects)
     for mesh, index in {scene.objects[index].mesh: index for index in sorted(changed, reverse=True)}.items():
-        writer.replace_uvs(mesh, scene.uvs[spans[index]])
+        writer.replace_uvs(mesh, scene.uvs[spans_of[index]])
     data = writer.finish(Path(out))
     with atomic_write(out) as part:
         part.write_bytes(data)

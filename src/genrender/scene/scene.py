@@ -1,7 +1,7 @@
 """A scene: triangles with fixed topology whose vertices depend on the time."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from functools import cached_property
 from pathlib import Path
@@ -22,17 +22,21 @@ DOME_ID = 16383
 
 @dataclass(frozen=True)
 class SceneObject:
-    """One mesh as one node shows it; its object_id is its index in the scene plus one, or a backdrop's.
+    """One mesh as one node shows it, or what `with_objects` makes of these.
+
+    Its object_id is its index in the scene plus one, or a backdrop's.
 
     Attributes:
         has_uvs: every triangle has texture coordinates.
         mesh: objects with the same number show the same mesh (with the same UVs, in the same triangle order).
+        mesh_name: what the file calls that mesh; empty where it has no name of its own.
     """
 
     name: str
     n_tris: int
     has_uvs: bool
     mesh: int = -1
+    mesh_name: str = ""
 
 
 @dataclass(frozen=True)
@@ -54,7 +58,10 @@ class Scene:
         has_uvs: per triangle, whether `uvs` came from somewhere.
         object_id: per triangle, from 1; `GROUND_ID` and `DOME_ID` are backdrops.
         rest_verts: world-space vertices of the rest pose.
+        materials: names of materials; equal names are one material.
+        material: per triangle an index into `materials`, -1 for none.
         n_dropped: triangles of the file that were left out, since they have no area or no finite corners.
+        joined: what objects were joined from, see `parts`; empty where none were.
     """
 
     path: Path
@@ -67,7 +74,10 @@ class Scene:
     has_uvs: Bool[np.ndarray, "T"]
     rest_verts: Float32[np.ndarray, "V 3"]
     motion: Motion
+    materials: tuple[str, ...]
+    material: Int32[np.ndarray, "T"]
     n_dropped: int = 0
+    joined: tuple[SceneObject, ...] = ()
 
     @property
     def name(self) -> str:
@@ -78,14 +88,24 @@ class Scene:
         return tuple(camera.name for camera in self.cameras)
 
     @property
+    def parts(self) -> tuple[SceneObject, ...]:
+        """What has textures of its own, in the order of the triangles: the objects, or what they are joined
+        from. Parts bear the names of their objects."""
+        return self.joined or self.objects
+
+    @property
     def is_backdrop(self) -> Bool[np.ndarray, "T"]:
         """Which triangles are ground or dome and not the scene's own."""
         return np.isin(self.object_id, (GROUND_ID, DOME_ID))
 
     @cached_property
     def atlas_id(self) -> Int32[np.ndarray, "T"]:
-        """The texture that each triangle's coordinates point into, see `atlas_ids`."""
-        return atlas_ids(self.tris, self.uvs, self.object_id, self.rest_verts, GROUND_ID)
+        """The texture that each triangle's coordinates point into, see `atlas_ids`. Parts share none."""
+        part_id = np.repeat(
+            np.arange(1, len(self.parts) + 1, dtype=np.int32), [part.n_tris for part in self.parts]
+        )
+        part_id = np.where(self.is_backdrop, self.object_id, part_id)
+        return atlas_ids(self.tris, self.uvs, part_id, self.rest_verts, GROUND_ID)
 
     def evaluate(self, time_s: float, animation: int | None = None) -> Float32[np.ndarray, "V 3"]:
         """World-space vertices at a time; read-only use, the rest pose is shared.
@@ -147,22 +167,6 @@ class Scene:
         """
         found = self.cameras[_find(self.path, "camera", list(self.camera_names), name)]
         return self.motion.camera(found, time_s, animation)
-
-    def with_uvs(
-        self,
-        uvs: Float32[np.ndarray, "T 3 2"],
-        has_uvs: Bool[np.ndarray, "T"],
-        objects: tuple[SceneObject, ...] | None = None,
-        object_id: Int32[np.ndarray, "T"] | None = None,
-    ) -> "Scene":
-        """The same scene with other texture coordinates and, if they are given, other objects."""
-        return replace(
-            self,
-            uvs=uvs,
-            has_uvs=has_uvs,
-            objects=self.objects if objects is None else objects,
-            object_id=self.object_id if object_id is None else object_id,
-        )
 
 
 def find_by_name(names: Mapping[int, str], file: str, pattern: str) -> list[int]:

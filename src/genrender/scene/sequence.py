@@ -154,7 +154,14 @@ def _load(path: Path, sequence: FileSequence) -> Scene:
     verts[:, ~np.isfinite(verts).all(axis=(0, 2))] = np.nan
     verts.flags.writeable = False
     objects = [
-        ObjectMesh(thing.name, len(of), np.searchsorted(of, thing.tris), thing.uvs)
+        ObjectMesh(
+            name=thing.name,
+            n_verts=len(of),
+            tris=np.searchsorted(of, thing.tris),
+            uvs=thing.uvs,
+            materials=thing.materials,
+            material=thing.material,
+        )
         for thing, of in zip(first.objects, used, strict=True)
     ]
     animations = (Animation("Sequence", sequence.duration_s),) if n_files > 1 else ()

@@ -1,5 +1,6 @@
 """Texture coordinates where a file's own will not do: charts by xatlas, packed into [0, 1]^2 per object."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -8,7 +9,7 @@ from jaxtyping import Float, Float32, Int32
 
 from genrender.config import UvMode
 from genrender.errors import SceneError
-from genrender.scene.scene import Scene
+from genrender.scene.scene import Scene, SceneObject
 from genrender.scene.uv_quality import largest_free_square, surface_area
 from genrender.scene.uv_report import UvReport, uv_report
 
@@ -27,8 +28,8 @@ class Unwrapped:
     """A scene whose triangles all have texture coordinates, and what was done to get there.
 
     Attributes:
-        made: why an object got new coordinates, by its index in the scene.
-        kept: what is wrong with an object whose coordinates were kept all the same, by its index.
+        made: why a part got new coordinates, by its index in the scene's parts.
+        kept: what is wrong with a part whose coordinates were kept all the same, by its index.
     """
 
     scene: Scene
@@ -46,50 +47,55 @@ def unwrap(scene: Scene, mode: UvMode = "auto") -> Unwrapped:
 
     Charts for a part of an object go into the largest free square of its texture. If there is no such room,
     `auto` charts the whole object anew, and `keep` lays them over the others; `Scene.atlas_id` keeps them
-    apart. Objects that show one mesh share its coordinates. Backdrops are left alone.
+    apart. Objects that show one mesh share its coordinates. What is joined from several parts is unwrapped
+    part by part. Backdrops are left alone.
 
     Raises:
         SceneError: an object cannot be unwrapped.
     """
-    uvs, has_uvs = scene.uvs.copy(), scene.has_uvs.copy()
-    objects = list(scene.objects)
+    uvs = scene.uvs.copy()
     is_backdrop = scene.is_backdrop
     done: dict[int, tuple[np.ndarray, str, str]] = {}
     made: dict[int, str] = {}
     kept: dict[int, str] = {}
-    for index, span in enumerate(object_spans(scene)):
-        mesh = objects[index].mesh
+    for index, (part, span) in enumerate(zip(scene.parts, spans(scene.parts), strict=True)):
+        mesh = part.mesh
         if is_backdrop[span].all():
             continue
         if mesh not in done or mesh < 0:
-            done[mesh] = _unwrap_object(scene, index, span, mode)
+            done[mesh] = _unwrap_part(scene, part.name, span, mode)
         uvs[span], why_made, why_kept = done[mesh]
-        has_uvs[span] = True
-        objects[index] = replace(objects[index], has_uvs=True)
         if why_made:
             made[index] = why_made
         if why_kept:
             kept[index] = why_kept
     if not made:
         return Unwrapped(scene, made, kept)
-    return Unwrapped(scene.with_uvs(uvs, has_uvs, tuple(objects)), made, kept)
+    complete = replace(
+        scene,
+        uvs=uvs,
+        has_uvs=np.ones_like(scene.has_uvs),
+        objects=tuple(replace(thing, has_uvs=True) for thing in scene.objects),
+        joined=tuple(replace(part, has_uvs=True) for part in scene.joined),
+    )
+    return Unwrapped(complete, made, kept)
 
 
-def object_spans(scene: Scene) -> list[slice]:
-    """The triangles of every object."""
-    ends = np.cumsum([scene_object.n_tris for scene_object in scene.objects]).tolist()
-    return [slice(end - o.n_tris, end) for o, end in zip(scene.objects, ends, strict=True)]
+def spans(objects: Sequence[SceneObject]) -> list[slice]:
+    """The triangles of each object or part of a scene."""
+    ends = np.cumsum([thing.n_tris for thing in objects]).tolist()
+    return [slice(end - thing.n_tris, end) for thing, end in zip(objects, ends, strict=True)]
 
 
 def report_of(scene: Scene, span: slice) -> UvReport:
-    """How usable the coordinates of one object are."""
+    """How usable the coordinates of one object or part are."""
     return uv_report(
         scene.uvs[span], scene.has_uvs[span], scene.rest_verts[scene.tris[span]], scene.atlas_id[span]
     )
 
 
-def _unwrap_object(scene: Scene, index: int, span: slice, mode: UvMode) -> tuple[np.ndarray, str, str]:
-    """An object's coordinates, why they are new (empty: they are not) and what is wrong with kept ones."""
+def _unwrap_part(scene: Scene, name: str, span: slice, mode: UvMode) -> tuple[np.ndarray, str, str]:
+    """A part's coordinates, why they are new (empty: they are not) and what is wrong with kept ones."""
     uvs, has_uvs, corners = scene.uvs[span], scene.has_uvs[span], _corners(scene, span)
     try:
         if mode == "unwrap":
@@ -116,8 +122,7 @@ def _unwrap_object(scene: Scene, index: int, span: slice, mode: UvMode) -> tuple
         return completed, faults, others
     except RuntimeError as error:  # how the binding reports what xatlas refuses
         raise SceneError(
-            f"{scene.path.name}: object {scene.objects[index].name!r} cannot be unwrapped ({error}); "
-            "give it UVs"
+            f"{scene.path.name}: object {name!r} cannot be unwrapped ({error}); give it UVs"
         ) from None
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 from jaxtyping import Float32, Int64
-from pxr import Usd, UsdGeom
+from pxr import Usd, UsdGeom, UsdShade
 
 from genrender.errors import SceneError
 from genrender.scene.assemble import ObjectMesh
@@ -42,8 +42,34 @@ def read_object(path: Path, part: UsdPart, code: float, mesh_number: int) -> Obj
     if len(holes):
         is_shown = ~np.isin(face, holes)
         corners, face = corners[is_shown], face[is_shown]
-    uvs = _uvs(mesh, code, corners, face, indices)
-    return ObjectMesh(name, part.n_verts, indices[corners], uvs, mesh_number)
+    materials, of_face = _materials(mesh, len(counts), code)
+    return ObjectMesh(
+        name,
+        part.n_verts,
+        indices[corners],
+        _uvs(mesh, code, corners, face, indices),
+        mesh_number,
+        materials,
+        of_face[face],
+    )
+
+
+def _materials(
+    mesh: UsdGeom.Mesh, n_faces: int, code: float
+) -> tuple[tuple[str, ...], Int64[np.ndarray, "P"]]:
+    """Names of materials, and per face an index into them; bindings of subsets go before the mesh's own."""
+    materials: dict[str, int] = {}
+    of_face = np.full(n_faces, -1, np.int64)
+    binding = UsdShade.MaterialBindingAPI(mesh)
+    bound = [(mesh.GetPrim(), np.arange(n_faces))]
+    for subset in binding.GetMaterialBindSubsets():
+        rows = np.asarray(subset.GetIndicesAttr().Get(code) or [], np.int64)
+        bound.append((subset.GetPrim(), rows[(rows >= 0) & (rows < n_faces)]))
+    for prim, rows in bound:
+        material, _ = UsdShade.MaterialBindingAPI(prim).ComputeBoundMaterial()
+        if material:
+            of_face[rows] = materials.setdefault(material.GetPrim().GetName(), len(materials))
+    return tuple(materials), of_face
 
 
 def _constant(path: Path, name: str, attribute: Usd.Attribute, code: float) -> Int64[np.ndarray, "_"]:
