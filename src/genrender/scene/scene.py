@@ -1,7 +1,7 @@
 """A scene: triangles with fixed topology whose vertices depend on the time."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from functools import cached_property
 from pathlib import Path
