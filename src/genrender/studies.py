@@ -221,19 +221,22 @@ def _means(runs: Sequence[Measured], key: str) -> dict[tuple[str, float | None],
 
 
 def _plots(study: Study, measured: Sequence[Measured]) -> str:
-    """One row for each scene, one column for each figure that the study shows, as SVG."""
+    """One row for each scene, one column for each figure that the study shows, as SVG.
+
+    The last column has error over sharpness: what blurs looks steadier, so neither counts without the other.
+    """
     import matplotlib
     import matplotlib.figure
 
     scenes = list(dict.fromkeys(run.scene for run in measured))
-    with matplotlib.rc_context({"svg.hashsalt": "genrender"}):
+    with matplotlib.rc_context({"svg.hashsalt": "genrender", "svg.fonttype": "none"}):
         figure = matplotlib.figure.Figure(
-            figsize=(3.6 * len(study.shown), 2.8 * len(scenes) + 0.6), layout="constrained"
+            figsize=(3.6 * (len(study.shown) + 1), 2.8 * len(scenes) + 0.6), layout="constrained"
         )
-        grid = figure.subplots(len(scenes), len(study.shown), squeeze=False)
+        grid = figure.subplots(len(scenes), len(study.shown) + 1, squeeze=False)
         for row, scene in zip(grid, scenes, strict=True):
             runs = [run for run in measured if run.scene == scene]
-            for axes, (key, title) in zip(row, study.shown.items(), strict=True):
+            for axes, (key, title) in zip(row[:-1], study.shown.items(), strict=True):
                 means = _means(runs, key)
                 for number, series in enumerate(dict.fromkeys(series for series, _ in means)):
                     points = [(x, y) for (of, x), y in means.items() if of == series and x is not None]
@@ -248,10 +251,26 @@ def _plots(study: Study, measured: Sequence[Measured]) -> str:
                 axes.set_title(f"{scene}: {title}", fontsize="small")
                 axes.set_xlabel(study.axis)
                 axes.grid(alpha=0.3)
+            _plot_price(row[-1], scene, runs)
         grid[0][0].legend(fontsize="x-small")
         text = io.StringIO()
         figure.savefig(text, format="svg", metadata={"Date": None})
     return text.getvalue()
+
+
+def _plot_price(axes: Any, scene: str, runs: Sequence[Measured]) -> None:
+    """Surface error over sharpness, a line per series in the order of its variants."""
+    sharpness, error = (_means(runs, key) for key in ("sharpness", "surface_error.1"))
+    for number, series in enumerate(dict.fromkeys(series for series, _ in error)):
+        places = [place for place in error if place[0] == series and place in sharpness]
+        xs, ys = [sharpness[place] for place in places], [error[place] for place in places]
+        axes.plot(xs, ys, "o-" if len(places) > 1 else "D", ms=3, color=f"C{number}")
+        for (_, x), *at in zip(places, xs, ys, strict=True):
+            if x is not None:
+                axes.annotate(f"{x:g}", at, fontsize="xx-small", xytext=(2, 2), textcoords="offset points")
+    axes.set_title(f"{scene}: error over sharpness", fontsize="small")
+    axes.set_xlabel("sharpness, 1e-3")
+    axes.grid(alpha=0.3)
 
 
 def _table(study: Study, measured: Sequence[Measured]) -> str:

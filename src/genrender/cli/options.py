@@ -251,7 +251,7 @@ class Preview:
     Writes preview.mp4, with the three side by side, and contact_sheet.png.
 
     Attributes:
-        scene: a .gltf or .glb file.
+        scene: a glTF, USD, Alembic, OBJ or PLY file, or a sequence such as frames/wave_*.obj.
         out: folder for both; made where it is missing.
         camera: orbit, turntable, static, dolly or handheld:SEED, perhaps with a lens (orbit,35mm;
             orbit,60deg; orbit,ortho); scene:NAME (a camera of the file) or FILE.json.
