@@ -244,12 +244,12 @@ def test_broken_animations(tmp_path, times, values, interpolation, pattern):
 
 
 def test_an_animation_that_explodes_says_so(tmp_path):
-    builder = one_triangle(scale=[1e30, 1, 1])
+    builder = one_triangle(scale=[1e17, 1, 1])
     builder.node(is_root=True, children=[0])
     builder.doc["scenes"][0]["nodes"] = [1]
     builder.animate("boom", [(1, "scale", [0, 1], [[1, 1, 1], [1e30, 1, 1]], "LINEAR")])
     scene = load_scene(builder.save(tmp_path / "a.glb"))
-    with pytest.raises(SceneError, match="'boom' gives vertices that are no numbers at 1 s"):
+    with pytest.raises(SceneError, match=r"'boom' gives vertices that are no numbers or beyond .* at 1 s"):
         scene.evaluate(1.0, 0)
 
 

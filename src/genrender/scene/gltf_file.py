@@ -13,6 +13,7 @@ from urllib.parse import unquote, unquote_to_bytes
 import pygltflib
 
 from genrender.errors import SceneError
+from genrender.scene.read_file import MAX_BYTES, MAX_TEXT_BYTES, check_size, read_file
 
 # Required extensions that say nothing about where the surface is. Everything else that a file requires might
 # move or add geometry, so it is refused by name rather than rendered wrongly.
@@ -164,7 +165,9 @@ class GltfFile:
                 raise self.error(
                     f"buffer {index} lies at {uri[:80]!r}, outside the scene's folder; put it there"
                 )
-            return memoryview(target.read_bytes())
+            # Many buffers may name one file: what they take together counts.
+            left = MAX_BYTES - sum(map(len, self._buffers.values()))
+            return memoryview(read_file(target, left))
         except FileNotFoundError:
             raise self.error(
                 f"buffer {index} is missing: there is no {uri[:80]!r} beside the scene"
@@ -188,7 +191,7 @@ def open_gltf(path: Path) -> GltfFile:
         SceneError: missing, unreadable, truncated, no glTF 2.0, or it needs an unsupported extension.
     """
     try:
-        data = path.read_bytes()
+        data = read_file(path)
     except FileNotFoundError:
         raise SceneError(f"scene file not found: {path}") from None
     except OSError as error:
@@ -258,6 +261,7 @@ def _misfits(value: Any, structure: Any, where: str) -> Iterator[str]:
 
 def _parse_json(path: Path, text: bytes) -> tuple[pygltflib.GLTF2, dict[str, Any]]:
     not_gltf = f"{path.name}: not a glTF file (%s); expected .gltf or .glb, version 2.0"
+    check_size(f"{path.name}: its JSON", len(text), MAX_TEXT_BYTES, "export it as .glb, or split it")
     try:
         raw = json.loads(text.decode("utf-8-sig"), parse_constant=_reject_constant)
     except UnicodeDecodeError:

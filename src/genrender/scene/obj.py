@@ -4,6 +4,7 @@ Differs: libraries at hand split vertices at seams, drop texture coordinates whe
 or read no relative indices; sequences need the same vertices in every file.
 """
 
+import io
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from jaxtyping import Float64, Int64
 from genrender.errors import SceneError
 from genrender.scene.mesh_file import FileObject, MeshFile
 from genrender.scene.polygons import fans
+from genrender.scene.read_file import MAX_TEXT_BYTES, read_file
 
 
 @dataclass
@@ -36,7 +38,8 @@ def read_obj(path: Path) -> MeshFile:
     coordinates: list[list[str]] = []
     faces: dict[str, _Faces] = {}
     name, has_objects = path.stem, False
-    text = path.read_text(encoding="utf-8", errors="replace").replace("\\\n", " ")
+    data = read_file(path, MAX_TEXT_BYTES, "decimate it, or convert it to .glb")
+    text = io.TextIOWrapper(io.BytesIO(data), "utf-8", "replace").read().replace("\\\n", " ")
     for number, line in enumerate(text.splitlines(), 1):
         words = line.split()
         if not words:
