@@ -7,6 +7,7 @@ import time
 import tracemalloc
 
 import numpy as np
+import OpenEXR
 import pytest
 
 from genrender.errors import GenRenderError, SceneError
@@ -101,9 +102,13 @@ def test_a_picture_of_four_thousand_million_pixels(exr):
         read_exr(exr)
 
 
-def test_channel_names_that_are_no_text(exr):
+@pytest.mark.parametrize("text", [b"IndexOB.X", b"string\0\6\0\0\0Crypto"])  # a channel, a type
+def test_names_that_are_no_text(exr, text):
+    header, channels = OpenEXR.File(str(exr)).header(), OpenEXR.File(str(exr)).channels()
+    OpenEXR.File({**header, "cryptomatte/1a2b3c4/name": "Crypto"}, channels).write(str(exr))
     data = exr.read_bytes()
-    exr.write_bytes(data.replace(b"IndexOB.X", b"\x91ndexOB.X"))
+    assert data.count(text) == 1
+    exr.write_bytes(data.replace(text, b"\x91" + text[1:]))
     with pytest.raises(GenRenderError, match="its header is damaged"):
         read_exr(exr)
 

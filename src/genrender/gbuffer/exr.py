@@ -149,6 +149,7 @@ def read_header(path: Path) -> ExrHeader:
 
 def _own_names(path: Path, header: Mapping[str, Any]) -> list[str]:
     try:
+        crypto_names(header)  # text, too, that is decoded only when it is looked at
         return [channel.name for channel in header["channels"]]
     except UnicodeDecodeError:
         raise MediaError(f"cannot read {path}: its header is damaged; render it again") from None
