@@ -75,7 +75,7 @@ def render_gbuffer(
 def tris_at_pixel_centres(
     verts: Float[np.ndarray, "V 3"], tris: Int32[np.ndarray, "T 3"], camera: Camera, height: int, width: int
 ) -> Int64[np.ndarray, "K"]:
-    """The triangles that a ray may meet: their box in the picture holds the centre of a pixel.
+    """The triangles that a ray may meet: before the camera, with the centre of a pixel in their box.
 
     Of a million triangles most are smaller than a pixel and lie between the centres, or beside the picture.
     """
@@ -88,12 +88,13 @@ def tris_at_pixel_centres(
     if camera.ymag is not None:
         margin += near / camera.ymag * height
     is_near = ~(depth > near) if camera.ymag is None else np.zeros(len(verts), bool)
-    may_hit = np.ones(len(tris), bool)
+    first, second, third = tris.T
+    is_behind = depth < -near
+    may_hit = ~(is_behind[first] & is_behind[second] & is_behind[third])
     for axis, n_pixels in ((0, width), (1, height)):
         # In whole pixels: the first centre behind the lower end, and the last before the upper one.
         lower, upper = (xy[:, axis] - margin - 0.5), (xy[:, axis] + margin - 0.5)
         lower[is_near], upper[is_near] = -np.inf, np.inf
-        first, second, third = tris.T
         low = np.minimum(np.minimum(lower[first], lower[second]), lower[third])
         high = np.maximum(np.maximum(upper[first], upper[second]), upper[third])
         may_hit &= np.maximum(np.ceil(low), 0) <= np.minimum(np.floor(high), n_pixels - 1)
