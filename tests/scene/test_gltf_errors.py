@@ -228,6 +228,11 @@ def test_a_joint_out_of_range(tmp_path):
     assert_refused(builder.save(tmp_path / "a.glb"), "uses joint 7, but its skin has 2 joints")
 
 
+def test_joint_weights_whose_sum_float32_cannot_hold(tmp_path):
+    builder = skinned_strip(np.tile([0, 1, 0, 0], (6, 1)), np.tile([3e38, 3e38, 0, 0], (6, 1)))
+    assert_refused(builder.save(tmp_path / "a.glb"), "joint weights that are no finite numbers")
+
+
 @pytest.mark.parametrize(
     ("times", "values", "interpolation", "pattern"),
     [
