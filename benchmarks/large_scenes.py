@@ -3,9 +3,10 @@
     python benchmarks/large_scenes.py [--tris 1000000] [--objects 200] [--length 300] [--measured 40] [--json]
 
 Makes a glTF file of that many triangles, objects and frames in a temporary folder: most objects are moved by
-their nodes, three tenths are skinned to joints that turn, a tenth morphs. Each measurement runs in a process of
-its own. Processor time beside wall time tells what other work on the machine does to the figures. Memory must
-not grow with the frames: over the first ten or so the heap finds its size, so the second half is compared.
+their nodes, three tenths are skinned to joints that turn, a tenth morphs. Each measurement runs in a process
+of its own. Processor time beside wall time tells what other work on the machine does to the figures. Memory
+must not grow with the frames: over the first ten or so the heap finds its size, so the second half is
+compared.
 """
 
 import argparse
