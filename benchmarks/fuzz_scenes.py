@@ -26,6 +26,8 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 ROOT = Path(__file__).resolve().parents[1]
 BYTES = 2**31
 SIDE = 24
@@ -241,15 +243,34 @@ def make_samples(folder: Path) -> list[Path]:
     (folder / "binary.ply").write_bytes(head.encode() + packed)
     shot = plan_shot(load_scene(folder / "sample.obj"), ShotConfig(size=(16, 16)))
     write_exr(folder / "sample.exr", shot.gbuffer(0))
-    made = ["sample.obj", "ascii.ply", "binary.ply", "sample.exr"]
+    _write_cryptomatte(folder / "crypto.exr")
+    made = ["sample.obj", "ascii.ply", "binary.ply", "sample.exr", "crypto.exr"]
     (folder / "sample.usda").write_text(USDA)
     try:
-        import pxr  # noqa: F401
+        from pxr import Usd
 
-        made += ["sample.usda"]
+        Usd.Stage.Open(str(folder / "sample.usda")).Export(str(folder / "sample.usdc"))  # pyright: ignore
+        made += ["sample.usda", "sample.usdc"]
     except ModuleNotFoundError:
         print("usd-core is not installed: USD is left out", file=sys.stderr)
     return [folder / name for name in made]
+
+
+def _write_cryptomatte(path: Path) -> None:
+    import OpenEXR
+
+    values = np.zeros((8, 8), np.float32)
+    values[2:6] = 1
+    rank = np.where(values > 0, np.uint32(0x3F2A51C7), np.uint32(0)).view(np.float32)
+    channels = {"Depth.Z": 5 * values, "UV.U": values, "UV.V": values}
+    channels |= {"Crypto00.R": rank, "Crypto00.G": values}
+    header = {
+        "compression": OpenEXR.ZIPS_COMPRESSION,
+        "type": OpenEXR.scanlineimage,
+        "cryptomatte/1a2b3c4/name": "Crypto",
+        "cryptomatte/1a2b3c4/manifest": '{"Card":"3f2a51c7"}',
+    }
+    OpenEXR.File(header, channels).write(str(path))
 
 
 def default_files(folder: Path, is_small: bool) -> list[Path]:

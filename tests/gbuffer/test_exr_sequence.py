@@ -10,7 +10,7 @@ import pytest
 from scene.gltf_builder import ASSETS
 
 from genrender.errors import ConfigError, MediaError
-from genrender.gbuffer.cryptomatte import id_bits
+from genrender.gbuffer.cryptomatte import id_bits, manifest
 from genrender.gbuffer.exr import write_exr
 from genrender.gbuffer.exr_channels import ExrMap, read_exr_map
 from genrender.gbuffer.exr_files import exr_files, find_series, missing_frames, say_frames
@@ -366,3 +366,19 @@ def test_frames_are_brought_to_another_size_sample_by_sample(tmp_path, truth):
         ExrShot.of(sequence, size=(48, 48))
     with pytest.raises(ConfigError, match="frames is 4, expected 1 to 3"):
         ExrShot.of(sequence, n_frames=4)
+
+
+@pytest.mark.parametrize("text", [b'{"\x91": "00000001"}', b"[" * 100_000, b'{"a": "x"}'])
+def test_a_manifest_that_is_none(tmp_path, text):
+    (tmp_path / "names.json").write_bytes(text)
+    header = {"cryptomatte/1a2b3c4/name": "Crypto", "cryptomatte/1a2b3c4/manif_file": "names.json"}
+    with pytest.raises(MediaError, match="the manifest of cryptomatte Crypto is damaged"):
+        manifest(header, "Crypto", tmp_path / "a.exr")
+
+
+def test_a_manifest_that_would_fill_the_memory(tmp_path):
+    with (tmp_path / "names.json").open("wb") as file:
+        file.truncate(2**26 + 1)
+    header = {"cryptomatte/1a2b3c4/name": "Crypto", "cryptomatte/1a2b3c4/manif_file": "names.json"}
+    with pytest.raises(MediaError, match="expected at most 67 MB"):
+        manifest(header, "Crypto", tmp_path / "a.exr")

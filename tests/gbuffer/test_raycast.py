@@ -6,7 +6,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from genrender.errors import ConfigError
-from genrender.gbuffer.raycast import intersect, render_gbuffer, wrap_uv
+from genrender.gbuffer import raycast
+from genrender.gbuffer.raycast import intersect, render_gbuffer, tris_at_pixel_centres, wrap_uv
 from genrender.scene.camera import Camera
 from genrender.scene.primitives import sphere
 
@@ -160,3 +161,32 @@ def test_a_picture_needs_pixels(height, width):
 def test_triangles_are_known():
     gbuffer, _, _ = render_ball(FRONT)
     assert gbuffer.has_triangles
+
+
+LENSES = [
+    Camera.look_at(np.array([0.0, 0.3, 2.0]), np.zeros(3)),
+    Camera.look_at(np.array([0.3, 0.0, 0.2]), np.ones(3), yfov_deg=150.0),  # within the mesh
+    Camera.look_at(np.array([0.0, 0.0, 500.0]), np.zeros(3), ymag=0.7),
+    Camera.look_at(np.array([0.0, 900.0, 500.0]), np.zeros(3), yfov_deg=0.2),
+]
+
+
+@pytest.mark.parametrize("camera", LENSES)
+@pytest.mark.parametrize("offset", [0.0, 1e3])
+def test_triangles_that_are_left_out_would_not_have_been_hit(camera, offset, monkeypatch):
+    moved = camera.world_from_camera.copy()
+    moved[:3, 3] += offset
+    camera = Camera(moved, camera.yfov_deg, camera.ymag)
+    part = sphere(0.8, segments=300)
+    verts = part.verts + 0.02 * np.sin(20 * part.verts[:, ::-1]) + offset
+    tris = part.tris.astype(np.int32)
+    uvs = part.uvs[part.tris].astype(np.float32)
+    object_id = np.ones(len(tris), np.int32)
+    assert len(tris) > raycast.MANY_TRIS
+    picked = render_gbuffer(verts, tris, uvs, object_id, camera, 40, 56)
+    assert len(tris_at_pixel_centres(verts, tris, camera, 40, 56)) < len(tris) / 2
+    monkeypatch.setattr(raycast, "MANY_TRIS", len(tris))
+    whole = render_gbuffer(verts, tris, uvs, object_id, camera, 40, 56)
+    assert picked.visible.any()
+    for name in ("depth", "uv", "object_id", "tri_id", "bary"):
+        np.testing.assert_array_equal(getattr(picked, name), getattr(whole, name))

@@ -16,6 +16,8 @@ from jaxtyping import Shaped, UInt32
 
 from genrender.errors import MediaError
 
+# Some thousand objects take a few hundred kB.
+MAX_MANIFEST_BYTES = 2**26
 ATTRIBUTE = re.compile(r"(exr/)?cryptomatte/(?P<key>[^/]+)/(?P<what>name|manifest|manif_file)")
 
 
@@ -43,16 +45,26 @@ def manifest(header: Mapping[str, Any], name: str, file: Path) -> dict[int, str]
         if text is None and (beside := entry.get("manif_file")):
             # Only a bare name: a file must not make us read elsewhere.
             sidecar = file.with_name(Path(str(beside)).name)
-            text = sidecar.read_text(encoding="utf-8") if sidecar.is_file() else None
+            text = _sidecar(sidecar, name) if sidecar.is_file() else None
         if text is None:
             return {}
         try:
-            return {int(bits, 16): str(object_) for object_, bits in json.loads(str(text)).items()}
-        except (ValueError, AttributeError, TypeError) as error:
+            return {int(bits, 16): str(object_) for object_, bits in json.loads(text).items()}
+        except (ValueError, AttributeError, TypeError, RecursionError) as error:
             raise MediaError(
                 f"{file}: the manifest of cryptomatte {name} is damaged ({error}); render it again"
             ) from error
     return {}
+
+
+def _sidecar(file: Path, name: str) -> bytes:
+    n_bytes = file.stat().st_size
+    if n_bytes > MAX_MANIFEST_BYTES:
+        raise MediaError(
+            f"{file}: the manifest of cryptomatte {name} has {n_bytes / 1e6:,.0f} MB, expected at most "
+            f"{MAX_MANIFEST_BYTES / 1e6:,.0f} MB; render it again"
+        )
+    return file.read_bytes()
 
 
 def _entries(header: Mapping[str, Any]) -> list[dict[str, Any]]:

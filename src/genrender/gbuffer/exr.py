@@ -18,6 +18,7 @@ from genrender.atomic import atomic_write
 from genrender.errors import MediaError
 from genrender.gbuffer.cryptomatte import crypto_names
 from genrender.gbuffer.exr_channels import AUTOMATIC, Channels, ExrMap, find_channels
+from genrender.gbuffer.exr_types import HALF, pixel_types
 from genrender.gbuffer.gbuffer import GBuffer
 from genrender.gbuffer.raycast import wrap_uv
 
@@ -118,8 +119,7 @@ def read_header(path: Path) -> ExrHeader:
     opened = _open(path, header_only=True).parts
     if any("deep" in str(part.header["type"]) for part in opened):
         raise MediaError(f"{path}: the file holds a deep picture; render flat passes")
-    # The older interface alone tells types without reading pixels, and only those of the first part.
-    types = OpenEXR.InputFile(str(path)).header()["channels"] if len(opened) == 1 else {}
+    types = pixel_types(path) if len(opened) == 1 else {}
     for index, part in enumerate(opened):
         header = part.header
         attributes.append(header)
@@ -130,21 +130,35 @@ def read_header(path: Path) -> ExrHeader:
                 f"{_say_window(picture)}; expected the whole picture: save it uncropped"
             )
         layer = str(header.get("name", ""))
-        for channel in header["channels"]:
-            is_whole = len(opened) == 1 or not layer or channel.name.startswith(f"{layer}.")
-            name = channel.name if is_whole else f"{layer}.{channel.name}"
-            parts[name], own_names[name] = index, channel.name
-            if channel.name in types and str(types[channel.name].type) == "HALF":
+        for own_name in _own_names(path, header):
+            is_whole = len(opened) == 1 or not layer or own_name.startswith(f"{layer}.")
+            name = own_name if is_whole else f"{layer}.{own_name}"
+            parts[name], own_names[name] = index, own_name
+            if types.get(own_name) == HALF:
                 half_floats.add(name)
-    low, high = (np.asarray(corner, np.int64) for corner in attributes[0]["displayWindow"])
-    width, height = (high - low + 1).tolist()
-    n_bytes = 4 * width * height * len(parts)
+    sizes = [_size(part["displayWindow"]) for part in attributes]
+    width, height = sizes[0]
+    n_bytes = 4 * max(wide * high for wide, high in sizes) * len(parts)
     if n_bytes > MAX_BYTES:
         raise MediaError(
             f"{path}: announces {len(parts)} channels of {width}x{height} pixels, {n_bytes >> 20:,} MB, "
             f"expected at most {MAX_BYTES >> 20:,} MB; save depth, UV and objects in a file of their own"
         )
     return ExrHeader(path, parts, own_names, frozenset(half_floats), tuple(attributes), (width, height))
+
+
+def _own_names(path: Path, header: Mapping[str, Any]) -> list[str]:
+    try:
+        crypto_names(header)  # text, too, that is decoded only when it is looked at
+        return [channel.name for channel in header["channels"]]
+    except UnicodeDecodeError:
+        raise MediaError(f"cannot read {path}: its header is damaged; render it again") from None
+
+
+def _size(window: Any) -> tuple[int, int]:
+    low, high = (np.asarray(corner, np.int64) for corner in window)
+    width, height = (high - low + 1).tolist()
+    return width, height
 
 
 def _say_window(window: Any) -> str:

@@ -3,11 +3,15 @@
 import embreex.mesh_construction
 import embreex.rtcore_scene
 import numpy as np
-from jaxtyping import Float, Float32, Int32
+from jaxtyping import Float, Float32, Int32, Int64
 
 from genrender.errors import ConfigError
 from genrender.gbuffer.gbuffer import GBuffer
 from genrender.scene.camera import Camera
+
+# Embree takes its time over every triangle that it is given. With more than this, leaving out those that no
+# ray can meet is worth the look.
+MANY_TRIS = 2**16
 
 
 def render_gbuffer(
@@ -42,8 +46,14 @@ def render_gbuffer(
         raise ConfigError(f"picture size is {width}x{height}, expected at least 1x1")
     origins, directions = camera.rays(height, width)
     # The directions are scaled so that the ray parameter IS the planar depth.
-    depth, tri_id, bary = intersect(verts, tris, origins, directions)
-    hit = tri_id >= 0
+    if len(tris) > MANY_TRIS:
+        rows = tris_at_pixel_centres(verts, tris, camera, height, width)
+        depth, tri_id, bary = intersect(*_only(verts, tris[rows]), origins, directions)
+        hit = tri_id >= 0
+        tri_id[hit] = rows[tri_id[hit]]
+    else:
+        depth, tri_id, bary = intersect(verts, tris, origins, directions)
+        hit = tri_id >= 0
     uv = np.zeros((height * width, 2), np.float32)
     uv[hit] = wrap_uv(interpolate_corners(uvs, tri_id[hit], bary[hit]))
     pixel_object_id = np.zeros((height, width), np.int32)
@@ -60,6 +70,45 @@ def render_gbuffer(
         bary=bary.reshape(height, width, 2),
         atlas_id=pixel_atlas_id,
     )
+
+
+def tris_at_pixel_centres(
+    verts: Float[np.ndarray, "V 3"], tris: Int32[np.ndarray, "T 3"], camera: Camera, height: int, width: int
+) -> Int64[np.ndarray, "K"]:
+    """The triangles that a ray may meet: before the camera, with the centre of a pixel in their box.
+
+    Of a million triangles most are smaller than a pixel and lie between the centres, or beside the picture.
+    """
+    near = 1e-6 * float(np.abs(verts - camera.world_from_camera[:3, 3]).max(initial=0))
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+        xy, depth = camera.project(verts, height, width)
+        # What float32 may make of a position: a share of the distance, which far from the picture's middle
+        # becomes ever more pixels.
+        margin = 0.01 + 1e-8 * np.square(xy).max(axis=1)
+    if camera.ymag is not None:
+        margin += near / camera.ymag * height
+    is_near = ~(depth > near) if camera.ymag is None else np.zeros(len(verts), bool)
+    first, second, third = tris.T
+    is_behind = depth < -near
+    may_hit = ~(is_behind[first] & is_behind[second] & is_behind[third])
+    for axis, n_pixels in ((0, width), (1, height)):
+        # In whole pixels: the first centre behind the lower end, and the last before the upper one.
+        lower, upper = (xy[:, axis] - margin - 0.5), (xy[:, axis] + margin - 0.5)
+        lower[is_near], upper[is_near] = -np.inf, np.inf
+        low = np.minimum(np.minimum(lower[first], lower[second]), lower[third])
+        high = np.maximum(np.maximum(upper[first], upper[second]), upper[third])
+        may_hit &= np.maximum(np.ceil(low), 0) <= np.minimum(np.floor(high), n_pixels - 1)
+    return np.flatnonzero(may_hit)
+
+
+def _only(
+    verts: Float[np.ndarray, "V 3"], tris: Int32[np.ndarray, "T 3"]
+) -> tuple[Float[np.ndarray, "U 3"], Int32[np.ndarray, "T 3"]]:
+    """Triangles with the vertices that they use."""
+    is_used = np.zeros(len(verts), bool)
+    is_used[tris] = True
+    new_row = np.cumsum(is_used, dtype=np.int32) - np.int32(1)
+    return verts[is_used], new_row[tris]
 
 
 def intersect(
@@ -84,15 +133,29 @@ def intersect(
     # Embree computes in float32. Seen from the first ray's origin the numbers are as small as the picture
     # allows, so a scene far from the world's origin loses nothing here.
     centre = np.asarray(origins[0], np.float64)
+    return trace(accelerate(verts, tris, centre), origins - centre, directions)
+
+
+def accelerate(
+    verts: Float[np.ndarray, "V 3"], tris: Int32[np.ndarray, "T 3"], centre: Float[np.ndarray, "3"]
+) -> embreex.rtcore_scene.EmbreeScene:
+    """Triangles as Embree holds them, with `centre` as their origin; the first `trace` builds the tree."""
     # Robust: rays through an edge that two triangles share, or close by, must not slip between them.
     scene = embreex.rtcore_scene.EmbreeScene(robust=True)
     embreex.mesh_construction.TriangleMesh(
         scene, np.ascontiguousarray(verts - centre, np.float32), np.ascontiguousarray(tris)
     )
+    return scene
+
+
+def trace(
+    scene: embreex.rtcore_scene.EmbreeScene,
+    origins: Float[np.ndarray, "N 3"],
+    directions: Float[np.ndarray, "N 3"],
+) -> tuple[Float32[np.ndarray, "N"], Int32[np.ndarray, "N"], Float32[np.ndarray, "N 2"]]:
+    """As `intersect`; origins are relative to the scene's `centre`."""
     hit = scene.run(
-        np.ascontiguousarray(origins - centre, np.float32),
-        np.ascontiguousarray(directions, np.float32),
-        output=1,
+        np.ascontiguousarray(origins, np.float32), np.ascontiguousarray(directions, np.float32), output=1
     )
     tri_id = hit["primID"].astype(np.int32)
     missed = tri_id < 0

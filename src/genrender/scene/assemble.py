@@ -9,7 +9,7 @@ from jaxtyping import Float, Int, Int32
 
 from genrender.errors import SceneError
 from genrender.scene.drop import is_sound
-from genrender.scene.motion import Motion, SceneCamera, WithoutNan
+from genrender.scene.motion import MAX_COORDINATE, Motion, SceneCamera, WithoutNan, is_placeable
 from genrender.scene.names import UniqueNames
 from genrender.scene.scene import Animation, Scene, SceneObject
 
@@ -94,8 +94,10 @@ def assemble(
             "export it again"
         )
     rest_verts = motion.evaluate(0.0, None)
-    if not np.isfinite(rest_verts).all():
-        raise SceneError(f"{path.name}: has vertices that are no finite numbers; export it again")
+    if not is_placeable(rest_verts):
+        raise SceneError(
+            f"{path.name}: has vertices that are no numbers or beyond {MAX_COORDINATE:g} m; export it again"
+        )
     rest_verts.flags.writeable = False
     return Scene(
         path=path,

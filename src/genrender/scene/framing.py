@@ -62,8 +62,9 @@ class Clip:
     @cached_property
     def used(self) -> Int[np.ndarray, "U"] | slice:
         """Which vertices belong to a triangle of the scene's own: no camera is placed to show a backdrop."""
-        used = np.unique(self.scene.tris[~self.scene.is_backdrop])
-        return slice(None) if len(used) == len(self.scene.rest_verts) else used
+        is_used = np.zeros(len(self.scene.rest_verts), bool)
+        is_used[self.scene.tris[~self.scene.is_backdrop]] = True
+        return slice(None) if is_used.all() else np.flatnonzero(is_used)
 
     def frames(self) -> Iterator[tuple[float, Float[np.ndarray, "V 3"]]]:
         """Times and the vertices in use, frame after frame: a clip never lies in memory."""
@@ -111,10 +112,11 @@ def fit_static(clip: Clip, back: Float64[np.ndarray, "3"], aspect: float, lens: 
     nearest_z = -np.inf
     for verts in _vertices(clip):
         local = verts @ rotation
+        backwards = np.ascontiguousarray(local[:, 2])
         for axis in (0, 1):
-            sideways = local[:, axis, None]
-            backwards = local[:, 2, None] * slopes[axis] * (not lens.is_orthographic)
-            planes = [(backwards + sideways).max(axis=0), (backwards - sideways).max(axis=0)]
+            sideways = np.ascontiguousarray(local[:, axis])
+            leaning = slopes[axis] * (not lens.is_orthographic)
+            planes = [_farthest(backwards, sideways, leaning), _farthest(backwards, -sideways, leaning)]
             farthest[axis] = np.maximum(farthest[axis], planes)
         nearest_z = max(nearest_z, float(local[:, 2].max()))
     eye_z = farthest.sum(axis=1) / (2 * slopes)
@@ -132,6 +134,21 @@ def fit_static(clip: Clip, back: Float64[np.ndarray, "3"], aspect: float, lens: 
     world_from_camera[:3, :3] = rotation
     world_from_camera[:3, 3] = rotation @ np.array([x, y, z])
     return Camera(world_from_camera, lens.yfov_deg, lens.ymag(distance))
+
+
+def _farthest(
+    backwards: Float[np.ndarray, "V"], sideways: Float[np.ndarray, "V"], slopes: Float64[np.ndarray, "S"]
+) -> Float[np.ndarray, "S"]:
+    """The largest `backwards * slope + sideways` for each of the rising slopes.
+
+    Over the slopes every point is a straight line. One that is below another at both ends is so in between:
+    few points are left for all slopes.
+    """
+    first, last = backwards * slopes[0] + sideways, backwards * slopes[-1] + sideways
+    best = np.argmax(first + last)
+    rounding = 1e-12 * (np.abs(first).max() + np.abs(last).max() + np.abs(sideways).max())
+    may_win = (first >= first[best] - rounding) | (last >= last[best] - rounding)
+    return (backwards[may_win, None] * slopes + sideways[may_win, None]).max(axis=0)
 
 
 @dataclass(frozen=True)

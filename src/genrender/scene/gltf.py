@@ -11,7 +11,7 @@ from genrender.scene.gltf_accessor import read_floats
 from genrender.scene.gltf_animation import read_animation
 from genrender.scene.gltf_file import GltfFile, open_gltf
 from genrender.scene.gltf_mesh import Budget, MeshData, morph_weights, read_mesh
-from genrender.scene.motion import SceneCamera
+from genrender.scene.motion import MAX_COORDINATE, SceneCamera, is_placeable
 from genrender.scene.names import UniqueNames
 from genrender.scene.rig import Nodes, Part, Rig, Skin, levels_of, trs_from_local
 from genrender.scene.scene import Animation, Scene, SceneObject
@@ -32,9 +32,10 @@ def load_gltf(path: Path) -> Scene:
     animations, tracks = _read_animations(file, parts, budget)
     rig = Rig(_with_trs_where_animated(nodes, tracks), tuple(parts), tracks)
     rest_verts = rig.evaluate(0.0, None)
-    if not np.isfinite(rest_verts).all():
+    if not is_placeable(rest_verts):
         raise file.error(
-            "places vertices at infinity; check the scales of nodes and mesh, and export it again"
+            f"places vertices at infinity or beyond {MAX_COORDINATE:g} m; check the scales of nodes and "
+            "mesh, and export it again"
         )
     rest_verts.flags.writeable = False
     objects = _objects(file, placed)

@@ -38,7 +38,7 @@ def read_animation(
     for channel in animation.channels or []:
         target = getattr(channel, "target", None)
         node, path = getattr(target, "node", None), getattr(target, "path", None)
-        if node is None or path not in OUTPUT_TYPES:
+        if node is None or not isinstance(path, str) or path not in OUTPUT_TYPES:
             continue  # extensions animate other things than nodes
         file.item("nodes", node)
         if path == "weights" and not weight_counts.get(node):

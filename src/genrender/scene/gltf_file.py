@@ -2,10 +2,7 @@
 
 import base64
 import binascii
-import json
 import struct
-import warnings
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, unquote_to_bytes
@@ -13,6 +10,8 @@ from urllib.parse import unquote, unquote_to_bytes
 import pygltflib
 
 from genrender.errors import SceneError
+from genrender.scene.gltf_json import parse_json
+from genrender.scene.read_file import MAX_BYTES, read_file
 
 # Required extensions that say nothing about where the surface is. Everything else that a file requires might
 # move or add geometry, so it is refused by name rather than rendered wrongly.
@@ -38,23 +37,6 @@ COMPRESSIONS = {
     "KHR_draco_mesh_compression": "Draco",
     "EXT_meshopt_compression": "meshopt",
     "KHR_meshopt_compression": "meshopt",
-}
-
-# The nesting of what is read: a list stands for a list of such things, a dict for an object with (some of)
-# these keys.
-STRUCTURE: dict[str, Any] = {
-    "asset": {},
-    "extensionsRequired": [],
-    "scenes": [{"nodes": []}],
-    "nodes": [{"children": []}],
-    "meshes": [{"primitives": [{"attributes": {}, "targets": [{}], "extensions": {}}]}],
-    "materials": [{}],
-    "skins": [{"joints": []}],
-    "animations": [{"channels": [{"target": {}}], "samplers": [{}]}],
-    "cameras": [{"perspective": {}, "orthographic": {}}],
-    "accessors": [{"sparse": {"indices": {}, "values": {}}}],
-    "bufferViews": [{}],
-    "buffers": [{"extensions": {}}],
 }
 
 
@@ -165,7 +147,9 @@ class GltfFile:
                 raise self.error(
                     f"buffer {index} lies at {uri[:80]!r}, outside the scene's folder; put it there"
                 )
-            return memoryview(target.read_bytes())
+            # Many buffers may name one file: what they take together counts.
+            left = MAX_BYTES - sum(map(len, self._buffers.values()))
+            return memoryview(read_file(target, left))
         except FileNotFoundError:
             raise self.error(
                 f"buffer {index} is missing: there is no {uri[:80]!r} beside the scene"
@@ -189,7 +173,7 @@ def open_gltf(path: Path) -> GltfFile:
         SceneError: missing, unreadable, truncated, no glTF 2.0, or it needs an unsupported extension.
     """
     try:
-        data = path.read_bytes()
+        data = read_file(path)
     except FileNotFoundError:
         raise SceneError(f"scene file not found: {path}") from None
     except OSError as error:
@@ -199,7 +183,7 @@ def open_gltf(path: Path) -> GltfFile:
         text, blob = _split_glb(path, memoryview(data))
     else:
         text = data
-    parsed, raw = _parse_json(path, text)
+    parsed, raw = parse_json(path, text)
     file = GltfFile(path, parsed, raw, blob)
     version = raw["asset"].get("version")
     if not isinstance(version, str) or not version.startswith("2."):
@@ -235,48 +219,3 @@ def _split_glb(path: Path, data: memoryview) -> tuple[bytes, memoryview | None]:
     if b"JSON" not in chunks:
         raise SceneError(f"{path.name}: GLB without a JSON chunk; export it again")
     return bytes(chunks[b"JSON"]), chunks.get(b"BIN\0")
-
-
-def _reject_constant(name: str) -> float:
-    raise ValueError(f"{name} is no JSON number")
-
-
-def _misfits(value: Any, structure: Any, where: str) -> Iterator[str]:
-    """Places where parsed JSON is nested otherwise than `structure` says; what is missing or null is fine."""
-    if value is None:
-        return
-    if not isinstance(value, type(structure)):
-        yield where
-    elif isinstance(structure, dict):
-        for key, inner in structure.items():
-            yield from _misfits(value.get(key), inner, f"{where}.{key}")
-    elif structure:
-        for index, item in enumerate(value):
-            if item is None:
-                yield f"{where}[{index}]"
-            yield from _misfits(item, structure[0], f"{where}[{index}]")
-
-
-def _parse_json(path: Path, text: bytes) -> tuple[pygltflib.GLTF2, dict[str, Any]]:
-    not_gltf = f"{path.name}: not a glTF file (%s); expected .gltf or .glb, version 2.0"
-    try:
-        raw = json.loads(text.decode("utf-8-sig"), parse_constant=_reject_constant)
-    except UnicodeDecodeError:
-        raise SceneError(not_gltf % "neither GLB nor text") from None
-    except RecursionError:
-        raise SceneError(not_gltf % "its JSON is nested too deeply") from None
-    except ValueError as error:
-        raise SceneError(not_gltf % f"its JSON cannot be read: {str(error)[:120]}") from None
-    if not isinstance(raw, dict) or raw.get("asset") is None:
-        raise SceneError(not_gltf % "there is no asset entry")
-    for where in _misfits(raw, STRUCTURE, ""):
-        raise SceneError(not_gltf % f"its {where.lstrip('.')} has another structure")
-    try:
-        with warnings.catch_warnings():
-            # It warns of every optional field that a file leaves out.
-            warnings.simplefilter("ignore", RuntimeWarning)
-            # A decorator adds from_dict, out of the type checker's sight.
-            return pygltflib.GLTF2.from_dict(raw, infer_missing=True), raw  # pyright: ignore
-    except (TypeError, ValueError, AttributeError, KeyError, IndexError, RecursionError):
-        # pygltflib checks nothing; on a list where it expects an object it fails in one of these ways.
-        raise SceneError(not_gltf % "its JSON has another structure") from None

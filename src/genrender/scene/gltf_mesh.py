@@ -211,10 +211,11 @@ def _read_influences(
     budget.spend("joint influences", 4 * n_verts * len(sets))
     joints = np.concatenate([read_ints(file, j, ("VEC4",), n_verts) for j, _ in sets], axis=1)
     weights = np.concatenate([read_floats(file, w, ("VEC4",), n_verts) for _, w in sets], axis=1)
-    if not np.isfinite(weights).all():
+    with np.errstate(over="ignore", invalid="ignore"):
+        total = weights.sum(axis=1, keepdims=True)
+    if not np.isfinite(total).all():
         raise file.error(f"mesh {mesh} has joint weights that are no finite numbers; export it again")
     joints[weights == 0] = 0  # exporters leave anything there
-    total = weights.sum(axis=1, keepdims=True)
     is_loose = total[:, 0] == 0
     weights[is_loose, 0] = 1
     total[is_loose] = 1

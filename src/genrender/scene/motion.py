@@ -8,6 +8,9 @@ from jaxtyping import Float, Float32, Float64, Int64
 
 from genrender.scene.camera import Camera
 
+# float32 squares and products of more overflow. Nothing is seen of such a scene anyway.
+MAX_COORDINATE = 1e18
+
 
 @dataclass(frozen=True)
 class SceneCamera:
@@ -124,6 +127,11 @@ class Looped:
     def _within(self, time_s: float, animation: int | None) -> float:
         duration_s = 0.0 if animation is None else self.durations_s[animation]
         return time_s % duration_s if duration_s > 0 else time_s
+
+
+def is_placeable(verts: Float32[np.ndarray, "V 3"]) -> bool:
+    """Whether all vertices are where one can compute with them; NaN is not."""
+    return not verts.size or bool(verts.min() >= -MAX_COORDINATE and verts.max() <= MAX_COORDINATE)
 
 
 def rigid(matrix: Float[np.ndarray, "4 4"]) -> Float64[np.ndarray, "4 4"]:

@@ -4,6 +4,7 @@ Differs: libraries at hand split vertices at seams, drop texture coordinates whe
 or read no relative indices; sequences need the same vertices in every file.
 """
 
+import io
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from jaxtyping import Float64, Int64
 from genrender.errors import SceneError
 from genrender.scene.mesh_file import FileObject, MeshFile
 from genrender.scene.polygons import fans
+from genrender.scene.read_file import MAX_TEXT_BYTES, read_file
 
 
 @dataclass
@@ -39,7 +41,8 @@ def read_obj(path: Path) -> MeshFile:
     name, has_objects = path.stem, False
     materials: dict[str, int] = {}
     material = -1
-    text = path.read_text(encoding="utf-8", errors="replace").replace("\\\n", " ")
+    data = read_file(path, MAX_TEXT_BYTES, "decimate it, or convert it to .glb")
+    text = io.TextIOWrapper(io.BytesIO(data), "utf-8", "replace").read().replace("\\\n", " ")
     for number, line in enumerate(text.splitlines(), 1):
         words = line.split()
         if not words:

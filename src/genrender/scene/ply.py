@@ -13,6 +13,7 @@ from jaxtyping import Float32, Int64
 from genrender.errors import SceneError
 from genrender.scene.mesh_file import FileObject, MeshFile
 from genrender.scene.polygons import fans
+from genrender.scene.read_file import MAX_TEXT_BYTES, check_size, read_file
 
 TYPES = {
     **{"char": "i1", "uchar": "u1", "short": "i2", "ushort": "u2", "int": "i4", "uint": "u4"},
@@ -45,12 +46,16 @@ def read_ply(path: Path) -> MeshFile:
     Raises:
         SceneError: the file is broken or says more than it holds.
     """
-    data = path.read_bytes()
+    data = read_file(path)
     try:
         encoding, elements, start = _header(data)
+        if not ENDIAN[encoding]:
+            check_size(path.name, len(data), MAX_TEXT_BYTES, "decimate it, or save it as binary PLY")
         columns = _body(data[start:], ENDIAN[encoding], elements)
         vertex, face = columns["vertex"], columns.get("face", {})
         verts = np.stack([np.asarray(vertex[axis], np.float64) for axis in "xyz"], axis=1)
+    except SceneError:
+        raise
     except (ValueError, KeyError, IndexError, OverflowError) as error:
         raise SceneError(f"{path.name}: cannot be read as PLY ({error}); export it again") from None
     found = next((face[name] for name in INDEX_NAMES if name in face), None)

@@ -12,7 +12,7 @@ from jaxtyping import Bool, Float32, Int32
 from genrender.errors import SceneError
 from genrender.scene.camera import Camera
 from genrender.scene.charts import atlas_ids
-from genrender.scene.motion import Looped, Motion, SceneCamera
+from genrender.scene.motion import MAX_COORDINATE, Looped, Motion, SceneCamera, is_placeable
 
 # Object ids that a backdrop has in every scene, so that whoever sees a G-buffer, or a file of one, knows what
 # is ground and what is sky. They are the largest that texel ids have room for.
@@ -120,10 +120,10 @@ class Scene:
         if animation is None:
             return self.rest_verts
         verts = self.motion.evaluate(time_s, animation)
-        if not np.isfinite(verts).all():
+        if not is_placeable(verts):
             raise SceneError(
                 f"{self.path.name}: animation {self.animations[animation].name!r} gives vertices that "
-                f"are no numbers at {time_s:g} s; export it again"
+                f"are no numbers or beyond {MAX_COORDINATE:g} m at {time_s:g} s; export it again"
             )
         return verts
 

@@ -14,7 +14,7 @@ from genrender.scene.assemble import assemble
 from genrender.scene.motion import SceneCamera
 from genrender.scene.names import UniqueNames
 from genrender.scene.scene import Animation, Scene
-from genrender.scene.usd_find import find_cameras, find_parts
+from genrender.scene.usd_find import check_prims, find_cameras, find_parts
 from genrender.scene.usd_mesh import read_object
 from genrender.scene.usd_motion import UsdMotion
 
@@ -40,6 +40,7 @@ def load_usd(path: Path) -> Scene:
 
 def _load(path: Path) -> Scene:
     stage = _open(path)
+    check_prims(path, stage)
     start, end = _time_codes(path, stage)
     parts = find_parts(path, stage, start)
     cameras = find_cameras(stage)

@@ -5,12 +5,19 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
+from typing import Any
 
-from pxr import Sdf, Usd, UsdGeom, UsdSkel
+import numpy as np
+from jaxtyping import Int64
+from pxr import Sdf, Usd, UsdGeom, UsdSkel, Vt
 
 from genrender.errors import SceneError
 
+POINTS = (Vt.Vec3fArray, Vt.Vec3dArray, Vt.Vec3hArray)
+# References within references multiply: a small file may stand for endless prims.
+MAX_PRIMS = 2**18
 SHOWN_PURPOSES = (UsdGeom.Tokens.default_, UsdGeom.Tokens.render)
 
 
@@ -53,6 +60,13 @@ class UsdPart:
     instance: PointInstance | None = None
 
 
+def check_prims(path: Path, stage: Usd.Stage) -> None:
+    """Raises SceneError for more prims than anybody would want to wait for."""
+    prims = Usd.PrimRange.Stage(stage, Usd.TraverseInstanceProxies())
+    if next(islice(prims, MAX_PRIMS, None), None) is not None:
+        raise SceneError(f"{path.name}: has more than {MAX_PRIMS:,} prims; split it, or merge its meshes")
+
+
 def find_parts(path: Path, stage: Usd.Stage, code: float) -> list[UsdPart]:
     """All meshes that are ever visible, in the stage's order.
 
@@ -71,7 +85,7 @@ def find_parts(path: Path, stage: Usd.Stage, code: float) -> list[UsdPart]:
             prims.PruneChildren()
             parts += _point_instances(path, UsdGeom.PointInstancer(prim), skinning, code)
         elif prim.IsA(UsdGeom.Mesh):
-            parts += _part(prim, skinning, code)
+            parts += _part(path, prim, skinning, code)
         elif prim.IsA(UsdGeom.Gprim):
             others.add(str(prim.GetTypeName()))
     if not parts:
@@ -86,8 +100,37 @@ def find_cameras(stage: Usd.Stage) -> list[UsdGeom.Camera]:
     return [UsdGeom.Camera(prim) for prim in prims if prim.IsA(UsdGeom.Camera)]
 
 
+def read_points(path: Path, mesh: UsdGeom.Mesh, code: float) -> Any:
+    """The points of a mesh at a time code, None where it has none.
+
+    Raises:
+        SceneError: they are something else.
+    """
+    points = mesh.GetPointsAttr().Get(code)
+    if points is not None and not isinstance(points, POINTS):
+        raise SceneError(f"{path.name}: {mesh.GetPath()} has points that are none; export it again")
+    return points
+
+
+def read_whole(path: Path, attribute: Usd.Attribute, code: float) -> Int64[np.ndarray, "N"]:
+    """An array of whole numbers at a time code, empty where there is none.
+
+    Raises:
+        SceneError: it holds something else.
+    """
+    values = attribute.Get(code)
+    array = np.asarray([] if values is None else values)
+    if array.ndim != 1 or (array.size and array.dtype.kind not in "iu"):
+        raise SceneError(f"{path.name}: {attribute.GetPath()} holds no whole numbers; export it again")
+    return array.astype(np.int64)
+
+
 def _part(
-    prim: Usd.Prim, skinning: dict[Sdf.Path, Skinning], code: float, instance: PointInstance | None = None
+    path: Path,
+    prim: Usd.Prim,
+    skinning: dict[Sdf.Path, Skinning],
+    code: float,
+    instance: PointInstance | None = None,
 ) -> Iterator[UsdPart]:
     image = UsdGeom.Imageable(prim)
     can_hide = _can_hide(prim)
@@ -96,7 +139,7 @@ def _part(
     if image.ComputePurpose() not in SHOWN_PURPOSES:
         return
     mesh = UsdGeom.Mesh(prim)
-    points = mesh.GetPointsAttr().Get(code)
+    points = read_points(path, mesh, code)
     if not points:
         return
     # An instance's own paths differ from its siblings'; that of the prototype does not.
@@ -119,10 +162,15 @@ def _point_instances(
     stage = instancer.GetPrim().GetStage()
     targets = instancer.GetPrototypesRel().GetForwardedTargets()
     prototypes = [stage.GetPrimAtPath(target) for target in targets]
-    indices = instancer.GetProtoIndicesAttr().Get(code) or []
+    indices = read_whole(path, instancer.GetProtoIndicesAttr(), code)
+    if len(indices) > MAX_PRIMS:
+        raise SceneError(
+            f"{path.name}: {instancer.GetPath()} has {len(indices):,} instances, expected at most "
+            f"{MAX_PRIMS:,}; thin them out"
+        )
     # Prototypes are often mere "over" prims, so that nothing but the instancer shows them.
     below = Usd.TraverseInstanceProxies(Usd.PrimIsActive & Usd.PrimIsLoaded & ~Usd.PrimIsAbstract)
-    for index, number in enumerate(indices):
+    for index, number in enumerate(indices.tolist()):
         if not 0 <= number < len(prototypes) or not prototypes[number]:
             raise SceneError(
                 f"{path.name}: {instancer.GetPath()} shows prototype {number}, but has {len(prototypes)}; "
@@ -136,7 +184,7 @@ def _point_instances(
                     "make its instances meshes of their own"
                 )
             if prim.IsA(UsdGeom.Mesh):
-                yield from _part(prim, skinning, code, instance)
+                yield from _part(path, prim, skinning, code, instance)
 
 
 def _find_skinning(stage: Usd.Stage) -> dict[Sdf.Path, Skinning]:

@@ -12,7 +12,7 @@ from pxr import Usd, UsdGeom, UsdShade
 from genrender.errors import SceneError
 from genrender.scene.assemble import ObjectMesh
 from genrender.scene.polygons import fans
-from genrender.scene.usd_find import UsdPart
+from genrender.scene.usd_find import UsdPart, read_whole
 
 # What texture coordinates are called by those who do not call them st.
 UV_NAMES = ("st", "UVMap", "uv", "map1", "st0", "st1")
@@ -38,7 +38,7 @@ def read_object(path: Path, part: UsdPart, code: float, mesh_number: int) -> Obj
         )
     orientation = mesh.GetOrientationAttr().Get(code)
     corners, face = fans(counts, orientation == UsdGeom.Tokens.leftHanded)
-    holes = np.asarray(mesh.GetHoleIndicesAttr().Get(code) or [], np.int64)
+    holes = read_whole(path, mesh.GetHoleIndicesAttr(), code)
     if len(holes):
         is_shown = ~np.isin(face, holes)
         corners, face = corners[is_shown], face[is_shown]
@@ -73,9 +73,9 @@ def _materials(
 
 
 def _constant(path: Path, name: str, attribute: Usd.Attribute, code: float) -> Int64[np.ndarray, "_"]:
-    values = np.asarray(attribute.Get(code) or [], np.int64)
+    values = read_whole(path, attribute, code)
     if attribute.ValueMightBeTimeVarying() and any(
-        not np.array_equal(values, np.asarray(attribute.Get(sample) or []))
+        not np.array_equal(values, read_whole(path, attribute, sample))
         for sample in attribute.GetTimeSamples()
     ):
         raise SceneError(

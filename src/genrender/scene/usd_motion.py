@@ -13,7 +13,7 @@ from pxr import Gf, Usd, UsdGeom, Vt
 from genrender.errors import SceneError
 from genrender.scene.camera import Camera
 from genrender.scene.motion import SceneCamera, rigid
-from genrender.scene.usd_find import PointInstance, Skinning, UsdPart
+from genrender.scene.usd_find import PointInstance, Skinning, UsdPart, read_points
 
 # Seconds times a rate miss the time code that was meant by a rounding error, and held values would be late.
 CODE_DIGITS = 6
@@ -98,7 +98,7 @@ class _Moment:
         self.transforms = UsdGeom.XformCache(self.code)
 
     def points(self, part: UsdPart) -> Vt.Vec3fArray:
-        points = part.mesh.GetPointsAttr().Get(self.code)
+        points = read_points(self.path, part.mesh, self.code)
         if points is None or len(points) != part.n_verts:
             raise SceneError(
                 f"{self.path.name}: mesh {part.mesh.GetPrim().GetName()!r} has {len(points or [])} points at "

@@ -6,6 +6,8 @@ from jaxtyping import Float, Float64, Int, Int32
 # A triangle that runs across more tiles than this covers every texel several times anyway.
 MAX_TILES = 4
 ROWS_AT_ONCE = 2_000_000
+# In texels; of float64 crossings, far above what they may be off.
+_ROUNDING = 1e-9
 
 
 def texel_coverage(uvs: Float[np.ndarray, "T 3 2"], side: int) -> Int32[np.ndarray, "S S"]:
@@ -17,9 +19,18 @@ def texel_coverage(uvs: Float[np.ndarray, "T 3 2"], side: int) -> Int32[np.ndarr
     if not len(uvs):
         return coverage[:, :side]
     corners = uvs.astype(np.float64)
-    corners = np.clip(corners - np.floor(corners.min(axis=1, keepdims=True)), 0, MAX_TILES) * side
-    first_row = np.ceil(corners[:, :, 1].min(axis=1) - 0.5).astype(np.int64)
-    n_rows = np.ceil(corners[:, :, 1].max(axis=1) - 0.5).astype(np.int64) - first_row
+    low = np.minimum(np.minimum(corners[:, 0], corners[:, 1]), corners[:, 2])
+    corners -= np.floor(low)[:, None]
+    corners = np.clip(corners, 0, MAX_TILES, out=corners) * side
+    low = np.minimum(np.minimum(corners[:, 0], corners[:, 1]), corners[:, 2]) - 0.5
+    high = np.maximum(np.maximum(corners[:, 0], corners[:, 1]), corners[:, 2]) - 0.5
+    # Many triangles of a fine mesh lie between the centres. A crossing may be off by a rounding error.
+    reaches = (np.ceil(low[:, 0] - _ROUNDING) < np.ceil(high[:, 0] + _ROUNDING)) & (
+        np.ceil(low[:, 1]) < np.ceil(high[:, 1])
+    )
+    corners, low, high = corners[reaches], low[reaches, 1], high[reaches, 1]
+    first_row = np.ceil(low).astype(np.int64)
+    n_rows = np.ceil(high).astype(np.int64) - first_row
     # Triangle by triangle would be slow and all at once large: as many as fit into a fixed number of rows.
     group = np.cumsum(n_rows) // ROWS_AT_ONCE
     for chunk in np.split(np.arange(len(corners)), np.flatnonzero(np.diff(group)) + 1):
@@ -43,12 +54,14 @@ def _add_rows(
         low, high = corners[:, a], corners[:, b]
         # Neighbours name the ends of their edge in opposite order; sorted, both compute the same crossing.
         swap = (low[:, 1] > high[:, 1]) | ((low[:, 1] == high[:, 1]) & (low[:, 0] > high[:, 0]))
-        low, high = np.where(swap[:, None], high, low)[tri], np.where(swap[:, None], low, high)[tri]
-        is_crossed = (low[:, 1] <= y) & (y < high[:, 1])
-        rise = np.where(is_crossed, high[:, 1] - low[:, 1], 1)
-        x = low[:, 0] + (y - low[:, 1]) / rise * (high[:, 0] - low[:, 0])
-        left = np.where(is_crossed, np.minimum(left, x), left)
-        right = np.where(is_crossed, np.maximum(right, x), right)
+        low, high = np.where(swap[:, None], high, low), np.where(swap[:, None], low, high)
+        low_y = low[:, 1][tri]
+        crossed = np.flatnonzero((low_y <= y) & (y < high[:, 1][tri]))
+        of = tri[crossed]
+        share = (y[crossed] - low_y[crossed]) / (high[:, 1] - low[:, 1])[of]
+        x = low[:, 0][of] + share * (high[:, 0] - low[:, 0])[of]
+        left[crossed] = np.minimum(left[crossed], x)
+        right[crossed] = np.maximum(right[crossed], x)
     is_hit = right > left
     row, left, right = row[is_hit] % side, left[is_hit], right[is_hit]
     start = np.ceil(left - 0.5).astype(np.int64)
@@ -57,9 +70,15 @@ def _add_rows(
     whole, rest = length // side, length % side
     end = start + rest
     wraps = end > side
-    np.add.at(steps, (row, np.zeros_like(row)), whole + wraps)
-    np.add.at(steps, (row, start), 1)
-    np.add.at(steps, (row, np.where(wraps, end - side, end)), -1)
+    row *= side + 1
+    n = steps.size
+    counts = np.bincount(row + start, minlength=n) - np.bincount(
+        row + np.where(wraps, end - side, end), minlength=n
+    )
+    times = whole + wraps
+    if times.any():
+        counts += np.bincount(np.repeat(row, times), minlength=n)
+    steps += counts.reshape(steps.shape).astype(np.int32)
 
 
 def overlap_percent(uvs: Float[np.ndarray, "T 3 2"], side: int = 1024) -> float:

@@ -1,0 +1,119 @@
+"""The JSON of a glTF file."""
+
+import json
+import warnings
+from collections.abc import Callable, Iterator
+from dataclasses import fields
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pygltflib
+
+from genrender.errors import SceneError
+from genrender.scene.read_file import MAX_TEXT_BYTES, check_size
+
+# The nesting of what is read: a list stands for a list of such things, a dict for an object with (some of)
+# these keys.
+STRUCTURE: dict[str, Any] = {
+    "asset": {},
+    "extensionsRequired": [],
+    "scenes": [{"nodes": []}],
+    "nodes": [{"children": []}],
+    "meshes": [{"primitives": [{"attributes": {}, "targets": [{}], "extensions": {}}]}],
+    "materials": [{}],
+    "skins": [{"joints": []}],
+    "animations": [{"channels": [{"target": {}}], "samplers": [{}]}],
+    "cameras": [{"perspective": {}, "orthographic": {}}],
+    "accessors": [{"sparse": {"indices": {}, "values": {}}}],
+    "bufferViews": [{}],
+    "buffers": [{"extensions": {}}],
+}
+
+
+def _reject_constant(name: str) -> float:
+    raise ValueError(f"{name} is no JSON number")
+
+
+def _misfits(value: Any, structure: Any, where: str) -> Iterator[str]:
+    """Places where parsed JSON is nested otherwise than `structure` says; what is missing or null is fine."""
+    if value is None:
+        return
+    if not isinstance(value, type(structure)):
+        yield where
+    elif isinstance(structure, dict):
+        for key, inner in structure.items():
+            yield from _misfits(value.get(key), inner, f"{where}.{key}")
+    elif structure:
+        for index, item in enumerate(value):
+            if item is None:
+                yield f"{where}[{index}]"
+            yield from _misfits(item, structure[0], f"{where}[{index}]")
+
+
+def _plain(kind: Callable[..., Any], values: dict[str, Any], **decoded: Any) -> Any:
+    """One of pygltflib's dataclasses with the fields that it knows."""
+    known = {key: value for key, value in values.items() if key in _names(kind)}
+    return kind(**{**known, **decoded})
+
+
+@cache
+def _names(kind: Any) -> frozenset[str]:
+    return frozenset(field.name for field in fields(kind))
+
+
+def _accessor(values: dict[str, Any]) -> pygltflib.Accessor:
+    if values.get("sparse") is not None:
+        return pygltflib.Accessor.from_dict(values, infer_missing=True)  # pyright: ignore
+    return _plain(pygltflib.Accessor, values)
+
+
+def _animation(values: dict[str, Any]) -> pygltflib.Animation:
+    channels = [
+        _plain(
+            pygltflib.AnimationChannel,
+            channel,
+            target=_plain(pygltflib.AnimationChannelTarget, channel.get("target") or {}),
+        )
+        for channel in values.get("channels") or []
+    ]
+    samplers = [_plain(pygltflib.AnimationSampler, sampler) for sampler in values.get("samplers") or []]
+    return _plain(pygltflib.Animation, values, channels=channels, samplers=samplers)
+
+
+def parse_json(path: Path, text: bytes) -> tuple[pygltflib.GLTF2, dict[str, Any]]:
+    """pygltflib's dataclasses, and the same as plain dicts. Nested as expected, but no value is checked.
+
+    Raises:
+        SceneError: it is too large, no JSON, or nested otherwise.
+    """
+    not_gltf = f"{path.name}: not a glTF file (%s); expected .gltf or .glb, version 2.0"
+    check_size(f"{path.name}: its JSON", len(text), MAX_TEXT_BYTES, "export it as .glb, or split it")
+    try:
+        raw = json.loads(text.decode("utf-8-sig"), parse_constant=_reject_constant)
+    except UnicodeDecodeError:
+        raise SceneError(not_gltf % "neither GLB nor text") from None
+    except RecursionError:
+        raise SceneError(not_gltf % "its JSON is nested too deeply") from None
+    except ValueError as error:
+        raise SceneError(not_gltf % f"its JSON cannot be read: {str(error)[:120]}") from None
+    if not isinstance(raw, dict) or raw.get("asset") is None:
+        raise SceneError(not_gltf % "there is no asset entry")
+    for where in _misfits(raw, STRUCTURE, ""):
+        raise SceneError(not_gltf % f"its {where.lstrip('.')} has another structure")
+    try:
+        with warnings.catch_warnings():
+            # It warns of every optional field that a file leaves out.
+            warnings.simplefilter("ignore", RuntimeWarning)
+            # Its decoder takes a quarter of a millisecond per object; large scenes have thousands of these.
+            few = {**raw, **{key: [] for key in ("accessors", "animations", "bufferViews", "nodes")}}
+            # A decorator adds from_dict, out of the type checker's sight.
+            parsed = pygltflib.GLTF2.from_dict(few, infer_missing=True)  # pyright: ignore
+            parsed.accessors = [_accessor(values) for values in raw.get("accessors") or []]
+            parsed.bufferViews = [_plain(pygltflib.BufferView, view) for view in raw.get("bufferViews") or []]
+            parsed.nodes = [_plain(pygltflib.Node, values) for values in raw.get("nodes") or []]
+            parsed.animations = [_animation(values) for values in raw.get("animations") or []]
+            return parsed, raw
+    except (TypeError, ValueError, AttributeError, KeyError, IndexError, RecursionError):
+        # pygltflib checks nothing; on a list where it expects an object it fails in one of these ways.
+        raise SceneError(not_gltf % "its JSON has another structure") from None
