@@ -1,6 +1,7 @@
 import gc
 import weakref
 from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -251,9 +252,10 @@ def test_restoring_spread_leaves_agreeing_keyframes_alone(clip):
         u, v = np.moveaxis(gbuffer.uv[centre[:, None], centre], -1, 0)
         maps.append(np.stack([np.sin(2 * np.pi * u), v]).astype(np.float32))
     features = torch.from_numpy(np.stack(maps))[[0, 2, 4]]
-    as_averaged = CorrespondenceConfig(restore_spread=False)
+    fine = CorrespondenceConfig(ratio=4.0)
+    as_averaged = replace(fine, restore_spread=False)
     plain, valid = TextureCorrespondence(clip, as_averaged).blend([0, 2, 4], [3], 32, 32, "mean")(features)
-    scaled, _ = TextureCorrespondence(clip).blend([0, 2, 4], [3], 32, 32, "mean")(features)
+    scaled, _ = TextureCorrespondence(clip, fine).blend([0, 2, 4], [3], 32, 32, "mean")(features)
     assert (plain - scaled).abs().max() < 0.02
     # And the pattern arrives: frame 3 was no keyframe.
     truth = torch.from_numpy(maps[3])
@@ -359,9 +361,9 @@ def test_every_layer_can_have_a_texture_size_of_its_own(clip):
 
 def test_a_texture_of_a_given_side_is_that_of_the_ratio_that_yields_it(clip):
     features = random_features(2, 3, 16, 16)
-    by_ratio = TextureCorrespondence(clip, CorrespondenceConfig(ratio=2.0)).blend([0, 2], [1], 16, 16, "fill")
+    by_ratio = TextureCorrespondence(clip, CorrespondenceConfig(ratio=3.0)).blend([0, 2], [1], 16, 16, "fill")
     engine = TextureCorrespondence(clip)
-    by_side = engine.blend([0, 2], [1], 16, 16, "fill", 32)
+    by_side = engine.blend([0, 2], [1], 16, 16, "fill", 48)
     for a, b in zip(by_ratio(features), by_side(features), strict=True):
         assert torch.equal(a, b)
     default, _ = engine.blend([0, 2], [1], 16, 16, "fill")(features)
