@@ -49,8 +49,8 @@ def test_files_hold_every_run_and_the_means_over_seeds(tmp_path):
     assert [row["x"] for row in rows] == ["0.5", "0.5", ""]
     assert rows[0]["seconds_per_frame"] == ""
     table = (tmp_path / "texture-resolution.md").read_text()
-    assert "| texture | 0.5 | 0.2 | 0.4 | 3 | - |" in table
-    assert "| reproject | - | 0.5 | 1 | 3 | - |" in table
+    assert "| texture | 0.5 | 2 | 0.2 | 0.4 | 3 | - |" in table
+    assert "| reproject | - | 1 | 0.5 | 1 | 3 | - |" in table
     assert "<svg" in (tmp_path / "texture-resolution.svg").read_text()
 
 
@@ -60,7 +60,7 @@ def test_the_length_study_shows_whether_consistency_holds_to_the_end(tmp_path):
     run = {**figures(0.25), "peak_memory_mb": 9.0, "surface_error_by_quarter": quarters}
     write_study(tmp_path, "length", [Measured("biped", 7, 0, variant, run)])
     table = (tmp_path / "length.md").read_text()
-    assert f"| {variant.series} | 16 | 0.25 | 0.4 | 0.5 | - | 3 | 9 |" in table
+    assert f"| {variant.series} | 16 | 1 | 0.25 | 0.4 | 0.5 | - | 3 | 9 |" in table
     with (tmp_path / "length.csv").open() as file:
         (row,) = csv.DictReader(file)
     assert row["surface_error_by_quarter.1.3"] == "0.4"

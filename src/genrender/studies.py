@@ -6,6 +6,7 @@
 import csv
 import io
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -282,12 +283,14 @@ def _table(study: Study, measured: Sequence[Measured]) -> str:
         "",
         f"Means over {', '.join(scenes)}; seeds {', '.join(map(str, seeds))}.",
         "",
-        f"| | {study.axis} | " + " | ".join(study.shown.values()) + " |",
-        "|---|---|" + "---|" * len(study.shown),
+        f"| | {study.axis} | runs | " + " | ".join(study.shown.values()) + " |",
+        "|---|---|---|" + "---|" * len(study.shown),
     ]
+    # While a study goes on, means are over fewer scenes and seeds for some variants than for others.
+    n_runs = Counter(run.variant.name for run in measured)
     for variant in {run.variant.name: run.variant for run in measured}.values():
         place = (variant.series, variant.x)
         cells = [f"{means[key][place]:.4g}" if place in means[key] else "-" for key in study.shown]
         x = "-" if variant.x is None else f"{variant.x:g}"
-        lines.append(f"| {variant.series} | {x} | " + " | ".join(cells) + " |")
+        lines.append(f"| {variant.series} | {x} | {n_runs[variant.name]} | " + " | ".join(cells) + " |")
     return "\n".join(lines) + "\n"
