@@ -13,6 +13,7 @@ from genrender.cli.study import parse_seeds, parse_shot
 from genrender.errors import ConfigError
 from genrender.studies import STUDIES, Measured, write_study
 
+MADE_WITH = {"device": "cpu", "torch": "2.0"}
 SCENE = Path(__file__).parents[1] / "examples" / "scenes" / "walking_biped.glb"
 
 
@@ -39,7 +40,7 @@ def figures(error: float) -> dict:
 def test_files_hold_every_run_and_the_means_over_seeds(tmp_path):
     first, *_, last = STUDIES["texture-resolution"].variants
     measured = [
-        Measured("biped", 7, seed, variant, figures(error))
+        Measured("biped", 7, seed, variant, MADE_WITH, figures(error))
         for seed, variant, error in ((0, first, 0.1), (1, first, 0.3), (0, last, 0.5))
     ]
     write_study(tmp_path, "texture-resolution", measured)
@@ -48,6 +49,9 @@ def test_files_hold_every_run_and_the_means_over_seeds(tmp_path):
     assert [float(row["surface_error.1"]) for row in rows] == [0.1, 0.3, 0.5]
     assert [row["x"] for row in rows] == ["0.5", "0.5", ""]
     assert rows[0]["seconds_per_frame"] == ""
+    assert [(row["seed"], row["device"], row["torch"]) for row in rows] == [
+        (seed, "cpu", "2.0") for seed in ("0", "1", "0")
+    ]
     table = (tmp_path / "texture-resolution.md").read_text()
     assert "| texture | 0.5 | 2 | 0.2 | 0.4 | 3 | - |" in table
     assert "| reproject | - | 1 | 0.5 | 1 | 3 | - |" in table
@@ -58,7 +62,7 @@ def test_the_length_study_shows_whether_consistency_holds_to_the_end(tmp_path):
     variant = STUDIES["length"].variants[0]
     quarters = {"1": (0.1, 0.2, 0.3, 0.4), "first": (0.5, 0.6, 0.7, None)}
     run = {**figures(0.25), "peak_memory_mb": 9.0, "surface_error_by_quarter": quarters}
-    write_study(tmp_path, "length", [Measured("biped", 7, 0, variant, run)])
+    write_study(tmp_path, "length", [Measured("biped", 7, 0, variant, MADE_WITH, run)])
     table = (tmp_path / "length.md").read_text()
     assert f"| {variant.series} | 16 | 1 | 0.25 | 0.4 | 0.5 | - | 3 | 9 |" in table
     with (tmp_path / "length.csv").open() as file:
@@ -108,3 +112,19 @@ def test_a_study_goes_on_where_it_stopped(capsys, tmp_path, monkeypatch):
     assert main(words) == 0
     assert capsys.readouterr().err.count("is there already") == 2
     assert (tmp_path / "out" / "keyframes.csv").read_text() == before
+
+
+@pytest.mark.slow
+def test_a_study_goes_on_where_it_stopped(capsys, tmp_path, monkeypatch):
+    steps = STUDIES["steps"]
+    words = ["study", "steps", f"{SCENE}=a red biped", "--frames", "2", "--seeds", "3", "--size", "64"]
+    words += ["--out", str(tmp_path / "out"), "--run-dir", str(tmp_path / "runs")]
+    for n_variants, n_known in ((1, 0), (2, 1)):
+        monkeypatch.setitem(STUDIES, "steps", replace(steps, variants=steps.variants[:n_variants]))
+        assert main(words) == 0
+        assert capsys.readouterr().err.count("is there already") == n_known
+        with (tmp_path / "out" / "steps.csv").open() as file:
+            rows = list(csv.DictReader(file))
+        assert [float(row["x"]) for row in rows] == [v.x for v in steps.variants[:n_variants]]
+    assert {row["seed"] for row in rows} == {"3"}
+    assert all(row["device"] and row["torch"] and float(row["surface_error.1"]) > 0 for row in rows)

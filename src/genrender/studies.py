@@ -159,6 +159,7 @@ class Measured:
         n_triangles: how many the scene has.
         seed: of the run.
         variant: what was tried.
+        made_with: device and versions, by name. All other settings stand in the run's own folder.
         figures: metrics and costs, as `genrender compare --json` prints them.
     """
 
@@ -166,6 +167,7 @@ class Measured:
     n_triangles: int
     seed: int
     variant: Variant
+    made_with: Mapping[str, str]
     figures: Mapping[str, Any]
 
 
@@ -200,12 +202,14 @@ def _csv(measured: Sequence[Measured]) -> str:
     text = io.StringIO()
     names = list(_flat(measured[0].figures))
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["scene", "triangles", "seed", "series", "x", *names])
+    made_with = list(measured[0].made_with)
+    writer.writerow(["scene", "triangles", "seed", "series", "x", *made_with, *names])
     for run in measured:
         figures = _flat(run.figures)
         place = "" if run.variant.x is None else run.variant.x
         writer.writerow(
             [run.scene, run.n_triangles, run.seed, run.variant.series, place]
+            + [run.made_with[name] for name in made_with]
             + ["" if figures[name] is None else figures[name] for name in names]
         )
     return text.getvalue()

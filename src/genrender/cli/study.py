@@ -69,7 +69,8 @@ def study(options: Study) -> None:
         metrics = evaluate(made, judges)
         write_metrics(made, metrics)
         figures = metrics | made.config["cost"]
-        measured.append(Measured(scene.stem, n_triangles[scene], seed, variant, figures))
+        made_with = {"device": made.config["device"]} | folder.read_config()["versions"]
+        measured.append(Measured(scene.stem, n_triangles[scene], seed, variant, made_with, figures))
         # After every run, so that one may look at a long study while it goes on.
         write_study(options.out, options.name, measured)
     note(f"figures, plots and table: {options.out / options.name}.csv, .svg, .md")
