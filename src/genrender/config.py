@@ -81,7 +81,7 @@ class CorrespondenceConfig:
     """
 
     engine: Engine = "texture"
-    ratio: float = 2.0
+    ratio: float = 4.0
     ratio_layers: tuple[tuple[str, float], ...] = ()
     side_layers: tuple[tuple[str, int], ...] = ()
     fill_order: FillOrder = "quality"
@@ -93,7 +93,7 @@ class CorrespondenceConfig:
         _check_choice("correspondence engine", self.engine, get_args(Engine))
         _check_choice("fill order", self.fill_order, get_args(FillOrder))
         if not 0 < self.ratio < math.inf:
-            raise ConfigError(f"texture ratio is {self.ratio:g}, expected a number above 0, for instance 2")
+            raise ConfigError(f"texture ratio is {self.ratio:g}, expected a number above 0, for instance 4")
         for pattern, factor in self.ratio_layers:
             _check_pattern(pattern)
             if not 0 < factor < math.inf:
@@ -298,9 +298,7 @@ PRESETS = {
     "paper": RunConfig(
         method=MethodConfig(
             noise=NoiseConfig(mode="nearest"),
-            correspondence=CorrespondenceConfig(
-                ratio=4.0, fill_order="sequence", restore_spread=False, inpaint=True
-            ),
+            correspondence=CorrespondenceConfig(fill_order="sequence", restore_spread=False, inpaint=True),
             injection=InjectionConfig(unify="paper", deduplicate=False, keyframes="random"),
             latents=LatentConfig(normalise="background"),
         ),
