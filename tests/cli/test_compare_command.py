@@ -8,7 +8,7 @@ import pytest
 
 from genrender.baselines.methods import METHODS
 from genrender.cli import main
-from genrender.cli.compare import method_names, options_of
+from genrender.cli.compare import method_names, options_of, print_table
 from genrender.cli.options import Compare
 from genrender.cli.render import run_config
 from genrender.cli.runs import render_words
@@ -129,3 +129,18 @@ def test_runs_are_measured_and_kept(capsys, tmp_path):
 
     assert main([*words, "--seed", "1", "--methods", "per-frame"]) == 0
     assert "is there already" not in capsys.readouterr().err
+
+
+def test_the_table_of_all_methods_can_be_read_in_a_narrow_terminal(capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    names = Compare.methods.split(",")
+    figures = {
+        "surface_error": {"1": 0.0751, "4": 0.0893, "16": None, "first": 0.0912},
+        **{key: 1.0 for key in COLUMNS if "." not in key},
+        **{key.split(".")[0]: {"1": 2.0} for key in COLUMNS if key.startswith(("foreground", "background"))},
+    }
+    print_table("a fox", dict.fromkeys(names, figures))
+    lines = capsys.readouterr().out.splitlines()
+    assert max(map(len, lines)) <= 80
+    assert sum(line.count(" 0.0751") for line in lines) == len(names)
+    assert not any("16 apart" in line for line in lines), "nobody measured it"

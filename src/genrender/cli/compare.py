@@ -6,6 +6,7 @@ from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any, get_args
 
+from rich import box
 from rich.console import Console
 from rich.table import Table
 
@@ -81,19 +82,21 @@ def compare(options: Compare) -> None:
     if options.json:
         print(json.dumps(results, indent=2))
     else:
-        _print_table(f"{options.scene.name}: {options.prompt}", results)
+        print_table(f"{options.scene.name}: {options.prompt}", results)
         print(f"runs  {folder}")
     judges.check()
 
 
-def _print_table(title: str, results: Mapping[str, Mapping[str, Any]]) -> None:
-    table = Table(title=title, title_justify="left")
-    table.add_column("method")
-    for column in COLUMNS.values():
-        table.add_column(column.title, justify="right")
-    for name, figures in results.items():
-        values = (look_up(figures, key) for key in COLUMNS)
-        table.add_row(name, *("-" if value is None else f"{value:.4g}" for value in values))
+def print_table(title: str, results: Mapping[str, Mapping[str, Any]]) -> None:
+    """A row for each figure that was measured, a column for each method: so it fits a terminal's width."""
+    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    table.add_column("")
+    for name in results:
+        table.add_column(name.replace("-", "-\n"), justify="right", overflow="fold")
+    for key, column in COLUMNS.items():
+        values = [look_up(figures, key) for figures in results.values()]
+        if any(value is not None for value in values):
+            table.add_row(column.title, *("-" if value is None else f"{value:.3g}" for value in values))
     Console().print(table)
 
 
