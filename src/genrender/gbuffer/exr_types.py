@@ -4,6 +4,7 @@ Source: the OpenEXR file layout. Differs: the library tells a channel's type onl
 older interface does so without, but damaged headers make that end the process.
 """
 
+import mmap
 from pathlib import Path
 
 UINT, HALF, FLOAT = range(3)
@@ -13,15 +14,20 @@ MAX_HEADER_BYTES = 2**26
 
 def pixel_types(path: Path) -> dict[str, int]:
     """The type of each channel of a file's first part, by name; empty where the header makes no sense."""
-    with path.open("rb") as file:
-        header = file.read(MAX_HEADER_BYTES)
+    # Mapped, so that of each frame of a sequence only the header is read here.
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as header:
+        return _of_first_part(header)
+
+
+def _of_first_part(header: mmap.mmap) -> dict[str, int]:
+    """Attribute after attribute, each a name, a type, a size and a value, until the channels come."""
     place = 8  # behind magic number and version
-    while (end := header.find(b"\0", place)) > place:
+    while (end := header.find(b"\0", place, MAX_HEADER_BYTES)) > place:
         name, place = header[place:end], end + 1
-        end = header.find(b"\0", place)
+        end = header.find(b"\0", place, MAX_HEADER_BYTES)
         size = int.from_bytes(header[end + 1 : end + 5], "little", signed=True)
         place = end + 5
-        if end < 0 or not 0 <= size <= len(header) - place:
+        if end < 0 or not 0 <= size <= min(len(header), MAX_HEADER_BYTES) - place:
             break
         if name == b"channels":
             return _channels(header[place : place + size])
