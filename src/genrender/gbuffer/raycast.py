@@ -49,11 +49,10 @@ def render_gbuffer(
     if len(tris) > MANY_TRIS:
         rows = tris_at_pixel_centres(verts, tris, camera, height, width)
         depth, tri_id, bary = intersect(*_only(verts, tris[rows]), origins, directions)
-        hit = tri_id >= 0
-        tri_id[hit] = rows[tri_id[hit]]
+        tri_id = np.append(rows, -1).astype(np.int32)[tri_id]  # -1, a miss, stays -1
     else:
         depth, tri_id, bary = intersect(verts, tris, origins, directions)
-        hit = tri_id >= 0
+    hit = tri_id >= 0
     uv = np.zeros((height * width, 2), np.float32)
     uv[hit] = wrap_uv(interpolate_corners(uvs, tri_id[hit], bary[hit]))
     pixel_object_id = np.zeros((height, width), np.int32)
