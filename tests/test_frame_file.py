@@ -5,7 +5,7 @@ import pytest
 from scenes import ball_behind_slab
 
 from genrender.errors import MediaError
-from genrender.frame_file import FrameFile
+from genrender.frame_file import FrameCache, FrameFile
 from genrender.gbuffer.store import StoredGBuffers
 
 
@@ -21,6 +21,25 @@ def test_frames_are_read_as_they_were_written(tmp_path):
     np.testing.assert_array_equal(again.read(range(7)), arrays)
     with pytest.raises(IndexError):
         again.read([7])
+
+
+@pytest.mark.parametrize("name", [None, "a.bin"])
+def test_what_is_found_for_a_frame_is_found_once(tmp_path, name):
+    asked = []
+
+    def find(frame):
+        asked.append(frame)
+        return np.full((2, 3), frame, np.int64)
+
+    path = None if name is None else tmp_path / name
+    if path is not None:
+        path.write_bytes(b"left by another run")
+    cache = FrameCache(find, 5, path)
+    for frame in (4, 0, 4, 2, 0, 4):
+        np.testing.assert_array_equal(cache[frame], np.full((2, 3), frame))
+        assert cache[frame].dtype == np.int64
+    assert asked == [4, 0, 2]
+    assert [file.stat().st_size for file in tmp_path.iterdir()] == ([] if path is None else [5 * 6 * 8])
 
 
 def test_a_place_that_cannot_be_written_is_named(tmp_path):

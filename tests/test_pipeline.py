@@ -276,7 +276,7 @@ def test_paper_runs_as_published(pipe, clip, monkeypatch):
     made: list[CorrespondenceConfig] = []
 
     class Watched(TextureCorrespondence):
-        def __init__(self, gbuffers, config, device):
+        def __init__(self, gbuffers, config, device, folder=None):
             made.append(config)
             super().__init__(gbuffers, config, device)
 
@@ -354,9 +354,8 @@ def test_output_types(pipe, clip):
     assert all(isinstance(picture, PIL.Image.Image) for picture in pictures)
     assert np.abs(np.stack([np.asarray(p) for p in pictures]) / 255 - result.frames).max() <= 0.5 / 255 + 1e-6
     assert pipe(PROMPT, clip, output_type="latent", **settings).frames is None
-    streamed = list(pipe.decode_frames(result.latents, chunk_size=2))
-    assert [len(chunk) for chunk in streamed] == [2, 2, 1]
-    np.testing.assert_allclose(np.concatenate(streamed), result.frames, atol=1e-5)
+    streamed = list(pipe.decode_frames(result.latents))
+    np.testing.assert_array_equal(np.stack(streamed), result.frames)
 
 
 def test_the_callback_sees_every_step_and_may_change_latents_or_stop(pipe, clip):
@@ -554,11 +553,11 @@ def test_flagged_frames_are_named_one_by_one(pipe, clip, monkeypatch):
     result = pipe(PROMPT, clip, config=PER_FRAME, num_inference_steps=1, chunk_size=2, output_type="pil")
     assert result.flagged_frames == [1, 4]
     seen, told = 0, []
-    for chunk in pipe.decode_frames(result.latents, 2, told.append):
-        assert len(chunk) <= 2
+    for index, _ in enumerate(pipe.decode_frames(result.latents, told.append)):
+        assert told == [frame for frame in (1, 4) if frame <= index]
     assert told == [1, 4]
     seen = 0
-    assert len(list(pipe.decode_frames(result.latents, 2))) == 3
+    assert len(list(pipe.decode_frames(result.latents))) == 5
 
 
 def test_an_ip_adapter_reaches_every_frame_and_survives_the_injections(clip, unit_latents):

@@ -57,7 +57,7 @@ class Feedback:
             x0 = predicted_x0(frames)
         except ConfigError:
             return  # of this scheduler's predictions no clean latents are known
-        decoded = (frame for chunk in self._pipeline.decode_frames(x0, 1) for frame in chunk)
+        decoded = self._pipeline.decode_frames(x0)
         pictures = {frame: to_picture(picture) for frame, picture in zip(frames, decoded, strict=True)}
         row = PerFrame(lambda frame: pictures[frame], self._n_frames)
         write_png(self._unfinished.preview_file, contact_sheet({f"step {step + 1}": row}, PREVIEW_FRAMES))

@@ -5,7 +5,7 @@ Plain reads and writes instead of a memory map: what a map has touched counts as
 
 import errno
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -107,6 +107,41 @@ class FrameFile:
         if isinstance(error, MediaError):
             return error
         return MediaError(f"cannot use {self._path}: {error.strerror or error}; free some space there")
+
+
+class FrameCache:
+    """What a function finds for single frames, kept once it was asked for.
+
+    Small arrays that stay, one for every frame, between the large ones of the networks that come and go:
+    in memory they would split up what is free, until hardly any large array fits into the same place again.
+
+    Args:
+        find: the array of a frame, of equal shape and type for all.
+        n_frames: how many frames there are.
+        path: a file for what was found; whatever it holds is overwritten. None: in memory.
+    """
+
+    def __init__(self, find: Callable[[int], np.ndarray], n_frames: int, path: Path | None = None):
+        self._find = find
+        self._n_frames = n_frames
+        self._path = path
+        self._file: FrameFile | None = None
+        self._is_in_file = np.zeros(n_frames, bool)
+        self._in_memory: dict[int, np.ndarray] = {}
+
+    def __getitem__(self, frame: int) -> np.ndarray:
+        if self._path is None:
+            if frame not in self._in_memory:
+                self._in_memory[frame] = self._find(frame)
+            return self._in_memory[frame]
+        if self._file is not None and self._is_in_file[frame]:
+            return self._file.read([frame])[0]
+        found = self._find(frame)
+        if self._file is None:
+            self._file = FrameFile(self._path, self._n_frames, found.shape, found.dtype)
+        self._file.write([frame], found[None])
+        self._is_in_file[frame] = True
+        return found
 
 
 @contextmanager

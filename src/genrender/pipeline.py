@@ -34,7 +34,7 @@ from genrender.config import MethodConfig
 from genrender.correspondence.engines import make_engine
 from genrender.diffusion.appearance import Appearance, AppearanceRecorder, with_lent
 from genrender.diffusion.attention_state import AttentionState
-from genrender.diffusion.chunks import Chunks, frame_chunks
+from genrender.diffusion.chunks import Chunks, feed_forward_row_by_row, frame_chunks
 from genrender.diffusion.guided_model import GuidedModel, guided_output
 from genrender.diffusion.keyframes import (
     default_n_keyframes,
@@ -57,6 +57,7 @@ from genrender.diffusion.run_store import FrameTensors, RunStore
 from genrender.diffusion.step import model_input_of, predicted_x0_of
 from genrender.diffusion.step_noise import StepNoise
 from genrender.errors import ConfigError, ModelError
+from genrender.frame_file import FrameCache
 from genrender.gbuffer.control import inverse_depth_range, scale_inverse_depth
 from genrender.gbuffer.gbuffer import GBuffer
 from genrender.gbuffer.tracking import SurfaceTracker
@@ -225,9 +226,14 @@ class GenerativeRenderingPipeline(StableDiffusionControlNetPipeline):
 
         # 3. Depth control images, with one range for the clip.
         inverse_range = inverse_depth_range(gbuffers)
+        control = FrameCache(
+            lambda f: scale_inverse_depth(gbuffers[f], inverse_range),
+            n_frames,
+            None if store_folder is None else store_folder / "control.bin",
+        )
 
         def control_images(frames: Sequence[int]) -> Tensor:
-            own = (scale_inverse_depth(gbuffers[f], inverse_range) for f in frames if f < n_frames)
+            own = (control[f] for f in frames if f < n_frames)
             lent = (appearance.control[f - n_frames] for f in frames if appearance and f >= n_frames)
             depth = torch.from_numpy(np.stack([*lent, *own]))
             return depth.to(device)[:, None].expand(-1, 3, -1, -1)
@@ -246,6 +252,8 @@ class GenerativeRenderingPipeline(StableDiffusionControlNetPipeline):
         store = RunStore(shape, len(timesteps), chunk_size, device, store_folder)
         store.begin(scheduler, generator)
         chunks, at_once = frame_chunks(n_frames, chunk_size), Chunks(chunk_size)
+        for network in (self.unet, self.controlnet):
+            feed_forward_row_by_row(network, device.type == "cpu")
         if store.step == 0:
             for frames in chunks:
                 store.latents[frames] = self._initial_latents(gbuffers, frames, shape, latents, seed, config)
@@ -253,7 +261,7 @@ class GenerativeRenderingPipeline(StableDiffusionControlNetPipeline):
         # 5. Mechanisms 2 and 3: which surface points frames share, and what attention does with that.
         engine = None
         if config.needs_correspondence:
-            engine = make_engine(shown, config.correspondence, device, tracker)
+            engine = make_engine(shown, config.correspondence, device, tracker, store_folder)
         lent = range(n_frames, n_frames + (0 if appearance is None else len(appearance.gbuffers)))
         attention = attention_state(config.injection, model.n_branches, latent_size, engine)
         attention.n_lent = len(lent)
@@ -323,48 +331,38 @@ class GenerativeRenderingPipeline(StableDiffusionControlNetPipeline):
         flagged: list[int] = []
         final = store.latents if store_folder is not None else store.latents[range(n_frames)]
         if output_type != "latent":
-            pictures = np.concatenate(list(self.decode_frames(final, chunk_size, flagged.append)))
+            pictures = np.stack(list(self.decode_frames(final, flagged.append)))
         if output_type == "pil":
             pictures = [PIL.Image.fromarray(frame) for frame in (pictures * 255).round().astype(np.uint8)]
         self.maybe_free_model_hooks()
         return GenerativeRenderingOutput(frames=pictures, latents=final, flagged_frames=flagged)
 
     def decode_frames(
-        self,
-        latents: FrameTensors,
-        chunk_size: int = 8,
-        on_flagged: Callable[[int], None] | None = None,
-    ) -> Iterator[Float32[np.ndarray, "n H W 3"]]:
-        """Frames of final latents, chunk by chunk, so that a long video never lies in memory as a whole.
+        self, latents: FrameTensors, on_flagged: Callable[[int], None] | None = None
+    ) -> Iterator[Float32[np.ndarray, "H W 3"]]:
+        """Frames of final latents, one by one: a long video never lies in memory as a whole, and the decoder,
+        whose maps are as large as the picture, is not what decides how much memory a run takes.
 
         A safety checker, where the model brings one, blackens what it flags, as in diffusers.
 
         Args:
             latents: as the pipeline returns them.
-            chunk_size: frames that are decoded at once.
             on_flagged: is told the index of every frame that was blackened, before that frame is yielded.
 
         Yields:
-            The next frames, in [0, 1].
+            The next frame, in [0, 1].
         """
-
-        def decode(frames: list[int]) -> Tensor:
-            chunk = latents[frames].to(self.vae.dtype) / self.vae.config.scaling_factor
+        for frame in range(len(latents)):
+            latent = latents[[frame]].to(self.vae.dtype) / self.vae.config.scaling_factor
             with torch.no_grad():
-                return self.vae.decode(chunk, return_dict=False)[0]
-
-        for frames, pictures in Chunks(chunk_size).run(range(len(latents)), decode):
-            with torch.no_grad():
-                decoded, is_flagged = self.run_safety_checker(pictures, pictures.device, self.unet.dtype)
-            is_flagged = is_flagged or [False] * len(frames)
-            for frame, flag in zip(frames, is_flagged, strict=True):
-                if flag and on_flagged is not None:
-                    on_flagged(frame)
+                picture = self.vae.decode(latent, return_dict=False)[0]
+                decoded, is_flagged = self.run_safety_checker(picture, picture.device, self.unet.dtype)
+            flag = bool(is_flagged and is_flagged[0])
+            if flag and on_flagged is not None:
+                on_flagged(frame)
             yield np.asarray(
-                self.image_processor.postprocess(
-                    decoded, output_type="np", do_denormalize=[not flag for flag in is_flagged]
-                )
-            )
+                self.image_processor.postprocess(decoded, output_type="np", do_denormalize=[not flag])
+            )[0]
 
     def _warn_of_unknown_words(self, prompt: str) -> None:
         vocabulary = read_vocabulary(self.name_or_path) if self.name_or_path else None

@@ -12,7 +12,6 @@ import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, replace
-from itertools import chain
 from pathlib import Path
 from typing import Any, cast
 
@@ -288,8 +287,7 @@ def _write_frames(
     n_frames = clip.shot.n_frames
     flagged: list[int] = []
     report("frames", 0, n_frames)
-    chunks = pipeline.decode_frames(latents, config.chunk_size, flagged.append)
-    frames: Iterable[np.ndarray] = chain.from_iterable(chunks)
+    frames: Iterable[np.ndarray] = pipeline.decode_frames(latents, flagged.append)
     if painted is not None:
         pictures = np.stack(list(frames))
         # What the safety checker has blackened is no appearance to bake, unless there is nothing else.

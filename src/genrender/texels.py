@@ -5,7 +5,7 @@ overlap). A picture of H x W samples is also a grid of h x w feature (or latent)
 whole: a sample belongs to the feature pixel that holds its centre.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 import torch
@@ -106,7 +106,9 @@ def samples_under_pixels(
 
 def texels_under_pixels(gbuffer: GBuffer, shape: tuple[int, int], side: int) -> Int64[np.ndarray, "P"]:
     """The texel under the centre of every feature pixel, row by row, see `texel_ids`; -1: background."""
-    return texel_ids(gbuffer, side)[samples_under_pixels(gbuffer, shape)].ravel()
+    at = samples_under_pixels(gbuffer, shape)
+    shown = GBuffer(**{field.name: getattr(gbuffer, field.name)[at] for field in fields(gbuffer)})
+    return texel_ids(shown, side).ravel()
 
 
 @dataclass(frozen=True)

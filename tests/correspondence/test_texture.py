@@ -204,16 +204,16 @@ def test_an_engine_goes_with_its_last_reference_and_the_clip_with_it():
     assert gbuffer_ref() is None
 
 
-def test_what_is_remembered_is_bounded_and_changes_nothing(clip, monkeypatch):
+def test_what_is_remembered_is_bounded_and_changes_nothing(clip, monkeypatch, tmp_path):
     features = random_features(2, 4, 16, 16)
     arguments = ([0, 3], [1, 2, 4, 5], 16, 16, "paper")
     expected = TextureCorrespondence(clip).blend(*arguments)(features)[0]
     monkeypatch.setattr(texture_module, "_N_CACHED_TEXTURES", 1)
-    monkeypatch.setattr(texture_module, "_N_CACHED_TEXELS", 2)
-    engine = TextureCorrespondence(clip)
+    engine = TextureCorrespondence(clip, folder=tmp_path)
     for _ in range(2):
         assert torch.equal(engine.blend(*arguments)(features)[0], expected)
-    assert (len(engine._textures), len(engine._texels)) == (1, 2)
+    assert len(engine._textures) == 1
+    assert [file.stat().st_size for file in tmp_path.iterdir()] == [len(clip) * 16 * 16 * 8]
 
 
 @pytest.mark.parametrize("rule", RULES)

@@ -1,6 +1,7 @@
 """The correspondence engines by name, and the interface that they share."""
 
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Protocol, runtime_checkable
 
 import torch
@@ -42,6 +43,7 @@ def make_engine(
     config: CorrespondenceConfig,
     device: torch.device,
     tracker: SurfaceTracker | None = None,
+    folder: Path | None = None,
 ) -> SurfaceEngine:
     """The engine that `config` names, ready for a clip.
 
@@ -50,6 +52,7 @@ def make_engine(
         config: which engine, and its settings.
         device: where features live.
         tracker: knows where surface points lie; the `reproject` engine needs it.
+        folder: for files of what the `texture` engine finds in each frame; None: in memory.
 
     Raises:
         ConfigError: there is no engine of that name, it needs a tracker and there is none, or another setting
@@ -57,7 +60,7 @@ def make_engine(
     """
     config.check()
     if config.engine == "texture":
-        return TextureCorrespondence(gbuffers, config, device)
+        return TextureCorrespondence(gbuffers, config, device, folder)
     if tracker is None:
         raise ConfigError(
             "the reproject engine needs the scene's geometry, and only G-buffers were given: pass the clip's "

@@ -6,6 +6,7 @@ Those indices are found once; a diffusion step only gathers features.
 """
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import torch
 from jaxtyping import Bool, Int64
@@ -15,6 +16,7 @@ from genrender.config import CorrespondenceConfig, UnifyRule
 from genrender.correspondence.gather import SurfaceBlend, WeightedGather, gather_pixels
 from genrender.correspondence.unify import unify_weights
 from genrender.errors import ConfigError
+from genrender.frame_file import FrameCache
 from genrender.gbuffer.gbuffer import GBuffer
 from genrender.recent import Recent
 from genrender.texels import (
@@ -30,7 +32,6 @@ from genrender.texels import (
 # The texture of one frame at one size takes 24 bytes a texel, about 1.5 MB for 64x64 features. The bound
 # keeps memory independent of the clip's length; what was dropped is found again in 30 ms.
 _N_CACHED_TEXTURES = 200
-_N_CACHED_TEXELS = 4096
 
 # Height and width of a feature map, and texels along a side of the texture that it is splatted to.
 _Shape = tuple[int, int, int]
@@ -109,6 +110,7 @@ class TextureCorrespondence:
         gbuffers: the clip, all of one size. They are read when needed, so a lazy sequence will do.
         config: texture size, fill order and whether spread is restored.
         device: where features live.
+        folder: for files of what is found in each frame; None: in memory.
 
     Raises:
         ConfigError: no G-buffers, or a setting out of range.
@@ -123,6 +125,7 @@ class TextureCorrespondence:
         gbuffers: Sequence[GBuffer],
         config: CorrespondenceConfig | None = None,
         device: str | torch.device = "cpu",
+        folder: Path | None = None,
     ):
         if len(gbuffers) == 0:
             raise ConfigError("correspondence: got no G-buffers, expected at least one")
@@ -133,7 +136,8 @@ class TextureCorrespondence:
         # Texel ids need 64 bits in sort, unique and search, which nobody has tested on Apple's Metal.
         self._index_device = torch.device("cpu") if self._device.type == "mps" else self._device
         self._textures = Recent[TexelOwners](_N_CACHED_TEXTURES)
-        self._texels = Recent[Tensor](_N_CACHED_TEXELS)
+        self._folder = folder
+        self._texels: dict[_Shape, FrameCache] = {}
 
     def blend(
         self,
@@ -186,12 +190,14 @@ class TextureCorrespondence:
 
     def _texel_under_pixels(self, frame: int, shape: _Shape) -> Int64[Tensor, "N"]:
         """The texel under the centre of every feature pixel."""
-        return self._texels.look_up(self._find_texels, frame, shape)
-
-    def _find_texels(self, frame: int, shape: _Shape) -> Int64[Tensor, "N"]:
-        height, width, side = shape
-        texel = texels_under_pixels(self._gbuffers[frame], (height, width), side)
-        return torch.from_numpy(texel).to(self._index_device)
+        if shape not in self._texels:
+            gbuffers, (height, width, side) = self._gbuffers, shape
+            self._texels[shape] = FrameCache(
+                lambda f: texels_under_pixels(gbuffers[f], (height, width), side),
+                len(gbuffers),
+                None if self._folder is None else self._folder / f"texels-{height}x{width}-{side}.bin",
+            )
+        return torch.from_numpy(self._texels[shape][frame]).to(self._index_device)
 
     def _find_texture(self, frame: int, shape: _Shape) -> TexelOwners:
         """The feature pixels of one frame, on the surface."""

@@ -64,14 +64,19 @@ class GuidedModel:
         n_frames = latents.shape[0]
         rows = latents.repeat(self.n_branches, 1, 1, 1)
         prompt_embeds = self.prompt_embeds.repeat_interleave(n_frames, dim=0)
-        down_residuals, mid_residual = self.controlnet(
-            rows.to(self.controlnet.dtype),
-            timestep,
-            encoder_hidden_states=prompt_embeds.to(self.controlnet.dtype),
-            controlnet_cond=control_images.repeat(self.n_branches, 1, 1, 1).to(self.controlnet.dtype),
-            conditioning_scale=self.conditioning_scale,
-            return_dict=False,
+        # Both branches see the same control images: they are encoded once, and what that gives is repeated.
+        repeated = self.controlnet.controlnet_cond_embedding.register_forward_hook(
+            lambda _module, _images, encoded: encoded.repeat(self.n_branches, 1, 1, 1)
         )
+        with repeated:
+            down_residuals, mid_residual = self.controlnet(
+                rows.to(self.controlnet.dtype),
+                timestep,
+                encoder_hidden_states=prompt_embeds.to(self.controlnet.dtype),
+                controlnet_cond=control_images.to(self.controlnet.dtype),
+                conditioning_scale=self.conditioning_scale,
+                return_dict=False,
+            )
         dtype = self.unet.dtype
         added = None
         if self.image_embeds is not None:
