@@ -3,12 +3,17 @@
     python benchmarks/speed.py [--frames 24] [--steps 10] [--size 128] [--model pocket] [--json]
     python benchmarks/speed.py --model random-sd15 --size 512 --device cuda
     python benchmarks/speed.py --dtype bfloat16 --compile
+    python benchmarks/speed.py --model random-sd15 --size 512 --device cpu --dtype bfloat16 --count
 
 All run on the same weights, depth pictures, sampler, steps, size and precision, one after the other on one
 device, each in a process of its own so that its peak memory is its own. The two rivals are diffusers' own
 code: `StableDiffusionControlNetPipeline`, without and with its Text2Video-Zero attention processors. Both get
 their frames in the same chunks as ours; with chunks, Text2Video-Zero's first frame is each chunk's first.
 `random-sd15` has the size of Stable Diffusion 1.5 and random weights: speed does not depend on the values.
+
+`--count` counts floating-point operations and the bytes of all tensors instead of seconds, for one step:
+these hardly depend on the device, so that a CPU can tell what a GPU would have to do and to hold. What
+convolutions and attention need inside, and what an allocator loses between tensors, comes on top.
 
 Targets: ours at most 1.3 times plain ControlNet at 8 or more frames per keyframe.
 """
@@ -19,12 +24,14 @@ import os
 import subprocess
 import sys
 import time
+import weakref
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
 import torch
+import torch.utils.flop_counter
 from diffusers.models.attention import FeedForward
 from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
 from diffusers.models.controlnets.controlnet import ControlNetModel
@@ -35,6 +42,8 @@ from diffusers.pipelines.deprecated.text_to_video_synthesis.pipeline_text_to_vid
     CrossFrameAttnProcessor2_0,
 )
 from diffusers.schedulers.scheduling_ddim import DDIMScheduler
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 from transformers import CLIPTextConfig, CLIPTextModel
 
 from genrender.config import InjectionConfig, MethodConfig
@@ -67,19 +76,20 @@ def main() -> None:
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--dtype", help="bfloat16 and so on; default: as in `genrender render`")
     parser.add_argument("--compile", action="store_true", help="torch.compile all blocks but attention")
+    parser.add_argument("--count", action="store_true", help="operations and bytes of a step, not seconds")
     parser.add_argument("--repeats", type=int, default=1, help="the fastest counts")
     parser.add_argument("--json", action="store_true", help="print JSON and nothing else")
     parser.add_argument("--only", choices=METHODS, help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.only:
-        print(json.dumps(measure(args)))
+        print(json.dumps(count(args) if args.count else measure(args)))
+        return
+    if args.count:
+        print_counts(args, {name: in_own_process(name) for name in METHODS})
         return
     rows = {name: in_own_process(name) for name in METHODS}
     report: dict[str, Any] = {
-        **{
-            key: getattr(args, key)
-            for key in ("model", "frames", "steps", "size", "chunk", "device", "dtype", "compile")
-        },
+        **{key: getattr(args, key) for key in SETTINGS},
         "threads": torch.get_num_threads(),
         "load_average": round(os.getloadavg()[0], 2),
         "methods": rows,
@@ -129,6 +139,86 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
         "gpu_peak_memory_mb": gpu_peak_memory_mb(),
         "shares": shares,
     }
+
+
+class TensorBytes(TorchDispatchMode):
+    """Adds up what all tensors that are alive take, those of `networks` included.
+
+    Attributes:
+        peak: the largest sum so far, in bytes.
+    """
+
+    def __init__(self, *networks: torch.nn.Module):
+        super().__init__()
+        self.peak = self._now = 0
+        self._sizes: dict[int, int] = {}
+        for network in networks:
+            for tensor in (*network.parameters(), *network.buffers()):
+                self._meet(tensor)
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        result = func(*args, **(kwargs or {}))
+        for tensor in tree_leaves(result):
+            if isinstance(tensor, torch.Tensor):
+                self._meet(tensor)
+        return result
+
+    def _meet(self, tensor: torch.Tensor) -> None:
+        storage = tensor.untyped_storage()
+        if storage._cdata in self._sizes:  # a view of something that is known
+            return
+        self._sizes[storage._cdata] = storage.nbytes()
+        self._now += storage.nbytes()
+        self.peak = max(self.peak, self._now)
+        weakref.finalize(storage, self._forget, storage._cdata)
+
+    def _forget(self, storage: int) -> None:
+        self._now -= self._sizes.pop(storage)
+
+
+def count(args: argparse.Namespace) -> dict[str, Any]:
+    """Operations per frame of the networks and of the decoder, and bytes of tensors, in a run of one step."""
+    pipe = make_pipeline(args)
+    clip = render_clip(load_scene(args.scene), ShotConfig((args.size, args.size), n_frames=args.frames))
+    run = {"plain": rival, "text2video-zero": rival, "ours": ours}[args.only]
+    mapping = {
+        torch.ops.aten._scaled_dot_product_flash_attention_for_cpu: _attention_operations,
+    }
+    networks = (pipe.unet, pipe.controlnet, pipe.vae, pipe.text_encoder)
+    operations = torch.utils.flop_counter.FlopCounterMode(display=False, custom_mapping=mapping)
+    decoding = torch.utils.flop_counter.FlopCounterMode(display=False)
+    with torch.no_grad(), decoding:
+        side = args.size // pipe.vae_scale_factor
+        pipe.vae.decode(torch.zeros(1, pipe.unet.config.in_channels, side, side).to(pipe.device, pipe.dtype))
+    with TensorBytes(*networks) as tensors, operations:
+        run(pipe, clip, args, n_steps=1)
+    per_frame = operations.get_total_flops() / args.frames
+    return {
+        "step_tflop": (per_frame - decoding.get_total_flops()) / 1e12,
+        "decoding_tflop": decoding.get_total_flops() / 1e12,
+        "tensors_gb": tensors.peak / 1e9,
+    }
+
+
+def _attention_operations(query: torch.Size, key: torch.Size, value: torch.Size, *_: Any, **__: Any) -> int:
+    return torch.utils.flop_counter.sdpa_flop_count(query, key, value)
+
+
+def print_counts(args: argparse.Namespace, rows: dict[str, dict[str, Any]]) -> None:
+    ratio = rows["ours"]["step_tflop"] / rows["plain"]["step_tflop"]
+    if args.json:
+        settings = {key: getattr(args, key) for key in SETTINGS}
+        print(json.dumps({**settings, "steps": 1, "methods": rows, "ratio": ratio}, indent=2))
+        return
+    print(f"{args.frames} frames of {args.size} px, {args.model}, {args.dtype or 'default precision'}")
+    for name, row in rows.items():
+        print(
+            f"{name:16} {row['step_tflop']:.3f} TFLOP per frame and step, {row['decoding_tflop']:.3f} to "
+            f"decode it, at most {row['tensors_gb']:.2f} GB in tensors"
+        )
+    print(f"ours / plain: {ratio:.3f} in a step's operations")
 
 
 def make_pipeline(args: argparse.Namespace) -> GenerativeRenderingPipeline:
