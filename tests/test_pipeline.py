@@ -276,9 +276,9 @@ def test_paper_runs_as_published(pipe, clip, monkeypatch):
     made: list[CorrespondenceConfig] = []
 
     class Watched(TextureCorrespondence):
-        def __init__(self, gbuffers, config, device, folder=None):
+        def __init__(self, gbuffers, config, device, folder):
             made.append(config)
-            super().__init__(gbuffers, config, device)
+            super().__init__(gbuffers, config, device, folder)
 
     monkeypatch.setattr(engines, "TextureCorrespondence", Watched)
     settings = {"num_inference_steps": 2, "output_type": "latent"}

@@ -7,10 +7,10 @@ same shot with the same model, so that it does not depend on how contrasty the p
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float, Float32
 
 from genrender.metrics.sharpness import sharpness
 from genrender.metrics.surface import EROSION_PX, color_change, erode, follow
+from genrender.per_frame import PerFrame, Pictures
 from genrender.render import Clip
 
 # Surface that moves less than this on the screen cannot tell whether its texture moves along.
@@ -62,9 +62,9 @@ class Symptom:
 
 
 def measure(
-    frames: Float32[np.ndarray, "F H W 3"],
+    frames: Pictures,
     clip: Clip,
-    reference: Float32[np.ndarray, "R H W 3"] | None = None,
+    reference: Pictures | None = None,
 ) -> Measurements:
     """Measure a run. Without geometry only contrast and sharpness can be.
 
@@ -90,16 +90,16 @@ def measure(
         n_moving += int(moving.sum())
     # Of the very frames that the reference shows: a seam may come into view later.
     n_compared = len(frames if reference is None else reference)
-    reference_sharpness = float("nan")
-    if reference is not None:
-        reference_sharpness = sharpness(reference, clip.gbuffers[:n_compared])
+    compared = PerFrame(lambda frame: frames[frame], n_compared)
+    shown = PerFrame(lambda frame: clip.gbuffers[frame], n_compared)
+    reference_sharpness = float("nan") if reference is None else sharpness(reference, shown)
     enough_moves = n_moving >= 0.05 * max(n_all, 1) and n_moving > 0
     return Measurements(
         surface_error=total["surface"] / n_all if n_all else float("nan"),
         contrast=_contrast(frames, clip),
         screen_error=total["screen"] / n_moving if enough_moves else float("nan"),
         moving_surface_error=total["moving"] / n_moving if enough_moves else float("nan"),
-        sharpness=sharpness(frames[:n_compared], clip.gbuffers[:n_compared]),
+        sharpness=sharpness(compared, shown),
         reference_sharpness=reference_sharpness,
         color_drift=_color_drift(frames, clip),
     )
@@ -151,7 +151,7 @@ def _symptom(name: str, value: float, limit: float, is_present: bool, remedy: st
     return Symptom(name, value, limit, None if np.isnan(value) else bool(is_present), remedy)
 
 
-def _contrast(frames: Float[np.ndarray, "F H W 3"], clip: Clip) -> float:
+def _contrast(frames: Pictures, clip: Clip) -> float:
     """Mean difference of random pairs of an object's pixels, over all frames."""
     rng = np.random.default_rng(0)
     differences = []
@@ -163,7 +163,7 @@ def _contrast(frames: Float[np.ndarray, "F H W 3"], clip: Clip) -> float:
     return float(np.mean(differences)) if differences else float("nan")
 
 
-def _color_drift(frames: Float[np.ndarray, "F H W 3"], clip: Clip) -> float:
+def _color_drift(frames: Pictures, clip: Clip) -> float:
     """Largest change of the mean colour of one object's shared surface between the first frame and another.
 
     Only surface that both frames show counts, so that an object that turns its other side does not drift.

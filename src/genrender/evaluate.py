@@ -12,8 +12,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
 from genrender.atomic import atomic_write
 from genrender.errors import ModelError
 from genrender.finished_run import FinishedRun
@@ -22,6 +20,7 @@ from genrender.metrics.depth import DepthEstimator, depth_agreement
 from genrender.metrics.sharpness import sharpness
 from genrender.metrics.surface import SurfaceErrors, surface_errors
 from genrender.metrics.texel_std import texel_std
+from genrender.per_frame import Pictures
 from genrender.render import Clip
 
 STRIDES = (1, 4, 16, "first")
@@ -75,7 +74,7 @@ def evaluate(
         reference: a run of the same shot, to which the run's sharpness is related.
     """
     judges = judges or Judges.load()
-    frames = np.stack(list(run.frames))
+    frames = run.frames
     sharp = sharpness(frames, run.clip.gbuffers)
     return {
         **measure_surface(frames, run.clip),
@@ -87,12 +86,12 @@ def evaluate(
     }
 
 
-def _depth_agreement(frames: np.ndarray, clip: Clip, estimator: DepthEstimator | None) -> float | None:
+def _depth_agreement(frames: Pictures, clip: Clip, estimator: DepthEstimator | None) -> float | None:
     return None if estimator is None else depth_agreement(estimator.inverse_depth(frames), clip.gbuffers)
 
 
 def _relative(sharp: float, reference: FinishedRun) -> float | None:
-    theirs = sharpness(np.stack(list(reference.frames)), reference.clip.gbuffers)
+    theirs = sharpness(reference.frames, reference.clip.gbuffers)
     return sharp / theirs if theirs > 0 else None
 
 
@@ -108,7 +107,7 @@ def write_metrics(run: FinishedRun, metrics: Mapping[str, Any]) -> str:
     return text
 
 
-def measure_surface(frames: np.ndarray, clip: Clip) -> dict[str, Any]:
+def measure_surface(frames: Pictures, clip: Clip) -> dict[str, Any]:
     """Surface error at all strides and over the clip's quarters, and temporal deviation of surface points.
 
     Without geometry there are no surface errors: all are None.
@@ -130,7 +129,7 @@ def measure_surface(frames: np.ndarray, clip: Clip) -> dict[str, Any]:
     }
 
 
-def measure_clip(frames: np.ndarray, prompt: str, scorer: ClipScorer | None) -> dict[str, float | None]:
+def measure_clip(frames: Pictures, prompt: str, scorer: ClipScorer | None) -> dict[str, float | None]:
     """How much neighbouring frames look alike to a CLIP, and how much all look like the prompt."""
     if scorer is None:
         return {"clip_frame_consistency": None, "clip_prompt_fidelity": None}

@@ -69,13 +69,16 @@ def open_reference(run: FinishedRun, path: str | Path) -> FinishedRun:
     return reference
 
 
-def open_run(path: str | Path, report: Report | None = None, clip: Clip | None = None) -> FinishedRun:
+def open_run(
+    path: str | Path, report: Report | None = None, clip: Clip | None = None, gbuffer_file: Path | None = None
+) -> FinishedRun:
     """Open a run folder and render the clip's G-buffers again.
 
     Args:
         path: the run folder.
         report: is told about every G-buffer.
         clip: what the run shows, where it is known to be that; None: rendered again.
+        gbuffer_file: where the G-buffers go, to be read when they are looked at; None: in memory.
 
     Raises:
         MediaError: it is no folder of a finished run.
@@ -111,8 +114,8 @@ def open_run(path: str | Path, report: Report | None = None, clip: Clip | None =
             "render the run again"
         )
     if clip is None and "exr_map" in config:
-        clip = _read_clip(scene, config, report)
-    clip = clip or render_clip(load_scene(scene), shot, report)
+        clip = _read_clip(scene, config, report, gbuffer_file)
+    clip = clip or render_clip(load_scene(scene), shot, report, gbuffer_file)
     frames = PerFrame(lambda frame: pictures[frame].astype(np.float32) / 255, len(pictures))
     return FinishedRun(folder, config, clip, frames)
 
@@ -122,7 +125,7 @@ def _object_rule(stored: dict[str, Any]) -> ObjectRule:
     return ObjectRule(stored["by"], merge, tuple(stored["ignore"]))
 
 
-def _read_clip(path: Path, config: dict[str, Any], report: Report | None) -> Clip:
+def _read_clip(path: Path, config: dict[str, Any], report: Report | None, gbuffer_file: Path | None) -> Clip:
     """The clip of a run whose G-buffers come from EXR files."""
     sequence = open_sequence(path, ExrMap(**config["exr_map"]))
     size = config["width"], config["height"]
@@ -132,4 +135,4 @@ def _read_clip(path: Path, config: dict[str, Any], report: Report | None) -> Cli
         raise MediaError(
             f"{path} holds other frames ({shown[0]}..{shown[-1]}) than when the run was made; render it again"
         )
-    return render_shot(shot, report)
+    return render_shot(shot, report, gbuffer_file)

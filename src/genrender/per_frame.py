@@ -3,6 +3,12 @@
 from collections.abc import Callable, Sequence
 from typing import Any, Generic, TypeVar
 
+import numpy as np
+from jaxtyping import Float
+
+# RGB of a clip's frames, "F H W 3": all in memory, or each read when it is looked at. The underscores let two
+# clips of one function differ in length.
+Pictures = Sequence[Float[np.ndarray, "_H _W 3"]] | Float[np.ndarray, "_F _H _W 3"]
 Value = TypeVar("Value")
 
 

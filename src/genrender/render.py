@@ -260,12 +260,19 @@ def render_shot(shot: Shot | ExrShot, report: Report | None = None, file: Path |
     return Clip(shot, kept if stored is None else stored)
 
 
-def render_clip(scene: Scene, config: ShotConfig = ShotConfig(), report: Report | None = None) -> Clip:
+def render_clip(
+    scene: Scene,
+    config: ShotConfig = ShotConfig(),
+    report: Report | None = None,
+    file: Path | None = None,
+) -> Clip:
     """The G-buffers of a clip. Objects without usable texture coordinates get some, as `config.uv` says.
+
+    `report` and `file` are those of `render_shot`.
 
     Raises:
         ConfigError: a setting is out of range, or two contradict each other.
         SceneError: the scene has no such animation, camera or objects, or cannot be unwrapped.
     """
     shot = plan_shot(scene, config)
-    return render_shot(replace(shot, scene=unwrap(shot.scene, shot.uv).scene), report)
+    return render_shot(replace(shot, scene=unwrap(shot.scene, shot.uv).scene), report, file)

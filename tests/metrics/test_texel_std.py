@@ -4,7 +4,9 @@ import numpy as np
 import pytest
 from scenes import rotating_sphere, surface_position
 
-from genrender.metrics.texel_std import texel_std
+from genrender.metrics.surface import EROSION_PX, erode
+from genrender.metrics.texel_std import MIN_FRAMES, texel_std
+from genrender.texels import texel_ids
 
 CLIP = [rotating_sphere(64, 3.0 * frame) for frame in range(8)]
 RNG = np.random.default_rng(0)
@@ -40,3 +42,17 @@ def test_too_few_frames_tell_nothing():
     short = texel_std(painted()[:4], CLIP[:4])
     assert short.n_points == 0
     assert np.isnan(short.total)
+
+
+def test_it_is_the_standard_deviation_of_every_texels_mean_colours():
+    frames = RNG.random((8, 64, 64, 3))
+    seen: dict[int, list[np.ndarray]] = {}
+    for frame, gbuffer in zip(frames, CLIP, strict=True):
+        inside = erode(gbuffer.visible, EROSION_PX)
+        texel, pixels = texel_ids(gbuffer, 16)[inside], frame[inside]
+        for point in np.unique(texel):
+            seen.setdefault(int(point), []).append(pixels[texel == point].mean(axis=0))
+    often = [np.std(colors, axis=0) for colors in seen.values() if len(colors) >= MIN_FRAMES]
+    measured = texel_std(frames, CLIP, side=16)
+    assert measured.n_points == len(often) > 20
+    assert measured.total == pytest.approx(np.mean(often), abs=1e-9)

@@ -1,7 +1,9 @@
 """`genrender diagnose`: what is wrong with a run, and which knob to turn."""
 
 import json
+import tempfile
 from dataclasses import asdict
+from pathlib import Path
 
 import numpy as np
 from rich.console import Console
@@ -17,15 +19,14 @@ from genrender.finished_run import open_reference, open_run
 
 def diagnose(options: Diagnose) -> None:
     """Prints every known signature with its measurement, and the remedies of those that are there."""
-    with Bars() as bars:
-        run = open_run(options.run_dir, bars)
+    with tempfile.TemporaryDirectory() as scratch, Bars() as bars:
+        run = open_run(options.run_dir, bars, gbuffer_file=Path(scratch) / "gbuffers.bin")
         if len(run.frames) < 2:
             raise ConfigError(f"{options.run_dir} holds one frame, expected at least two to compare")
         reference = None
         if options.reference is not None:
-            reference = np.stack(list(open_reference(run, options.reference).frames))
-        frames = np.stack(list(run.frames))
-        measured = measure(frames, run.clip, reference)
+            reference = open_reference(run, options.reference).frames
+        measured = measure(run.frames, run.clip, reference)
     note_missing_geometry(run.clip.has_geometry)
     found = symptoms(measured)
     if options.json:

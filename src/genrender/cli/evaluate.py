@@ -1,6 +1,8 @@
 """`genrender evaluate`: how good a run is, in figures."""
 
+import tempfile
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from rich.console import Console
@@ -41,8 +43,8 @@ def evaluate(options: Evaluate) -> None:
         MediaError: the reference is no finished run.
         ModelError: a network that was asked for is not there.
     """
-    with Bars() as bars:
-        run = open_run(options.run_dir, bars)
+    with tempfile.TemporaryDirectory() as scratch, Bars() as bars:
+        run = open_run(options.run_dir, bars, gbuffer_file=Path(scratch) / "gbuffers.bin")
         judges = Judges.load(options.clip, options.depth_model)
         reference = error = None
         try:

@@ -18,6 +18,7 @@ from transformers import AutoImageProcessor, CLIPModel, CLIPTokenizer
 
 from genrender.diffusion.models import POCKET_FOLDER
 from genrender.metrics.pretrained import load_pretrained
+from genrender.per_frame import Pictures
 
 BATCH = 32
 POCKET_CLIP = POCKET_FOLDER / "clip"
@@ -48,11 +49,11 @@ class ClipScorer:
         return cls(model.to(device), tokenizer, processor)
 
     @torch.no_grad()
-    def embed_images(self, frames: Float[np.ndarray, "N H W 3"]) -> Float32[Tensor, "N D"]:
+    def embed_images(self, frames: Pictures) -> Float32[Tensor, "N D"]:
         """Embed pictures with values in [0, 1]."""
         parts = []
         for start in range(0, len(frames), BATCH):
-            pictures = list(np.round(frames[start : start + BATCH] * 255).astype(np.uint8))
+            pictures = [np.round(frame * 255).astype(np.uint8) for frame in frames[start : start + BATCH]]
             pixels = self.processor(images=pictures, return_tensors="pt").pixel_values
             parts.append(_unit(self.model.get_image_features(pixel_values=pixels.to(self.model.device))))
         return torch.cat(parts)

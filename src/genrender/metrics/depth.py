@@ -6,7 +6,7 @@ Example:
     0.93
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from genrender.gbuffer.gbuffer import GBuffer
 from genrender.gbuffer.preview import to_picture
 from genrender.metrics.pretrained import load_pretrained
 from genrender.metrics.surface import EROSION_PX, erode
+from genrender.per_frame import Pictures
 from genrender.scene.scene import DOME_ID
 
 BATCH = 8
@@ -47,22 +48,22 @@ class DepthEstimator:
         )
         return cls(model.to(device), processor)
 
-    @torch.no_grad()
-    def inverse_depth(self, frames: Float[np.ndarray, "F H W 3"]) -> Float32[np.ndarray, "F H W"]:
-        """Relative inverse depth of pictures with values in [0, 1], at their size."""
-        estimates = []
+    def inverse_depth(self, frames: Pictures) -> Iterator[Float32[np.ndarray, "H W"]]:
+        """Relative inverse depth of pictures with values in [0, 1], at their size, one after the other."""
         for start in range(0, len(frames), BATCH):
             pictures = [to_picture(frame.astype(np.float32)) for frame in frames[start : start + BATCH]]
             pixels = self.processor(images=pictures, return_tensors="pt").pixel_values
-            estimate = self.model(pixel_values=pixels.to(self.model.device)).predicted_depth[:, None].float()
+            with torch.no_grad():
+                estimate = self.model(pixel_values=pixels.to(self.model.device)).predicted_depth.float()
             resized = torch.nn.functional.interpolate(
-                estimate, frames.shape[1:3], mode="bicubic", align_corners=False
+                estimate[:, None], pictures[0].shape[:2], mode="bicubic", align_corners=False
             )
-            estimates.append(resized[:, 0].cpu().numpy())
-        return np.concatenate(estimates)
+            yield from resized[:, 0].cpu().numpy()
 
 
-def depth_agreement(estimated: Float[np.ndarray, "F H W"], gbuffers: Sequence[GBuffer]) -> float | None:
+def depth_agreement(
+    estimated: Iterable[Float[np.ndarray, "H W"]], gbuffers: Sequence[GBuffer]
+) -> float | None:
     """Mean over the frames of the rank correlation between estimated and true inverse depth, in [-1, 1].
 
     Ranks, because such networks know depth only up to an unknown scale and shift, and not always these. What

@@ -3,15 +3,15 @@
 from collections.abc import Sequence
 
 import numpy as np
-from jaxtyping import Float
 
 from genrender.gbuffer.gbuffer import GBuffer
 from genrender.metrics.surface import EROSION_PX, erode
+from genrender.per_frame import Pictures
 
 LUMINANCE = np.array([0.2126, 0.7152, 0.0722])
 
 
-def sharpness(frames: Float[np.ndarray, "F H W 3"], gbuffers: Sequence[GBuffer]) -> float:
+def sharpness(frames: Pictures, gbuffers: Sequence[GBuffer]) -> float:
     """Variance of the luminance's Laplacian inside the silhouette, averaged over the frames, in 1e-3.
 
     Args:

@@ -20,6 +20,7 @@ from genrender.gbuffer.tracking import (
     sample_bilinear,
     shows_points,
 )
+from genrender.per_frame import Pictures
 from genrender.render import Clip
 from genrender.scene.camera import Camera
 
@@ -60,7 +61,7 @@ class SurfaceErrors:
 
 
 def surface_error(
-    frames: Sequence[Float[np.ndarray, "H W 3"]] | Float[np.ndarray, "F H W 3"],
+    frames: Pictures,
     gbuffers: Sequence[GBuffer],
     tris: Int32[np.ndarray, "T 3"],
     verts: Sequence[Float[np.ndarray, "V 3"]],
@@ -100,7 +101,7 @@ def surface_error(
 
 
 def surface_errors(
-    frames: Sequence[Float[np.ndarray, "H W 3"]] | Float[np.ndarray, "F H W 3"],
+    frames: Pictures,
     gbuffers: Sequence[GBuffer],
     tris: Int32[np.ndarray, "T 3"],
     verts: Sequence[Float[np.ndarray, "V 3"]],

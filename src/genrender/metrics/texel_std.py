@@ -4,10 +4,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float64, Int64
 
 from genrender.gbuffer.gbuffer import GBuffer
 from genrender.metrics.surface import EROSION_PX, erode
+from genrender.per_frame import Pictures
 from genrender.texels import texel_ids
 
 # A standard deviation over fewer frames says little.
@@ -30,7 +31,7 @@ class TexelStd:
 
 
 def texel_std(
-    frames: Sequence[Float[np.ndarray, "H W 3"]] | Float[np.ndarray, "F H W 3"],
+    frames: Pictures,
     gbuffers: Sequence[GBuffer],
     side: int | None = None,
 ) -> TexelStd:
@@ -45,28 +46,48 @@ def texel_std(
             large as a pixel of an object that fills the picture.
     """
     side = side or max(gbuffers[0].height, gbuffers[0].width)
-    texels, colors = [], []
+    points = _Points()
     for frame, gbuffer in zip(frames, gbuffers, strict=True):
         inside = erode(gbuffer.visible, EROSION_PX)
-        texel, index = np.unique(texel_ids(gbuffer, side)[inside], return_inverse=True)
-        count = np.bincount(index, minlength=len(texel))[:, None]
+        texel, index, count = np.unique(
+            texel_ids(gbuffer, side)[inside], return_inverse=True, return_counts=True
+        )
         total = np.stack([np.bincount(index, c, len(texel)) for c in frame[inside].astype(np.float64).T], 1)
-        texels.append(texel)
-        colors.append(total / np.maximum(count, 1))
-    texel, index, n_frames = np.unique(np.concatenate(texels), return_inverse=True, return_counts=True)
-    often = n_frames >= MIN_FRAMES
+        color = total / count[:, None]
+        mean = color.mean(0) if len(color) else np.zeros(3)
+        points.add(texel, np.concatenate([color, color - mean], axis=1))
+    often = points.n_frames >= MIN_FRAMES
     if not often.any():
         return TexelStd(float("nan"), float("nan"), 0)
-    means = [color.mean(0) if len(color) else np.zeros(3) for color in colors]
-    less_mean = [color - mean for color, mean in zip(colors, means, strict=True)]
-    total, texture = (
-        _mean_std(np.concatenate(values), index, len(texel), often) for values in (colors, less_mean)
-    )
-    return TexelStd(total, texture, int(often.sum()))
+    std = points.std()[often]
+    return TexelStd(float(std[:, :3].mean()), float(std[:, 3:].mean()), int(often.sum()))
 
 
-def _mean_std(values: np.ndarray, index: np.ndarray, n_texels: int, often: np.ndarray) -> float:
-    count = np.bincount(index, minlength=n_texels)[:, None]
-    mean = np.stack([np.bincount(index, c, n_texels) for c in values.T], 1) / count
-    squared = np.stack([np.bincount(index, c, n_texels) for c in ((values - mean[index]) ** 2).T], 1)
-    return float(np.sqrt(squared / count)[often].mean())
+class _Points:
+    """Standard deviations of values at surface points, frame after frame: no frame is kept."""
+
+    def __init__(self) -> None:
+        self._texel = np.zeros(0, np.int64)  # ascending
+        self.n_frames = np.zeros(0, np.int64)
+        self._total = np.zeros((0, 6))
+        self._squares = np.zeros((0, 6))
+
+    def add(self, texel: Int64[np.ndarray, "N"], values: Float64[np.ndarray, "N 6"]) -> None:
+        """One frame: points in ascending order, and their values."""
+        known = np.union1d(self._texel, texel)
+        if len(known) > len(self._texel):
+            before = np.searchsorted(known, self._texel)
+            for name in ("n_frames", "_total", "_squares"):
+                old = getattr(self, name)
+                grown = np.zeros((len(known), *old.shape[1:]), old.dtype)
+                grown[before] = old
+                setattr(self, name, grown)
+            self._texel = known
+        at = np.searchsorted(known, texel)
+        self.n_frames[at] += 1
+        self._total[at] += values
+        self._squares[at] += values**2
+
+    def std(self) -> Float64[np.ndarray, "M 6"]:
+        n_frames = self.n_frames[:, None]
+        return np.sqrt(np.maximum(self._squares / n_frames - (self._total / n_frames) ** 2, 0))
