@@ -76,13 +76,12 @@ def measure(
     total = {"surface": 0.0, "screen": 0.0, "moving": 0.0}
     n_all = n_moving = 0
     for j in range(1, len(frames)) if clip.has_geometry else ():
-        flow = follow(clip, j, j - 1)
-        error = np.abs(color_change(frames[j - 1], frames[j], flow)).mean(axis=1)
+        before, after, flow = frames[j - 1], frames[j], follow(clip, j, j - 1)
+        error = np.abs(color_change(before, after, flow)).mean(axis=1)
         rows, cols = np.nonzero(flow.visible)
         moved = np.linalg.norm(flow.xy[flow.visible] - np.stack([cols + 0.5, rows + 0.5], 1), axis=1)
         moving = moved > MOVING_PX
-        here = frames[j][flow.visible].astype(np.float64)
-        screen = np.abs(here - frames[j - 1][flow.visible]).mean(axis=1)
+        screen = np.abs(after[flow.visible].astype(np.float64) - before[flow.visible]).mean(axis=1)
         total["surface"] += float(error.sum())
         total["moving"] += float(error[moving].sum())
         total["screen"] += float(screen[moving].sum())
