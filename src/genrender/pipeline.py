@@ -253,7 +253,7 @@ class GenerativeRenderingPipeline(StableDiffusionControlNetPipeline):
         store.begin(scheduler, generator)
         chunks, at_once = frame_chunks(n_frames, chunk_size), Chunks(chunk_size)
         for network in (self.unet, self.controlnet):
-            feed_forward_row_by_row(network, device.type == "cpu")
+            feed_forward_row_by_row(network, device.type == "cpu" and network.dtype == torch.float32)
         if store.step == 0:
             for frames in chunks:
                 store.latents[frames] = self._initial_latents(gbuffers, frames, shape, latents, seed, config)
