@@ -40,7 +40,7 @@ PART = re.compile(r"\..*\.[0-9a-f]{8}\.(part|old)")
 CONFIG_FILE, UNFINISHED_DIR, REQUEST_FILE = "config.json", "unfinished", "request.json"
 APPEARANCE_FILE = "appearance.npz"
 # What may lie in an unfinished run.
-OF_UNFINISHED = re.compile(r"(\w+|latents-\d|scheduler-\d-\d+)\.(bin|pt|json|png)")
+OF_UNFINISHED = re.compile(r"(\w+|latents-\d|scheduler-\d-\d+|texels-\d+x\d+-\d+)\.(bin|pt|json|png)")
 FRAME_FILES = "frames/[0-9][0-9][0-9][0-9][0-9].png"
 
 # What an earlier run leaves in its folder, and the next one replaces.
