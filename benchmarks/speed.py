@@ -116,12 +116,16 @@ def in_own_process(name: str) -> dict[str, Any]:
     return json.loads(done.stdout.splitlines()[-1])
 
 
-def measure(args: argparse.Namespace) -> dict[str, Any]:
-    """Seconds per frame, decoding included, and peak memory of one method."""
-    pipe = make_pipeline(args)
+def prepare(args: argparse.Namespace) -> tuple[GenerativeRenderingPipeline, Clip, Callable[..., None]]:
+    """What every measurement starts from: model, clip, and the function that renders the clip."""
     shot = ShotConfig((args.size, args.size), n_frames=args.frames)
     clip = render_clip(load_scene(args.scene), shot)
-    run = {"plain": rival, "text2video-zero": rival, "ours": ours}[args.only]
+    return make_pipeline(args), clip, ours if args.only == "ours" else rival
+
+
+def measure(args: argparse.Namespace) -> dict[str, Any]:
+    """Seconds per frame, decoding included, and peak memory of one method."""
+    pipe, clip, run = prepare(args)
     # First calls are slow. What is compiled has to have met all batch sizes, that of the last chunk, too.
     met = args.frames if args.compile else min(args.chunk, args.frames)
     run(pipe, clip.only(range(met)), args, n_steps=1)
@@ -180,12 +184,8 @@ class TensorBytes(TorchDispatchMode):
 
 def count(args: argparse.Namespace) -> dict[str, Any]:
     """Operations per frame of the networks and of the decoder, and bytes of tensors, in a run of one step."""
-    pipe = make_pipeline(args)
-    clip = render_clip(load_scene(args.scene), ShotConfig((args.size, args.size), n_frames=args.frames))
-    run = {"plain": rival, "text2video-zero": rival, "ours": ours}[args.only]
-    mapping = {
-        torch.ops.aten._scaled_dot_product_flash_attention_for_cpu: _attention_operations,
-    }
+    pipe, clip, run = prepare(args)
+    mapping = {torch.ops.aten._scaled_dot_product_flash_attention_for_cpu: _attention_operations}
     networks = (pipe.unet, pipe.controlnet, pipe.vae, pipe.text_encoder)
     operations = torch.utils.flop_counter.FlopCounterMode(display=False, custom_mapping=mapping)
     decoding = torch.utils.flop_counter.FlopCounterMode(display=False)

@@ -167,11 +167,11 @@ def _color_drift(frames: Pictures, clip: Clip) -> float:
 
     Only surface that both frames show counts, so that an object that turns its other side does not drift.
     """
-    largest = float("nan")
+    largest, first = float("nan"), frames[0]
     for j in range(1, len(frames)) if clip.has_geometry else ():
         flow = follow(clip, j, 0)
         object_id = clip.gbuffers[j].object_id[flow.visible]
-        difference = color_change(frames[0], frames[j], flow)
+        difference = color_change(first, frames[j], flow)
         for object_ in np.unique(object_id):
             inside = object_id == object_
             if inside.sum() >= 30:
