@@ -25,8 +25,9 @@ everything() {
     "$python" -c 'import platform, torch, diffusers; print("Python", platform.python_version(), "torch",
         torch.__version__, "diffusers", diffusers.__version__)'
 
-    heading "Tests of the diffusion stage on the GPU"
-    "$python" -m pytest -q tests/test_pipeline.py tests/test_run.py tests/diffusion tests/correspondence
+    heading "Tests: what is made on the GPU is what the CPU makes"
+    "$python" -m pytest -q tests/test_devices.py tests/cli/test_device_option.py tests/train/test_training.py \
+        tests/test_pipeline.py tests/test_run.py
 
     heading "pocket: a video by the command line, and what a step costs"
     "$python" -m genrender render examples/scenes/walking_biped.glb --frames 24 --device cuda \

@@ -652,31 +652,13 @@ def test_half_precision_weights_compute_in_float32_on_the_cpu(tmp_path, clip, mo
 
 
 def test_bfloat16_networks_stay_close_to_full_precision(clip, unit_latents):
-    """Networks in bfloat16 on the CPU, every injection on; latents stay float32. float16 is for CUDA."""
+    """Networks in bfloat16 on the CPU, every injection on; latents stay float32."""
     settings = {"config": FULL, "num_inference_steps": 2, "guidance_scale": 2.0, "latents": unit_latents}
     full = make_pipe()(PROMPT, clip, **settings)
     half = make_pipe().to(torch.bfloat16)(PROMPT, clip, **settings)
     assert half.latents.dtype == torch.float32
     assert half.frames.dtype == np.float32
     assert (half.latents - full.latents).std() <= 0.05 * full.latents.std()
-
-
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU with CUDA")
-def test_float16_networks_on_cuda_stay_close_to_full_precision_whatever_the_chunk(saved, clip, unit_latents):
-    settings = {"config": FULL, "num_inference_steps": 2, "guidance_scale": 2.0, "latents": unit_latents}
-    full = make_pipe()(PROMPT, clip, **settings)
-    loaded = load_pipeline(str(saved["ours"]))
-    assert (loaded.device.type, loaded.unet.dtype) == ("cuda", torch.float16)
-    loaded.set_progress_bar_config(disable=True)
-    runs = [loaded(PROMPT, clip, chunk_size=chunk_size, **settings) for chunk_size in (1, 2, 8)]
-    spread = full.latents.std()
-    for run in runs:
-        assert run.latents.dtype == torch.float32
-        assert run.latents.isfinite().all()
-        assert np.isfinite(run.frames).all()
-        assert (run.latents.cpu() - full.latents).std() <= 0.01 * spread
-        # Kernels for batches of other sizes sum in another order, in half precision.
-        assert (run.latents - runs[0].latents).abs().max() <= 0.02 * spread
 
 
 def test_words_that_the_model_does_not_know_are_named(saved, tmp_path, clip, caplog, monkeypatch):

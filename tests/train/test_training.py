@@ -1,8 +1,12 @@
 """The training code on tiny sizes: tokenizer, shards, and a resumed run that equals an uninterrupted one."""
 
+import multiprocessing
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
+from unittest.mock import patch
 
 import numpy as np
+import pretend_gpu
 import pytest
 import torch
 from scenes import rotating_sphere
@@ -181,6 +185,27 @@ def test_the_whole_training_ends_with_a_folder_that_paints(tmp_path):
     train_pocket(replace(config, stage="vae", vae_steps=4))
     with pytest.raises(ConfigError, match="has changed"):
         train_pocket(replace(config, stage="export"))
+
+
+def train_on_device(config: PocketTraining) -> None:
+    if config.device == pretend_gpu.NAME:
+        pretend_gpu.register()
+    with patch("genrender.train.vae.SHARD_SIZE", 8):
+        for stage in ("vae", "clip", "diffusion", "export"):
+            train_pocket(replace(config, stage=stage))
+        train_pocket(replace(config, stage="diffusion", steps=2))  # goes on from the checkpoint
+
+
+@pytest.mark.usefixtures("small_shards")
+def test_all_stages_run_on_a_gpu(tmp_path, device):
+    few = {"vae_steps": 1, "clip_steps": 1, "steps": 1, "device": str(device)}
+    config = PocketTraining(tmp_path / "work", tmp_path / "model", shards=2, batch=2, workers=1, **few)
+    train_pocket(replace(config, stage="data"))
+    # In a process of its own: where autograd has run, it takes no new device.
+    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
+        pool.submit(train_on_device, config).result()
+    pipe = load_pipeline(str(tmp_path / "model"), device="cpu")
+    assert np.isfinite(pipe("a red ball", [rotating_sphere(128, 0.0)], num_inference_steps=1).frames).all()
 
 
 @pytest.mark.usefixtures("small_shards")

@@ -128,7 +128,7 @@ class ReprojectCorrespondence:
         return gather, torch.from_numpy(seen.any(axis=0)).to(self._device)
 
     def _to_device(self, index: Int64[np.ndarray, "K 4 N"]) -> Int64[torch.Tensor, "M"]:
-        return torch.from_numpy(np.ascontiguousarray(index)).flatten().to(self._device)
+        return torch.from_numpy(np.array(index).ravel()).to(self._device)
 
     def _find_pixels(self, frame: int, height: int, width: int) -> PixelCentres:
         return pixel_centres(self._tracker.gbuffers[frame], (height, width))

@@ -78,7 +78,8 @@ def train(
     )
     first = 0
     if checkpoint.exists():
-        state = torch.load(checkpoint, map_location=device, weights_only=True)
+        # Loading copies to the parameters' device; counts of steps stay, on a GPU AdamW waits to read them.
+        state = torch.load(checkpoint, map_location="cpu", weights_only=True)
         model.load_state_dict(state["model"])
         averaged.load_state_dict(state["averaged"])
         with torch.no_grad():
