@@ -49,7 +49,6 @@ from transformers import CLIPTextConfig, CLIPTextModel
 from genrender.config import InjectionConfig, MethodConfig
 from genrender.cost import gpu_peak_memory_mb, peak_memory_mb, reset_gpu_peak_memory
 from genrender.gbuffer.control import depth_control
-from genrender.noise import surface_noise
 from genrender.pipeline import GenerativeRenderingPipeline, load_pipeline
 from genrender.render import Clip, ShotConfig, render_clip
 from genrender.scene.load import load_scene
@@ -286,7 +285,8 @@ def rival(
         for network, _ in before:
             network.set_attn_processor(CrossFrameAttnProcessor2_0(batch_size=2))
     images = torch.from_numpy(depth_control(clip.gbuffers))[:, None].expand(-1, 3, -1, -1)
-    latents = surface_noise(clip.gbuffers, pipe.unet.config.in_channels, pipe.vae_scale_factor, 0)
+    side = args.size // pipe.vae_scale_factor
+    latents = torch.randn(len(images), pipe.unet.config.in_channels, side, side)
     try:
         for start in range(0, len(latents), args.chunk):
             chunk = slice(start, start + args.chunk)

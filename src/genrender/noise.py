@@ -218,10 +218,11 @@ def _fitting_sides(gbuffer: GBuffer, samples_per_pixel: int) -> Int64[np.ndarray
     target = min(_TEXELS_PER_PIXEL, samples_per_pixel / 2)
     here = gbuffer.atlas_id[:-1, :-1]
     is_inside = (here > 0) & (here == gbuffer.atlas_id[1:, :-1]) & (here == gbuffer.atlas_id[:-1, 1:])
-    right = (gbuffer.uv[:-1, 1:] - gbuffer.uv[:-1, :-1])[is_inside]
-    down = (gbuffer.uv[1:, :-1] - gbuffer.uv[:-1, :-1])[is_inside]
+    row, column = np.nonzero(is_inside)
+    uv = gbuffer.uv[row, column]
+    right, down = gbuffer.uv[row, column + 1] - uv, gbuffer.uv[row + 1, column] - uv
     area = np.abs(right[:, 0] * down[:, 1] - right[:, 1] * down[:, 0])
-    atlas_id = here[is_inside]
+    atlas_id = here[row, column]
 
     by_atlas = np.argsort(atlas_id, kind="stable")
     present, start = np.unique(atlas_id[by_atlas], return_index=True)

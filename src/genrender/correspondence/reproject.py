@@ -22,6 +22,8 @@ from genrender.texels import PixelCentres, pixel_centres
 # One pair of frames at 64x64 features takes some 250 KB; dropped pairs are found again in a few milliseconds.
 _N_CACHED_PAIRS = 400
 _N_CACHED_PIXELS = 400
+# All chunks of a step have the keyframes, and so the spread, in common; one for each size of feature maps.
+_N_CACHED_REFERENCES = 16
 
 
 @dataclass(frozen=True)
@@ -62,6 +64,7 @@ class ReprojectCorrespondence:
         self._device = torch.device(device)
         self._pixels = Recent[PixelCentres](_N_CACHED_PIXELS)
         self._sightings = Recent[Sighting](_N_CACHED_PAIRS)
+        self._references = Recent[WeightedGather](_N_CACHED_REFERENCES)
 
     def blend(
         self,
@@ -86,11 +89,17 @@ class ReprojectCorrespondence:
         reference = None
         if self._config.restore_spread:
             # Bilinear samples are averages, too: spread is lost under every rule.
-            reference, _ = self._gather(keyframes, keyframes, height, width, rule, seen_only=True)
+            reference = self._references.look_up(self._find_reference, tuple(keyframes), height, width, rule)
         return SurfaceBlend(gather, seen.view(len(frames), height, width), reference)
 
     def side(self, layer: str, height: int, width: int) -> None:
         """This engine has no textures."""
+
+    def _find_reference(
+        self, keyframes: tuple[int, ...], height: int, width: int, rule: UnifyRule
+    ) -> WeightedGather:
+        """What the keyframes see of their own points, for the spread of what is rendered."""
+        return self._gather(keyframes, keyframes, height, width, rule, seen_only=True)[0]
 
     def _gather(
         self,

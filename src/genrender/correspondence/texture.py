@@ -32,6 +32,8 @@ from genrender.texels import (
 # The texture of one frame at one size takes 24 bytes a texel, about 1.5 MB for 64x64 features. The bound
 # keeps memory independent of the clip's length; what was dropped is found again in 30 ms.
 _N_CACHED_TEXTURES = 200
+# All chunks of a step have the keyframes, and so the spread, in common; one for each size of feature maps.
+_N_CACHED_REFERENCES = 16
 
 # Height and width of a feature map, and texels along a side of the texture that it is splatted to.
 _Shape = tuple[int, int, int]
@@ -136,6 +138,7 @@ class TextureCorrespondence:
         # Texel ids need 64 bits in sort, unique and search, which nobody has tested on Apple's Metal.
         self._index_device = torch.device("cpu") if self._device.type == "mps" else self._device
         self._textures = Recent[TexelOwners](_N_CACHED_TEXTURES)
+        self._references = Recent[WeightedGather](_N_CACHED_REFERENCES)
         self._folder = folder
         self._texels: dict[_Shape, FrameCache] = {}
 
@@ -163,11 +166,7 @@ class TextureCorrespondence:
         gather, is_seen = self._gather(keyframes, texel, shape, rule)
         reference = None
         if self._config.restore_spread and rule != "fill":
-            shown = torch.cat([self._texel_under_pixels(k, shape) for k in keyframes]).unique()
-            shown = shown[shown >= 0]
-            # As many texels as one map has pixels are enough for a standard deviation.
-            stride = -(-shown.numel() // (height * width)) or 1
-            reference, _ = self._gather(keyframes, shown[::stride].contiguous(), shape, rule)
+            reference = self._references.look_up(self._find_reference, tuple(keyframes), shape, rule)
         return SurfaceBlend(gather, is_seen.view(len(frames), height, width), reference)
 
     def side(self, layer: str, height: int, width: int) -> int:
@@ -187,6 +186,15 @@ class TextureCorrespondence:
         weights = unify_weights(rule, seen, by_quality).to(self._device)
         gather = gather_pixels(pixel.to(self._device), weights, height * width)
         return gather, seen.any(0).to(self._device)
+
+    def _find_reference(self, keyframes: tuple[int, ...], shape: _Shape, rule: UnifyRule) -> WeightedGather:
+        """Texels that the keyframes show, for the spread of what is rendered."""
+        height, width, _ = shape
+        shown = torch.cat([self._texel_under_pixels(k, shape) for k in keyframes]).unique()
+        shown = shown[shown >= 0]
+        # As many texels as one map has pixels are enough for a standard deviation.
+        stride = -(-shown.numel() // (height * width)) or 1
+        return self._gather(keyframes, shown[::stride].contiguous(), shape, rule)[0]
 
     def _texel_under_pixels(self, frame: int, shape: _Shape) -> Int64[Tensor, "N"]:
         """The texel under the centre of every feature pixel."""

@@ -62,6 +62,7 @@ class GuidedModel:
         if self.object_prompts is not None:
             self.object_prompts.start(frames)
         n_frames = latents.shape[0]
+        dtype = self.controlnet.dtype  # diffusers looks through all modules for it
         rows = latents.repeat(self.n_branches, 1, 1, 1)
         prompt_embeds = self.prompt_embeds.repeat_interleave(n_frames, dim=0)
         # Both branches see the same control images: they are encoded once, and what that gives is repeated.
@@ -70,10 +71,10 @@ class GuidedModel:
         )
         with repeated:
             down_residuals, mid_residual = self.controlnet(
-                rows.to(self.controlnet.dtype),
+                rows.to(dtype),
                 timestep,
-                encoder_hidden_states=prompt_embeds.to(self.controlnet.dtype),
-                controlnet_cond=control_images.to(self.controlnet.dtype),
+                encoder_hidden_states=prompt_embeds.to(dtype),
+                controlnet_cond=control_images.to(dtype),
                 conditioning_scale=self.conditioning_scale,
                 return_dict=False,
             )
