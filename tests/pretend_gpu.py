@@ -4,6 +4,8 @@ Operations on tensors of this device and of the CPU together, arrays of its tens
 Apple's GPUs lack, raise errors as on a GPU. So a machine without one finds tensors that were left behind.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 from typing import Any
 
@@ -76,7 +78,7 @@ def _run(func: Any, *args: Any, **kwargs: Any) -> Any:
     """An operation in which the device takes part: checked, and done on the CPU."""
     tensors = [leaf for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, Tensor)]
     there = {id(tensor.here): tensor for tensor in tensors if isinstance(tensor, PretendTensor)}
-    indexes = tensors[1:] if func in _INDEXING and isinstance(args[0], PretendTensor) else []
+    indexes = tree_leaves(args[1]) if func in _INDEXING and isinstance(args[0], PretendTensor) else []
     for tensor in tensors:
         is_known = isinstance(tensor, PretendTensor) or tensor.dim() == 0  # numbers go everywhere
         is_index = any(tensor is index for index in indexes) and not tensor.is_floating_point()
@@ -84,6 +86,8 @@ def _run(func: Any, *args: Any, **kwargs: Any) -> Any:
             raise RuntimeError(f"{func}: expected all tensors on one device, found cpu and {NAME}")
     wanted = kwargs.get("device")
     ends_there = bool(there) if wanted is None else torch.device(wanted).type == NAME
+    if ends_there and isinstance(kwargs.get("generator"), torch.Generator):
+        raise RuntimeError(f"{func}: expected a generator of {NAME}, found one of the cpu")
     if wanted is not None:
         kwargs["device"] = torch.device("cpu")
     args, kwargs = tree_map(_values, (args, kwargs))
@@ -122,8 +126,19 @@ class _Device(backend_registration._DummyBackendModule if IS_POSSIBLE else objec
         return [torch.bfloat16, torch.float16]
 
 
+@contextmanager
+def pretended() -> Iterator[torch.device]:
+    """The device, ready to be used."""
+    _register()
+    # Module.to would otherwise put the other tensor's description in front of the values that are there.
+    before = torch.__future__.get_swap_module_params_on_conversion()
+    torch.__future__.set_swap_module_params_on_conversion(True)
+    yield torch.device(NAME)
+    torch.__future__.set_swap_module_params_on_conversion(before)
+
+
 @cache
-def register() -> tuple[torch.library.Library, ...]:
+def _register() -> tuple[torch.library.Library, ...]:
     """From here on PyTorch knows the device; what is returned must live as long."""
     backend_registration._setup_privateuseone_for_python_backend(NAME, _Device())
     # Tensors that are made on the device, which have no tensor of it among their arguments yet.

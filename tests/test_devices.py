@@ -30,7 +30,7 @@ from genrender.config import (
     RunConfig,
 )
 from genrender.media.run_folder import RunFolder
-from genrender.pipeline import GenerativeRenderingPipeline
+from genrender.pipeline import GenerativeRenderingPipeline, load_pipeline
 from genrender.render import Clip, ShotConfig, render_clip
 from genrender.run import make_video
 from genrender.scene.load import load_scene
@@ -107,13 +107,12 @@ def test_every_sampler_makes_what_the_cpu_makes(device, clip, scheduler, options
     assert_alike(results[1].latents, results[0].latents)
 
 
-def test_half_precision_stays_close_whatever_the_chunk(device, here, clip):
+def test_half_precision_stays_close_whatever_the_chunk(device, here, clip, tmp_path):
     settings = {"config": CONFIGS["default"], "num_inference_steps": 2, "guidance_scale": 2.0}
     full = here(PROMPT, clip.gbuffers, **settings)
-    half = tiny_pipeline()
-    for network in (half.vae, half.text_encoder, half.unet, half.controlnet):
-        torch.nn.Module.to(network, torch.float16)
-    half.to(device)
+    here.save_pretrained(tmp_path)
+    half = load_pipeline(str(tmp_path), device=device, dtype=torch.float16)
+    half.set_progress_bar_config(disable=True)
     runs = [half(PROMPT, clip.gbuffers, chunk_size=chunk_size, **settings) for chunk_size in (1, 3, 8)]
     spread = full.latents.std()
     for run in runs:

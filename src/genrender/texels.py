@@ -57,11 +57,11 @@ def texel_ids(gbuffer: GBuffer, side: int | Integer[np.ndarray, "n_ids"]) -> Int
             f"texels: got side {np.max(side)} and {n_atlases} objects, expected a side of 1 to {MAX_SIDE} "
             f"and fewer than {MAX_SIDE} objects; lower the texture side or ratio"
         )
-    # Most samples of a picture may be background, and this is all that CPUs do for a clip on a fast GPU.
+    # Most samples may be background, and on a fast GPU the CPU's share of the work tells.
     shown = np.flatnonzero(gbuffer.visible)
     atlas_id = gbuffer.atlas_id.ravel()[shown]
     per_sample = side if isinstance(side, int) else side[atlas_id][:, None]
-    # Of numbers below 0, which the bound below mends, this is no floor.
+    # This rounds negative numbers up, but they become 0 anyway.
     cell = (gbuffer.uv.reshape(-1, 2)[shown].astype(np.float64) * per_sample).astype(np.int64)
     cell = np.clip(cell, 0, per_sample - 1)
     texel = np.full(gbuffer.depth.shape, -1, np.int64)

@@ -1,11 +1,12 @@
 import pytest
 import torch
-from scenes import panned_plane
+from scenes import ball_behind_slab, panned_plane
 
 from genrender.config import CorrespondenceConfig
 from genrender.correspondence.engines import SurfaceEngine, make_engine
 from genrender.correspondence.reproject import ReprojectCorrespondence
 from genrender.errors import ConfigError
+from genrender.gbuffer.tracking import SurfaceTracker
 
 CLIP = [panned_plane(32)]
 CPU = torch.device("cpu")
@@ -18,6 +19,34 @@ def test_every_engine_can_blend():
     assert rendered.shape == (1, 2, 8, 8)
     assert valid.any()
     assert issubclass(ReprojectCorrespondence, SurfaceEngine)  # see test_reproject.py
+
+
+@pytest.mark.parametrize("name", ["texture", "reproject"])
+def test_what_an_engine_did_before_changes_nothing(name):
+    """It remembers what chunks have in common, and nothing that they have not."""
+    gbuffers, tris, verts, cameras = ball_behind_slab(n_frames=6, step=0.12)
+    tracker = SurfaceTracker(gbuffers, tris, verts, cameras)
+
+    def engine() -> SurfaceEngine:
+        return make_engine(gbuffers, CorrespondenceConfig(name), CPU, tracker)
+
+    requests = [
+        ([0, 3], [1, 2], (12, 12), "paper", 48),
+        ([0, 3], [4, 5], (12, 12), "paper", 48),
+        ([1, 5], [4, 5], (12, 12), "paper", 48),
+        ([3, 0], [4, 5], (12, 12), "fill", 48),
+        ([0, 3], [4, 5], (6, 8), "paper", 48),
+        ([0, 3], [4, 5], (12, 12), "mean", 48),
+        ([0, 3], [4, 5], (12, 12), "paper", 20),
+        ([0, 3], [1, 2], (12, 12), "paper", 48),
+    ]
+    used, spreads = engine(), set()
+    for keyframes, frames, size, rule, side in requests:
+        features = torch.randn(2, 3, *size, generator=torch.Generator().manual_seed(0))
+        results = [e.blend(keyframes, frames, *size, rule, side)(features)[0] for e in (used, engine())]
+        assert torch.equal(*results)
+        spreads.add(float(results[0].std()))
+    assert len(spreads) >= 6  # the requests do differ
 
 
 def test_an_unknown_engine_is_refused():

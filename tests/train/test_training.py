@@ -2,6 +2,7 @@
 
 import multiprocessing
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import nullcontext
 from dataclasses import replace
 from unittest.mock import patch
 
@@ -188,9 +189,11 @@ def test_the_whole_training_ends_with_a_folder_that_paints(tmp_path):
 
 
 def train_on_device(config: PocketTraining) -> None:
-    if config.device == pretend_gpu.NAME:
-        pretend_gpu.register()
-    with patch("genrender.train.vae.SHARD_SIZE", 8):
+    is_pretended = config.device == pretend_gpu.NAME
+    with (
+        patch("genrender.train.vae.SHARD_SIZE", 8),
+        pretend_gpu.pretended() if is_pretended else nullcontext(),
+    ):
         for stage in ("vae", "clip", "diffusion", "export"):
             train_pocket(replace(config, stage=stage))
         train_pocket(replace(config, stage="diffusion", steps=2))  # goes on from the checkpoint

@@ -1,5 +1,7 @@
 """From weights over keyframe pixels to features in frames: what all correspondence engines end in."""
 
+from collections.abc import Callable, Hashable
+
 import torch
 from jaxtyping import Bool, Float, Float32, Int64
 from torch import Tensor
@@ -41,6 +43,25 @@ def gather_pixels(
     row = torch.arange(n_rows, device=pixel.device).expand(n_keyframes, -1)
     first = torch.arange(n_keyframes, device=pixel.device)[:, None] * n_pixels
     return WeightedGather(row.flatten(), (first + pixel).flatten(), weights.flatten(), n_rows)
+
+
+class References:
+    """By which texels or pixels spread is measured: alike for all chunks of a step, so found once a step.
+
+    Only what the keyframes that were asked for last need is kept, for each size and rule.
+    """
+
+    def __init__(self) -> None:
+        self._found: dict[tuple[Hashable, ...], tuple[tuple[int, ...], WeightedGather]] = {}
+
+    def look_up(
+        self, find: Callable[..., WeightedGather], keyframes: tuple[int, ...], *key: Hashable
+    ) -> WeightedGather:
+        """`find(keyframes, *key)`, called only where the result is not at hand."""
+        found = self._found.get(key)
+        if found is None or found[0] != keyframes:
+            found = self._found[key] = keyframes, find(keyframes, *key)
+        return found[1]
 
 
 class SurfaceBlend:

@@ -13,7 +13,7 @@ import torch
 from jaxtyping import Bool, Float, Float32, Int32, Int64
 
 from genrender.config import CorrespondenceConfig, UnifyRule
-from genrender.correspondence.gather import SurfaceBlend, WeightedGather
+from genrender.correspondence.gather import References, SurfaceBlend, WeightedGather
 from genrender.correspondence.unify import unify_weights
 from genrender.gbuffer.tracking import SurfaceTracker, bilinear_taps
 from genrender.recent import Recent
@@ -22,8 +22,6 @@ from genrender.texels import PixelCentres, pixel_centres
 # One pair of frames at 64x64 features takes some 250 KB; dropped pairs are found again in a few milliseconds.
 _N_CACHED_PAIRS = 400
 _N_CACHED_PIXELS = 400
-# All chunks of a step have the keyframes, and so the spread, in common; one for each size of feature maps.
-_N_CACHED_REFERENCES = 16
 
 
 @dataclass(frozen=True)
@@ -64,7 +62,7 @@ class ReprojectCorrespondence:
         self._device = torch.device(device)
         self._pixels = Recent[PixelCentres](_N_CACHED_PIXELS)
         self._sightings = Recent[Sighting](_N_CACHED_PAIRS)
-        self._references = Recent[WeightedGather](_N_CACHED_REFERENCES)
+        self._references = References()
 
     def blend(
         self,
@@ -87,8 +85,8 @@ class ReprojectCorrespondence:
         """
         gather, seen = self._gather(keyframes, frames, height, width, rule)
         reference = None
-        if self._config.restore_spread:
-            # Bilinear samples are averages, too: spread is lost under every rule.
+        # Bilinear samples are averages, too: spread is lost under every rule. One keyframe's is not restored.
+        if self._config.restore_spread and len(keyframes) > 1:
             reference = self._references.look_up(self._find_reference, tuple(keyframes), height, width, rule)
         return SurfaceBlend(gather, seen.view(len(frames), height, width), reference)
 
@@ -129,15 +127,14 @@ class ReprojectCorrespondence:
         share = unify_weights(rule, torch.from_numpy(seen), by_quality)
         n_rows = seen.shape[1]
         source = pixel + (np.arange(len(keyframes)) * height * width)[:, None, None]
-        row = np.broadcast_to(np.arange(n_rows), source.shape)
         total = share[:, None] * torch.from_numpy(weight)
         gather = WeightedGather(
-            self._to_device(row), self._to_device(source), total.flatten().to(self._device), n_rows
+            torch.arange(n_rows, device=self._device).expand(source.shape).flatten(),
+            torch.from_numpy(source).flatten().to(self._device),
+            total.flatten().to(self._device),
+            n_rows,
         )
         return gather, torch.from_numpy(seen.any(axis=0)).to(self._device)
-
-    def _to_device(self, index: Int64[np.ndarray, "K 4 N"]) -> Int64[torch.Tensor, "M"]:
-        return torch.from_numpy(np.array(index).ravel()).to(self._device)
 
     def _find_pixels(self, frame: int, height: int, width: int) -> PixelCentres:
         return pixel_centres(self._tracker.gbuffers[frame], (height, width))

@@ -13,7 +13,7 @@ from jaxtyping import Bool, Int64
 from torch import Tensor
 
 from genrender.config import CorrespondenceConfig, UnifyRule
-from genrender.correspondence.gather import SurfaceBlend, WeightedGather, gather_pixels
+from genrender.correspondence.gather import References, SurfaceBlend, WeightedGather, gather_pixels
 from genrender.correspondence.unify import unify_weights
 from genrender.errors import ConfigError
 from genrender.frame_file import FrameCache
@@ -32,8 +32,6 @@ from genrender.texels import (
 # The texture of one frame at one size takes 24 bytes a texel, about 1.5 MB for 64x64 features. The bound
 # keeps memory independent of the clip's length; what was dropped is found again in 30 ms.
 _N_CACHED_TEXTURES = 200
-# All chunks of a step have the keyframes, and so the spread, in common; one for each size of feature maps.
-_N_CACHED_REFERENCES = 16
 
 # Height and width of a feature map, and texels along a side of the texture that it is splatted to.
 _Shape = tuple[int, int, int]
@@ -138,7 +136,7 @@ class TextureCorrespondence:
         # Texel ids need 64 bits in sort, unique and search, which nobody has tested on Apple's Metal.
         self._index_device = torch.device("cpu") if self._device.type == "mps" else self._device
         self._textures = Recent[TexelOwners](_N_CACHED_TEXTURES)
-        self._references = Recent[WeightedGather](_N_CACHED_REFERENCES)
+        self._references = References()
         self._folder = folder
         self._texels: dict[_Shape, FrameCache] = {}
 
@@ -165,7 +163,7 @@ class TextureCorrespondence:
         texel = torch.cat([self._texel_under_pixels(f, shape) for f in frames])
         gather, is_seen = self._gather(keyframes, texel, shape, rule)
         reference = None
-        if self._config.restore_spread and rule != "fill":
+        if self._config.restore_spread and rule != "fill" and len(keyframes) > 1:
             reference = self._references.look_up(self._find_reference, tuple(keyframes), shape, rule)
         return SurfaceBlend(gather, is_seen.view(len(frames), height, width), reference)
 

@@ -246,10 +246,10 @@ class AttentionState:
         """
         if shape not in self._new_tokens:
             is_new: list[Tensor] = []
-            background_so_far = torch.zeros(shape[0][0] * shape[0][1], dtype=torch.bool, device=device)
+            (height, width), _ = shape
+            background_so_far = nothing = torch.zeros(height * width, dtype=torch.bool, device=device)
             for k, keyframe in enumerate(self._keyframes):
                 background = ~self._sees([keyframe], keyframe, shape, device)
-                nothing = torch.zeros_like(background)
                 if k <= self.n_lent:  # in lent frames, what no object matches looks like background, too
                     background_so_far = nothing
                 known = self._sees(self._keyframes[:k], keyframe, shape, device) if k else nothing

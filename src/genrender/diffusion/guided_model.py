@@ -62,7 +62,8 @@ class GuidedModel:
         if self.object_prompts is not None:
             self.object_prompts.start(frames)
         n_frames = latents.shape[0]
-        dtype = self.controlnet.dtype  # diffusers looks through all modules for it
+        # Asked once: diffusers walks through all modules to tell.
+        controlnet_dtype, unet_dtype = self.controlnet.dtype, self.unet.dtype
         rows = latents.repeat(self.n_branches, 1, 1, 1)
         prompt_embeds = self.prompt_embeds.repeat_interleave(n_frames, dim=0)
         # Both branches see the same control images: they are encoded once, and what that gives is repeated.
@@ -71,24 +72,23 @@ class GuidedModel:
         )
         with repeated:
             down_residuals, mid_residual = self.controlnet(
-                rows.to(dtype),
+                rows.to(controlnet_dtype),
                 timestep,
-                encoder_hidden_states=prompt_embeds.to(dtype),
-                controlnet_cond=control_images.to(dtype),
+                encoder_hidden_states=prompt_embeds.to(controlnet_dtype),
+                controlnet_cond=control_images.to(controlnet_dtype),
                 conditioning_scale=self.conditioning_scale,
                 return_dict=False,
             )
-        dtype = self.unet.dtype
         added = None
         if self.image_embeds is not None:
             added = {"image_embeds": [e.repeat_interleave(n_frames, dim=0) for e in self.image_embeds]}
         output = self.unet(
-            rows.to(dtype),
+            rows.to(unet_dtype),
             timestep,
-            encoder_hidden_states=prompt_embeds.to(dtype),
+            encoder_hidden_states=prompt_embeds.to(unet_dtype),
             timestep_cond=self.guidance_embedding,
-            down_block_additional_residuals=[residual.to(dtype) for residual in down_residuals],
-            mid_block_additional_residual=mid_residual.to(dtype),
+            down_block_additional_residuals=[residual.to(unet_dtype) for residual in down_residuals],
+            mid_block_additional_residual=mid_residual.to(unet_dtype),
             added_cond_kwargs=added,
             return_dict=False,
         )[0].float()
