@@ -160,8 +160,11 @@ class StaysOnScreen:
         width: int,
         rule: UnifyRule,  # noqa: ARG002
     ) -> Callable[[Tensor], tuple[Tensor, Tensor]]:
-        valid = torch.ones(len(frames), height, width, dtype=torch.bool)
-        return lambda features: (features[:1].expand(len(frames), -1, -1, -1), valid)
+        def carry(features: Tensor) -> tuple[Tensor, Tensor]:
+            return features[:1].expand(len(frames), -1, -1, -1), carry.valid
+
+        carry.valid = torch.ones(len(frames), height, width, dtype=torch.bool)
+        return carry
 
 
 def test_features_that_stay_on_the_screen_are_found(ball):

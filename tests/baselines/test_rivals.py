@@ -61,10 +61,9 @@ class Screen:
         assert len(keyframes) == 1
 
         def carry(features: Tensor) -> tuple[Tensor, Tensor]:
-            return features.expand(len(frames), -1, -1, -1), torch.full(
-                (len(frames), height, width), self.is_valid
-            )
+            return features.expand(len(frames), -1, -1, -1), carry.valid
 
+        carry.valid = torch.full((len(frames), height, width), self.is_valid)
         return carry
 
 

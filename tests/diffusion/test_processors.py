@@ -52,8 +52,9 @@ class CarryOver:
 
         def carry(features: Tensor) -> tuple[Tensor, Tensor]:
             assert features.shape[-2:] == (height, width), rule
-            return features[nearest], torch.full((len(frames), height, width), self.is_valid)
+            return features[nearest], carry.valid
 
+        carry.valid = torch.full((len(frames), height, width), self.is_valid)
         return carry
 
 

@@ -1,6 +1,6 @@
 """The correspondence engines by name, and the interface that they share."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
@@ -14,7 +14,18 @@ from genrender.errors import ConfigError
 from genrender.gbuffer.gbuffer import GBuffer
 from genrender.gbuffer.tracking import SurfaceTracker
 
-Blend = Callable[[Tensor], tuple[Tensor, Tensor]]
+
+@runtime_checkable
+class Blend(Protocol):
+    """What an engine prepares: a function from features "K C h w" to features "F C h w" and their validity.
+
+    Attributes:
+        valid: the validity "F h w", which does not depend on features.
+    """
+
+    valid: Tensor
+
+    def __call__(self, features: Tensor) -> tuple[Tensor, Tensor]: ...
 
 
 @runtime_checkable
@@ -30,7 +41,7 @@ class SurfaceEngine(Protocol):
         rule: UnifyRule,
         side: int | None = None,
     ) -> Blend:
-        """Return a function from features "K C h w" to features "F C h w" and their validity "F h w"."""
+        """Prepare to carry features of one size from `keyframes` to `frames`."""
         ...
 
     def side(self, layer: str, height: int, width: int) -> int | None:

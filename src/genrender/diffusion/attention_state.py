@@ -150,7 +150,7 @@ class AttentionState:
             together = attend(join_frames(query, self.n_branches), joined_key, joined_value, scale)
             if self.config.deduplicate:
                 size = feature_size(query.shape[2], *self.latent_size)
-                new = self._find_new_tokens(self._shape(layer, size), key.device)
+                new = self._find_new_tokens(self._shape(layer, size))
                 joined_key, joined_value = joined_key[:, :, new], joined_value[:, :, new]
             memory.key, memory.value = joined_key, joined_value
             return split_frames(together, query.shape[2])
@@ -239,30 +239,27 @@ class AttentionState:
             ]
         return self._views[shape]
 
-    def _find_new_tokens(self, shape: _Shape, device: torch.device) -> Int64[Tensor, "M"]:
+    def _find_new_tokens(self, shape: _Shape) -> Int64[Tensor, "M"]:
         """The keyframes' tokens that show something which no keyframe before shows.
 
         Background has no surface, so a pixel of it is new where no keyframe before had background there.
         """
         if shape not in self._new_tokens:
             is_new: list[Tensor] = []
-            (height, width), _ = shape
-            background_so_far = nothing = torch.zeros(height * width, dtype=torch.bool, device=device)
+            background_so_far = torch.zeros(0, dtype=torch.bool)
             for k, keyframe in enumerate(self._keyframes):
-                background = ~self._sees([keyframe], keyframe, shape, device)
+                background = ~self._sees([keyframe], keyframe, shape)
+                nothing = torch.zeros_like(background)
                 if k <= self.n_lent:  # in lent frames, what no object matches looks like background, too
                     background_so_far = nothing
-                known = self._sees(self._keyframes[:k], keyframe, shape, device) if k else nothing
+                known = self._sees(self._keyframes[:k], keyframe, shape) if k else nothing
                 is_new.append(torch.where(background, ~background_so_far, ~known))
                 background_so_far = background_so_far | background
             self._new_tokens[shape] = torch.nonzero(torch.cat(is_new)).squeeze(1)
         return self._new_tokens[shape]
 
-    def _sees(
-        self, keyframes: Sequence[int], frame: int, shape: _Shape, device: torch.device
-    ) -> Bool[Tensor, "L"]:
+    def _sees(self, keyframes: Sequence[int], frame: int, shape: _Shape) -> Bool[Tensor, "L"]:
         """Which of a frame's pixels show surface that any of the keyframes shows."""
         assert self.engine is not None
         size, side = shape
-        nothing = torch.zeros(len(keyframes), 1, *size, device=device)
-        return self.engine.blend(keyframes, [frame], *size, "fill", side)(nothing)[1].flatten()
+        return self.engine.blend(keyframes, [frame], *size, "fill", side).valid.flatten()
