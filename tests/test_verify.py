@@ -161,9 +161,9 @@ class StaysOnScreen:
         rule: UnifyRule,  # noqa: ARG002
     ) -> Callable[[Tensor], tuple[Tensor, Tensor]]:
         def carry(features: Tensor) -> tuple[Tensor, Tensor]:
-            return features[:1].expand(len(frames), -1, -1, -1), carry.valid
+            return features[:1].expand(len(frames), -1, -1, -1), carry.seen
 
-        carry.valid = torch.ones(len(frames), height, width, dtype=torch.bool)
+        carry.surface = carry.seen = torch.ones(len(frames), height, width, dtype=torch.bool)
         return carry
 
 

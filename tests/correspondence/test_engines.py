@@ -1,3 +1,4 @@
+import numpy as np
 import pytest
 import torch
 from scenes import ball_behind_slab, panned_plane
@@ -7,6 +8,7 @@ from genrender.correspondence.engines import SurfaceEngine, make_engine
 from genrender.correspondence.reproject import ReprojectCorrespondence
 from genrender.errors import ConfigError
 from genrender.gbuffer.tracking import SurfaceTracker
+from genrender.texels import samples_under_pixels
 
 CLIP = [panned_plane(32)]
 CPU = torch.device("cpu")
@@ -47,6 +49,21 @@ def test_what_an_engine_did_before_changes_nothing(name):
         assert torch.equal(*results)
         spreads.add(float(results[0].std()))
     assert len(spreads) >= 6  # the requests do differ
+
+
+@pytest.mark.parametrize("name", ["texture", "reproject"])
+def test_an_engine_tells_which_pixels_show_surface_and_which_of_it_keyframes_show(name):
+    gbuffers, tris, verts, cameras = ball_behind_slab(n_frames=6, step=0.12)
+    tracker = SurfaceTracker(gbuffers, tris, verts, cameras)
+    engine = make_engine(gbuffers, CorrespondenceConfig(name), CPU, tracker)
+    blend = engine.blend([0, 3], [0, 5], 12, 16, "paper")
+    centres = [samples_under_pixels(gbuffers[frame], (12, 16)) for frame in (0, 5)]
+    shown = [gbuffers[frame].visible[centre] for frame, centre in zip((0, 5), centres, strict=True)]
+    assert torch.equal(blend.surface, torch.from_numpy(np.stack(shown)))
+    assert 0 < blend.surface.sum() < blend.surface.numel()
+    assert torch.equal(blend.seen[0], blend.surface[0])
+    assert not (blend.seen & ~blend.surface).any()
+    assert (blend.surface[1] & ~blend.seen[1]).any()  # what appeared meanwhile
 
 
 def test_an_unknown_engine_is_refused():

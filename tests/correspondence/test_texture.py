@@ -343,8 +343,11 @@ def test_with_inpainting_every_surface_pixel_is_valid():
     features = random_features(1, 3, 8, 8)
     lacking, holed = TextureCorrespondence(clip).blend([0], [1], 8, 8, "fill")(features)
     config = CorrespondenceConfig(inpaint=True)
-    filled, valid = TextureCorrespondence(clip, config).blend([0], [1], 8, 8, "fill")(features)
+    blend = TextureCorrespondence(clip, config).blend([0], [1], 8, 8, "fill")
+    filled, valid = blend(features)
     assert holed.sum() < valid.sum()
+    assert torch.equal(valid, blend.surface)
+    assert torch.equal(blend.seen, holed)
     assert torch.equal(filled.movedim(1, -1)[holed], lacking.movedim(1, -1)[holed])
 
 

@@ -11,7 +11,6 @@ from torch import Tensor
 
 from genrender.diffusion.attention import (
     attend,
-    feature_size,
     join_frames,
     map_to_tokens,
 )
@@ -109,10 +108,9 @@ class PropagatedAttention(AttentionState):
             self._remember_output(layer, output)
         if self.phase != "frames":
             return output
-        size = feature_size(output.shape[1], *self.latent_size)
         remembered = self._recall(layer).output
         assert remembered is not None
-        views = self._view_of_each_keyframe(self._shape(layer, size))
+        views = self._view_of_each_keyframe(self._shape_of(layer, output.shape[1]))
         carried = [view(remembered[[k]]) for k, view in enumerate(views)]
         weights = torch.from_numpy(neighbour_weights(self._keyframes, self._frames)).to(output)
         total, share = torch.zeros_like(output), torch.zeros_like(output[..., :1])

@@ -20,10 +20,12 @@ class Blend(Protocol):
     """What an engine prepares: a function from features "K C h w" to features "F C h w" and their validity.
 
     Attributes:
-        valid: the validity "F h w", which does not depend on features.
+        surface: which of the frames' pixels "F h w" show any surface.
+        seen: which of them show a surface point that some keyframe shows.
     """
 
-    valid: Tensor
+    surface: Tensor
+    seen: Tensor
 
     def __call__(self, features: Tensor) -> tuple[Tensor, Tensor]: ...
 

@@ -68,14 +68,23 @@ class SurfaceBlend:
     """Renders the keyframes' unified features into frames; made by an engine's `blend`.
 
     One object serves every layer of its size, both guidance branches and all calls of a diffusion step.
+
+    Attributes:
+        surface: which pixels show any surface.
+        seen: which show a surface point that some keyframe shows.
+        valid: which get features: those that are seen and those that are inpainted.
     """
 
     def __init__(
         self,
         frames: WeightedGather,
+        surface: Bool[Tensor, "F h w"],
+        seen: Bool[Tensor, "F h w"],
         valid: Bool[Tensor, "F h w"],
         reference: WeightedGather | None,
     ):
+        self.surface = surface
+        self.seen = seen
         self.valid = valid
         self._frames = frames
         self._reference = reference

@@ -88,7 +88,10 @@ class ReprojectCorrespondence:
         # Bilinear samples are averages, too: spread is lost under every rule. One keyframe's is not restored.
         if self._config.restore_spread and len(keyframes) > 1:
             reference = self._references.look_up(self._find_reference, tuple(keyframes), height, width, rule)
-        return SurfaceBlend(gather, seen.view(len(frames), height, width), reference)
+        shown = [self._pixels.look_up(self._find_pixels, f, height, width).object_id > 0 for f in frames]
+        surface = torch.from_numpy(np.concatenate(shown)).to(self._device)
+        seen, surface = (mask.view(len(frames), height, width) for mask in (seen, surface))
+        return SurfaceBlend(gather, surface, seen, seen, reference)
 
     def side(self, layer: str, height: int, width: int) -> None:
         """This engine has no textures."""

@@ -8,8 +8,10 @@ Axes: N rows of a batch, B branches, K keyframes, L tokens of one frame, M token
 of a head.
 """
 
+from collections.abc import Sequence
+
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 from torch.nn import functional
 
@@ -83,6 +85,38 @@ def attend(
 ) -> Float[Tensor, "N heads L D"]:
     """softmax(Q K^T scale) V."""
     return functional.scaled_dot_product_attention(query, key, value, scale=scale)
+
+
+def attend_with_few_of_their_own(
+    query: Float[Tensor, "N heads L D"],
+    key: Float[Tensor, "N heads L D"],
+    value: Float[Tensor, "N heads L D"],
+    shared_key: Float[Tensor, "B heads M D"],
+    shared_value: Float[Tensor, "B heads M D"],
+    own: Sequence[Int64[Tensor, "_"]],
+    scale: float,
+) -> Float[Tensor, "N heads L D"]:
+    """Attention of every frame to the shared tokens of its branch and to some of its own.
+
+    Args:
+        query: of the frames, branch-major.
+        key: likewise.
+        value: likewise.
+        shared_key: one row per branch.
+        shared_value: likewise.
+        own: which of its own tokens each frame attends to.
+        scale: factor of Q K^T.
+    """
+    n_branches = shared_key.shape[0]
+    queries, keys, values = (tokens.unflatten(0, (n_branches, -1)) for tokens in (query, key, value))
+    outputs = []
+    # Frame by frame, because each has another number of tokens, and a mask would cost more than it saves.
+    for frame, tokens in enumerate(own):
+        frame_key = torch.cat([keys[:, frame][:, :, tokens], shared_key], dim=2)
+        frame_value = torch.cat([values[:, frame][:, :, tokens], shared_value], dim=2)
+        # Heads side by side in memory, as `merge_heads` wants them.
+        outputs.append(attend(queries[:, frame], frame_key, frame_value, scale).transpose(1, 2))
+    return torch.stack(outputs, dim=1).flatten(0, 1).transpose(1, 2)
 
 
 def tokens_to_map(

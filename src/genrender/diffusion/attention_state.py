@@ -4,6 +4,10 @@ Each step has two passes through the UNet. In the first the keyframes run togeth
 to all of them, and each selected layer remembers their keys, values and outputs. In the second the other
 frames run, chunk by chunk: their keys and values are extended with the remembered ones (pre-attention). In
 both passes outputs are blended with the remembered outputs, carried over on the surface (post-attention).
+
+With deduplication every surface point has one key and one value, those of the first keyframe that shows it.
+A frame adds its own only where it shows something that no keyframe shows, so attention costs about what it
+costs without keyframes, and all frames read the same tokens.
 """
 
 from collections.abc import Sequence
@@ -19,6 +23,7 @@ from genrender.config import InjectionConfig
 from genrender.correspondence.engines import Blend, SurfaceEngine
 from genrender.diffusion.attention import (
     attend,
+    attend_with_few_of_their_own,
     blend_with_surface,
     extend_with_keyframes,
     feature_size,
@@ -78,6 +83,8 @@ class AttentionState:
     _blends: dict[_Shape, Blend] = field(default_factory=dict, init=False)
     _views: dict[_Shape, list[Blend]] = field(default_factory=dict, init=False)
     _new_tokens: dict[_Shape, Int64[Tensor, "M"]] = field(default_factory=dict, init=False)
+    _backgrounds: dict[_Shape, Bool[Tensor, "L"]] = field(default_factory=dict, init=False)
+    _own_tokens: dict[_Shape, list[Int64[Tensor, "M"]]] = field(default_factory=dict, init=False)
     _queries: dict[str, Float[Tensor, "N heads L D"]] = field(default_factory=dict, init=False)
 
     def __post_init__(self) -> None:
@@ -113,7 +120,7 @@ class AttentionState:
         self._start("keyframes", keyframes)
         self._keyframes = tuple(keyframes)
         self._progress = progress
-        for remembered in (self._memory, self._new_tokens):
+        for remembered in (self._memory, self._new_tokens, self._backgrounds):
             remembered.clear()
 
     def start_frames(self, frames: Sequence[int]) -> None:
@@ -123,7 +130,7 @@ class AttentionState:
     def _start(self, phase: Literal["keyframes", "frames"], frames: Sequence[int]) -> None:
         self.phase = phase
         self._frames = tuple(frames)
-        for remembered in (self._blends, self._views, self._queries):
+        for remembered in (self._blends, self._views, self._queries, self._own_tokens):
             remembered.clear()
 
     def attention(self, layer: str, query: Tensor, key: Tensor, value: Tensor, scale: float) -> Tensor:
@@ -147,14 +154,16 @@ class AttentionState:
         if self.phase == "keyframes":
             memory = self._memory.setdefault(layer, KeyframeMemory())
             joined_key, joined_value = (join_frames(tokens, self.n_branches) for tokens in (key, value))
-            together = attend(join_frames(query, self.n_branches), joined_key, joined_value, scale)
             if self.config.deduplicate:
-                size = feature_size(query.shape[2], *self.latent_size)
-                new = self._find_new_tokens(self._shape(layer, size))
+                new = self._find_new_tokens(self._shape_of(layer, query.shape[2]))
                 joined_key, joined_value = joined_key[:, :, new], joined_value[:, :, new]
             memory.key, memory.value = joined_key, joined_value
+            together = attend(join_frames(query, self.n_branches), joined_key, joined_value, scale)
             return split_frames(together, query.shape[2])
         shared_key, shared_value = self._shared_tokens(layer)
+        if self.config.deduplicate:
+            own = self._find_own_tokens(self._shape_of(layer, query.shape[2]))
+            return attend_with_few_of_their_own(query, key, value, shared_key, shared_value, own, scale)
         return attend(
             query, extend_with_keyframes(key, shared_key), extend_with_keyframes(value, shared_value), scale
         )
@@ -164,15 +173,14 @@ class AttentionState:
         alpha = self.config.alpha_at(layer, self._progress)
         if alpha == 0 or self.phase == "idle":
             return output
-        size = feature_size(output.shape[1], *self.latent_size)
         if self.phase == "keyframes":
             self._remember_output(layer, output)
         remembered = self._recall(layer).output
         assert remembered is not None
         if self.config.unify == "trajectory":
-            surface, valid = self._along_trajectories(layer, remembered, size)
+            surface, valid = self._along_trajectories(layer, remembered)
         else:
-            rendered, seen = self._blend(self._shape(layer, size))(remembered)
+            rendered, seen = self._blend(self._shape_of(layer, output.shape[1]))(remembered)
             surface, valid = map_to_tokens(rendered, self.n_branches), seen.flatten(1)
         return blend_with_surface(output, surface, valid.repeat(self.n_branches, 1), alpha)
 
@@ -182,14 +190,15 @@ class AttentionState:
         memory.output = tokens_to_map(output, self.n_branches, size)
 
     def _along_trajectories(
-        self, layer: str, remembered: Float[Tensor, "K BC h w"], size: tuple[int, int]
+        self, layer: str, remembered: Float[Tensor, "K BC h w"]
     ) -> tuple[Float[Tensor, "N L C"], Bool[Tensor, "F L"]]:
         """What each keyframe shows of a frame's points, weighed by how well its key fits the query."""
         own_key, query = self._recall(layer).own_key, self._queries[layer]
         assert own_key is not None
+        size, side = self._shape_of(layer, query.shape[2])
         keys = tokens_to_map(merge_heads(own_key), self.n_branches, size)
         samples, fits, seen = [], [], []
-        for k, view in enumerate(self._view_of_each_keyframe(self._shape(layer, size))):
+        for k, view in enumerate(self._view_of_each_keyframe((size, side))):
             feature, valid = view(remembered[[k]])
             key, _ = view(keys[[k]])
             key_tokens = split_heads(map_to_tokens(key, self.n_branches), query.shape[1])
@@ -215,8 +224,9 @@ class AttentionState:
             )
         return self._memory[layer]
 
-    def _shape(self, layer: str, size: tuple[int, int]) -> _Shape:
+    def _shape_of(self, layer: str, n_tokens: int) -> _Shape:
         assert self.engine is not None
+        size = feature_size(n_tokens, *self.latent_size)
         return size, self.engine.side(layer, *size)
 
     def _blend(self, shape: _Shape) -> Blend:
@@ -245,21 +255,37 @@ class AttentionState:
         Background has no surface, so a pixel of it is new where no keyframe before had background there.
         """
         if shape not in self._new_tokens:
+            assert self.engine is not None
+            size, side = shape
+            surface, _ = self._what_frames_show(shape)
+            # In lent frames, what no object matches looks like background, too.
+            is_background = ~surface[self.n_lent :]
             is_new: list[Tensor] = []
-            background_so_far = torch.zeros(0, dtype=torch.bool)
             for k, keyframe in enumerate(self._keyframes):
-                background = ~self._sees([keyframe], keyframe, shape)
-                nothing = torch.zeros_like(background)
-                if k <= self.n_lent:  # in lent frames, what no object matches looks like background, too
-                    background_so_far = nothing
-                known = self._sees(self._keyframes[:k], keyframe, shape) if k else nothing
-                is_new.append(torch.where(background, ~background_so_far, ~known))
-                background_so_far = background_so_far | background
+                seen = torch.zeros_like(surface[k])
+                if k > 0:
+                    before = self.engine.blend(self._keyframes[:k], [keyframe], *size, "fill", side)
+                    seen = before.seen.flatten()
+                background = is_background[: max(k - self.n_lent, 0)].any(0)
+                is_new.append(~torch.where(surface[k], seen, background))
             self._new_tokens[shape] = torch.nonzero(torch.cat(is_new)).squeeze(1)
+            self._backgrounds[shape] = is_background.any(0)
         return self._new_tokens[shape]
 
-    def _sees(self, keyframes: Sequence[int], frame: int, shape: _Shape) -> Bool[Tensor, "L"]:
-        """Which of a frame's pixels show surface that any of the keyframes shows."""
-        assert self.engine is not None
-        size, side = shape
-        return self.engine.blend(keyframes, [frame], *size, "fill", side).valid.flatten()
+    def _find_own_tokens(self, shape: _Shape) -> list[Int64[Tensor, "M"]]:
+        """Of each frame the tokens that show something which no keyframe shows."""
+        if shape not in self._own_tokens:
+            surface, seen = self._what_frames_show(shape)
+            is_own = ~torch.where(surface, seen, self._backgrounds[shape])
+            tokens = torch.nonzero(is_own)[:, 1]
+            self._own_tokens[shape] = list(tokens.split(is_own.sum(1).tolist()))
+        return self._own_tokens[shape]
+
+    def _what_frames_show(self, shape: _Shape) -> tuple[Bool[Tensor, "F L"], Bool[Tensor, "F L"]]:
+        """Which pixels of the frames under way show a surface, and which one that any keyframe shows."""
+        if self.config.unify == "trajectory":
+            views = self._view_of_each_keyframe(shape)
+        else:
+            views = [self._blend(shape)]
+        seen = torch.stack([view.seen for view in views]).any(0)
+        return views[0].surface.flatten(1), seen.flatten(1)
