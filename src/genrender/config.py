@@ -125,7 +125,9 @@ class InjectionConfig:
         alpha_layers: (regular expression, factor) pairs; a layer's weight is multiplied by the factors of
             all expressions that its name matches.
         unify: how keyframes that show the same surface point are combined.
-        deduplicate: drop keyframe keys and values whose surface point an earlier keyframe already gave.
+        deduplicate: every surface point has one key and one value, those of the first keyframe that shows it;
+            a frame adds its own where no keyframe does. As published, all tokens of the frame and of all
+            keyframes are there.
         keyframes: how keyframes are drawn at every step; `uniform` alone keeps the same ones throughout.
         n_keyframes: None means one for eight frames, at least 3 and at most 8. All keyframes go through the
             networks at once and attend to each other, so this number bounds memory, not the clip's length.

@@ -148,4 +148,4 @@ def blend_with_surface(
 
     Source: Generative Rendering, post-attention injection.
     """
-    return torch.where(valid[..., None], alpha * surface + (1.0 - alpha) * output, output)
+    return torch.where(valid[..., None], output.lerp(surface, alpha), output)
