@@ -39,7 +39,7 @@ everything() {
     heading "Stable Diffusion 1.5's size at 512 x 512, float16: speed beside diffusers' own pipelines"
     for compiled in "" "--compile"; do
         "$python" benchmarks/speed.py --model random-sd15 --size 512 --device cuda --frames 24 --steps 10 \
-            --repeats 2 $compiled
+            $compiled
     done
 
     heading "Stable Diffusion 1.5's size at 512 x 512, float16: memory of a short and of a long clip"

@@ -20,7 +20,7 @@ import torch
 
 import genrender.pipeline as pipeline_module
 from genrender.config import CorrespondenceConfig, MethodConfig
-from genrender.correspondence.engines import SurfaceEngine, make_engine
+from genrender.correspondence.engines import Blend, SurfaceEngine, make_engine
 from genrender.noise import surface_noise
 from genrender.pipeline import load_pipeline
 from genrender.render import Clip, ShotConfig, render_clip
@@ -53,9 +53,20 @@ class TimedEngine:
         self._engine, self._watch = engine, watch
         self.side = engine.side
 
-    def blend(self, *args: Any) -> Callable[..., Any]:
-        found = self._watch.timed("correspondence", self._engine.blend)(*args)
-        return self._watch.timed("features", found)
+    def blend(self, *args: Any) -> Blend:
+        return TimedBlend(self._watch.timed("correspondence", self._engine.blend)(*args), self._watch)
+
+
+class TimedBlend:
+    """A blend whose every call is timed."""
+
+    def __init__(self, blend: Blend, watch: Stopwatch) -> None:
+        self.surface = blend.surface
+        self.shows = watch.timed("correspondence", blend.shows)
+        self._carry = watch.timed("features", blend)
+
+    def __call__(self, features: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        return self._carry(features)
 
 
 def now() -> float:

@@ -269,6 +269,25 @@ def test_the_benchmark_reports_every_method(tmp_path: Path, tiny_model: str):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["walking_biped_0.png", "walking_biped_1.png"]
 
 
+@pytest.mark.slow
+def test_speed_and_the_share_of_surface_work_are_measured(tiny_model: str):
+    words = ["--model", tiny_model, "--frames", "3", "--size", "64", "--steps", "1", "--json"]
+    reports = []
+    for script in (["speed.py", "--chunk", "2"], ["surface_share.py", "--engines", "texture", "reproject"]):
+        command = [sys.executable, f"benchmarks/{script[0]}", *script[1:], *words]
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        reports.append(json.loads(done.stdout))
+    speed, share = reports
+    seconds = {name: row["seconds_per_frame"] for name, row in speed["methods"].items()}
+    assert min(seconds.values()) > 0
+    assert speed["ratio"] == pytest.approx(seconds["ours"] / seconds["plain"])
+    assert set(speed["methods"]["ours"]["shares"]) == {"noise", "keyframes", "frames", "decoding"}
+    for engine in ("texture", "reproject"):
+        assert set(share["engines"][engine]["seconds"]) == {"noise", "correspondence", "features"}
+        assert 0 < share["engines"][engine]["share"] < 1
+
+
 def test_the_benchmark_says_what_is_wrong_in_one_line(tmp_path: Path):
     command = [sys.executable, "benchmarks/consistency.py", "--scene", str(tmp_path / "no.glb"), "--json"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)

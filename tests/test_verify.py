@@ -1,6 +1,6 @@
 """The checks find what they should: agreement where it is, and its absence where it was destroyed."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 
@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 from scene.gltf_builder import GltfBuilder
-from torch import Tensor
+from screen_blend import ScreenBlend
 
 from genrender.config import CorrespondenceConfig, UnifyRule
 from genrender.correspondence.engines import make_engine
@@ -159,12 +159,9 @@ class StaysOnScreen:
         height: int,
         width: int,
         rule: UnifyRule,  # noqa: ARG002
-    ) -> Callable[[Tensor], tuple[Tensor, Tensor]]:
-        def carry(features: Tensor) -> tuple[Tensor, Tensor]:
-            return features[:1].expand(len(frames), -1, -1, -1), carry.seen
-
-        carry.surface = carry.seen = torch.ones(len(frames), height, width, dtype=torch.bool)
-        return carry
+    ) -> ScreenBlend:
+        valid = torch.ones(len(frames), height, width, dtype=torch.bool)
+        return ScreenBlend(lambda features: features[:1].expand(len(frames), -1, -1, -1), valid)
 
 
 def test_features_that_stay_on_the_screen_are_found(ball):

@@ -119,15 +119,14 @@ class InjectionConfig:
     """Mechanisms 2 and 3: what keyframes give to every frame's self-attention.
 
     Attributes:
-        pre_attn: extend every frame's keys and values with the keyframes'.
+        pre_attn: every frame's self-attention reads the keyframes' keys and values, too.
         alpha: weight in [0, 1] of the blended surface features; 0 switches post-attention injection off.
         alpha_end: weight at the last step; steps between lie on a straight line. None: `alpha` throughout.
         alpha_layers: (regular expression, factor) pairs; a layer's weight is multiplied by the factors of
             all expressions that its name matches.
         unify: how keyframes that show the same surface point are combined.
-        deduplicate: every surface point has one key and one value, those of the first keyframe that shows it;
-            a frame adds its own where no keyframe does. As published, all tokens of the frame and of all
-            keyframes are there.
+        deduplicate: leave out keys and values of points that a keyframe's tokens show already, those of the
+            frame itself, too. As published, all of the frame and of all keyframes are read.
         keyframes: how keyframes are drawn at every step; `uniform` alone keeps the same ones throughout.
         n_keyframes: None means one for eight frames, at least 3 and at most 8. All keyframes go through the
             networks at once and attend to each other, so this number bounds memory, not the clip's length.

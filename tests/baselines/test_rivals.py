@@ -11,6 +11,7 @@ from diffusers.models.attention_processor import Attention
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from plain_attention import attend_plainly
+from screen_blend import ScreenBlend
 from tiny_models import TEXT_WIDTH, tiny_unet
 from torch import Tensor
 
@@ -56,15 +57,11 @@ class Screen:
 
     def blend(
         self, keyframes: Sequence[int], frames: Sequence[int], height: int, width: int, rule: str, *_: object
-    ):
+    ) -> ScreenBlend:
         assert rule == "fill"
         assert len(keyframes) == 1
-
-        def carry(features: Tensor) -> tuple[Tensor, Tensor]:
-            return features.expand(len(frames), -1, -1, -1), carry.seen
-
-        carry.surface = carry.seen = torch.full((len(frames), height, width), self.is_valid)
-        return carry
+        valid = torch.full((len(frames), height, width), self.is_valid)
+        return ScreenBlend(lambda features: features.expand(len(frames), -1, -1, -1), valid)
 
 
 @pytest.fixture(scope="module")

@@ -52,6 +52,18 @@ def test_what_an_engine_did_before_changes_nothing(name):
 
 
 @pytest.mark.parametrize("name", ["texture", "reproject"])
+def test_what_a_pixel_of_a_keyframe_shows_is_where_its_feature_arrives(name):
+    gbuffers, tris, verts, cameras = ball_behind_slab(n_frames=6, step=0.12)
+    config = CorrespondenceConfig(name, restore_spread=False)
+    engine = make_engine(gbuffers, config, CPU, SurfaceTracker(gbuffers, tris, verts, cameras))
+    blend = engine.blend([0, 3], [0, 2, 5], 12, 12, "paper")
+    some = torch.rand(2, 12, 12, generator=torch.Generator().manual_seed(0)) < 0.2
+    shown = blend.shows(some)
+    assert torch.equal(shown, blend(some[:, None].float())[0][:, 0] > 0)
+    assert 0 < shown.sum() < blend.shows(torch.ones_like(some)).sum()
+
+
+@pytest.mark.parametrize("name", ["texture", "reproject"])
 def test_an_engine_tells_which_pixels_show_surface_and_which_of_it_keyframes_show(name):
     gbuffers, tris, verts, cameras = ball_behind_slab(n_frames=6, step=0.12)
     tracker = SurfaceTracker(gbuffers, tris, verts, cameras)
@@ -61,9 +73,11 @@ def test_an_engine_tells_which_pixels_show_surface_and_which_of_it_keyframes_sho
     shown = [gbuffers[frame].visible[centre] for frame, centre in zip((0, 5), centres, strict=True)]
     assert torch.equal(blend.surface, torch.from_numpy(np.stack(shown)))
     assert 0 < blend.surface.sum() < blend.surface.numel()
-    assert torch.equal(blend.seen[0], blend.surface[0])
-    assert not (blend.seen & ~blend.surface).any()
-    assert (blend.surface[1] & ~blend.seen[1]).any()  # what appeared meanwhile
+    seen = blend.shows(torch.ones(2, 12, 16, dtype=torch.bool))
+    assert torch.equal(seen, blend(torch.zeros(2, 1, 12, 16))[1])
+    assert torch.equal(seen[0], blend.surface[0])
+    assert not (seen & ~blend.surface).any()
+    assert (blend.surface[1] & ~seen[1]).any()  # what appeared meanwhile
 
 
 def test_an_unknown_engine_is_refused():

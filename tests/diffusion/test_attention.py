@@ -3,6 +3,7 @@ import torch
 
 from genrender.diffusion.attention import (
     attend,
+    attend_with_some_of_their_own,
     blend_with_surface,
     extend_with_keyframes,
     feature_size,
@@ -70,6 +71,20 @@ def test_pre_attention_is_the_softmax_over_own_and_keyframe_keys():
         for head in range(2):
             keys = torch.cat([key[row, head], key_kf[row // 2, head]])
             values = torch.cat([value[row, head], value_kf[row // 2, head]])
+            expected = torch.softmax(query[row, head] @ keys.T * 0.3, dim=-1) @ values
+            torch.testing.assert_close(result[row, head], expected, atol=1e-6, rtol=1e-5)
+
+
+def test_frames_read_some_of_their_own_tokens_and_the_shared_ones_of_their_branch():
+    query, key, value = (random_tokens(6, 2, 10, 8, seed=seed) for seed in range(3))
+    shared_key, shared_value = (random_tokens(2, 2, 7, 8, seed=seed) for seed in (3, 4))
+    own = [torch.tensor(tokens, dtype=torch.long) for tokens in ([], [3, 8], list(range(10)))]
+    result = attend_with_some_of_their_own(query, key, value, shared_key, shared_value, own, 0.3)
+    for row in range(6):
+        tokens = own[row % 3]
+        for head in range(2):
+            keys = torch.cat([key[row, head, tokens], shared_key[row // 3, head]])
+            values = torch.cat([value[row, head, tokens], shared_value[row // 3, head]])
             expected = torch.softmax(query[row, head] @ keys.T * 0.3, dim=-1) @ values
             torch.testing.assert_close(result[row, head], expected, atol=1e-6, rtol=1e-5)
 

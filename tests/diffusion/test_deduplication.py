@@ -1,19 +1,23 @@
 """Deduplicated keys and values: every point once, from the first keyframe that shows it or from the frame."""
 
 from collections.abc import Callable, Sequence
+from typing import get_args
 
 import pytest
 import torch
 from diffusers import UNet2DConditionModel
 from diffusers.models.attention_processor import Attention
 from plain_attention import attend_plainly
+from scenes import ball_behind_slab
 from tiny_models import TEXT_WIDTH, tiny_unet
 from torch import Tensor
 
-from genrender.config import InjectionConfig
+from genrender.config import CorrespondenceConfig, Engine, InjectionConfig, UnifyRule
+from genrender.correspondence.engines import make_engine
 from genrender.diffusion.attention import feature_size
 from genrender.diffusion.attention_state import AttentionState
 from genrender.diffusion.processors import injected_attention, installed_processors, self_attention_layers
+from genrender.gbuffer.tracking import SurfaceTracker
 
 SIZE = (5, 7)  # neither square nor even
 N_FRAMES = 4
@@ -48,17 +52,28 @@ class KnownPoints:
         frames: Sequence[int],
         height: int,
         width: int,
-        rule: str,  # noqa: ARG002
+        rule: str,
         side: int | None = None,  # noqa: ARG002
-    ):
-        def carry(_features: Tensor) -> tuple[Tensor, Tensor]:
-            raise AssertionError("alpha is 0: nothing is blended")
+    ) -> "KnownBlend":
+        assert rule != "fill" or len(keyframes) == 1
+        sources, shown = (
+            torch.stack([self.points(frame, height, width) for frame in of]) for of in (keyframes, frames)
+        )
+        return KnownBlend(sources.view(-1, height, width), shown.view(-1, height, width))
 
-        shown = torch.stack([self.points(frame, height, width) for frame in frames])
-        known = torch.cat([self.points(keyframe, height, width) for keyframe in keyframes])
-        carry.surface = (shown != BACKGROUND).view(-1, height, width)
-        carry.seen = carry.surface & torch.isin(shown, known).view(-1, height, width)
-        return carry
+
+class KnownBlend:
+    """Tells which points pixels share, and blends nothing: alpha is 0."""
+
+    def __init__(self, sources: Tensor, shown: Tensor) -> None:
+        self.sources, self.shown = sources, shown
+        self.surface = shown != BACKGROUND
+
+    def __call__(self, _features: Tensor) -> tuple[Tensor, Tensor]:
+        raise AssertionError
+
+    def shows(self, pixels: Tensor) -> Tensor:
+        return self.surface & torch.isin(self.shown, self.sources[pixels])
 
 
 class ReferenceAttention:
@@ -103,13 +118,23 @@ class ReferenceAttention:
         ]
 
 
+class FirstRow:
+    """All rows read the tokens of the first one."""
+
+    def __call__(self, attn: Attention, hidden_states: Tensor, *_, **__) -> Tensor:
+        return torch.stack([attend_plainly(attn, own, hidden_states[0]) for own in hidden_states])
+
+
 @torch.no_grad()
-def run(unet: UNet2DConditionModel, frames: Sequence[int], n_branches: int = 1) -> Tensor:
+def run(unet: UNet2DConditionModel, frames: Sequence[int], branches: Sequence[int] = (0,)) -> Tensor:
+    """The UNet's outputs "branches frames ..." for some frames of a fixed clip."""
     latents, text = (
-        torch.randn(n_branches, N_FRAMES, *shape, generator=torch.Generator().manual_seed(0))[:, list(frames)]
+        torch.randn(2, N_FRAMES, *shape, generator=torch.Generator().manual_seed(0))[list(branches)]
         for shape in ((4, *SIZE), (6, TEXT_WIDTH))
     )
-    return unet(latents.flatten(0, 1), torch.tensor(300), encoder_hidden_states=text.flatten(0, 1)).sample
+    latents, text = (rows[:, list(frames)].flatten(0, 1) for rows in (latents, text))
+    output = unet(latents, torch.tensor(300), encoder_hidden_states=text).sample
+    return output.unflatten(0, (len(branches), -1))
 
 
 def ours(
@@ -118,27 +143,36 @@ def ours(
     keyframes: Sequence[int],
     n_lent: int = 0,
     chunk: int = N_FRAMES,
+    branches: Sequence[int] = (0,),
+    unify: UnifyRule = "paper",
 ) -> tuple[Tensor, AttentionState]:
-    config = InjectionConfig(alpha=0.0, layers="attn1")
-    state = AttentionState(config, 1, SIZE, KnownPoints(points))
-    state.n_lent = n_lent
-    outputs = []
+    """All frames' outputs "branches frames ...", after a step with other keyframes."""
+    config = InjectionConfig(alpha=0.0, layers="attn1", unify=unify)
+    state = AttentionState(config, len(branches), SIZE, KnownPoints(points))
+    outputs: list[Tensor] = []
     with injected_attention(unet, state):
-        state.start_keyframes(keyframes)
-        run(unet, keyframes)
-        for start in range(0, N_FRAMES, chunk):
-            frames = list(range(start, min(start + chunk, N_FRAMES)))
-            state.start_frames(frames)
-            outputs.append(run(unet, frames))
-    return torch.cat(outputs), state
+        for of_step, n_lent_then in ((list(reversed(range(N_FRAMES))), 0), (keyframes, n_lent)):
+            outputs.clear()
+            state.n_lent = n_lent_then
+            state.start_keyframes(of_step)
+            run(unet, of_step, branches)
+            for start in range(0, N_FRAMES, chunk):
+                frames = list(range(start, min(start + chunk, N_FRAMES)))
+                state.start_frames(frames)
+                outputs.append(run(unet, frames, branches))
+    return torch.cat(outputs, dim=1), state
 
 
+@pytest.mark.parametrize("unify", get_args(UnifyRule))
 @pytest.mark.parametrize(
-    ("keyframes", "n_lent"), [([2], 0), ([0, 3], 0), ([0, 3], 1), ([1, 0, 3], 0), ([1, 0, 3], 2)]
+    ("keyframes", "n_lent"),
+    [([2], 0), ([0, 3], 0), ([0, 3], 1), ([1, 0, 3], 0), ([1, 0, 3], 2), ([0, 1, 2, 3], 0)],
 )
-def test_every_point_has_one_key(keyframes: list[int], n_lent: int):
+def test_a_token_is_read_unless_a_keyframes_token_shows_its_point(
+    keyframes: list[int], n_lent: int, unify: UnifyRule
+):
     unet = tiny_unet()
-    result, _ = ours(unet, scattered_points, keyframes, n_lent)
+    result, _ = ours(unet, scattered_points, keyframes, n_lent, unify=unify)
     references = {
         layer: ReferenceAttention(scattered_points, keyframes, n_lent)
         for layer in self_attention_layers(unet)
@@ -151,18 +185,24 @@ def test_every_point_has_one_key(keyframes: list[int], n_lent: int):
     n_tokens = SIZE[0] * SIZE[1]
     counts = max((reference.n_keys for reference in references.values()), key=max)
     assert max(counts) < n_tokens * (len(keyframes) + 1)
-    assert len(set(counts)) > 1
+    assert len(set(counts)) > 1 or len(keyframes) == N_FRAMES
 
 
 def test_frames_that_show_nothing_new_read_the_keyframe_alone():
     unet = tiny_unet()
     result, state = ours(unet, one_surface, [1])
-    assert {memory.key.shape[2] for memory in state._memory.values() if memory.key is not None} <= {
-        height * width for height, width in (SIZE, (3, 4), (2, 2))
-    }
-    # A keyframe reads its own tokens alone, which is ordinary self-attention.
-    torch.testing.assert_close(result[1], run(unet, range(N_FRAMES))[1], atol=1e-5, rtol=1e-5)
-    assert (result[0] - run(unet, range(N_FRAMES))[0]).abs().max() > 1e-3
+    assert state._own_tokens
+    assert all(len(tokens) == 0 for of_size in state._own_tokens.values() for tokens in of_size)
+    with installed_processors(unet, {layer: FirstRow() for layer in self_attention_layers(unet)}):
+        expected = run(unet, [1, 0, 1, 2, 3])[:, 1:]
+    torch.testing.assert_close(result, expected, atol=1e-5, rtol=1e-5)
+
+
+def test_without_any_surface_the_background_is_that_of_the_first_keyframe():
+    unet = tiny_unet()
+    nothing, _ = ours(unet, lambda _, height, width: torch.full((height * width,), BACKGROUND), [1, 2])
+    surface, _ = ours(unet, one_surface, [1, 2])
+    assert torch.equal(nothing, surface)
 
 
 @pytest.mark.parametrize("chunk", [1, 3])
@@ -173,17 +213,36 @@ def test_chunks_change_nothing(chunk: int):
     torch.testing.assert_close(in_chunks, at_once, atol=1e-5, rtol=1e-5)
 
 
-def test_branches_read_keys_of_their_own():
+def test_branches_are_kept_apart():
     unet = tiny_unet()
-    config = InjectionConfig(alpha=0.0, layers="attn1")
-    outputs = []
-    for n_branches in (1, 2):
-        state = AttentionState(config, n_branches, SIZE, KnownPoints(scattered_points))
-        with injected_attention(unet, state):
-            state.start_keyframes([0, 2])
-            run(unet, [0, 2], n_branches)
-            state.start_frames(range(N_FRAMES))
-            outputs.append(run(unet, range(N_FRAMES), n_branches))
-    alone, both = outputs
-    torch.testing.assert_close(both[:N_FRAMES], alone, atol=1e-5, rtol=1e-5)
-    assert (both[N_FRAMES:] - both[:N_FRAMES]).abs().max() > 1e-3
+    both, _ = ours(unet, scattered_points, [0, 2], branches=(0, 1))
+    assert (both[0] - both[1]).abs().max() > 1e-3
+    for branch in (0, 1):
+        alone, _ = ours(unet, scattered_points, [0, 2], branches=(branch,))
+        torch.testing.assert_close(both[branch], alone[0], atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("engine_name", ["texture", "reproject"])
+def test_what_is_left_out_is_shown_by_a_token_that_is_read(engine_name: Engine):
+    """Engines sample: what two pixels share with a third they need not share with each other."""
+    gbuffers, tris, verts, cameras = ball_behind_slab(n_frames=6, step=0.12)
+    tracker = SurfaceTracker(gbuffers, tris, verts, cameras)
+    engine = make_engine(gbuffers, CorrespondenceConfig(engine_name), torch.device("cpu"), tracker)
+    keyframes, frames, size = [0, 2, 5], [0, 1, 2, 3, 4, 5], (12, 16)
+    state = AttentionState(InjectionConfig(alpha=0.0, layers="attn1"), 1, size, engine)
+    state.start_keyframes(keyframes)
+    shape = state._shape_of("layer", 12 * 16)
+    read = torch.zeros(3 * 12 * 16, dtype=torch.bool)
+    read[state._find_shared_tokens(shape).index] = True
+    read = read.view(3, *size)
+    state.start_frames(frames)
+    own = torch.zeros(len(frames), 12 * 16, dtype=torch.bool)
+    for frame, tokens in enumerate(state._find_own_tokens(shape)):
+        own[frame, tokens] = True
+    blend = engine.blend(keyframes, frames, *size, "mean", shape[1])
+    left_out = blend.surface & ~own.view(-1, *size)
+    assert left_out.any()
+    assert not (left_out & ~blend.shows(read)).any()
+    assert not (blend.surface[keyframes] & ~read & ~blend.shows(read)[keyframes]).any()
+    # It matters: other tokens of the keyframes show more.
+    assert (blend.shows(torch.ones_like(read)) & ~blend.shows(read)).any()

@@ -6,6 +6,7 @@ import torch
 from diffusers import UNet2DConditionModel
 from diffusers.models.attention_processor import Attention, AttnProcessor2_0
 from plain_attention import attend_plainly
+from screen_blend import ScreenBlend
 from tiny_models import TEXT_WIDTH, sd15_shaped_unet, tiny_unet
 from torch import Tensor
 
@@ -44,18 +45,18 @@ class CarryOver:
         width: int,
         rule: str,
         side: int | None = None,
-    ):
+    ) -> ScreenBlend:
         self.prepared.append((height, width, side))
         nearest = [min(range(len(keyframes)), key=lambda k: abs(keyframes[k] - frame)) for frame in frames]
         if self.always is not None:
             nearest = [self.always] * len(frames)
+        valid = torch.full((len(frames), height, width), self.is_valid)
 
-        def carry(features: Tensor) -> tuple[Tensor, Tensor]:
+        def carry(features: Tensor) -> Tensor:
             assert features.shape[-2:] == (height, width), rule
-            return features[nearest], carry.seen
+            return features[nearest]
 
-        carry.surface = carry.seen = torch.full((len(frames), height, width), self.is_valid)
-        return carry
+        return ScreenBlend(carry, valid)
 
 
 class PreOnlyState(AttentionState):

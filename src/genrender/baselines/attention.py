@@ -39,7 +39,7 @@ class FirstFrameAttention(AttentionState):
             return attend(query, key, value, scale)
         n_frames = query.shape[0] // self.n_branches
         first_key, first_value = (
-            tokens.repeat_interleave(n_frames, dim=0) for tokens in self._shared_tokens(layer)
+            tokens.repeat_interleave(n_frames, dim=0) for tokens in self._recall_shared(layer)
         )
         return attend(query, first_key, first_value, scale)
 
@@ -68,7 +68,7 @@ class PreviousFrameAttention(FirstFrameAttention):
     def attention(self, layer: str, query: Tensor, key: Tensor, value: Tensor, scale: float) -> Tensor:
         if self.phase != "frames":
             return super().attention(layer, query, key, value, scale)
-        first = self._shared_tokens(layer)
+        first = self._recall_shared(layer)
         # Chunks come in order: the frame before a chunk is the last of the chunk before, or the first of all.
         before = self._previous.get((layer, self._frames[0] - 1), first)
         own = [tokens.unflatten(0, (self.n_branches, -1)) for tokens in (key, value)]

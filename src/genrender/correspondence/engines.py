@@ -21,13 +21,19 @@ class Blend(Protocol):
 
     Attributes:
         surface: which of the frames' pixels "F h w" show any surface.
-        seen: which of them show a surface point that some keyframe shows.
     """
 
     surface: Tensor
-    seen: Tensor
 
     def __call__(self, features: Tensor) -> tuple[Tensor, Tensor]: ...
+
+    def shows(self, pixels: Tensor) -> Tensor:
+        """Which of the frames' pixels "F h w" show a point that any of the keyframes' pixels "K h w" shows.
+
+        Every keyframe must have a share of the points that it sees, so the rule must not be `fill`, unless
+        there is but one keyframe.
+        """
+        ...
 
 
 @runtime_checkable

@@ -69,23 +69,29 @@ class SurfaceBlend:
 
     One object serves every layer of its size, both guidance branches and all calls of a diffusion step.
 
+    Args:
+        frames: which keyframe pixels make up each of the frames' pixels.
+        surface: which of these show any surface.
+        valid: which get features.
+        inpainted: which get features of another point than theirs; None: none does.
+        reference: by which texels or pixels spread is measured; None: it is not restored.
+
     Attributes:
-        surface: which pixels show any surface.
-        seen: which show a surface point that some keyframe shows.
-        valid: which get features: those that are seen and those that are inpainted.
+        surface: as above.
     """
 
     def __init__(
         self,
         frames: WeightedGather,
+        *,
         surface: Bool[Tensor, "F h w"],
-        seen: Bool[Tensor, "F h w"],
         valid: Bool[Tensor, "F h w"],
-        reference: WeightedGather | None,
+        inpainted: Bool[Tensor, "F h w"] | None = None,
+        reference: WeightedGather | None = None,
     ):
         self.surface = surface
-        self.seen = seen
-        self.valid = valid
+        self._valid = valid
+        self._inpainted = inpainted
         self._frames = frames
         self._reference = reference
 
@@ -105,9 +111,17 @@ class SurfaceBlend:
         rendered = self._frames(flat)
         if self._reference is not None:
             rendered = self._restore_spread(rendered, flat, self._reference)
-        n_frames, height, width = self.valid.shape
+        n_frames, height, width = self._valid.shape
         rendered = rendered.to(features.dtype).view(n_frames, height, width, -1).permute(0, 3, 1, 2)
-        return rendered, self.valid
+        return rendered, self._valid
+
+    def shows(self, pixels: Bool[Tensor, "K h w"]) -> Bool[Tensor, "F h w"]:
+        """Which of the frames' pixels show a surface point that any of these pixels of the keyframes shows.
+
+        The unify rule must have given every keyframe that sees a point a share of it: `fill` gives it to one.
+        """
+        shown = (self._frames(pixels.flatten(1)[..., None].float()) > 0).view_as(self._valid)
+        return shown if self._inpainted is None else shown & ~self._inpainted
 
     def _restore_spread(
         self, rendered: Float32[Tensor, "N C"], flat: Float[Tensor, "K P C"], reference: WeightedGather
@@ -128,4 +142,4 @@ class SurfaceBlend:
         # K independent sources lose a factor sqrt(K); more is no average's doing but chance or rounding.
         gain = gain.clamp(1.0, flat.shape[0] ** 0.5)
         # mean + gain * (rendered - mean) in place; where nothing is valid, 0 stays 0.
-        return rendered.mul_(gain).addcmul_(self.valid.flatten()[:, None].float(), mean - gain * mean)
+        return rendered.mul_(gain).addcmul_(self._valid.flatten()[:, None].float(), mean - gain * mean)

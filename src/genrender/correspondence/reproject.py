@@ -89,9 +89,8 @@ class ReprojectCorrespondence:
         if self._config.restore_spread and len(keyframes) > 1:
             reference = self._references.look_up(self._find_reference, tuple(keyframes), height, width, rule)
         shown = [self._pixels.look_up(self._find_pixels, f, height, width).object_id > 0 for f in frames]
-        surface = torch.from_numpy(np.concatenate(shown)).to(self._device)
-        seen, surface = (mask.view(len(frames), height, width) for mask in (seen, surface))
-        return SurfaceBlend(gather, surface, seen, seen, reference)
+        surface = torch.from_numpy(np.concatenate(shown)).to(self._device).view(len(frames), height, width)
+        return SurfaceBlend(gather, surface=surface, valid=seen.view_as(surface), reference=reference)
 
     def side(self, layer: str, height: int, width: int) -> None:
         """This engine has no textures."""

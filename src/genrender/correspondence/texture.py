@@ -161,14 +161,21 @@ class TextureCorrespondence:
         """
         shape = (height, width, self.side("", height, width) if side is None else side)
         texel = torch.cat([self._texel_under_pixels(f, shape) for f in frames])
-        gather, seen, valid = self._gather(keyframes, texel, shape, rule)
+        gather, valid, inpainted = self._gather(keyframes, texel, shape, rule)
         reference = None
         if self._config.restore_spread and rule != "fill" and len(keyframes) > 1:
             reference = self._references.look_up(self._find_reference, tuple(keyframes), shape, rule)
-        surface, seen, valid = (
-            mask.to(self._device).view(len(frames), height, width) for mask in (texel >= 0, seen, valid)
+
+        def as_maps(mask: Bool[Tensor, "N"]) -> Bool[Tensor, "F h w"]:
+            return mask.to(self._device).view(len(frames), height, width)
+
+        return SurfaceBlend(
+            gather,
+            surface=as_maps(texel >= 0),
+            valid=as_maps(valid),
+            inpainted=None if inpainted is None else as_maps(inpainted),
+            reference=reference,
         )
-        return SurfaceBlend(gather, surface, seen, valid, reference)
 
     def side(self, layer: str, height: int, width: int) -> int:
         """Texels along a side of the textures of this layer."""
@@ -176,20 +183,20 @@ class TextureCorrespondence:
 
     def _gather(
         self, keyframes: Sequence[int], texel: Int64[Tensor, "N"], shape: _Shape, rule: UnifyRule
-    ) -> tuple[WeightedGather, Bool[Tensor, "N"], Bool[Tensor, "N"]]:
-        """Weights of the keyframes' pixels, which texels a keyframe shows, and which get features."""
+    ) -> tuple[WeightedGather, Bool[Tensor, "N"], Bool[Tensor, "N"] | None]:
+        """Weights of the keyframes' pixels, which texels get features, and which of these are inpainted."""
         height, width, _ = shape
         textures = [self._textures.look_up(self._find_texture, k, shape) for k in keyframes]
-        wanted = texel
+        inpainted = None
         if self._config.inpaint:
-            texel = nearest_seen(texel, torch.cat([texture.texel for texture in textures]))
+            found = nearest_seen(texel, torch.cat([texture.texel for texture in textures]))
+            texel, inpainted = found, found != texel
         samples = [sample_texture(texture, texel) for texture in textures]
         pixel, quality, filled = (torch.stack(column) for column in zip(*samples, strict=True))
         by_quality = quality if self._config.fill_order == "quality" else None
         weights = unify_weights(rule, filled, by_quality).to(self._device)
         gather = gather_pixels(pixel.to(self._device), weights, height * width)
-        valid = filled.any(0)
-        return gather, valid & (texel == wanted), valid
+        return gather, filled.any(0), inpainted
 
     def _find_reference(self, keyframes: tuple[int, ...], shape: _Shape, rule: UnifyRule) -> WeightedGather:
         """Texels that the keyframes show, for the spread of what is rendered."""

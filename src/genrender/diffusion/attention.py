@@ -4,8 +4,8 @@ Pure functions on projected queries, keys and values. Rows of a batch are branch
 classifier-free guidance: all frames of the unconditional branch, then all frames of the conditional one.
 Nothing here ever mixes rows of different branches.
 
-Axes: N rows of a batch, B branches, K keyframes, L tokens of one frame, M tokens of all keyframes, D channels
-of a head.
+Axes: N rows of a batch, B branches, K keyframes, L tokens of one frame, M tokens that all frames read, those
+of the keyframes or some of them, D channels of a head.
 """
 
 from collections.abc import Sequence
@@ -87,7 +87,7 @@ def attend(
     return functional.scaled_dot_product_attention(query, key, value, scale=scale)
 
 
-def attend_with_few_of_their_own(
+def attend_with_some_of_their_own(
     query: Float[Tensor, "N heads L D"],
     key: Float[Tensor, "N heads L D"],
     value: Float[Tensor, "N heads L D"],
@@ -110,7 +110,7 @@ def attend_with_few_of_their_own(
     n_branches = shared_key.shape[0]
     queries, keys, values = (tokens.unflatten(0, (n_branches, -1)) for tokens in (query, key, value))
     outputs = []
-    # Frame by frame, because each has another number of tokens, and a mask would cost more than it saves.
+    # Frame by frame, because each has another number of tokens; with a mask, attention has no fast kernel.
     for frame, tokens in enumerate(own):
         frame_key = torch.cat([keys[:, frame][:, :, tokens], shared_key], dim=2)
         frame_value = torch.cat([values[:, frame][:, :, tokens], shared_value], dim=2)

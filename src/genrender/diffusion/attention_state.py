@@ -5,9 +5,9 @@ to all of them, and each selected layer remembers their keys, values and outputs
 frames run, chunk by chunk: their keys and values are extended with the remembered ones (pre-attention). In
 both passes outputs are blended with the remembered outputs, carried over on the surface (post-attention).
 
-With deduplication every surface point has one key and one value, those of the first keyframe that shows it.
-A frame adds its own only where it shows something that no keyframe shows, so attention costs about what it
-costs without keyframes, and all frames read the same tokens.
+With deduplication a token is left out where a keyframe's token shows its point, for keyframes and for frames:
+all read the same tokens, and a frame adds its own only where it shows something that no keyframe shows. So
+attention costs what the surface and the background that are in view cost, however many keyframes there are.
 """
 
 from collections.abc import Sequence
@@ -23,7 +23,7 @@ from genrender.config import InjectionConfig
 from genrender.correspondence.engines import Blend, SurfaceEngine
 from genrender.diffusion.attention import (
     attend,
-    attend_with_few_of_their_own,
+    attend_with_some_of_their_own,
     blend_with_surface,
     extend_with_keyframes,
     feature_size,
@@ -46,8 +46,8 @@ class KeyframeMemory:
     """What one layer remembers of the keyframes until the next step.
 
     Attributes:
-        key: keys of all keyframes, one row per branch.
-        value: values of all keyframes, likewise.
+        key: keys of the keyframes' tokens that all frames read, one row per branch.
+        value: their values, likewise.
         own_key: keys of each keyframe, for rule `trajectory`.
         output: layer outputs of the keyframes as maps, the branches side by side in the channels.
     """
@@ -56,6 +56,21 @@ class KeyframeMemory:
     value: Float[Tensor, "B heads M D"] | None = None
     own_key: Float[Tensor, "N heads L D"] | None = None
     output: Float[Tensor, "K BC h w"] | None = None
+
+
+@dataclass(frozen=True)
+class SharedTokens:
+    """Which tokens of the keyframes all frames read, on maps of one size.
+
+    Attributes:
+        index: of these tokens among those of all keyframes.
+        pixels: the same as masks.
+        background: where any of this clip's keyframes shows no surface.
+    """
+
+    index: Int64[Tensor, "M"]
+    pixels: Bool[Tensor, "K h w"]
+    background: Bool[Tensor, "L"]
 
 
 @dataclass
@@ -82,8 +97,7 @@ class AttentionState:
     _memory: dict[str, KeyframeMemory] = field(default_factory=dict, init=False)
     _blends: dict[_Shape, Blend] = field(default_factory=dict, init=False)
     _views: dict[_Shape, list[Blend]] = field(default_factory=dict, init=False)
-    _new_tokens: dict[_Shape, Int64[Tensor, "M"]] = field(default_factory=dict, init=False)
-    _backgrounds: dict[_Shape, Bool[Tensor, "L"]] = field(default_factory=dict, init=False)
+    _shared_tokens: dict[_Shape, SharedTokens] = field(default_factory=dict, init=False)
     _own_tokens: dict[_Shape, list[Int64[Tensor, "M"]]] = field(default_factory=dict, init=False)
     _queries: dict[str, Float[Tensor, "N heads L D"]] = field(default_factory=dict, init=False)
 
@@ -120,7 +134,7 @@ class AttentionState:
         self._start("keyframes", keyframes)
         self._keyframes = tuple(keyframes)
         self._progress = progress
-        for remembered in (self._memory, self._new_tokens, self._backgrounds):
+        for remembered in (self._memory, self._shared_tokens):
             remembered.clear()
 
     def start_frames(self, frames: Sequence[int]) -> None:
@@ -155,15 +169,15 @@ class AttentionState:
             memory = self._memory.setdefault(layer, KeyframeMemory())
             joined_key, joined_value = (join_frames(tokens, self.n_branches) for tokens in (key, value))
             if self.config.deduplicate:
-                new = self._find_new_tokens(self._shape_of(layer, query.shape[2]))
-                joined_key, joined_value = joined_key[:, :, new], joined_value[:, :, new]
+                kept = self._find_shared_tokens(self._shape_of(layer, query.shape[2])).index
+                joined_key, joined_value = joined_key[:, :, kept], joined_value[:, :, kept]
             memory.key, memory.value = joined_key, joined_value
             together = attend(join_frames(query, self.n_branches), joined_key, joined_value, scale)
             return split_frames(together, query.shape[2])
-        shared_key, shared_value = self._shared_tokens(layer)
+        shared_key, shared_value = self._recall_shared(layer)
         if self.config.deduplicate:
             own = self._find_own_tokens(self._shape_of(layer, query.shape[2]))
-            return attend_with_few_of_their_own(query, key, value, shared_key, shared_value, own, scale)
+            return attend_with_some_of_their_own(query, key, value, shared_key, shared_value, own, scale)
         return attend(
             query, extend_with_keyframes(key, shared_key), extend_with_keyframes(value, shared_value), scale
         )
@@ -180,8 +194,8 @@ class AttentionState:
         if self.config.unify == "trajectory":
             surface, valid = self._along_trajectories(layer, remembered)
         else:
-            rendered, seen = self._blend(self._shape_of(layer, output.shape[1]))(remembered)
-            surface, valid = map_to_tokens(rendered, self.n_branches), seen.flatten(1)
+            rendered, is_valid = self._blend(self._shape_of(layer, output.shape[1]))(remembered)
+            surface, valid = map_to_tokens(rendered, self.n_branches), is_valid.flatten(1)
         return blend_with_surface(output, surface, valid.repeat(self.n_branches, 1), alpha)
 
     def _remember_output(self, layer: str, output: Float[Tensor, "N L C"]) -> None:
@@ -210,7 +224,7 @@ class AttentionState:
         weight = torch.softmax(fit.float(), dim=0).nan_to_num(0.0).to(query.dtype)
         return (weight[..., None] * torch.stack(samples)).sum(0), stacked.any(0)
 
-    def _shared_tokens(self, layer: str) -> tuple[Float[Tensor, "B heads M D"], Float[Tensor, "B heads M D"]]:
+    def _recall_shared(self, layer: str) -> tuple[Float[Tensor, "B heads M D"], Float[Tensor, "B heads M D"]]:
         """Keys and values that a layer remembers of the keyframes."""
         memory = self._recall(layer)
         assert memory.key is not None
@@ -249,43 +263,41 @@ class AttentionState:
             ]
         return self._views[shape]
 
-    def _find_new_tokens(self, shape: _Shape) -> Int64[Tensor, "M"]:
-        """The keyframes' tokens that show something which no keyframe before shows.
+    def _find_shared_tokens(self, shape: _Shape) -> SharedTokens:
+        """The keyframes' tokens that show what no token kept of an earlier keyframe shows.
 
         Background has no surface, so a pixel of it is new where no keyframe before had background there.
         """
-        if shape not in self._new_tokens:
-            assert self.engine is not None
-            size, side = shape
-            surface, _ = self._what_frames_show(shape)
+        if shape not in self._shared_tokens:
+            surface = self._carriers(shape)[0].surface
             # In lent frames, what no object matches looks like background, too.
             is_background = ~surface[self.n_lent :]
-            is_new: list[Tensor] = []
-            for k, keyframe in enumerate(self._keyframes):
-                seen = torch.zeros_like(surface[k])
-                if k > 0:
-                    before = self.engine.blend(self._keyframes[:k], [keyframe], *size, "fill", side)
-                    seen = before.seen.flatten()
+            kept = torch.zeros_like(surface)
+            for k in range(len(self._keyframes)):
                 background = is_background[: max(k - self.n_lent, 0)].any(0)
-                is_new.append(~torch.where(surface[k], seen, background))
-            self._new_tokens[shape] = torch.nonzero(torch.cat(is_new)).squeeze(1)
-            self._backgrounds[shape] = is_background.any(0)
-        return self._new_tokens[shape]
+                kept[k] = ~torch.where(surface[k], self._show(kept, shape)[k], background)
+            index = torch.nonzero(kept.flatten()).squeeze(1)
+            self._shared_tokens[shape] = SharedTokens(index, kept, is_background.any(0).flatten())
+        return self._shared_tokens[shape]
 
     def _find_own_tokens(self, shape: _Shape) -> list[Int64[Tensor, "M"]]:
-        """Of each frame the tokens that show something which no keyframe shows."""
+        """Of each frame the tokens that show something which no shared token shows."""
         if shape not in self._own_tokens:
-            surface, seen = self._what_frames_show(shape)
-            is_own = ~torch.where(surface, seen, self._backgrounds[shape])
-            tokens = torch.nonzero(is_own)[:, 1]
-            self._own_tokens[shape] = list(tokens.split(is_own.sum(1).tolist()))
+            shared = self._shared_tokens[shape]
+            surface = self._carriers(shape)[0].surface.flatten(1)
+            is_known = torch.where(surface, self._show(shared.pixels, shape).flatten(1), shared.background)
+            tokens = torch.nonzero(~is_known)[:, 1]
+            self._own_tokens[shape] = list(tokens.split((~is_known).sum(1).tolist()))
         return self._own_tokens[shape]
 
-    def _what_frames_show(self, shape: _Shape) -> tuple[Bool[Tensor, "F L"], Bool[Tensor, "F L"]]:
-        """Which pixels of the frames under way show a surface, and which one that any keyframe shows."""
-        if self.config.unify == "trajectory":
-            views = self._view_of_each_keyframe(shape)
-        else:
-            views = [self._blend(shape)]
-        seen = torch.stack([view.seen for view in views]).any(0)
-        return views[0].surface.flatten(1), seen.flatten(1)
+    def _show(self, pixels: Bool[Tensor, "K h w"], shape: _Shape) -> Bool[Tensor, "F h w"]:
+        """Which pixels of the frames under way show a point that any of these of the keyframes shows."""
+        carriers = self._carriers(shape)
+        parts = zip(carriers, pixels.chunk(len(carriers)), strict=True)
+        return torch.stack([carrier.shows(part) for carrier, part in parts]).any(0)
+
+    def _carriers(self, shape: _Shape) -> list[Blend]:
+        """One blend of all keyframes, or one of each where the rule does not give all of them a share."""
+        if self.config.unify in ("mean", "paper"):
+            return [self._blend(shape)]
+        return self._view_of_each_keyframe(shape)

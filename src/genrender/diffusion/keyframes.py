@@ -19,8 +19,9 @@ MAX_DEFAULT_KEYFRAMES = 8
 def default_n_keyframes(n_frames: int) -> int:
     """One keyframe for eight frames, at least three and at most eight, never more than there are frames.
 
-    The cap is for memory: all keyframes run in one batch, each attending to all of them, and every frame
-    attends to all of them besides. A longer clip is covered because they are drawn anew at every step.
+    The cap is for memory: all keyframes run in one batch, each attending to all of them, as other frames do,
+    and without deduplication these read all of their own tokens besides. A longer clip is covered because
+    keyframes are drawn anew at every step.
     """
     return min(n_frames, max(3, n_frames // 8), MAX_DEFAULT_KEYFRAMES)
 

@@ -207,13 +207,11 @@ def measure_coverage(
         report: is told how many frames are done.
     """
     shares = np.full(len(clip.gbuffers), np.nan)
-    for frame, gbuffer in enumerate(clip.gbuffers):
+    for frame in range(len(clip.gbuffers)):
         blend = engine.blend(keyframes, [frame], *shape, rule)
-        features = torch.zeros(len(keyframes), 1, *shape)
-        _, valid = blend(features)
-        shown = pixel_centres(gbuffer, shape).object_id > 0
-        if shown.any():
-            shares[frame] = valid.flatten().numpy()[shown].mean()
+        seen = blend.shows(torch.ones(len(keyframes), *shape, dtype=torch.bool))
+        if blend.surface.any():
+            shares[frame] = float(seen[blend.surface].double().mean())
         report(frame + 1)
     return shares
 
