@@ -97,7 +97,7 @@ class ReferenceAttention:
                 self.shared += [
                     token for name, token in zip(names, tokens, strict=True) if name not in self.known
                 ]
-                self.known |= {name for name in names if name[0] != "lent background"}
+                self.known |= set(names)
             contexts = [torch.stack(self.shared)] * len(hidden_states)
         else:
             contexts = []

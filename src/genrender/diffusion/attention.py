@@ -110,7 +110,7 @@ def attend_with_some_of_their_own(
     n_branches = shared_key.shape[0]
     queries, keys, values = (tokens.unflatten(0, (n_branches, -1)) for tokens in (query, key, value))
     outputs = []
-    # Frame by frame, because each has another number of tokens; with a mask, attention has no fast kernel.
+    # Frame by frame: each has another number of tokens, and a mask would rule out the fastest kernels.
     for frame, tokens in enumerate(own):
         frame_key = torch.cat([keys[:, frame][:, :, tokens], shared_key], dim=2)
         frame_value = torch.cat([values[:, frame][:, :, tokens], shared_value], dim=2)

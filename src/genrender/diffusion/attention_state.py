@@ -270,14 +270,15 @@ class AttentionState:
         """
         if shape not in self._shared_tokens:
             surface = self._carriers(shape)[0].surface
-            # In lent frames, what no object matches looks like background, too.
-            is_background = ~surface[self.n_lent :]
             kept = torch.zeros_like(surface)
             for k in range(len(self._keyframes)):
-                background = is_background[: max(k - self.n_lent, 0)].any(0)
+                # Another run's background is not this clip's.
+                first_alike = 0 if k < self.n_lent else self.n_lent
+                background = ~surface[first_alike:k].all(0)
                 kept[k] = ~torch.where(surface[k], self._show(kept, shape)[k], background)
             index = torch.nonzero(kept.flatten()).squeeze(1)
-            self._shared_tokens[shape] = SharedTokens(index, kept, is_background.any(0).flatten())
+            background = ~surface[self.n_lent :].all(0).flatten()
+            self._shared_tokens[shape] = SharedTokens(index, kept, background)
         return self._shared_tokens[shape]
 
     def _find_own_tokens(self, shape: _Shape) -> list[Int64[Tensor, "M"]]:
