@@ -85,13 +85,13 @@ def main() -> None:
     if args.only:
         print(json.dumps(count(args) if args.count else measure(args)))
         return
-    if args.count and args.repeats > 1:
-        parser.error("argument --repeats: --count gives the same numbers every time")
-    if args.count:
-        print_counts(args, {name: in_own_process(name) for name in METHODS})
-        return
     if args.repeats < 1:
         parser.error(f"argument --repeats: is {args.repeats}, expected at least 1")
+    if args.count:
+        if args.repeats > 1:
+            parser.error("argument --repeats: --count gives the same numbers every time")
+        print_counts(args, {name: in_own_process(name) for name in METHODS})
+        return
     rounds = [{name: in_own_process(name) for name in METHODS} for _ in range(args.repeats)]
     rows = {name: fastest([row[name] for row in rounds]) for name in METHODS}
     report: dict[str, Any] = {

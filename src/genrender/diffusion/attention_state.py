@@ -209,10 +209,10 @@ class AttentionState:
         """What each keyframe shows of a frame's points, weighed by how well its key fits the query."""
         own_key, query = self._recall(layer).own_key, self._queries[layer]
         assert own_key is not None
-        size, side = self._shape_of(layer, query.shape[2])
-        keys = tokens_to_map(merge_heads(own_key), self.n_branches, size)
+        shape = self._shape_of(layer, query.shape[2])
+        keys = tokens_to_map(merge_heads(own_key), self.n_branches, shape[0])
         samples, fits, seen = [], [], []
-        for k, view in enumerate(self._view_of_each_keyframe((size, side))):
+        for k, view in enumerate(self._view_of_each_keyframe(shape)):
             feature, valid = view(remembered[[k]])
             key, _ = view(keys[[k]])
             key_tokens = split_heads(map_to_tokens(key, self.n_branches), query.shape[1])
@@ -286,9 +286,9 @@ class AttentionState:
         if shape not in self._own_tokens:
             shared = self._shared_tokens[shape]
             surface = self._carriers(shape)[0].surface.flatten(1)
-            is_known = torch.where(surface, self._show(shared.pixels, shape).flatten(1), shared.background)
-            tokens = torch.nonzero(~is_known)[:, 1]
-            self._own_tokens[shape] = list(tokens.split((~is_known).sum(1).tolist()))
+            is_own = ~torch.where(surface, self._show(shared.pixels, shape).flatten(1), shared.background)
+            tokens = torch.nonzero(is_own)[:, 1]
+            self._own_tokens[shape] = list(tokens.split(is_own.sum(1).tolist()))
         return self._own_tokens[shape]
 
     def _show(self, pixels: Bool[Tensor, "K h w"], shape: _Shape) -> Bool[Tensor, "F h w"]:
