@@ -8,7 +8,7 @@ from rich.table import Table
 
 from genrender.cli.exr import exr_map
 from genrender.cli.options import Inspect
-from genrender.cli.scene import note_dropped, object_rule
+from genrender.cli.scene import note_left_out, object_rule
 from genrender.errors import ConfigError
 from genrender.gbuffer.exr_files import is_exr_sequence
 from genrender.gbuffer.exr_inspect import inspect_exr
@@ -42,7 +42,7 @@ def inspect(options: Inspect) -> None:
     else:
         exr_map(options.scene, options.exr_map)
         scene = with_objects(load_scene(options.scene), object_rule(options))
-        note_dropped(scene)
+        note_left_out(scene)
         report = inspect_scene(scene)
         if options.picture is not None:
             write_png(options.picture, chart_picture(scene))

@@ -29,7 +29,7 @@ def object_rule(options: Render | Gbuffers | Preview | Inspect) -> ObjectRule:
 
 def with_all_uvs(shot: Shot) -> Shot:
     """The shot with texture coordinates on every object; tells what is new, why, and what is left out."""
-    note_dropped(shot.scene)
+    note_left_out(shot.scene)
     unwrapped = unwrap(shot.scene, shot.uv)
     lacking = {index: reason for index, reason in unwrapped.made.items() if reason.endswith("has none")}
     if lacking:
@@ -41,8 +41,10 @@ def with_all_uvs(shot: Shot) -> Shot:
     return replace(shot, scene=unwrapped.scene)
 
 
-def note_dropped(scene: Scene) -> None:
-    """Tells how many triangles of the file are left out."""
+def note_left_out(scene: Scene) -> None:
+    """Tells what of the file is not shown: its warnings, and how many triangles are left out."""
+    for text in scene.warnings:
+        warn(f"{scene.path.name}: {text}")
     if n := scene.n_dropped:
         note(
             f"left out {n:,} triangle{'s' * (n > 1)} of {scene.path.name}: without an area or finite corners"

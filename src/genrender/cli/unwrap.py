@@ -2,7 +2,7 @@
 
 from genrender.atomic import check_writable
 from genrender.cli.options import Unwrap
-from genrender.cli.scene import by_reason, note_dropped
+from genrender.cli.scene import by_reason, note_left_out
 from genrender.errors import MediaError
 from genrender.scene.load import load_scene
 from genrender.scene.rewrite_gltf import write_with_uvs
@@ -22,7 +22,7 @@ def unwrap_file(options: Unwrap) -> None:
         raise MediaError(f"cannot write {options.out}: it is the scene itself; give another name")
     check_writable(options.out.parent)
     scene = load_scene(options.scene)
-    note_dropped(scene)
+    note_left_out(scene)
     unwrapped = unwrap(scene, options.uv)
     write_with_uvs(unwrapped.scene, set(unwrapped.made), options.out)
     if unwrapped.made:

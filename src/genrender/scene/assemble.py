@@ -45,8 +45,9 @@ def assemble(
     motion: Motion,
     animations: tuple[Animation, ...] = (),
     cameras: tuple[SceneCamera, ...] = (),
+    warnings: tuple[str, ...] = (),
 ) -> Scene:
-    """The scene of these objects, whose vertices `motion` gives in the same order.
+    """The scene of these objects, whose vertices `motion` gives in the same order. `warnings`: as `Scene`'s.
 
     Raises:
         SceneError: there are no triangles or too many, or vertices that are not there or at infinity.
@@ -115,6 +116,7 @@ def assemble(
         n_dropped=n_dropped,
         materials=tuple(materials),
         material=np.concatenate(material),
+        warnings=warnings,
     )
 
 

@@ -40,6 +40,7 @@ def inspect_scene(scene: Scene) -> dict[str, Any]:
             "cameras": len(scene.cameras),
         },
         "dropped_triangles": scene.n_dropped,
+        "warnings": list(scene.warnings),
         "rest_bounds": {"min": [float(v) for v in lower], "max": [float(v) for v in upper]},
         "objects": objects,
         "animations": [

@@ -62,6 +62,7 @@ class Scene:
         material: per triangle an index into `materials`, -1 for none.
         n_dropped: triangles of the file that were left out, since they have no area or no finite corners.
         joined: what objects were joined from, see `parts`; empty where none were.
+        warnings: what else of the file is not shown, or not as it stands there: a line each, for people.
     """
 
     path: Path
@@ -78,6 +79,7 @@ class Scene:
     material: Int32[np.ndarray, "T"]
     n_dropped: int = 0
     joined: tuple[SceneObject, ...] = ()
+    warnings: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
