@@ -1,11 +1,19 @@
 """Files and folders appear whole or not at all, and nothing is lost when they do not."""
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
-from genrender.atomic import atomic_folder, check_can_hold_files
+from genrender.atomic import (
+    atomic_folder,
+    atomic_write,
+    check_can_hold_files,
+    check_writable,
+    exchanged_folder,
+)
 from genrender.errors import MediaError
 
 
@@ -120,3 +128,61 @@ def test_places_that_can_hold_no_files(tmp_path):
         check_can_hold_files(tmp_path / "file")
     with pytest.raises(MediaError, match=r"cannot make folder .*: it is a file, expected a folder"):
         check_can_hold_files(tmp_path / "file" / "run")
+
+
+WRITERS = {
+    "file": "with atomic_write(Path('out/a.txt')) as part: part.write_text('half'); wait()",
+    "folder": "with atomic_folder(Path('out/sub')) as part: (part / 'b').write_text('half'); wait()",
+    "whole folder": "with exchanged_folder(Path('out/sub')) as part: (part / 'b').write_text('half'); wait()",
+}
+
+
+@pytest.mark.parametrize("writer", WRITERS)
+def test_what_a_killed_process_leaves_goes_and_what_a_living_one_writes_stays(tmp_path, writer):
+    out = tmp_path / "out"
+    out.mkdir()
+    code = (
+        "import sys, time; from pathlib import Path; from genrender.atomic import *\n"
+        "def wait(): print('ready', flush=True); time.sleep(60)\n"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", code + WRITERS[writer]], cwd=tmp_path, stdout=subprocess.PIPE
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == b"ready\n"
+    fill(out, **{".0123abcd.probe": ""})
+    check_writable(out)
+    assert [".part" in name for name in tree(out) if "/" not in name] == [True]
+    process.kill()
+    process.communicate()
+    check_writable(out)
+    assert tree(out) == {}
+
+
+def test_a_whole_folder_is_exchanged_or_stays(tmp_path, monkeypatch):
+    path = tmp_path / "model"
+    fill(path, a="old", sub__b="old")
+    before = tree(tmp_path)
+    with pytest.raises(RuntimeError), exchanged_folder(path) as part:  # noqa: PT012
+        fill(part, a="new")
+        raise RuntimeError
+    assert tree(tmp_path) == before
+    with monkeypatch.context() as broken:
+        replace = os.replace
+        broken.setattr(os, "replace", lambda a, b: replace(a, b) if ".part" not in str(a) else 1 / 0)
+        with pytest.raises(ZeroDivisionError), exchanged_folder(path) as part:
+            fill(part, a="new")
+    assert tree(tmp_path) == before
+    fill(tmp_path, **{".model.0123abcd.old__a": "older"})  # of a kill in the middle of an earlier exchange
+    with exchanged_folder(path) as part:
+        fill(part, a="new")
+    assert tree(tmp_path) == {"model": None, "model/a": "new"}
+
+
+def test_a_file_is_on_the_disk_before_it_has_its_name(tmp_path, monkeypatch):
+    seen: list[bytes] = []
+    monkeypatch.setattr(os, "fsync", lambda handle: seen.append(os.pread(handle, 10, 0)))
+    with atomic_write(tmp_path / "a") as part:
+        part.write_text("new")
+    assert seen == [b"new"]
+    assert tree(tmp_path) == {"a": "new"}

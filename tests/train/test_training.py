@@ -167,7 +167,21 @@ def test_the_whole_training_ends_with_a_folder_that_paints(tmp_path):
     pictures = pictures_folder(config)
     pictures.rename(pictures_folder(another))
     train_pocket(another)
-    train_pocket(replace(another, stage="export", out=tmp_path / "model2"))
+    # An export replaces a model's folder whole, and no other one.
+    out = tmp_path / "model2"
+    out.mkdir()
+    (out / "novel.txt").write_text("the only copy")
+    with pytest.raises(
+        ConfigError, match=r"'novel.txt' there is of no pocket model.*give --out a new folder"
+    ):
+        train_pocket(replace(another, stage="export", out=out))
+    assert [file.name for file in out.iterdir()] == ["novel.txt"]
+    (out / "novel.txt").rename(tmp_path / "novel.txt")
+    train_pocket(replace(another, stage="export", out=out))
+    (out / "unet" / "of_an_earlier_version.txt").write_text("")
+    train_pocket(replace(another, stage="export", out=out))
+    assert not (out / "unet" / "of_an_earlier_version.txt").exists()
+    assert not [file for file in tmp_path.iterdir() if file.name.startswith(".")]
     pictures_folder(another).rename(pictures)
 
     # The CLIP's view of pictures may improve afterwards, because the text that the UNet reads stays.

@@ -1,7 +1,6 @@
 """Training pictures on disk, in shards of a fixed size, each of which its index alone determines."""
 
 import json
-import os
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ from jaxtyping import UInt8
 from rich.console import Console
 from rich.progress import track
 
+from genrender.atomic import atomic_write
 from genrender.errors import ConfigError
 from genrender.train.world import Sample, make_sample
 
@@ -46,10 +46,10 @@ def write_shard(folder: Path, size: int, latent_side: int, index: int) -> None:
         return
     samples: list[Sample] = [make_sample((size, index, i), size, latent_side) for i in range(SHARD_SIZE)]
     for key in ("image", "depth", "object_id"):
-        np.save(names[key], np.stack([getattr(sample, key) for sample in samples]))
-    temporary = names["captions"].with_suffix(".tmp")
-    temporary.write_text(json.dumps([sample.caption for sample in samples]))
-    os.replace(temporary, names["captions"])
+        with atomic_write(names[key]) as part:
+            np.save(part, np.stack([getattr(sample, key) for sample in samples]))
+    with atomic_write(names["captions"]) as part:
+        part.write_text(json.dumps([sample.caption for sample in samples]))
 
 
 def write_shards(folder: Path, n_shards: int, size: int, latent_side: int, workers: int = 1) -> None:

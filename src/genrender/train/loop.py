@@ -1,6 +1,5 @@
 """The one training loop: mixed precision, averaged weights, atomic checkpoints, resumable from any step."""
 
-import os
 import time
 from collections.abc import Callable
 from copy import deepcopy
@@ -12,6 +11,8 @@ import torch
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import Tensor, nn
+
+from genrender.atomic import atomic_write
 
 
 @dataclass(frozen=True)
@@ -49,9 +50,9 @@ def mixed_precision(device_type: str) -> torch.autocast:
 
 def save_checkpoint(path: Path, state: Any) -> None:
     """Write `state` so that a reader sees either the old file or the new one, whole."""
-    temporary = path.with_suffix(".tmp")
-    torch.save(state, temporary)
-    os.replace(temporary, path)
+    # To an open file: writing to a path, PyTorch tells of a full disk in an error of its own.
+    with atomic_write(path) as part, part.open("wb") as stream:
+        torch.save(state, stream)
 
 
 def train(

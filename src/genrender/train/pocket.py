@@ -4,7 +4,6 @@ Every stage can be stopped at any moment and started again: it continues from it
 """
 
 import json
-import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, cast
@@ -14,7 +13,7 @@ from diffusers.models.autoencoders.autoencoder_tiny import AutoencoderTiny
 from torch import nn
 from transformers import CLIPModel, CLIPTokenizer
 
-from genrender.atomic import check_writable
+from genrender.atomic import atomic_write, check_writable, exchanged_folder
 from genrender.errors import ConfigError, MediaError
 from genrender.pipeline import GenerativeRenderingPipeline
 from genrender.train.clip import train_clip, write_image_processor
@@ -31,6 +30,9 @@ from genrender.train.words import confused_words
 
 # What `genrender render` uses with the finished model; more makes its colours garish (see docs/pocket.md).
 GUIDANCE_SCALE = 4.0
+# What the folder of a pocket model holds; where there is anything else, it is not ours to replace.
+PARTS = ("vae", "text_encoder", "tokenizer", "unet", "controlnet", "scheduler", "clip")
+FACTS = ("model_index.json", "vocabulary.json", "genrender.json", "training.json")
 STAGES = ("data", "vae", "clip", "diffusion", "export", "report")
 Stage = Literal["all", "data", "vae", "clip", "diffusion", "vision", "export", "report"]
 
@@ -104,6 +106,10 @@ def train_pocket(config: PocketTraining) -> None:
                 f"cannot make folder {folder}: {error.strerror}; choose another place"
             ) from error
         check_writable(folder)
+    if pictures.is_dir():
+        check_writable(pictures)
+    if "export" in stages:
+        check_replaceable(config.out)
     if config.init is not None:
         _take_over(config, config.init)
     if "data" in stages:
@@ -244,7 +250,8 @@ def _train_diffusion(config: PocketTraining, pictures: Path) -> None:
     cast(nn.Module, vae).to(config.device)
     data = encode_pictures(pictures, vae, tokenizer, config.device)
     facts |= {"scaling_factor": data.scaling_factor, "n_pictures": len(data.token_ids)}
-    (config.work_dir / "latents.json").write_text(json.dumps(facts))
+    with atomic_write(config.work_dir / "latents.json") as part:
+        part.write_text(json.dumps(facts))
     loop = LoopConfig(config.steps, batch=config.batch, learning_rate=config.learning_rate)
     size, checkpoint = SIZES[config.size], _denoiser_file(config)
     train_denoiser(data, text_encoder, tokenizer, size, checkpoint, loop, config.device)
@@ -255,7 +262,12 @@ def _hashes(vae: nn.Module, text_encoder: nn.Module) -> list[str]:
 
 
 def export(config: PocketTraining) -> None:
-    """Write the averaged weights of the latest checkpoints to `config.out`, as half-precision safetensors."""
+    """Write the averaged weights of the latest checkpoints to `config.out`, as half-precision safetensors.
+
+    Raises:
+        ConfigError: the checkpoints do not belong together, or `config.out` is no pocket model's to replace.
+    """
+    check_replaceable(config.out)
     tokenizer = _tokenizer(config)
     denoiser = Denoiser(SIZES[config.size])
     state = _load_averaged(denoiser, _denoiser_file(config))
@@ -277,17 +289,26 @@ def export(config: PocketTraining) -> None:
         scheduler=make_scheduler(),
     )
     pipeline.to(torch.float16)
-    # Built beside its place and moved there whole: a stop never leaves half a model.
-    part = config.out.with_name(config.out.name + ".part")
-    shutil.rmtree(part, ignore_errors=True)
-    pipeline.save_pretrained(part, safe_serialization=True)
-    clip.half().save_pretrained(part / "clip")
-    tokenizer.save_pretrained(part / "clip")
-    write_image_processor(part / "clip", SIZES[config.size].image)
-    (part / "vocabulary.json").write_text(json.dumps(vocabulary(), indent=0))
-    (part / "genrender.json").write_text(json.dumps({"guidance_scale": GUIDANCE_SCALE}))
-    training = {"size": config.size, "steps": state["step"], "n_pictures": facts["n_pictures"]}
-    (part / "training.json").write_text(json.dumps(training, indent=2))
-    if config.out.exists():
-        shutil.rmtree(config.out)
-    part.rename(config.out)
+    with exchanged_folder(config.out) as part:
+        pipeline.save_pretrained(part, safe_serialization=True)
+        clip.half().save_pretrained(part / "clip")
+        tokenizer.save_pretrained(part / "clip")
+        write_image_processor(part / "clip", SIZES[config.size].image)
+        (part / "vocabulary.json").write_text(json.dumps(vocabulary(), indent=0))
+        (part / "genrender.json").write_text(json.dumps({"guidance_scale": GUIDANCE_SCALE}))
+        training = {"size": config.size, "steps": state["step"], "n_pictures": facts["n_pictures"]}
+        (part / "training.json").write_text(json.dumps(training, indent=2))
+
+
+def check_replaceable(folder: Path) -> None:
+    """Raises ConfigError unless a folder is missing, empty, or a pocket model with nothing beside it."""
+    if not folder.exists():
+        return
+    if not folder.is_dir():
+        raise ConfigError(f"cannot put the model into {folder}: it is a file; give --out a new folder")
+    names = {file.name for file in folder.iterdir()}
+    if strange := sorted(names - {*PARTS, *FACTS}):
+        raise ConfigError(
+            f"cannot put the model into {folder}: {strange[0]!r} there is of no pocket model, and an export "
+            "replaces the whole folder; give --out a new folder"
+        )
