@@ -43,7 +43,8 @@ class ShotConfig:
 
     Attributes:
         size: width and height in pixels.
-        animation: name or number in the file; None takes the first, if there is one.
+        animation: name or number in the file; None, like `all`, takes all that move different things, see
+            `Scene.find_animation`.
         n_frames: None covers the animation once; without an animation it means 24.
         fps: frames per second. Frame i shows the time i / fps.
         times_s: the frames' times instead, in seconds; `n_frames` must then be None.

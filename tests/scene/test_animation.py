@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from genrender.errors import SceneError
-from genrender.scene.animation import Track, normalized, slerp
+from genrender.scene.animation import Track, normalized, slerp, that_agree
 from genrender.scene.load import load_scene
 from genrender.scene.rig import local_from_trs, trs_from_local
 
@@ -119,8 +119,8 @@ def test_animations_are_found_by_name_number_or_first(tmp_path):
         builder.animate(name, [(0, "translation", [0, x], [[0, 0, 0], [x, 0, 0]], "LINEAR")])
     scene = load_scene(builder.save(tmp_path / "a.gltf"))
     assert [(a.name, a.duration_s) for a in scene.animations] == [("Walk", 1), ("Run", 2), ("1st", 3)]
-    assert [scene.find_animation(name) for name in (None, "Run", "2", "1st")] == [0, 1, 2, 2]
-    for name in ("run", "3", "-1", ""):
+    assert [scene.find_animation(name) for name in (None, "Run", "2", "1st", "run")] == [0, 1, 2, 2, 1]
+    for name in ("running", "3", "-1", ""):
         with pytest.raises(SceneError, match="Walk, Run, 1st"):
             scene.find_animation(name)
 
@@ -175,3 +175,94 @@ def test_a_matrix_taken_apart_and_put_together_is_the_same(translation, rotation
     matrix = local_from_trs(np.array([translation]), np.array([rotation]), scale[None])
     again = local_from_trs(*(part[None] for part in trs_from_local(matrix[0])))
     np.testing.assert_allclose(again, matrix, atol=1e-9)
+
+
+def two_actions(tmp_path, *more, suffix=".gltf"):
+    """A triangle that walks to x = 2 and a camera that rises to y = 3, an animation each, and others."""
+    builder = one_triangle(name="Crate")
+    builder.doc["cameras"] = [{"type": "perspective", "perspective": {"yfov": 0.8, "znear": 0.1}}]
+    camera = builder.node(name="ShotCam", camera=0, translation=[0, 0, 5])
+    builder.animate("Walk", [(0, "translation", [0, 1], [[0, 0, 0], [2, 0, 0]], "LINEAR")])
+    builder.animate("Rise", [(camera, "translation", [0, 2], [[0, 0, 5], [0, 3, 5]], "LINEAR")])
+    for name, channels in more:
+        builder.animate(name, channels)
+    return load_scene(builder.save(tmp_path / f"a{suffix}"))
+
+
+RUN = ("Run", [(0, "translation", [0, 1], [[0, 0, 0], [9, 0, 0]], "LINEAR")])
+TURN = ("Turn", [(0, "rotation", [0, 3], [[0, 0, 0, 1], [0, 0, HALF, HALF]], "LINEAR")])
+
+
+def eye(scene, time_s, animation):
+    return scene.camera("ShotCam", time_s, animation).world_from_camera[:3, 3].tolist()
+
+
+@pytest.mark.parametrize("wanted", [None, "all", "ALL", "2"])
+def test_animations_that_move_different_things_play_together(tmp_path, wanted):
+    scene = two_actions(tmp_path)
+    index = scene.find_animation(wanted)
+    assert scene.evaluate(1.0, index)[0].tolist() == [2, 0, 0]
+    assert eye(scene, 2.0, index) == [0, 3, 5]
+    assert scene.animations[index].duration_s == 2
+    assert scene.describe_animation(index) == "Walk, Rise play together (--animation NAME plays one alone)"
+
+
+def test_one_of_them_plays_alone_when_it_is_named(tmp_path):
+    scene = two_actions(tmp_path)
+    index = scene.find_animation("Walk")
+    assert scene.evaluate(1.0, index)[0].tolist() == [2, 0, 0]
+    assert eye(scene, 2.0, index) == [0, 0, 5]
+    assert scene.describe_animation(index) == (
+        "animation Walk plays alone, without Rise (--animation NAME chooses)"
+    )
+
+
+def test_of_animations_that_move_the_same_the_first_plays_and_the_others_are_named(tmp_path):
+    scene = two_actions(tmp_path, RUN, TURN)
+    index = scene.find_animation("all")
+    assert index == scene.find_animation(None)
+    assert scene.animations[index].together == ("Walk", "Rise", "Turn")
+    assert scene.animations[index].left == ("Run",)
+    np.testing.assert_allclose(scene.evaluate(3.0, index)[1], [2, 1, 0], atol=1e-6)
+    assert "left out, since they move the same things: Run (" in scene.describe_animation(index)
+
+
+def test_where_all_move_the_same_the_first_plays(tmp_path):
+    builder = one_triangle()
+    builder.animate("Walk", [(0, "translation", [0, 1], [[0, 0, 0], [2, 0, 0]], "LINEAR")])
+    builder.animate(*RUN)
+    scene = load_scene(builder.save(tmp_path / "a.gltf"))
+    assert len(scene.animations) == 2
+    assert scene.find_animation(None) == scene.find_animation("all") == 0
+    assert scene.describe_animation(0) == (
+        "animation Walk plays alone, without Run (--animation NAME chooses)"
+    )
+
+
+def test_a_single_animation_needs_no_word(tmp_path):
+    scene = moved_triangle(tmp_path, [0, 1], [[0, 0, 0], [1, 0, 0]], "LINEAR")
+    assert scene.find_animation("all") == 0
+    assert scene.describe_animation(0) is None
+
+
+def test_an_animation_of_the_file_called_all_is_that_one(tmp_path):
+    scene = two_actions(tmp_path, ("all", [(0, "scale", [0, 1], [[1, 1, 1], [4, 4, 4]], "LINEAR")]))
+    index = scene.find_animation("all")
+    assert scene.animations[index].together == ()
+    assert scene.evaluate(1.0, index)[1].tolist() == [4, 0, 0]
+    assert scene.animations[scene.find_animation(None)].together == ("Walk", "Rise", "all")
+
+
+def test_case_counts_only_where_names_differ_by_it(tmp_path):
+    scene = two_actions(tmp_path, ("walk", RUN[1]))
+    assert scene.find_animation("rise") == 1
+    assert [scene.find_animation(name) for name in ("Walk", "walk")] == [0, 2]
+    with pytest.raises(SceneError, match="animation 'WALK' may be any of Walk, walk; write it as the file"):
+        scene.find_animation("WALK")
+    assert scene.camera("shotcam", 0.0).yfov_deg == pytest.approx(np.rad2deg(0.8))
+
+
+def test_the_same_things_moved_in_other_ways_do_agree():
+    translation = Track("translation", "LINEAR", np.array([0]), np.zeros(1), np.zeros((1, 1, 3)))
+    rotation = Track("rotation", "LINEAR", np.array([0]), np.zeros(1), np.zeros((1, 1, 4)))
+    assert that_agree([(translation,), (rotation,), (translation, rotation), ()]) == [0, 1]

@@ -37,7 +37,7 @@ class Render:
         prompt_for: what one object shows, for instance Fox="a bronze fox"; may be given several times. Names
             may be patterns such as wheel*; ground and dome are the backdrop's.
         out: where the video goes as well; the run folder always holds it.
-        animation: name or number of the animation.
+        animation: name or number of one animation; `all` plays all that move different things.
         frames: number of frames; frame i shows time i / fps.
         loop: begin an animation again after its end, instead of holding its last pose.
         fps: frames per second.
@@ -81,7 +81,7 @@ class Render:
     negative_prompt: Annotated[str | None, option("TEXT", "none")] = None
     prompt_for: Annotated[tyro.conf.UseAppendAction[tuple[str, ...]], option("OBJECT=TEXT", "none")] = ()
     out: Annotated[Path | None, option("VIDEO.mp4", "only in the run folder")] = None
-    animation: Annotated[str | None, option("NAME", "the first, if there is one")] = None
+    animation: Annotated[str | None, option("NAME", "all that move different things")] = None
     frames: Annotated[int | None, option("N", "the animation once; 24 without one")] = None
     loop: bool = False
     fps: Annotated[float, tyro.conf.arg(metavar="R")] = 24.0
@@ -213,7 +213,7 @@ class Gbuffers:
             earlier clip in it give way, other files stay.
         camera: orbit, turntable, static, dolly or handheld:SEED, perhaps with a lens (orbit,35mm;
             orbit,60deg; orbit,ortho); scene:NAME (a camera of the file) or FILE.json.
-        animation: name or number of the animation.
+        animation: name or number of one animation; `all` plays all that move different things.
         times: the frames' times in seconds, separated by commas, instead of --frames and --fps.
         frames: number of frames; frame i shows the time i / fps.
         loop: begin an animation again after its end, instead of holding its last pose.
@@ -231,7 +231,7 @@ class Gbuffers:
     out: Annotated[Path, tyro.conf.arg(metavar="DIR")]
     backdrop: Literal["none", "ground", "dome", "both"] = "none"
     camera: Annotated[str | None, option("CAMERA", "a static view that holds the whole clip")] = None
-    animation: Annotated[str | None, option("NAME", "the first, if there is one")] = None
+    animation: Annotated[str | None, option("NAME", "all that move different things")] = None
     times: Annotated[str | None, option("T0,T1,...", "every 1 / fps")] = None
     frames: Annotated[int | None, option("N", "the animation once; 24 without one")] = None
     loop: bool = False
@@ -255,7 +255,7 @@ class Preview:
         out: folder for both; made where it is missing.
         camera: orbit, turntable, static, dolly or handheld:SEED, perhaps with a lens (orbit,35mm;
             orbit,60deg; orbit,ortho); scene:NAME (a camera of the file) or FILE.json.
-        animation: name or number of the animation.
+        animation: name or number of one animation; `all` plays all that move different things.
         frames: number of frames; frame i shows the time i / fps.
         loop: begin an animation again after its end, instead of holding its last pose.
         fps: frames per second.
@@ -271,7 +271,7 @@ class Preview:
     scene: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="SCENE")]
     out: Annotated[Path | None, option("DIR", "runs/preview-SCENE")] = None
     camera: Annotated[str | None, option("CAMERA", "a static view that holds the whole clip")] = None
-    animation: Annotated[str | None, option("NAME", "the first, if there is one")] = None
+    animation: Annotated[str | None, option("NAME", "all that move different things")] = None
     frames: Annotated[int | None, option("N", "the animation once; 24 without one")] = None
     loop: bool = False
     fps: Annotated[float, tyro.conf.arg(metavar="R")] = 24.0
@@ -347,7 +347,7 @@ class Verify:
         out: folder for the pictures; made where it is missing.
         camera: orbit, turntable, static, dolly or handheld:SEED, perhaps with a lens (orbit,35mm;
             orbit,60deg; orbit,ortho); scene:NAME (a camera of the file) or FILE.json.
-        animation: name or number of the animation.
+        animation: name or number of one animation; `all` plays all that move different things.
         frames: number of frames, at least 2; frame i shows the time i / fps.
         fps: frames per second.
         size: picture size in pixels, a side or WIDTHxHEIGHT, multiples of 8.
@@ -359,7 +359,7 @@ class Verify:
     json: bool = False
     out: Annotated[Path | None, option("DIR", "runs/verify-SCENE")] = None
     camera: Annotated[str | None, option("CAMERA", "a static view that holds the whole clip")] = None
-    animation: Annotated[str | None, option("NAME", "the first, if there is one")] = None
+    animation: Annotated[str | None, option("NAME", "all that move different things")] = None
     frames: Annotated[int | None, option("N", "the animation once; 24 without one")] = None
     fps: Annotated[float, tyro.conf.arg(metavar="R")] = 24.0
     size: Annotated[str, tyro.conf.arg(metavar="N|WxH")] = "512"

@@ -30,6 +30,8 @@ def object_rule(options: Render | Gbuffers | Preview | Inspect) -> ObjectRule:
 def with_all_uvs(shot: Shot) -> Shot:
     """The shot with texture coordinates on every object; tells what is new, why, and what is left out."""
     note_left_out(shot.scene)
+    if playing := shot.scene.describe_animation(shot.animation):
+        note(playing)
     unwrapped = unwrap(shot.scene, shot.uv)
     lacking = {index: reason for index, reason in unwrapped.made.items() if reason.endswith("has none")}
     if lacking:

@@ -1,5 +1,6 @@
 """Keyframe animation: tracks of keys, sampled at any time, for node transforms and morph weights."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -57,6 +58,22 @@ class Track:
         if self.target == "rotation":
             return slerp(before, after, u)
         return before + u * (after - before)
+
+
+def that_agree(animations: Sequence[Sequence[Track]]) -> list[int]:
+    """The animations that can play at the same time: each moves nothing that one before it moves.
+
+    Exporters write one animation for every action, so that a walk, a turning wheel and a camera's move are
+    three, while a walk and a run of one character move the same joints.
+    """
+    taken: set[tuple[str, int]] = set()
+    agreeing = []
+    for index, tracks in enumerate(animations):
+        moved = {(track.target, node) for track in tracks for node in track.nodes.tolist()}
+        if moved and not moved & taken:
+            taken |= moved
+            agreeing.append(index)
+    return agreeing
 
 
 def normalized(quaternions: Float[np.ndarray, "*N 4"]) -> Float[np.ndarray, "*N 4"]:

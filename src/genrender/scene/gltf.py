@@ -6,7 +6,7 @@ import numpy as np
 import pygltflib
 from jaxtyping import Float64
 
-from genrender.scene.animation import Track
+from genrender.scene.animation import Track, that_agree
 from genrender.scene.gltf_accessor import read_floats
 from genrender.scene.gltf_animation import read_animation
 from genrender.scene.gltf_file import GltfFile, open_gltf
@@ -14,7 +14,7 @@ from genrender.scene.gltf_mesh import Budget, MeshData, morph_weights, read_mesh
 from genrender.scene.motion import MAX_COORDINATE, SceneCamera, is_placeable
 from genrender.scene.names import UniqueNames
 from genrender.scene.rig import Nodes, Part, Rig, Skin, levels_of, trs_from_local
-from genrender.scene.scene import Animation, Scene, SceneObject
+from genrender.scene.scene import ALL_ANIMATIONS, Animation, Scene, SceneObject
 
 
 def load_gltf(path: Path) -> Scene:
@@ -132,6 +132,17 @@ def _read_animations(
         name, duration_s, of_animation = read_animation(file, index, weight_counts, budget)
         animations.append(Animation(unique(name), duration_s))
         tracks.append(of_animation)
+    agreeing = that_agree(tracks)
+    if len(agreeing) > 1:
+        left = tuple(
+            own.name for index, own in enumerate(animations) if tracks[index] and index not in agreeing
+        )
+        together = [animations[index] for index in agreeing]
+        duration_s = max(own.duration_s for own in together)
+        animations.append(
+            Animation(unique(ALL_ANIMATIONS), duration_s, tuple(own.name for own in together), left)
+        )
+        tracks.append(tuple(track for index in agreeing for track in tracks[index]))
     return tuple(animations), tuple(tracks)
 
 

@@ -36,7 +36,7 @@ def inspect_scene(scene: Scene) -> dict[str, Any]:
             "objects": len(scene.objects),
             "triangles": len(scene.tris),
             "vertices": len(scene.rest_verts),
-            "animations": len(scene.animations),
+            "animations": sum(not animation.together for animation in scene.animations),
             "cameras": len(scene.cameras),
         },
         "dropped_triangles": scene.n_dropped,
@@ -44,7 +44,12 @@ def inspect_scene(scene: Scene) -> dict[str, Any]:
         "rest_bounds": {"min": [float(v) for v in lower], "max": [float(v) for v in upper]},
         "objects": objects,
         "animations": [
-            {"index": index, "name": animation.name, "duration_s": round(animation.duration_s, 6)}
+            {
+                "index": index,
+                "name": animation.name,
+                "duration_s": round(animation.duration_s, 6),
+                "together": list(animation.together),
+            }
             for index, animation in enumerate(scene.animations)
         ],
         "cameras": [

@@ -1,6 +1,6 @@
 """A scene: triangles with fixed topology whose vertices depend on the time."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from functools import cached_property
@@ -18,6 +18,9 @@ from genrender.scene.motion import MAX_COORDINATE, Looped, Motion, SceneCamera, 
 # is ground and what is sky. They are the largest that texel ids have room for.
 GROUND_ID = 16382
 DOME_ID = 16383
+
+# What asks for every animation that can play together with the others.
+ALL_ANIMATIONS = "all"
 
 
 @dataclass(frozen=True)
@@ -41,10 +44,18 @@ class SceneObject:
 
 @dataclass(frozen=True)
 class Animation:
-    """A named clip of the file. It starts at 0 s; after `duration_s` its last pose holds, unless looped."""
+    """A named clip of the file. It starts at 0 s; after `duration_s` its last pose holds, unless looped.
+
+    Attributes:
+        together: names of the file's animations that play in this one at the same time; empty: it is one of
+            the file's own.
+        left: names of those that could not join, since they move what others of `together` move.
+    """
 
     name: str
     duration_s: float
+    together: tuple[str, ...] = ()
+    left: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -135,18 +146,42 @@ class Scene:
         return replace(self, motion=Looped(self.motion, durations_s))
 
     def find_animation(self, name_or_index: str | None) -> int | None:
-        """Index of an animation by name or, failing that, by number; None asks for the first.
+        """Index of an animation by name or, failing that, by number.
+
+        Args:
+            name_or_index: a name that differs in case only will do if it is the only one; `all` and None ask
+                for all that can play together, where the file has no such animation for the first.
 
         Returns:
             The index, or None if none was named and the file has none.
 
         Raises:
-            SceneError: there is no such animation.
+            SceneError: there is no such animation, or there are several.
         """
-        if name_or_index is None:
-            return 0 if self.animations else None
         names = [animation.name for animation in self.animations]
+        is_open = name_or_index is None or (
+            name_or_index.lower() == ALL_ANIMATIONS and name_or_index not in names
+        )
+        if is_open and (names or name_or_index is None):
+            together = [index for index, animation in enumerate(self.animations) if animation.together]
+            return together[0] if together else 0 if names else None
         return _find(self.path, "animation", names, str(name_or_index))
+
+    def describe_animation(self, index: int | None) -> str | None:
+        """What plays, and what else could, in a sentence; None where there is no choice."""
+        own = [animation.name for animation in self.animations if not animation.together]
+        if index is None or len(own) < 2:
+            return None
+        playing = self.animations[index]
+        if playing.together:
+            left = (
+                f"; left out, since they move the same things: {_listed(playing.left)}"
+                if playing.left
+                else ""
+            )
+            return f"{_listed(playing.together)} play together{left} (--animation NAME plays one alone)"
+        others = _listed([name for name in own if name != playing.name])
+        return f"animation {playing.name} plays alone, without {others} (--animation NAME chooses)"
 
     def find_objects(self, pattern: str) -> list[int]:
         """Ids of the objects whose name matches a pattern such as `Fox` or `wheel*`; case does not count.
@@ -191,10 +226,23 @@ def find_by_name(names: Mapping[int, str], file: str, pattern: str) -> list[int]
 
 
 def _find(path: Path, kind: str, names: list[str], wanted: str) -> int:
+    """Exactly that name, else that number, else the one name that differs in case only."""
     if wanted in names:
         return names.index(wanted)
     if wanted.isdecimal() and int(wanted) < len(names):
         return int(wanted)
     if not names:
         raise SceneError(f"{path.name}: no {kind} {wanted!r}: the file has none")
+    alike = [index for index, name in enumerate(names) if name.casefold() == wanted.casefold()]
+    if len(alike) == 1:
+        return alike[0]
+    if alike:
+        found = ", ".join(names[index] for index in alike)
+        raise SceneError(f"{path.name}: {kind} {wanted!r} may be any of {found}; write it as the file does")
     raise SceneError(f"{path.name}: no {kind} {wanted!r}; it has: {', '.join(names)}")
+
+
+def _listed(names: Sequence[str]) -> str:
+    """Some names, six at most: "Walk, Wave and 3 more"."""
+    more = f" and {len(names) - 6} more" if len(names) > 6 else ""
+    return ", ".join(names[:6]) + more

@@ -100,11 +100,12 @@ def parse_character(text: str) -> tuple[Path, str]:
 
 
 def character_clip(path: Path, size: int, n_frames: int = 16) -> Clip:
-    """The file's first animation over its whole length, or a turntable where nothing is animated."""
+    """The file's animation over its whole length, or a turntable where nothing is animated."""
     scene = load_scene(path)
     camera, fps = None, 24.0
-    if scene.animations:
-        fps = n_frames / max(scene.animations[0].duration_s, 1e-3)
+    animation = scene.find_animation(None)
+    if animation is not None:
+        fps = n_frames / max(scene.animations[animation].duration_s, 1e-3)
     else:
         camera = "turntable"
     return render_clip(scene, ShotConfig((size, size), n_frames=n_frames, fps=fps, camera=camera))
