@@ -17,6 +17,7 @@ from jaxtyping import Float32, Int32
 
 from genrender.config import UvMode
 from genrender.errors import ConfigError
+from genrender.estimate import GBUFFER_BYTES, MAX_FRAMES, check_disk, check_extent, check_memory
 from genrender.gbuffer.exr_shot import ExrShot
 from genrender.gbuffer.gbuffer import GBuffer
 from genrender.gbuffer.raycast import render_gbuffer
@@ -194,17 +195,17 @@ def plan_shot(scene: Scene, config: ShotConfig) -> Shot:
     """Resolves a configuration against a scene: times, animation and cameras, without rendering.
 
     Raises:
-        ConfigError: a setting is out of range, or two contradict each other.
+        ConfigError: a setting is out of range, two contradict each other, or the clip is too large.
         SceneError: the scene has no such animation, camera or objects, or the camera file cannot be used.
     """
     width, height = config.size
-    if width < 1 or height < 1:
-        raise ConfigError(f"size is {width}x{height}, expected at least 1x1")
     if not (np.isfinite(config.fps) and config.fps > 0):
         raise ConfigError(f"fps is {config.fps:g}, expected frames per second above 0")
     scene = with_objects(scene, config.objects)
     animation = scene.find_animation(config.animation)
-    times_s = _times(scene, animation, config)
+    n_frames = _n_frames(scene, animation, config)
+    check_extent(width, height, n_frames)
+    times_s = config.times_s or tuple(frame / config.fps for frame in range(n_frames))
     scene = scene.looped() if config.loop else scene
     path = camera_path(config.camera, scene, animation, times_s, width / height)
     cameras = tuple(path.at(time_s) for time_s in times_s)
@@ -225,20 +226,17 @@ def plan_shot(scene: Scene, config: ShotConfig) -> Shot:
     )
 
 
-def _times(scene: Scene, animation: int | None, config: ShotConfig) -> tuple[float, ...]:
+def _n_frames(scene: Scene, animation: int | None, config: ShotConfig) -> int:
     if config.times_s is not None:
         if config.n_frames is not None:
             raise ConfigError("both times and a number of frames are given; give one of them")
         if not config.times_s or not np.isfinite(config.times_s).all():
             raise ConfigError(f"times are {list(config.times_s)}, expected one or more numbers, in seconds")
-        return config.times_s
-    n_frames = config.n_frames
-    if n_frames is None:
-        duration_s = 0.0 if animation is None else scene.animations[animation].duration_s
-        n_frames = round(duration_s * config.fps) or STILL_FRAMES
-    if n_frames < 1:
-        raise ConfigError(f"the number of frames is {n_frames}, expected at least 1")
-    return tuple(frame / config.fps for frame in range(n_frames))
+        return len(config.times_s)
+    if config.n_frames is not None:
+        return config.n_frames
+    duration_s = 0.0 if animation is None else scene.animations[animation].duration_s
+    return round(min(duration_s * config.fps, MAX_FRAMES + 1)) or STILL_FRAMES
 
 
 def render_shot(shot: Shot | ExrShot, report: Report | None = None, file: Path | None = None) -> Clip:
@@ -247,8 +245,17 @@ def render_shot(shot: Shot | ExrShot, report: Report | None = None, file: Path |
     Args:
         report: is told about the start and about every frame.
         file: where the G-buffers go, to be read when they are looked at; None: in memory.
+
+    Raises:
+        ConfigError: the G-buffers do not fit into the memory.
+        MediaError: they do not fit on the disk, or the file cannot be written.
     """
     report = report or (lambda *_: None)
+    n_bytes = GBUFFER_BYTES * shot.width * shot.height * shot.n_frames
+    if file is None:
+        check_memory(n_bytes, "G-buffers of all frames")
+    else:
+        check_disk(n_bytes - (file.stat().st_size if file.is_file() else 0), file.parent)
     stored = None if file is None else StoredGBuffers(file, shot.n_frames, shot.height, shot.width)
     kept: list[GBuffer] = []
     report("G-buffers", 0, shot.n_frames)

@@ -8,6 +8,7 @@ from genrender.atomic import atomic_folder, check_can_hold_files
 from genrender.cli.console import Bars
 from genrender.cli.options import Gbuffers, parse_size, parse_times
 from genrender.cli.scene import object_rule, with_all_uvs
+from genrender.estimate import EXR_BYTES, check_disk
 from genrender.gbuffer.control import inverse_depth_range
 from genrender.gbuffer.exr import read_exr, write_exr
 from genrender.gbuffer.gbuffer import GBuffer
@@ -18,7 +19,9 @@ from genrender.render import Shot, ShotConfig, plan_shot
 from genrender.scene.load import load_scene
 
 # What an earlier clip leaves in a folder. If it was longer, its last frames must not follow this one.
-FRAME_FILES = ("frame_[0-9][0-9][0-9][0-9].exr", "frame_[0-9][0-9][0-9][0-9].png")
+FRAME_FILES = tuple(
+    f"frame_{digits}.{suffix}" for digits in ("[0-9]" * 4, "[0-9]" * 5) for suffix in ("exr", "png")
+)
 
 
 def gbuffers(options: Gbuffers) -> None:
@@ -37,6 +40,7 @@ def gbuffers(options: Gbuffers) -> None:
     )
     check_can_hold_files(options.out)
     shot = plan_shot(load_scene(options.scene), config)
+    check_disk(EXR_BYTES * shot.width * shot.height * shot.n_frames, options.out)
     shot = with_all_uvs(shot)
     with atomic_folder(options.out, replaces=FRAME_FILES) as part:
         _write(shot, part)

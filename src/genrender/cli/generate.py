@@ -20,8 +20,10 @@ from genrender.cli.scene import with_all_uvs
 from genrender.clip_objects import clip_atlas_ids, clip_objects
 from genrender.config import RunConfig
 from genrender.diffusion.appearance import Appearance, read_appearance
+from genrender.diffusion.loading import default_device
 from genrender.diffusion.models import ModelSource, weights_digest
 from genrender.errors import ConfigError
+from genrender.estimate import NETWORK_BYTES, check_memory
 from genrender.gbuffer.control import shows_own_object
 from genrender.gbuffer.exr_shot import ExrShot
 from genrender.media.run_folder import APPEARANCE_FILE, RunFolder, read_run_config
@@ -41,6 +43,7 @@ def generate(
     resume: bool,
 ) -> None:
     """Fills the run folder. The model comes first: it fails more often than geometry does."""
+    _check_memory(options, shot)
     pipeline = _load(options, source)
     _warn_of_long_prompts(pipeline, config)
     if isinstance(shot, Shot):
@@ -109,8 +112,6 @@ def _frames(indices: list[int]) -> str:
 
 
 def _load(options: Render, source: ModelSource) -> GenerativeRenderingPipeline:
-    if options.device is not None:
-        _check_device(options.device)
     note(f"loading model {options.model}")
     # Only downloads are worth a progress bar.
     is_silent = source.is_local and not options.debug
@@ -125,6 +126,18 @@ def _load(options: Render, source: ModelSource) -> GenerativeRenderingPipeline:
             library.enable_progress_bar()
     pipeline.set_progress_bar_config(disable=True)
     return pipeline
+
+
+def _check_memory(options: Render, shot: Shot | ExrShot) -> None:
+    """Raises ConfigError where the device cannot hold even the fewest frames of this size."""
+    if options.device is not None:
+        _check_device(options.device)
+    device = default_device() if options.device is None else torch.device(options.device)
+    available = torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else None
+    # Numbers of half the size take half the memory.
+    share = 1.0 if device.type != "cuda" and options.dtype in (None, "float32") else 0.5
+    what = f"the networks' maps for pictures of {shot.width}x{shot.height} pixels"
+    check_memory(round(share * NETWORK_BYTES * shot.width * shot.height), what, available)
 
 
 def _check_device(device: str) -> None:

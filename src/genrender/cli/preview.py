@@ -9,6 +9,7 @@ from genrender.atomic import atomic_folder, check_can_hold_files
 from genrender.cli.console import Bars
 from genrender.cli.options import Preview, parse_size
 from genrender.cli.scene import object_rule, with_all_uvs
+from genrender.estimate import GBUFFER_BYTES, check_disk, check_extent
 from genrender.gbuffer.control import inverse_depth_range
 from genrender.gbuffer.preview import depth_picture, object_picture, uv_picture
 from genrender.media.images import contact_sheet, write_png
@@ -33,7 +34,10 @@ def preview(options: Preview) -> None:
     )
     out = options.out or Path("runs") / f"preview-{options.scene.stem}"
     check_can_hold_files(out)
-    shot = with_all_uvs(plan_shot(load_scene(options.scene), config))
+    shot = plan_shot(load_scene(options.scene), config)
+    check_extent(3 * shot.width, shot.height, shot.n_frames)  # three pictures side by side
+    check_disk(GBUFFER_BYTES * shot.width * shot.height * shot.n_frames, Path(tempfile.gettempdir()))
+    shot = with_all_uvs(shot)
     with tempfile.TemporaryDirectory() as scratch, Bars() as bars, atomic_folder(out) as part:
         clip = render_shot(shot, bars, Path(scratch) / "gbuffers.bin")
         _write(clip, part)

@@ -19,6 +19,7 @@ from genrender.diffusion.models import (
 )
 from genrender.diffusion.picture_size import PictureSize, read_picture_size
 from genrender.errors import ConfigError, MediaError
+from genrender.estimate import RUN_BYTES, check_disk
 from genrender.gbuffer.exr_files import is_exr_sequence
 from genrender.gbuffer.exr_shot import ExrShot
 from genrender.media.run_folder import APPEARANCE_FILE, RunFolder, read_run_config
@@ -40,6 +41,7 @@ def render(options: Render, command: list[str], resume: bool = False) -> None:
     folder = _run_folder(options)
     _check_out(options.out, folder)
     shot = _plan(options, config, source)
+    _check_disk(shot, folder)
     if options.appearance_from is not None:
         _check_lent(options.appearance_from, config, source)
     _warn_of_unknown_words(config, source)
@@ -197,6 +199,12 @@ def _check_out(out: Path | None, folder: RunFolder) -> None:
         raise MediaError(f"cannot write {out}: it is a folder; give the name of a file")
     if out.parent.resolve() != folder.path.resolve():
         check_writable(out.parent)
+
+
+def _check_disk(shot: Shot | ExrShot, folder: RunFolder) -> None:
+    """Raises MediaError unless the run's files will fit; those of an earlier attempt are made use of."""
+    there = sum(file.stat().st_size for file in folder.unfinished_dir.glob("*") if file.is_file())
+    check_disk(RUN_BYTES * shot.width * shot.height * shot.n_frames - there, folder.path)
 
 
 def _check_lent(path: Path, config: RunConfig, source: ModelSource) -> None:

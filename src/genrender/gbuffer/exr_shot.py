@@ -13,6 +13,7 @@ from dataclasses import dataclass, fields, replace
 import numpy as np
 
 from genrender.errors import ConfigError
+from genrender.estimate import check_extent
 from genrender.gbuffer.exr_sequence import ExrSequence
 from genrender.gbuffer.gbuffer import GBuffer
 
@@ -55,7 +56,8 @@ class ExrShot:
             size: width and height that frames are brought to; None: their own.
 
         Raises:
-            ConfigError: there are fewer frames, the size has another shape, or fps is out of range.
+            ConfigError: there are fewer frames, the size has another shape, fps is out of range, or the
+                clip is too large.
         """
         there = len(sequence.numbers)
         if n_frames is not None and not 1 <= n_frames <= there:
@@ -63,6 +65,7 @@ class ExrShot:
         if not (np.isfinite(fps) and fps > 0):
             raise ConfigError(f"fps is {fps:g}, expected frames per second above 0")
         width, height = size or (sequence.width, sequence.height)
+        check_extent(width, height, n_frames or there)
         stretch = width * sequence.height / (height * sequence.width)
         if not 1 / (1 + MAX_STRETCH) <= stretch <= 1 + MAX_STRETCH:
             raise ConfigError(

@@ -1,0 +1,114 @@
+"""How large a clip may be, and what it takes at least: told before any work begins.
+
+The figures are lower bounds, measured on small scenes with the packaged model, so that nothing is refused
+that would have gone well.
+"""
+
+import shutil
+from pathlib import Path
+
+import psutil
+
+from genrender.errors import ConfigError, MediaError
+
+# What the largest level of H.264 (6.2) can hold: 139,264 blocks of 16 x 16 pixels, as 8192 x 4352.
+MAX_PIXELS = 139_264 * 16 * 16
+# What x264 takes.
+MAX_SIDE = 16_384
+# Names of frames have five digits.
+MAX_FRAMES = 99_999
+
+# Of memory, per pixel of one frame: ray casting, with everything that is in memory meanwhile (measured: 114
+# to 119 at 1024 x 1024 and 2048 x 2048).
+RAY_CASTING_BYTES = 110
+# The networks, in float32, with the fewest frames at once (measured with pocket: 3,900).
+NETWORK_BYTES = 3_000
+
+# On disk, per pixel and frame: a G-buffer, as `StoredGBuffers` keeps it; and what a run keeps beside it while
+# it is under way: control image 4, latents and texels 1, finished frame and video 2.
+GBUFFER_BYTES = 32
+RUN_BYTES = GBUFFER_BYTES + 7
+# Depth, UV and object as compressed EXR with its preview.
+EXR_BYTES = 2
+
+# A container is told of its memory here (cgroups, version 2 and 1); the system's own figures are the host's.
+_MEMORY_LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
+
+
+def check_extent(width: int, height: int, n_frames: int) -> None:
+    """Whether a clip of this size can be made at all on this machine.
+
+    Args:
+        width: pixels per row.
+        height: rows.
+        n_frames: of the clip.
+
+    Raises:
+        ConfigError: it is empty, or larger than a video, its file names or this machine's memory can hold.
+    """
+    if width < 1 or height < 1:
+        raise ConfigError(f"size is {width}x{height}, expected at least 1x1")
+    if n_frames < 1:
+        raise ConfigError(f"the number of frames is {n_frames}, expected at least 1")
+    if width * height > MAX_PIXELS or max(width, height) > MAX_SIDE:
+        raise ConfigError(
+            f"size is {width}x{height}, expected at most 8192x4352 or as many pixels, and no side above "
+            f"{MAX_SIDE}: take a smaller size"
+        )
+    if n_frames > MAX_FRAMES:
+        raise ConfigError(f"the number of frames is {n_frames}, expected at most {MAX_FRAMES}")
+    check_memory(RAY_CASTING_BYTES * width * height, f"pictures of {width}x{height} pixels")
+
+
+def check_memory(needed_bytes: int, what: str, available_bytes: int | None = None) -> None:
+    """Whether there is enough memory.
+
+    Args:
+        needed_bytes: at least.
+        what: needs them, in the plural.
+        available_bytes: None: what this machine has left.
+
+    Raises:
+        ConfigError: there is not.
+    """
+    available = available_memory() if available_bytes is None else available_bytes
+    if needed_bytes > available:
+        raise ConfigError(
+            f"{what} need at least {as_text(needed_bytes)} of memory, and {as_text(available)} are free: "
+            "take a smaller size"
+        )
+
+
+def check_disk(needed_bytes: int, folder: Path) -> None:
+    """Whether files of so many bytes will fit into a folder, which may be missing yet.
+
+    Raises:
+        MediaError: they will not.
+    """
+    place = next(place for place in (folder.absolute(), *folder.absolute().parents) if place.exists())
+    free = free_disk(place)
+    if needed_bytes > free:
+        raise MediaError(
+            f"files of about {as_text(needed_bytes)} would go to {folder}, where {as_text(free)} are free: "
+            f"free {as_text(needed_bytes - free)} more, choose another place, or take fewer frames or a "
+            "smaller size"
+        )
+
+
+def available_memory() -> int:
+    """Bytes of memory that a process may still take, those in swap included."""
+    available = psutil.virtual_memory().available + psutil.swap_memory().free
+    for file in map(Path, _MEMORY_LIMITS):
+        if file.is_file() and (text := file.read_text().strip()).isdecimal():
+            available = min(available, int(text))
+    return available
+
+
+def free_disk(folder: Path) -> int:
+    """Bytes that this user may still write to the disk of a folder."""
+    return shutil.disk_usage(folder).free
+
+
+def as_text(n_bytes: int) -> str:
+    """Bytes as people read them: "3.2 GB", "450 MB"."""
+    return f"{n_bytes / 1e9:.1f} GB" if n_bytes >= 1e9 else f"{max(1, round(n_bytes / 1e6))} MB"
