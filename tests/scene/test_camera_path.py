@@ -1,12 +1,14 @@
 """Camera paths: automatic framing holds every frame, and camera files say what is wrong with them."""
 
 import json
+import os
 
 import numpy as np
 import pytest
 from gltf_builder import ASSETS, TRIANGLE, GltfBuilder, one_triangle
 
 from genrender.errors import ConfigError, SceneError
+from genrender.scene.camera_file import read_camera_file
 from genrender.scene.camera_path import camera_path
 from genrender.scene.framing import MARGIN
 from genrender.scene.load import load_scene
@@ -202,16 +204,33 @@ def test_a_camera_file_with_several_cameras_is_interpolated(tmp_path):
 @pytest.mark.parametrize(
     ("content", "pattern"),
     [
-        ("nonsense", "not a camera file"),
+        ("nonsense", "its JSON cannot be read .*expected a camera file"),
         ("[]", "not a camera file"),
         ("3", "not a camera file"),
         ("[3]", "not a camera file"),
         ('{"eye": [0, 0], "target": [0, 0, 0]}', r"eye \[0, 0\], expected"),
-        ('{"eye": [0, 0, NaN], "target": [0, 0, 0]}', "eye .*expected"),
+        ('{"eye": [0, 0, NaN], "target": [0, 0, 0]}', "NaN is no JSON number"),
         ('{"target": [0, 0, 0]}', "eye None, expected"),
         ('{"eye": [0, 0, 0], "target": [0, 0, 0]}', "same place"),
         ('{"eye": [0, 0, 1], "target": [0, 0, 0], "up": [0, 0, 0]}', "up of length 0"),
         ('{"eye": [0, 0, 1], "target": [0, 0, 0], "yfov_deg": 180}', "yfov_deg 180"),
+        ('{"eye": [0, 0, 1], "target": [0, 0, 0], "focal_mm": 1e300}', r"focal_mm 1e\+300"),
+        ('{"eye": [0, 0, 1], "target": [0, 0, 0], "ymag": 1e-300}', "ymag 1e-300"),
+        ('{"eye": [0, 0, 1e300], "target": [0, 0, 0]}', r"eye \[0, 0, 1e\+300\]"),
+        ('{"eye": [0, 0, 1e-300], "target": [0, 0, 0]}', "same place"),
+        ('{"eye": [0, 0, 1], "target": [0, 0, 0], "up": [0, 1e-200, 0]}', "up of length 0"),
+        ('{"eye": [0, 0, 1], "target": [0, 0, 0], "time": 1e300}', r"time 1e\+300"),
+        *(
+            (f'{{"eye": [0, 0, 1], "target": [0, 0, 0], "{name}": 1{"0" * 400}}}', "1000.* is too large")
+            for name in ("time", "yfov_deg", "focal_mm", "ymag", "other")
+        ),
+        (f'{{"eye": [0, 0, 1{"0" * 400}], "target": [0, 0, 0]}}', "1000.* is too large"),
+        (f'{{"eye": [0, 0, 1{"0" * 5000}], "target": [0, 0, 0]}}', "1000.* is too large"),
+        ("[" * 100_000, "nested too deeply"),
+        (
+            '{"\\ud800": 1, "eye": [0, 0, 1], "target": [0, 0, 0]}',
+            "unknown entry '\N{REPLACEMENT CHARACTER}'",
+        ),
         ('{"eye": [0, 0, 1], "target": [0, 0, 0], "fov": 40}', "unknown entry 'fov'"),
         ('[{"eye": [0, 0, 1], "target": [0, 0, 0]}, {"eye": [0, 0, 1], "target": [0, 0, 0]}]', 'no "time"'),
         (
@@ -238,3 +257,21 @@ def test_unknown_cameras_and_missing_files(tmp_path):
         camera_path(str(tmp_path / "none.json"), scene, None, [0.0], 1.0)
     with pytest.raises(ConfigError, match="aspect"):
         camera_path(None, scene, None, [0.0], 0.0)
+
+
+def test_camera_files_that_never_end_are_refused_before_they_are_read(tmp_path):
+    endless = tmp_path / "endless.json"
+    endless.symlink_to("/dev/zero")
+    pipe = tmp_path / "pipe.json"
+    os.mkfifo(pipe)
+    for file in (endless, pipe):
+        with pytest.raises(SceneError, match="no ordinary file"):
+            read_camera_file(file)
+
+
+def test_camera_files_are_read_up_to_a_size(tmp_path):
+    file = tmp_path / "large.json"
+    with file.open("wb") as content:
+        content.truncate(2**30)  # a hole: it takes no room on the disk
+    with pytest.raises(SceneError, match=r"large.json: has 1,074 MB, expected at most 67 MB"):
+        read_camera_file(file)

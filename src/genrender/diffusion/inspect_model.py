@@ -1,6 +1,5 @@
 """What a model folder holds, as plain data for people and programs; weights are not loaded."""
 
-import json
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -10,6 +9,7 @@ from safetensors import safe_open
 from genrender.diffusion.models import find_model, read_model_index, read_vocabulary
 from genrender.diffusion.picture_size import read_picture_size
 from genrender.errors import ModelError
+from genrender.untrusted import read_json
 
 
 def inspect_model(name: str) -> dict[str, Any]:
@@ -35,7 +35,9 @@ def inspect_model(name: str) -> dict[str, Any]:
         networks.append(
             {
                 "name": path.name,
-                "class": declared[1] if declared else _class_name(path),
+                "class": declared[1]
+                if isinstance(declared, list) and len(declared) == 2
+                else _class_name(path),
                 "parameters_m": sum(map(_n_parameters, files)) / 1e6,
                 "size_mb": sum(file.stat().st_size for file in files) / 1e6,
             }
@@ -53,8 +55,13 @@ def inspect_model(name: str) -> dict[str, Any]:
 
 
 def _class_name(folder: Path) -> str:
-    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    return config.get("_class_name") or config.get("architectures", ["unknown"])[0]
+    file = folder / "config.json"
+    expected = "the settings of a network: save the model again"
+    config = read_json(file, ModelError, expected)
+    if not isinstance(config, dict):
+        raise ModelError(f"{file}: expected {expected}")
+    names = [config.get("_class_name"), *(config.get("architectures") or ())]
+    return next((name for name in names if isinstance(name, str)), "unknown")
 
 
 def _n_parameters(path: Path) -> int:

@@ -4,7 +4,6 @@ Nothing here loads weights; `genrender.pipeline.load_pipeline` does, with what i
 """
 
 import hashlib
-import json
 import re
 from collections.abc import Collection
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from huggingface_hub import hf_hub_download
 
 import genrender
 from genrender.errors import ModelError
+from genrender.untrusted import read_json
 
 POCKET_FOLDER = Path(genrender.__file__).parent / "models" / "pocket"
 SD15_HUB_ID = "stable-diffusion-v1-5/stable-diffusion-v1-5"
@@ -90,7 +90,7 @@ def read_model_index(source: ModelSource) -> dict[str, Any]:
         path = Path(hf_hub_download(source.location, "model_index.json"))
     if not path.is_file():
         raise ModelError(f"model {source.location}: it holds no model_index.json, expected {AVAILABLE}")
-    model_index = json.loads(path.read_text(encoding="utf-8"))
+    model_index = read_json(path, ModelError, "the list of a model's networks: get the model anew")
     kind = model_index.get("_class_name") if isinstance(model_index, dict) else None
     if kind not in SUPPORTED_PIPELINES:
         raise ModelError(
@@ -125,11 +125,9 @@ def read_vocabulary(folder: str | Path) -> frozenset[str] | None:
     if not path.is_file():
         return None
     try:
-        words = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ModelError(
-            f"{path}: no valid JSON ({error}), expected a list of words: restore the file"
-        ) from error
+        words = read_json(path, ModelError, "a list of words: restore the file")
+    except OSError as error:
+        raise ModelError(f"cannot read {path}: {error.strerror or error}") from error
     if not isinstance(words, list) or not all(isinstance(word, str) for word in words):
         raise ModelError(f"{path}: expected a JSON list of words: restore the file")
     return frozenset(word.lower() for word in words)
@@ -148,8 +146,8 @@ def read_guidance_scale(folder: str | Path | None) -> float:
     if not folder or not path.is_file():
         return SD15_GUIDANCE_SCALE
     try:
-        return float(json.loads(path.read_text(encoding="utf-8"))["guidance_scale"])
-    except (ValueError, KeyError, TypeError) as error:
+        return float(read_json(path, ModelError, "the model's settings: restore the file")["guidance_scale"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
         raise ModelError(
             f"{path}: expected a JSON object with a number guidance_scale: restore the file"
         ) from error

@@ -1,6 +1,5 @@
 """Which sizes of pictures a model makes, told by its configuration files before any weights are loaded."""
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,6 +8,7 @@ from huggingface_hub import hf_hub_download
 
 from genrender.diffusion.models import ModelSource
 from genrender.errors import ModelError
+from genrender.untrusted import read_json
 
 
 @dataclass(frozen=True)
@@ -49,8 +49,12 @@ def _read_config(source: ModelSource, component: str) -> dict[str, Any]:
     name = f"{component}/config.json"
     try:
         path = Path(source.location, name) if source.is_local else hf_hub_download(source.location, name)
-        config = json.loads(Path(path).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+        config = read_json(
+            Path(path),
+            lambda text: ModelError(f"model {source.location}: {text}"),
+            "the settings of a network: save the model again",
+        )
+    except OSError as error:
         reason = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
         raise ModelError(f"model {source.location}: cannot read {name} ({reason.strip()})") from error
     if not isinstance(config, dict):

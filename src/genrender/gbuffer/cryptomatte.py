@@ -5,7 +5,6 @@ that covers most of a pixel, and how much; the id's bits are a hash of the objec
 the header tells them in hexadecimal.
 """
 
-import json
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,6 +14,7 @@ import numpy as np
 from jaxtyping import Shaped, UInt32
 
 from genrender.errors import MediaError
+from genrender.untrusted import parse_json
 
 # Some thousand objects take a few hundred kB.
 MAX_MANIFEST_BYTES = 2**26
@@ -49,7 +49,7 @@ def manifest(header: Mapping[str, Any], name: str, file: Path) -> dict[int, str]
         if text is None:
             return {}
         try:
-            return {int(bits, 16): str(object_) for object_, bits in json.loads(text).items()}
+            return {int(bits, 16): str(object_) for object_, bits in parse_json(text).items()}
         except (ValueError, AttributeError, TypeError, RecursionError) as error:
             raise MediaError(
                 f"{file}: the manifest of cryptomatte {name} is damaged ({error}); render it again"

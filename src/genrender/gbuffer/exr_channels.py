@@ -4,7 +4,6 @@ Sources of the names: files of Blender 4.5, and for other software what public p
 which name comes from where.
 """
 
-import json
 import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, fields
@@ -12,6 +11,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from genrender.errors import ConfigError, MediaError
+from genrender.untrusted import read_json
 
 DepthKind = Literal["planar", "distance", "inverse", "negative"]
 
@@ -103,9 +103,11 @@ def read_exr_map(path: Path) -> ExrMap:
         ConfigError: the file cannot be read, or a key or a value in it cannot be used.
     """
     try:
-        stored: Any = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise ConfigError(f"cannot read the EXR map {path} ({error}): expected a JSON file") from error
+        stored = read_json(path, ConfigError, "an EXR map, see docs/exr.md")
+    except OSError as error:
+        raise ConfigError(
+            f"cannot read the EXR map {path} ({error.strerror or error}): expected a JSON file"
+        ) from error
     known = [field.name for field in fields(ExrMap)]
     unknown = sorted(set(stored) - set(known)) if isinstance(stored, dict) else ["not an object"]
     if unknown:

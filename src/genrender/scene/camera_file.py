@@ -1,6 +1,5 @@
 """Camera files: JSON with one camera, or with several and a smooth path through them."""
 
-import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,9 +10,23 @@ from jaxtyping import Float64
 from genrender.errors import SceneError
 from genrender.scene.camera import Camera
 from genrender.scene.framing import yfov_of_focal_length
+from genrender.untrusted import SHOWN_LENGTH, read_json, shown
 
 ENTRIES = ("eye", "target", "up", "yfov_deg", "focal_mm", "ymag", "time")
-LENSES = ("yfov_deg", "focal_mm", "ymag")
+# What a lens may be, and what it means. Beyond these a picture shows one point, or all of the scene in one.
+LENSES = {
+    "yfov_deg": (1e-3, 179.9, "a vertical field of view in degrees"),
+    "focal_mm": (1e-2, 1e6, "a focal length in mm"),
+    "ymag": (1e-9, 1e12, "half the height of the view in scene units"),
+}
+EXPECTED = (
+    'a camera file: {"eye": [x,y,z], "target": [x,y,z], "up": [0,1,0], "yfov_deg": 45} or a list with "time"'
+)
+# Further than this from the origin, float64 does not tell neighbouring points of any scene apart.
+MAX_COORDINATE = 1e12
+# Shorter directions than this are rounding.
+MIN_LENGTH = 1e-12
+MAX_TIME_S = 1e9
 EYE, TARGET, UP, LENS = slice(0, 3), slice(3, 6), slice(6, 9), slice(9, 10)
 
 
@@ -74,7 +87,7 @@ def read_camera_file(path: Path) -> Callable[[float], Camera]:
 
     def camera_at(time_s: float) -> Camera:
         eye, target, up, lens = (spline(time_s) for spline in splines)
-        if np.array_equal(eye, target) or not up.any():
+        if np.linalg.norm(eye - target) < MIN_LENGTH or np.linalg.norm(up) < MIN_LENGTH:
             raise SceneError(f"{path.name}: eye meets target at {time_s:g} s; put another camera in between")
         # A curve may swing beyond its keys, a lens may not.
         size = float(np.clip(lens[0], values[:, LENS].min(), values[:, LENS].max()))
@@ -86,20 +99,15 @@ def read_camera_file(path: Path) -> Callable[[float], Camera]:
 
 
 def _read(path: Path) -> list[dict]:
-    expected = (
-        'expected {"eye": [x,y,z], "target": [x,y,z], "up": [0,1,0], "yfov_deg": 45} or a list with "time"'
-    )
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = read_json(path, SceneError, EXPECTED)
     except FileNotFoundError:
         raise SceneError(f"camera file not found: {path}") from None
     except OSError as error:
         raise SceneError(f"camera file cannot be read: {path}: {error.strerror or error}") from None
-    except (ValueError, RecursionError) as error:
-        raise SceneError(f"{path.name}: not a camera file ({str(error)[:80]}); {expected}") from None
     entries = content if isinstance(content, list) else [content]
     if not entries or not all(isinstance(entry, dict) for entry in entries):
-        raise SceneError(f"{path.name}: not a camera file; {expected}")
+        raise SceneError(f"{path.name}: not a camera file; expected {EXPECTED}")
     return entries
 
 
@@ -107,19 +115,19 @@ def _key(path: Path, index: int, entry: dict, needs_time: bool) -> list[float]:
     where = f"{path.name}: camera {index}"
     unknown = sorted(set(map(str, entry)) - set(ENTRIES))
     if unknown:
-        raise SceneError(f"{where} has the unknown entry {unknown[0]!r}; expected {', '.join(ENTRIES)}")
+        raise SceneError(f"{where} has the unknown entry {_short(unknown[0])}; expected {', '.join(ENTRIES)}")
     if needs_time and "time" not in entry:
         raise SceneError(f'{where} has no "time"; each camera of a list needs one, in seconds')
     eye = _vector(where, "eye", entry.get("eye"))
     target = _vector(where, "target", entry.get("target"))
     up = _vector(where, "up", entry.get("up", [0, 1, 0]))
-    if eye == target:
+    if np.linalg.norm(np.subtract(eye, target)) < MIN_LENGTH:
         raise SceneError(f"{where} has eye and target at the same place; move one of them")
-    if not any(up):
+    if np.linalg.norm(up) < MIN_LENGTH:
         raise SceneError(f"{where} has an up of length 0; expected for example [0, 1, 0]")
     time_s = entry.get("time", 0)
-    if not _is_number(time_s):
-        raise SceneError(f"{where} has the time {time_s!r}, expected seconds")
+    if not _is_number(time_s, -MAX_TIME_S, MAX_TIME_S):
+        raise SceneError(f"{where} has the time {_short(time_s)}, expected seconds")
     return [float(time_s), *eye, *target, *up, _lens(where, entry)]
 
 
@@ -130,22 +138,24 @@ def _lens(where: str, entry: dict) -> float:
         raise SceneError(f"{where} has both {given[0]} and {given[1]}; give one of them")
     name = given[0] if given else "yfov_deg"
     value = entry.get(name, 45)
-    is_fine = _is_number(value) and value > 0 and (name != "yfov_deg" or value < 180)
-    if not is_fine:
-        expected = {
-            "yfov_deg": "degrees between 0 and 180",
-            "focal_mm": "a focal length in mm above 0",
-            "ymag": "half the height of the view in scene units, above 0",
-        }
-        raise SceneError(f"{where} has {name} {value!r}, expected {expected[name]}")
+    smallest, largest, meaning = LENSES[name]
+    if not _is_number(value, smallest, largest):
+        raise SceneError(
+            f"{where} has {name} {_short(value)}, expected {meaning}, {smallest:g} to {largest:g}"
+        )
     return yfov_of_focal_length(value) if name == "focal_mm" else float(value)
 
 
 def _vector(where: str, what: str, value: object) -> list[float]:
-    if not isinstance(value, list) or len(value) != 3 or not all(_is_number(v) for v in value):
-        raise SceneError(f"{where} has {what} {value!r}, expected [x, y, z]")
+    is_vector = isinstance(value, list) and len(value) == 3
+    if not is_vector or not all(_is_number(v, -MAX_COORDINATE, MAX_COORDINATE) for v in value):
+        raise SceneError(f"{where} has {what} {_short(value)}, expected [x, y, z] within {MAX_COORDINATE:g}")
     return [float(v) for v in value]
 
 
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and bool(np.isfinite(value))
+def _is_number(value: object, smallest: float, largest: float) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and smallest <= value <= largest
+
+
+def _short(value: object) -> str:
+    return shown(repr(value), SHOWN_LENGTH)

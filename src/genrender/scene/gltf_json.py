@@ -1,6 +1,5 @@
 """The JSON of a glTF file."""
 
-import json
 import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import fields
@@ -12,6 +11,7 @@ import pygltflib
 
 from genrender.errors import SceneError
 from genrender.scene.read_file import MAX_TEXT_BYTES, check_size
+from genrender.untrusted import parse_json as parse_any_json
 
 # The nesting of what is read: a list stands for a list of such things, a dict for an object with (some of)
 # these keys.
@@ -29,10 +29,6 @@ STRUCTURE: dict[str, Any] = {
     "bufferViews": [{}],
     "buffers": [{"extensions": {}}],
 }
-
-
-def _reject_constant(name: str) -> float:
-    raise ValueError(f"{name} is no JSON number")
 
 
 def _misfits(value: Any, structure: Any, where: str) -> Iterator[str]:
@@ -90,13 +86,9 @@ def parse_json(path: Path, text: bytes) -> tuple[pygltflib.GLTF2, dict[str, Any]
     not_gltf = f"{path.name}: not a glTF file (%s); expected .gltf or .glb, version 2.0"
     check_size(f"{path.name}: its JSON", len(text), MAX_TEXT_BYTES, "export it as .glb, or split it")
     try:
-        raw = json.loads(text.decode("utf-8-sig"), parse_constant=_reject_constant)
-    except UnicodeDecodeError:
-        raise SceneError(not_gltf % "neither GLB nor text") from None
-    except RecursionError:
-        raise SceneError(not_gltf % "its JSON is nested too deeply") from None
+        raw = parse_any_json(text)
     except ValueError as error:
-        raise SceneError(not_gltf % f"its JSON cannot be read: {str(error)[:120]}") from None
+        raise SceneError(not_gltf % str(error)) from None
     if not isinstance(raw, dict) or raw.get("asset") is None:
         raise SceneError(not_gltf % "there is no asset entry")
     for where in _misfits(raw, STRUCTURE, ""):

@@ -1,9 +1,8 @@
-"""Files come into memory here, after a look at how large they are."""
+"""Scene files come into memory here, after a look at how large they are."""
 
-import errno
-import stat
 from pathlib import Path
 
+from genrender import untrusted
 from genrender.errors import SceneError
 
 # More than this fits no purpose of this project, and nothing may fill the memory.
@@ -19,16 +18,9 @@ def read_file(path: Path, max_bytes: int = MAX_BYTES, remedy: str = "decimate it
         SceneError: it is too large.
         OSError: it cannot be read, or is no ordinary file.
     """
-    status = path.stat()
-    if not stat.S_ISREG(status.st_mode):
-        raise OSError(errno.EINVAL, "it is no ordinary file")
-    check_size(path.name, status.st_size, max_bytes, remedy)
-    return path.read_bytes()
+    return untrusted.read_bytes(path, SceneError, max_bytes, remedy)
 
 
 def check_size(where: str, n_bytes: int, max_bytes: int, remedy: str) -> None:
     """Raises SceneError for more bytes than there may be."""
-    if n_bytes > max_bytes:
-        raise SceneError(
-            f"{where}: has {n_bytes / 1e6:,.0f} MB, expected at most {max_bytes / 1e6:,.0f} MB; {remedy}"
-        )
+    untrusted.check_size(where, n_bytes, SceneError, max_bytes, remedy)

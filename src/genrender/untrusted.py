@@ -1,0 +1,266 @@
+"""What users and files say, before anything believes it: bounded, valid Unicode, finite, fit to be shown.
+
+Readers take files, JSON and names through here; the command line takes its words; whatever is printed goes
+through `shown`. Library calls that read foreign bytes stand in a `library_errors` block.
+"""
+
+import errno
+import json
+import math
+import os
+import re
+import stat
+import unicodedata
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from genrender.errors import GenRenderError
+
+ErrorKind = Callable[[str], GenRenderError]
+
+# Settings, cameras and records of runs are far smaller; JSON takes many times its size as objects.
+MAX_JSON_BYTES = 2**26
+# Beyond this no text encoder reads, and no screen shows.
+MAX_TEXT_LENGTH = 10_000
+MAX_NAME_LENGTH = 1_000
+# What file systems take: a name, and a whole path.
+MAX_FILE_NAME_BYTES, MAX_PATH_BYTES = 255, 4095
+MAX_WHOLE_NUMBER = 2**63 - 1
+SHOWN_LENGTH = 80
+
+# What a reader or a decoder raises on bytes that it does not understand; bindings to C++ raise these, too.
+LIBRARY_ERRORS = (
+    ArithmeticError,
+    AssertionError,
+    AttributeError,
+    LookupError,
+    NotImplementedError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+)
+
+
+# Files
+
+
+def read_bytes(path: Path, error: ErrorKind, max_bytes: int, remedy: str) -> bytes:
+    """The bytes of a file; devices and pipes, which may never end, are none.
+
+    Raises:
+        GenRenderError: of the kind `error`: it has more than `max_bytes`; `remedy` says what to do then.
+        OSError: it cannot be read, or is no ordinary file.
+    """
+    status = path.stat()
+    if not stat.S_ISREG(status.st_mode):
+        is_folder = stat.S_ISDIR(status.st_mode)
+        raise OSError(errno.EISDIR if is_folder else errno.EINVAL, "it is no ordinary file")
+    check_size(path.name, status.st_size, error, max_bytes, remedy)
+    with path.open("rb") as file:
+        data = file.read(status.st_size + 1)
+        # It may be growing; files of the system say that they are empty.
+        while len(data) > status.st_size and (more := file.read(2**20)):
+            data += more
+            check_size(path.name, len(data), error, max_bytes, remedy)
+    return data
+
+
+def check_size(where: str, n_bytes: int, error: ErrorKind, max_bytes: int, remedy: str) -> None:
+    """Raises the error for more bytes than there may be."""
+    if n_bytes > max_bytes:
+        raise error(
+            f"{where}: has {n_bytes / 1e6:,.0f} MB, expected at most {max_bytes / 1e6:,.0f} MB; {remedy}"
+        )
+
+
+def read_json(path: Path, error: ErrorKind, expected: str) -> Any:
+    """What a JSON file holds.
+
+    Args:
+        error: raised for what `parse_json` refuses, and for more than `MAX_JSON_BYTES`.
+        expected: what the file should be, for the message.
+
+    Raises:
+        OSError: it cannot be read, or is no ordinary file.
+    """
+    data = read_bytes(path, error, MAX_JSON_BYTES, f"expected {expected}")
+    try:
+        return parse_json(data)
+    except ValueError as reason:
+        raise error(f"{path}: {reason}; expected {expected}") from None
+
+
+def parse_json(data: bytes | str) -> Any:
+    """JSON with valid Unicode in all texts and float64's numbers alone.
+
+    Raises:
+        ValueError: it is no JSON, nested too deeply, or a number is too large.
+    """
+    try:
+        text = data if isinstance(data, str) else data.decode("utf-8-sig")
+        content = json.loads(
+            text, parse_constant=_refuse_constant, parse_int=_whole_number, parse_float=_finite_number
+        )
+    except UnicodeDecodeError as error:
+        raise ValueError(f"it is no text in UTF-8 (byte {error.start})") from None
+    except RecursionError:
+        raise ValueError("its JSON is nested too deeply") from None
+    except json.JSONDecodeError as error:
+        raise ValueError(f"its JSON cannot be read ({error})") from None
+    # Half a surrogate pair comes from an escape alone, and escapes are rare.
+    return _with_valid_texts(content) if re.search(r"\\u[dD][89a-fA-F]", text) else content
+
+
+def _refuse_constant(name: str) -> float:
+    raise ValueError(f"{name} is no JSON number")
+
+
+def _whole_number(digits: str) -> int:
+    if len(digits) > 309 or math.isinf(float(digits)):
+        raise ValueError(f"the number {digits[:12]}... is too large")
+    return int(digits)
+
+
+def _finite_number(digits: str) -> float:
+    number = float(digits)
+    if math.isinf(number):
+        raise ValueError(f"the number {digits[:20]} is too large")
+    return number
+
+
+def _with_valid_texts(value: Any) -> Any:
+    if isinstance(value, str):
+        return valid_text(value)
+    if isinstance(value, list):
+        return [_with_valid_texts(item) for item in value]
+    if isinstance(value, dict):
+        return {valid_text(key): _with_valid_texts(item) for key, item in value.items()}
+    return value
+
+
+# Text
+
+
+def valid_text(text: str) -> str:
+    """The text as Unicode: broken bytes and halves of surrogate pairs become U+FFFD.
+
+    Example:
+        >>> valid_text("fox\\udcff")
+        'fox\ufffd'
+    """
+    try:
+        text.encode("utf-8")
+        return text
+    except UnicodeEncodeError:
+        return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+
+
+def valid_name(text: object) -> str:
+    """A name that a file gives to something: valid Unicode of at most `MAX_NAME_LENGTH` characters."""
+    return valid_text(str(text))[:MAX_NAME_LENGTH]
+
+
+def shown(text: object, max_length: int | None = None) -> str:
+    """Text in one line as a screen may show it: what would steer the terminal or the order is spelled out.
+
+    Args:
+        max_length: longer text is cut, with an ellipsis; None: never.
+
+    Example:
+        >>> shown("red\\x1b[2Jfox")
+        'red\\\\x1b[2Jfox'
+    """
+    line = "".join(map(_visible, valid_text(str(text))))
+    return line if max_length is None or len(line) <= max_length else line[: max_length - 1] + "…"
+
+
+def _visible(character: str) -> str:
+    # Control characters, marks of direction and other formats, separators of lines and paragraphs.
+    # Joiners hold emoji and scripts such as Persian together.
+    is_harmless = unicodedata.category(character) not in ("Cc", "Cf", "Zl", "Zp", "Cs")
+    if is_harmless or character in "\u200c\u200d":
+        return character
+    return character.encode("unicode_escape").decode()
+
+
+def check_text(name: str, text: str, error: ErrorKind, max_length: int = MAX_TEXT_LENGTH) -> None:
+    """Raises the error for a text that is too long, or that holds bytes which are no Unicode."""
+    if len(text) > max_length:
+        raise error(f"{name} has {len(text):,} characters, expected at most {max_length:,}: shorten it")
+    if valid_text(text) != text:
+        raise error(f"{name} is {shown(text, SHOWN_LENGTH)!r}, which is no valid text: give it in UTF-8")
+    if "\0" in text:
+        raise error(f"{name} is {shown(text, SHOWN_LENGTH)!r}, expected text without null characters")
+
+
+def check_path(name: str, path: Path, error: ErrorKind) -> None:
+    """Raises the error for a path that no file system takes; whether there is a file is not asked."""
+    text = str(path)
+    if "\0" in text:
+        raise error(f"{name} is {shown(text, SHOWN_LENGTH)!r}, expected a path without null characters")
+    parts = [
+        ("a path", text, MAX_PATH_BYTES),
+        *(("a name", part, MAX_FILE_NAME_BYTES) for part in path.parts),
+    ]
+    for what, part, limit in parts:
+        try:
+            n_bytes = len(os.fsencode(part))
+        except UnicodeEncodeError:
+            raise error(f"{name} is {shown(text, SHOWN_LENGTH)!r}, which is no valid text") from None
+        if n_bytes > limit:
+            raise error(
+                f"{name} has {what} of {n_bytes:,} bytes ({shown(part, 24)}), expected at most {limit:,}: "
+                "file systems take no more"
+            )
+
+
+def file_name(text: str, room: int = 64) -> str:
+    """A text as part of a file's or folder's name, on every system: without separators, stars and the like.
+
+    Args:
+        text: any.
+        room: bytes of the 255 that are left for what else the name holds.
+
+    Example:
+        >>> file_name('wave_*: "up/down"')
+        'wave_up_down'
+    """
+    plain = re.sub(r'[\s<>:"/\\|?*\[\]]+', "_", "".join(c for c in valid_text(text) if c.isprintable()))
+    plain = re.sub(r"_+", "_", plain).strip("_. ")
+    return plain.encode()[: MAX_FILE_NAME_BYTES - room].decode("utf-8", "ignore")
+
+
+# Numbers
+
+
+def check_number(name: str, number: float, error: ErrorKind) -> None:
+    """Raises the error for what is not finite, and for whole numbers that 64 bits do not hold."""
+    if isinstance(number, int):
+        if abs(number) > MAX_WHOLE_NUMBER:
+            digits = len(str(abs(number)) if abs(number) < 10**1000 else "") or "more than 1,000"
+            raise error(f"{name} is a number of {digits} digits, expected one below 2**63")
+    elif not math.isfinite(number):
+        raise error(f"{name} is {number:g}, expected a finite number")
+
+
+# Libraries
+
+
+@contextmanager
+def library_errors(where: str, error: ErrorKind, remedy: str) -> Iterator[None]:
+    """Tells what a library raises on foreign data in one line; for its calls alone, not for our own code.
+
+    Args:
+        where: what was read, for instance the file's name.
+        error: the kind of error to raise instead.
+        remedy: what to do about it.
+    """
+    try:
+        yield
+    except GenRenderError:
+        raise
+    except LIBRARY_ERRORS as reason:
+        first = next(iter(str(reason).splitlines()), "") or type(reason).__name__
+        raise error(f"{where}: its library cannot read it ({shown(first, 120)}); {remedy}") from reason
