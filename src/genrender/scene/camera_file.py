@@ -147,8 +147,11 @@ def _lens(where: str, entry: dict) -> float:
 
 
 def _vector(where: str, what: str, value: object) -> list[float]:
-    is_vector = isinstance(value, list) and len(value) == 3
-    if not is_vector or not all(_is_number(v, -MAX_COORDINATE, MAX_COORDINATE) for v in value):
+    if (
+        not isinstance(value, list)
+        or len(value) != 3
+        or not all(_is_number(v, -MAX_COORDINATE, MAX_COORDINATE) for v in value)
+    ):
         raise SceneError(f"{where} has {what} {_short(value)}, expected [x, y, z] within {MAX_COORDINATE:g}")
     return [float(v) for v in value]
 
