@@ -73,7 +73,7 @@ def test_unknown_names_are_refused(stage, name, message):
         (MethodConfig(correspondence=CorrespondenceConfig(ratio_layers=(("(", 2.0),))), "no regular express"),
         (
             MethodConfig(correspondence=CorrespondenceConfig(side_layers=(("up", 0),))),
-            "layers 'up' is 0, expected texels",
+            "layers 'up' is 0, expected 1 to 16384",
         ),
         (MethodConfig(NoiseConfig(degradation=1.0)), "noise degradation is 1"),
         (MethodConfig(injection=InjectionConfig(alpha_end=-0.1)), "alpha at the end is -0.1"),

@@ -352,7 +352,7 @@ def test_bad_input_is_refused():
         surface_noise([gbuffer], 4, VAE, 0)
     with pytest.raises(ConfigError, match="no G-buffers"):
         surface_noise([], 4, VAE, 0)
-    with pytest.raises(ConfigError, match="texture side 0"):
+    with pytest.raises(ConfigError, match="texture side is 0"):
         surface_noise([panned_plane(64)], 4, VAE, 0, NoiseConfig("nearest", 0))
 
 

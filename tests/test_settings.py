@@ -23,6 +23,9 @@ CONFIG = RunConfig(prompt="a fox")
         (" injection.deduplicate = True ", True),
         ("injection.layers=^mid|^up", "^mid|^up"),
         ("latents.normalise=none", "none"),
+        ("correspondence.ratio_layers=^up=0.5", (("^up", 0.5),)),
+        ("correspondence.side_layers=up_blocks.1 = 64; (?=mid)=32", (("up_blocks.1", 64), ("(?=mid)", 32))),
+        ("injection.alpha_layers=none", ()),
         ("latents.synchronise=0.5", 0.5),
     ],
 )
@@ -32,13 +35,16 @@ def test_a_setting_takes_a_value_of_its_kind(text, value):
     found = getattr(getattr(changed.method, stage), name)
     assert found == value
     assert type(found) is type(value)
-    assert change_setting(changed, f"{stage}.{name}={value}") == changed
+    assert change_setting(changed, text) == changed
 
 
-def test_every_setting_that_a_text_can_hold_is_listed():
-    names = setting_names(CONFIG.method)
-    assert {"noise.mode", "injection.keyframes", "latents.normalise"} <= set(names)
-    assert "injection.alpha_layers" not in names
+def test_every_setting_is_listed_and_can_be_set_to_what_it_is():
+    for full_name in setting_names(CONFIG.method):
+        stage, name = full_name.split(".")
+        value = getattr(getattr(CONFIG.method, stage), name)
+        text = "none" if value == () else str(value)
+        assert change_setting(CONFIG, f"{full_name}={text}") == CONFIG
+    assert {"noise.mode", "injection.alpha_layers", "latents.normalise"} <= set(setting_names(CONFIG.method))
 
 
 @pytest.mark.parametrize(
@@ -50,6 +56,9 @@ def test_every_setting_that_a_text_can_hold_is_listed():
         ("noise.mode=loud", "'loud', expected partition or nearest"),
         ("injection.alpha=much", "'much', expected a number"),
         ("noise.every_step=1", "'1', expected true or false"),
+        ("injection.alpha_layers=up", "'up', expected PATTERN=NUMBER with a number"),
+        ("injection.alpha_layers==0.5", "expected PATTERN=NUMBER"),
+        ("correspondence.side_layers=up=0.5", "expected PATTERN=NUMBER with a whole number"),
         ("injection.n_keyframes=2.5", "'2.5', expected a whole number or none"),
     ],
 )

@@ -19,6 +19,9 @@ UvMode = Literal["keep", "auto", "unwrap"]
 ObjectsBy = Literal["node", "material", "mesh"]
 FillOrder = Literal["quality", "sequence"]
 
+# Texels along a side of a texture; see `genrender.texels`.
+MAX_TEXTURE_SIDE = 16_384
+
 
 def _check_choice(what: str, value: object, choices: tuple[str, ...]) -> None:
     # Python does not hold anyone to a Literal, and an unknown name must not pass for the default.
@@ -52,8 +55,12 @@ class NoiseConfig:
     every_step: bool = True
 
     def check(self) -> None:
-        """Raises ConfigError for an unknown mode or a degradation out of range."""
+        """Raises ConfigError for an unknown mode or a number out of range."""
         _check_choice("noise mode", self.mode, get_args(NoiseMode))
+        if self.texture_side is not None and not 1 <= self.texture_side <= MAX_TEXTURE_SIDE:
+            raise ConfigError(
+                f"the noise's texture side is {self.texture_side}, expected 1 to {MAX_TEXTURE_SIDE} texels"
+            )
         if not 0 <= self.degradation < 1:
             raise ConfigError(
                 f"noise degradation is {self.degradation:g}, expected a number from 0 to below 1"
@@ -102,8 +109,20 @@ class CorrespondenceConfig:
                 )
         for pattern, side in self.side_layers:
             _check_pattern(pattern)
-            if not isinstance(side, int) or side < 1:
-                raise ConfigError(f"the texture side of layers {pattern!r} is {side}, expected texels from 1")
+            if not isinstance(side, int) or not 1 <= side <= MAX_TEXTURE_SIDE:
+                raise ConfigError(
+                    f"the texture side of layers {pattern!r} is {side}, expected 1 to {MAX_TEXTURE_SIDE}"
+                )
+
+    def check_map_size(self, height: int, width: int) -> None:
+        """Raises ConfigError where feature maps of this size would need too large textures."""
+        side = round(self.ratio * max(height, width))
+        if self.engine == "texture" and side > MAX_TEXTURE_SIDE:
+            raise ConfigError(
+                f"texture ratio is {self.ratio:g}, which makes textures of {side} texels on a side for "
+                f"feature maps of {width}x{height}, expected at most {MAX_TEXTURE_SIDE}: lower "
+                "correspondence.ratio"
+            )
 
     def texture_side(self, layer: str, height: int, width: int) -> int:
         """Texels along a side of the textures of a layer whose feature maps have that size."""
@@ -148,6 +167,7 @@ class InjectionConfig:
         """Raises ConfigError for an unknown name or a number out of range."""
         _check_choice("unify rule", self.unify, get_args(UnifyRule))
         _check_choice("keyframe strategy", self.keyframes, get_args(KeyframeStrategy))
+        _check_pattern(self.layers)
         if self.n_keyframes is not None and self.n_keyframes < 1:
             raise ConfigError(f"keyframes is {self.n_keyframes}, expected at least 1")
         for name, alpha in (("alpha", self.alpha), ("alpha at the end", self.alpha_end)):
@@ -226,6 +246,13 @@ class MethodConfig:
         self.correspondence.check()
         self.injection.check()
         self.latents.check()
+
+    def check_can_carry_appearance(self) -> None:
+        """Raises ConfigError where the look of another run could not reach the frames."""
+        if self.correspondence.engine != "texture":
+            raise ConfigError("an appearance is carried by the texture engine alone; choose that")
+        if not (self.injection.pre_attn or self.injection.uses_surface):
+            raise ConfigError("an appearance reaches frames through injections, and all are off")
 
 
 # Every frame on its own: what an image model does without this project.

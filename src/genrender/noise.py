@@ -89,8 +89,7 @@ def surface_noise(
             f"noise: got G-buffers of {cols}x{rows} pixels, expected multiples of the VAE factor "
             f"{vae_factor}; try {-(-cols // vae_factor) * vae_factor}x{-(-rows // vae_factor) * vae_factor}"
         )
-    if config.texture_side is not None and not 1 <= config.texture_side <= MAX_SIDE:
-        raise ConfigError(f"noise: got texture side {config.texture_side}, expected 1 to {MAX_SIDE}")
+    config.check()
     height, width = rows // vae_factor, cols // vae_factor
     pixels = np.arange(height * width)
     screen = _Screen(

@@ -17,13 +17,12 @@ WORDS = {"true": True, "false": False, "none": None}
 
 
 def setting_names(config: MethodConfig) -> list[str]:
-    """All settings of the method that a text can hold, as `stage.name`."""
-    names = []
-    for stage in fields(config):
-        part = getattr(config, stage.name)
-        hints = get_type_hints(type(part))
-        names += [f"{stage.name}.{field.name}" for field in fields(part) if _kinds(hints[field.name])]
-    return names
+    """All settings of the method, as `stage.name`."""
+    return [
+        f"{stage.name}.{field.name}"
+        for stage in fields(config)
+        for field in fields(getattr(config, stage.name))
+    ]
 
 
 def change_setting(config: RunConfig, text: str) -> RunConfig:
@@ -32,7 +31,7 @@ def change_setting(config: RunConfig, text: str) -> RunConfig:
     Args:
         config: settings to start from.
         text: `stage.name=value`, for instance `noise.degradation=0.2`; values are numbers, words, `true`,
-            `false` or `none`.
+            `false` or `none`. Numbers of single layers are `PATTERN=NUMBER`, separated by semicolons.
 
     Raises:
         ConfigError: not of that form, no such setting, or a value of another kind.
@@ -46,14 +45,17 @@ def change_setting(config: RunConfig, text: str) -> RunConfig:
     stage_name, field_name = name.split(".")
     stage = getattr(config.method, stage_name)
     assert is_dataclass(stage)
-    kinds = _kinds(get_type_hints(type(stage))[field_name])
-    parsed = _parse(name, value, kinds)
+    hint = get_type_hints(type(stage))[field_name]
+    if get_origin(hint) is tuple:
+        parsed = _parse_pairs(name, value, get_args(get_args(hint)[0])[1])
+    else:
+        parsed = _parse(name, value, _kinds(hint))
     changed = replace(stage, **{field_name: parsed})  # pyright: ignore[reportArgumentType] (an instance)
     return replace(config, method=replace(config.method, **{stage_name: changed}))
 
 
 def _kinds(hint: Any) -> tuple[Any, ...]:
-    """What a setting may be: types, None and words; nothing for what no text can hold."""
+    """What a setting may be: types, None and words."""
     origin = get_origin(hint)
     if origin is Literal:
         return get_args(hint)
@@ -61,7 +63,7 @@ def _kinds(hint: Any) -> tuple[Any, ...]:
         return tuple(kind for part in get_args(hint) for kind in _kinds(part))
     if hint is type(None):
         return (None,)
-    return (hint,) if hint in (bool, int, float, str) else ()
+    return (hint,)
 
 
 def _parse(name: str, value: str, kinds: tuple[Any, ...]) -> Any:
@@ -78,6 +80,26 @@ def _parse(name: str, value: str, kinds: tuple[Any, ...]) -> Any:
         return value
     expected = " or ".join(_say(kind) for kind in kinds)
     raise ConfigError(f"setting {name} is {value!r}, expected {expected}")
+
+
+def _parse_pairs(name: str, value: str, kind: type[int] | type[float]) -> tuple[tuple[str, Any], ...]:
+    """Patterns and numbers of `PATTERN=NUMBER;PATTERN=NUMBER`; `none` is nothing of the kind."""
+    if value.lower() == "none":
+        return ()
+    pairs = []
+    for text in value.split(";"):
+        # From the right, for a pattern may hold an equals sign.
+        pattern, _, number = text.rpartition("=")
+        try:
+            pairs.append((pattern.strip(), kind(number)))
+        except ValueError:
+            pattern = ""
+        if not pattern.strip():
+            raise ConfigError(
+                f"setting {name} is {value!r}, expected PATTERN=NUMBER with {_say(kind)}, several separated "
+                "by semicolons, or none"
+            )
+    return tuple(pairs)
 
 
 def _say(kind: Any) -> str:

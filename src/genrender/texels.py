@@ -12,13 +12,14 @@ import torch
 from jaxtyping import Float32, Float64, Int32, Int64, Integer
 from torch import Tensor
 
+from genrender.config import MAX_TEXTURE_SIDE
 from genrender.errors import ConfigError
 from genrender.gbuffer.gbuffer import GBuffer
 
 # One int64 holds (atlas, v, u, feature pixel): 14 bits for each of the first three, 20 for the pixel.
-_FIELD_BITS = 14
+MAX_SIDE = MAX_TEXTURE_SIDE
+_FIELD_BITS = MAX_SIDE.bit_length() - 1
 _PIXEL_BITS = 20
-MAX_SIDE = 1 << _FIELD_BITS
 N_LEVELS = _FIELD_BITS
 
 

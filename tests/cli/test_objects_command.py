@@ -153,3 +153,36 @@ def test_prompts_name_the_objects_there_are(call, words, tmp_path):
         result = call(*words, "--prompt-for", f"{name}=a fox")
         assert result.code == 2
         assert f"no object is called '{name}'; it has: Wood, steel" in result.err
+
+
+def test_objects_without_a_partner_are_named_and_none_at_all_is_refused(call, words, tmp_path):
+    assert call(*words, "--run-dir", "run").code == 0
+    alone = words[: -len(RULE)]
+    result = call(*alone, "--appearance-from", "run", "--run-dir", "lent")
+    assert result.code == 2
+    assert (
+        "called as one of the run run: here card 0, card 1, card 2, card 3; there Wood, steel" in result.err
+    )
+    assert "loading model" not in result.err
+    assert not (tmp_path / "lent").exists()
+    result = call(
+        *alone, "--merge", "card 3=steel", "--ignore", "card 2", "--appearance-from", "run", "--run-dir", "l"
+    )
+    assert result.code == 0, result.err
+    told = "no look is taken over by what the run run has no object of that name for: card 0, card 1"
+    assert told in result.err
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        (["--engine", "reproject"], "carried by the texture engine alone"),
+        (["--size", "32"], "of other width (64, here 32)"),
+    ],
+)
+def test_what_cannot_take_over_a_look_is_told_before_the_model_is_loaded(call, words, more, said):
+    assert call(*words, "--run-dir", "run").code == 0
+    result = call(*words, "--appearance-from", "run", "--run-dir", "lent", *more)
+    assert result.code == 2
+    assert said in result.err
+    assert "loading model" not in result.err

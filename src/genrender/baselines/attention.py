@@ -15,6 +15,7 @@ from genrender.diffusion.attention import (
     map_to_tokens,
 )
 from genrender.diffusion.attention_state import AttentionState, KeyframeMemory
+from genrender.errors import ConfigError
 from genrender.noise_hash import hash_key, hashed_uniform
 
 
@@ -91,6 +92,11 @@ class PropagatedAttention(AttentionState):
         nearest neighbours between features; background, which has no surface, keeps its own attention; frames
         start from noise, because there is no video to invert.
     """
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not self.config.uses_surface:
+            raise ConfigError("tokenflow carries features along the surface: its alpha must be above 0")
 
     def choose(self, n_frames: int, n_keyframes: int, seed: int, draw: int, seen: Any = None) -> list[int]:  # noqa: ARG002
         """Equally spaced frames, all shifted by what is drawn for this step."""

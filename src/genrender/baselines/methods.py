@@ -5,12 +5,23 @@ them in `MethodConfig`.
 """
 
 from dataclasses import dataclass
+from typing import get_args
 
 from genrender.baselines.attention import FirstFrameAttention, PreviousFrameAttention, PropagatedAttention
-from genrender.config import PER_FRAME, PRESETS, InjectionConfig, MethodConfig, MethodName, NoiseConfig
+from genrender.config import (
+    PER_FRAME,
+    PRESETS,
+    InjectionConfig,
+    MethodConfig,
+    MethodName,
+    NoiseConfig,
+    NoiseMode,
+)
 from genrender.diffusion.attention_state import AttentionState
 
 METHOD_OPTIONS = frozenset({"noise", "engine", "alpha", "unify", "keyframes", "set"})
+# What the rules of a method that is about surface noise leave to choose.
+_SURFACE_NOISES: tuple[NoiseMode, ...] = ("partition", "nearest")
 _NO_INJECTION = InjectionConfig(pre_attn=False, alpha=0.0)
 
 
@@ -27,12 +38,14 @@ class Method:
         summary: what it does, in half a sentence.
         config: its settings; None stands for those that the user chose.
         attention: what happens in self-attention layers.
+        noises: of those modes another may be chosen; nothing where its noise is a part of the method.
         is_baked: a few frames are painted, and the clip shows their colours on its surfaces.
     """
 
     summary: str
     config: MethodConfig | None = None
     attention: type[AttentionState] = AttentionState
+    noises: tuple[NoiseMode, ...] = ()
     is_baked: bool = False
 
     @property
@@ -43,7 +56,7 @@ class Method:
         injection = self.config.injection
         has_keyframes = injection.pre_attn or injection.uses_surface
         means = {
-            "noise": self.attention is AttentionState,
+            "noise": bool(self.noises),
             "keyframes": has_keyframes and not issubclass(self.attention, FirstFrameAttention),
             "engine": self.config.needs_correspondence,
         }
@@ -55,19 +68,23 @@ METHODS: dict[MethodName, Method] = {
     "generative-paper": Method(
         "the same with the paper's noise, textures and keyframes", PRESETS["paper"].method
     ),
-    "per-frame": Method("every frame on its own", PER_FRAME),
+    "per-frame": Method("every frame on its own", PER_FRAME, noises=get_args(NoiseMode)),
     "fixed-noise": Method(
         "the same screen noise in all frames, nothing else",
         MethodConfig(NoiseConfig("fixed"), injection=_NO_INJECTION),
     ),
-    "surface-noise": Method("surface noise, nothing else", MethodConfig(injection=_NO_INJECTION)),
+    "surface-noise": Method(
+        "surface noise, nothing else", MethodConfig(injection=_NO_INJECTION), noises=_SURFACE_NOISES
+    ),
     "extended-attention": Method(
         "surface noise, and every frame attends to the keyframes, too",
         MethodConfig(injection=InjectionConfig(alpha=0.0, deduplicate=False)),
+        noises=_SURFACE_NOISES,
     ),
     "post-only": Method(
         "surface noise, and features blended on the surface",
         MethodConfig(injection=InjectionConfig(pre_attn=False)),
+        noises=_SURFACE_NOISES,
     ),
     "cross-frame": Method(
         "every frame attends to the first (Text2Video-Zero)",

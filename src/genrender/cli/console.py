@@ -2,6 +2,7 @@
 
 import sys
 import time
+from collections.abc import Iterable
 from types import TracebackType
 
 from rich.console import Console
@@ -20,6 +21,13 @@ def note(text: str) -> None:
 
 def warn(text: str) -> None:
     print(f"genrender: warning: {text}", file=sys.stderr)
+
+
+def listed(names: Iterable[str], n_shown: int = 8) -> str:
+    """Names one after the other, the first few of many; a backdrop's begin with a zero that is not shown."""
+    every = [name.removeprefix("\0") for name in names]
+    more = f" and {len(every) - n_shown} more" if len(every) > n_shown else ""
+    return ", ".join(every[:n_shown]) + more
 
 
 class Bars:

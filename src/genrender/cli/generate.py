@@ -16,12 +16,14 @@ from genrender.atomic import atomic_write
 from genrender.baselines.methods import METHODS
 from genrender.cli.console import Bars, note, warn
 from genrender.cli.options import Render
+from genrender.cli.render import note_partners
 from genrender.cli.scene import with_all_uvs
 from genrender.clip_objects import clip_atlas_ids, clip_objects
 from genrender.config import RunConfig
 from genrender.diffusion.appearance import Appearance, read_appearance
 from genrender.diffusion.loading import default_device
 from genrender.diffusion.models import ModelSource, weights_digest
+from genrender.diffusion.processors import select_layers
 from genrender.errors import ConfigError
 from genrender.estimate import NETWORK_BYTES, check_memory
 from genrender.gbuffer.control import shows_own_object
@@ -46,6 +48,8 @@ def generate(
     _check_memory(options, shot)
     pipeline = _load(options, source)
     _warn_of_long_prompts(pipeline, config)
+    if config.method.injection.pre_attn or config.method.injection.uses_surface:
+        select_layers(pipeline.unet, config.method.injection.layers)
     if isinstance(shot, Shot):
         shot = with_all_uvs(shot)
     details: dict[str, Any] = {
@@ -100,6 +104,8 @@ def _copy_out(options: Render, folder: RunFolder) -> None:
 def _lent_appearance(path: Path, clip: Clip) -> Appearance:
     """The appearance that a run has kept, with the texture ids of this clip."""
     theirs = read_run_config(path)
+    if not clip.has_geometry:
+        note_partners(path, theirs["atlas_ids"], clip_atlas_ids(clip))
     appearance = read_appearance(path / APPEARANCE_FILE)
     return appearance.matched(theirs["atlas_ids"], clip_atlas_ids(clip), clip_objects(clip))
 

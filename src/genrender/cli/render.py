@@ -1,14 +1,16 @@
 """`genrender render`: a scene and a sentence in, a video out."""
 
 import datetime
+from collections.abc import Collection
 from dataclasses import replace
 from pathlib import Path
 
 from genrender.atomic import check_writable
-from genrender.cli.console import warn
+from genrender.cli.console import listed, note, warn
 from genrender.cli.exr import exr_map, plan_exr_shot
 from genrender.cli.options import Render, parse_size
 from genrender.cli.scene import object_rule
+from genrender.clip_objects import atlas_ids_by_name
 from genrender.config import PRESETS, MethodConfig, RunConfig
 from genrender.diffusion.models import (
     ModelSource,
@@ -43,7 +45,7 @@ def render(options: Render, command: list[str], resume: bool = False) -> None:
     shot = _plan(options, config, source)
     _check_disk(shot, folder)
     if options.appearance_from is not None:
-        _check_lent(options.appearance_from, config, source)
+        _check_lent(options.appearance_from, config, source, shot)
     _warn_of_unknown_words(config, source)
     if config.negative_prompt and config.guidance_scale is not None and config.guidance_scale <= 1:
         warn(
@@ -68,7 +70,8 @@ def _plan(options: Render, config: RunConfig, source: ModelSource) -> Shot | Exr
     exr_map(options.scene, options.exr_map)
     scene = load_scene(options.scene)
     # This may fetch a hub model's configuration, so what needs no network has been checked before.
-    size = _size(options.size, read_picture_size(source))
+    picture = read_picture_size(source)
+    size = _size(options.size, picture)
     shot_config = ShotConfig(
         size=size,
         animation=options.animation,
@@ -81,6 +84,7 @@ def _plan(options: Render, config: RunConfig, source: ModelSource) -> Shot | Exr
         objects=object_rule(options),
     )
     shot = plan_shot(scene, shot_config)
+    config.method.correspondence.check_map_size(size[1] // picture.vae_factor, size[0] // picture.vae_factor)
     for name, _ in config.object_prompts:
         shot.scene.find_objects(name)
     return shot
@@ -101,10 +105,15 @@ def run_config(options: Render) -> RunConfig:
         chosen = METHODS[options.method]
         method = method if chosen.config is None else _with_keyframes(chosen.config, preset)
         for name in sorted(METHOD_OPTIONS - chosen.options):
-            if getattr(options, name):
+            if getattr(options, name) not in (None, ()):
                 raise ConfigError(
                     f"--{name} means nothing with --method {options.method}; leave one of them out"
                 )
+        if options.noise is not None and chosen.config is not None and options.noise not in chosen.noises:
+            raise ConfigError(
+                f"--noise {options.noise} makes another method of {options.method}, expected "
+                f"{' or '.join(chosen.noises)}"
+            )
     if options.appearance_from is not None and options.method != "generative":
         raise ConfigError("--appearance-from is a part of --method generative; leave one of them out")
     config = replace(
@@ -207,21 +216,45 @@ def _check_disk(shot: Shot | ExrShot, folder: RunFolder) -> None:
     check_disk(RUN_BYTES * shot.width * shot.height * shot.n_frames - there, folder.path)
 
 
-def _check_lent(path: Path, config: RunConfig, source: ModelSource) -> None:
+def _check_lent(path: Path, config: RunConfig, source: ModelSource, shot: Shot | ExrShot) -> None:
     """Raises ConfigError or MediaError unless a run's appearance can be taken over."""
     theirs = read_run_config(path)
     if not (path / APPEARANCE_FILE).is_file():
         raise MediaError(f"{path} keeps no appearance: there is no {APPEARANCE_FILE} in it; render it again")
+    config.method.check_can_carry_appearance()
     for name, ours in (
         ("weights", weights_digest(source)),
         ("sampler", config.sampler),
         ("n_steps", config.n_steps),
+        ("width", shot.width),
+        ("height", shot.height),
     ):
         if theirs.get(name) != ours:
             raise ConfigError(
                 f"the run {path} is of other {name} ({theirs.get(name)}, here {ours}): make both runs alike "
-                "in model, preset and steps"
+                "in model, preset, steps and size"
             )
+    # What EXR files show is known when they have been read.
+    if isinstance(shot, Shot):
+        note_partners(path, theirs.get("atlas_ids", {}), atlas_ids_by_name(shot.scene))
+
+
+def note_partners(path: Path, theirs: Collection[str], ours: Collection[str]) -> None:
+    """Names the objects of a shot that the run at `path` has no look for.
+
+    Raises:
+        ConfigError: it has one for none of them.
+    """
+    lacking = [name for name in ours if name not in theirs]
+    if len(lacking) == len(ours):
+        raise ConfigError(
+            f"no object of this shot is called as one of the run {path}: here {listed(ours)}; there "
+            f"{listed(theirs)}; name them alike, for instance with --merge"
+        )
+    if lacking:
+        note(
+            f"no look is taken over by what the run {path} has no object of that name for: {listed(lacking)}"
+        )
 
 
 def _warn_of_unknown_words(config: RunConfig, source: ModelSource) -> None:

@@ -60,10 +60,7 @@ def check_appearance(
         n_evaluations: of the model, per frame.
         channels: of the latents.
     """
-    if config.correspondence.engine != "texture":
-        raise ConfigError("an appearance is carried by the texture engine alone; choose that")
-    if not (config.injection.pre_attn or config.injection.uses_surface):
-        raise ConfigError("an appearance reaches frames through injections, and all are off")
+    config.check_can_carry_appearance()
     their_evaluations, _, their_channels, *_ = appearance.latents.shape
     theirs = (*appearance.control.shape[1:], their_evaluations, their_channels)
     ours = (gbuffers[0].height, gbuffers[0].width, n_evaluations, channels)
