@@ -7,20 +7,7 @@ import numpy as np
 from genrender.config import RunConfig
 from genrender.gbuffer.exr_shot import ExrShot
 from genrender.render import Clip, Shot
-from genrender.scene.scene import DOME_ID, GROUND_ID, Scene, find_by_name
-
-
-def atlas_ids_by_name(scene: Scene) -> dict[str, list[int]]:
-    """The texture ids of every object, for another scene's objects of these names to be matched with."""
-    ids: dict[str, list[int]] = {}
-    for object_id in np.unique(scene.object_id).tolist():
-        # A name that no object of a file has: objects may be called ground, too.
-        backdrop = {GROUND_ID: "\0ground", DOME_ID: "\0dome"}
-        name = backdrop.get(object_id) or scene.objects[object_id - 1].name
-        atlases = np.unique(scene.atlas_id[scene.object_id == object_id])
-        # Objects of one name are taken in their order.
-        ids.setdefault(name, []).extend(atlases.tolist())
-    return ids
+from genrender.scene.scene import atlas_ids_by_name, find_by_name
 
 
 def clip_atlas_ids(clip: Clip) -> dict[str, list[int]]:

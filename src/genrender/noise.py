@@ -1,8 +1,8 @@
 """Mechanism 1: initial latent noise that lives on the surface and moves with it.
 
-Every object carries a texture of independent N(0, 1) texels, one number per channel. A frame's noise is that
-texture seen through the frame's G-buffer. The texture is a pyramid whose every level is white, so that each
-frame may use the level that fits its zoom and still agree with the others.
+Every object carries a texture of independent N(0, 1) texels, one number per channel, drawn by the object's
+name. A frame's noise is that texture seen through the frame's G-buffer. The texture is a pyramid whose every
+level is white, so that each frame may use the level that fits its zoom and still agree with the others.
 """
 
 from collections.abc import Sequence
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from jaxtyping import Float, Float32, Int64
+from jaxtyping import Float, Float32, Int64, UInt64
 
 from genrender.config import NoiseConfig
 from genrender.errors import ConfigError
@@ -18,6 +18,7 @@ from genrender.gbuffer.gbuffer import GBuffer
 from genrender.noise_hash import hash_key, hashed_normal
 from genrender.texels import (
     MAX_SIDE,
+    N_TEXELS,
     flat_pixel_of_sample,
     join_texel,
     split_texel,
@@ -114,7 +115,11 @@ def surface_noise(
 
 
 def texel_noise(
-    texel: Int64[np.ndarray, "N"], side: int, n_channels: int, seed: int
+    texel: Int64[np.ndarray, "N"],
+    side: int,
+    n_channels: int,
+    seed: int,
+    keys: UInt64[np.ndarray, "n_ids"] | None = None,
 ) -> Float32[np.ndarray, "N C"]:
     """Values of an object's noise texture, independent N(0, 1), computed for the given texels alone.
 
@@ -127,14 +132,16 @@ def texel_noise(
         side: texels along a side; halved while even, and an odd side is the pyramid's top.
         n_channels: independent numbers per texel.
         seed: the run's seed.
+        keys: of the textures, see `GBuffer.texture_keys`; None: ids serve as keys.
     """
-    if side % 2:
-        return _normal(seed, "noise", texel, n_channels, side)
     atlas_id, v, u = split_texel(texel)
+    if side % 2:
+        return _texture_normal(seed, "noise", texel, N_TEXELS, n_channels, side, keys=keys)
     parents, index = np.unique(join_texel(atlas_id, v // 2, u // 2), return_inverse=True)
     children = (parents[:, None] * 4 + np.arange(4)).ravel()
-    e = _normal(seed, "noise", children, n_channels, side).reshape(-1, 4, n_channels)
-    e += (texel_noise(parents, side // 2, n_channels, seed) / 2 - e.mean(1))[:, None]
+    e = _texture_normal(seed, "noise", children, 4 * N_TEXELS, n_channels, side, keys=keys)
+    e = e.reshape(-1, 4, n_channels)
+    e += (texel_noise(parents, side // 2, n_channels, seed, keys) / 2 - e.mean(1))[:, None]
     return e[index, v % 2 * 2 + u % 2]
 
 
@@ -143,6 +150,23 @@ def _normal(
 ) -> Float32[np.ndarray, "N C"]:
     counter = what[:, None] * n_channels + np.arange(n_channels)
     return hashed_normal(hash_key(seed, purpose, *ids), counter)
+
+
+def _texture_normal(
+    seed: int,
+    purpose: str,
+    what: Int64[np.ndarray, "N"],
+    n_places: int,
+    n_channels: int,
+    *ids: int,
+    keys: UInt64[np.ndarray, "n_ids"] | None,
+) -> Float32[np.ndarray, "N C"]:
+    """Numbers for places of textures: `what` is atlas id * n_places + place. With keys, ids do not count."""
+    if keys is None:
+        return _normal(seed, purpose, what, n_channels, *ids)
+    atlas_id, place = np.divmod(what, n_places)
+    counter = place[:, None] * n_channels + np.arange(n_channels)
+    return hashed_normal(np.uint64(hash_key(seed, purpose, *ids)) ^ keys[atlas_id, None], counter)
 
 
 def nearest_side(latent_shape: tuple[int, int]) -> int:
@@ -155,7 +179,9 @@ def _nearest(gbuffer: GBuffer, screen: _Screen) -> Float32[np.ndarray, "P C"]:
     side = screen.texture_side or nearest_side(screen.latent_shape)
     texel = texels_under_pixels(gbuffer, screen.latent_shape, side)
     frame = screen.background.copy()
-    frame[texel >= 0] = texel_noise(texel[texel >= 0], side, frame.shape[1], screen.seed)
+    frame[texel >= 0] = texel_noise(
+        texel[texel >= 0], side, frame.shape[1], screen.seed, gbuffer.texture_keys
+    )
     return frame
 
 
@@ -183,14 +209,14 @@ def _partition(gbuffer: GBuffer, screen: _Screen) -> Float32[np.ndarray, "P C"]:
     values = np.empty((texel.size, n_channels), np.float32)
     for level in np.unique(sides[atlas_id]):
         here = sides[atlas_id] == level
-        values[here] = texel_noise(texel[here], int(level), n_channels, screen.seed)
+        values[here] = texel_noise(texel[here], int(level), n_channels, screen.seed, gbuffer.texture_keys)
 
     layer_of_texel = np.searchsorted(layers, atlas_id * n_pixels + owners.pixel.numpy())
     n_owned = np.bincount(layer_of_texel, minlength=layers.size)[:, None]
     summed = _sum_by(layer_of_texel, values, layers.size) / np.sqrt(np.maximum(n_owned, 1))
     # Repeated and mirrored UVs, or a texture too coarse for the frame, leave layers without a texel. Their
     # noise hangs on the screen: fresh noise per frame would flicker where nothing moves.
-    unowned = _normal(screen.seed, "unowned", layers, n_channels)
+    unowned = _texture_normal(screen.seed, "unowned", layers, n_pixels, n_channels, keys=gbuffer.texture_keys)
     layer_noise = np.where(n_owned > 0, summed, unowned)
 
     share = n_samples / (pixel.size // n_pixels)

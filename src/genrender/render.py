@@ -118,7 +118,7 @@ class Shot:
     def gbuffer(self, frame: int) -> GBuffer:
         """What one frame shows, rendered at every call."""
         scene = self.scene
-        return render_gbuffer(
+        gbuffer = render_gbuffer(
             self.verts(frame),
             scene.tris,
             scene.uvs,
@@ -128,6 +128,7 @@ class Shot:
             self.width,
             scene.atlas_id,
         )
+        return replace(gbuffer, texture_keys=scene.texture_keys)
 
 
 @dataclass(frozen=True, eq=False)

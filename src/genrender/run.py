@@ -189,6 +189,8 @@ def _describe_clip(clip: Clip) -> dict[str, Any]:
         "fps": shot.fps,
         "times_s": list(shot.times_s),
         "atlas_ids": clip_atlas_ids(clip),
+        # What surfaces draw their noise by: a run begun by a version with other keys cannot go on.
+        "noise_keys": "object names",
         "width": shot.width,
         "height": shot.height,
     }

@@ -5,7 +5,7 @@ overlap). A picture of H x W samples is also a grid of h x w feature (or latent)
 whole: a sample belongs to the feature pixel that holds its centre.
 """
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -20,6 +20,7 @@ from genrender.gbuffer.gbuffer import GBuffer
 MAX_SIDE = MAX_TEXTURE_SIDE
 _FIELD_BITS = MAX_SIDE.bit_length() - 1
 _PIXEL_BITS = 20
+N_TEXELS = MAX_SIDE * MAX_SIDE
 N_LEVELS = _FIELD_BITS
 
 
@@ -114,9 +115,7 @@ def samples_under_pixels(
 
 def texels_under_pixels(gbuffer: GBuffer, shape: tuple[int, int], side: int) -> Int64[np.ndarray, "P"]:
     """The texel under the centre of every feature pixel, row by row, see `texel_ids`; -1: background."""
-    at = samples_under_pixels(gbuffer, shape)
-    shown = GBuffer(**{field.name: getattr(gbuffer, field.name)[at] for field in fields(gbuffer)})
-    return texel_ids(shown, side).ravel()
+    return texel_ids(gbuffer.at(*samples_under_pixels(gbuffer, shape)), side).ravel()
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ their features reach the same surface points, through the objects' textures. Sou
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,13 +17,11 @@ from torch import Tensor
 from genrender.atomic import atomic_write
 from genrender.errors import MediaError
 from genrender.frame_file import FrameFile
-from genrender.gbuffer.gbuffer import GBuffer
+from genrender.gbuffer.gbuffer import PIXEL_FIELDS, GBuffer
 from genrender.per_frame import PerFrame
 
 # Texture ids of each object, by its name; those of one object are in the order of its charts.
 AtlasIds = Mapping[str, Sequence[int]]
-
-_FIELDS = tuple(field.name for field in fields(GBuffer))
 
 
 @dataclass(frozen=True)
@@ -116,7 +114,9 @@ class AppearanceRecorder:
         Raises:
             MediaError: it cannot be written.
         """
-        arrays: dict[str, Any] = {name: np.stack([getattr(g, name) for g in gbuffers]) for name in _FIELDS}
+        arrays: dict[str, Any] = {
+            name: np.stack([getattr(g, name) for g in gbuffers]) for name in PIXEL_FIELDS
+        }
         # Half precision is finer than what a step changes, and halves the largest part of the file.
         latents = self._steps.read(range(len(self._steps))).astype(np.float16)
         with atomic_write(path) as part:
@@ -133,7 +133,8 @@ def read_appearance(path: Path) -> Appearance:
         with np.load(path) as stored:
             arrays: dict[str, Any] = dict(stored)
         gbuffers = tuple(
-            GBuffer(**{name: arrays[name][row] for name in _FIELDS}) for row in range(len(arrays["depth"]))
+            GBuffer(**{name: arrays[name][row] for name in PIXEL_FIELDS})
+            for row in range(len(arrays["depth"]))
         )
         latents = torch.from_numpy(arrays["latents"].astype(np.float32))
         return Appearance(latents, arrays["control"].astype(np.float32), gbuffers)

@@ -1,19 +1,20 @@
 """The frames of a folder or pattern of EXR files, read as G-buffers when they are looked at."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import groupby
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Int32, Shaped
+from jaxtyping import Int32, Shaped, UInt64
 
 from genrender.errors import MediaError
 from genrender.gbuffer.cryptomatte import id_bits, manifest, object_name
 from genrender.gbuffer.exr import ExrHeader, check_index, make_gbuffer, read_channels
 from genrender.gbuffer.exr_channels import Channels
 from genrender.gbuffer.gbuffer import GBuffer
+from genrender.scene.names import texture_keys
 from genrender.scene.scene import GROUND_ID
 
 
@@ -54,7 +55,8 @@ class ExrSequence:
             object_id = check_index(where, self.channels.object, index)
         else:
             object_id = self._ids_of(id_bits(where, index))
-        return make_gbuffer(where, depth, u, v, object_id, self.channels)
+        gbuffer = make_gbuffer(where, depth, u, v, object_id, self.channels)
+        return replace(gbuffer, texture_keys=self.texture_keys)
 
     def file(self, frame: int, channel: str) -> Path:
         """The file that holds a channel."""
@@ -65,6 +67,16 @@ class ExrSequence:
         if self.channels.cryptomatte is None:
             return {object_id: f"object {object_id}" for object_id in ids}
         return {object_id: self._seen[1][object_id - 1] for object_id in ids}
+
+    @cached_property
+    def texture_keys(self) -> UInt64[np.ndarray, "n_ids"] | None:
+        """What the noise of each texture is drawn by; None where objects have no names."""
+        if self.channels.cryptomatte is None:
+            return None
+        ids: dict[str, list[int]] = {}
+        for object_id, name in enumerate(self._seen[1], start=1):
+            ids.setdefault(name, []).append(object_id)
+        return texture_keys(ids)
 
     @cached_property
     def _seen(self) -> tuple[np.ndarray, tuple[str, ...]]:

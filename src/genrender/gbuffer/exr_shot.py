@@ -8,7 +8,7 @@ Example:
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -90,7 +90,7 @@ class ExrShot:
             return whole
         rows = ((np.arange(self.height) + 0.5) * whole.height / self.height).astype(np.int64)[:, None]
         columns = ((np.arange(self.width) + 0.5) * whole.width / self.width).astype(np.int64)
-        return GBuffer(**{field.name: getattr(whole, field.name)[rows, columns] for field in fields(GBuffer)})
+        return whole.at(rows, columns)
 
     def only(self, frames: Sequence[int]) -> "ExrShot":
         """The same with some of its frames, in the order given."""

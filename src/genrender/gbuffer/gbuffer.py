@@ -3,7 +3,10 @@
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Bool, Float32, Int32
+from jaxtyping import Bool, Float32, Int32, Integer, UInt64
+
+# What a G-buffer holds for every pixel.
+PIXEL_FIELDS = ("depth", "uv", "object_id", "tri_id", "bary", "atlas_id")
 
 
 @dataclass(frozen=True)
@@ -22,6 +25,8 @@ class GBuffer:
         atlas_id: the texture that `uv` points into; 0 is background. The object's id, unless charts of an
             object lie over each other (see `genrender.scene.charts`) or objects are joined from parts. None
             stands for `object_id`.
+        texture_keys: what the noise of each texture is drawn by, one number for every id up to the largest,
+            see `genrender.scene.names.texture_keys`; the same in all frames. None: ids serve as keys.
     """
 
     depth: Float32[np.ndarray, "H W"]
@@ -30,10 +35,16 @@ class GBuffer:
     tri_id: Int32[np.ndarray, "H W"]
     bary: Float32[np.ndarray, "H W 2"]
     atlas_id: Int32[np.ndarray, "H W"] = None  # pyright: ignore[reportAssignmentType] (filled in below)
+    texture_keys: UInt64[np.ndarray, "n_ids"] | None = None
 
     def __post_init__(self) -> None:
         if self.atlas_id is None:
             object.__setattr__(self, "atlas_id", self.object_id)
+
+    def at(self, rows: Integer[np.ndarray, "h 1"], cols: Integer[np.ndarray, "w"]) -> "GBuffer":
+        """The picture of some of the pixels, those where these rows and columns cross."""
+        pixels = {name: getattr(self, name)[rows, cols] for name in PIXEL_FIELDS}
+        return GBuffer(**pixels, texture_keys=self.texture_keys)
 
     @property
     def height(self) -> int:

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from jaxtyping import UInt64
 
 from genrender.frame_file import FrameFile
 from genrender.gbuffer.gbuffer import GBuffer
@@ -37,6 +38,7 @@ class StoredGBuffers(Sequence[GBuffer]):
         dtype = np.dtype([(name, kind, (height, width, *more)) for name, kind, more in _RECORD])
         self._file = FrameFile(path, n_frames, (), dtype)
         self._dtype = dtype
+        self._texture_keys: UInt64[np.ndarray, "n_ids"] | None = None  # of the clip
 
     def __len__(self) -> int:
         return len(self._file)
@@ -45,10 +47,11 @@ class StoredGBuffers(Sequence[GBuffer]):
         if isinstance(index, slice):
             return [self[frame] for frame in range(len(self))[index]]
         record = self._file.read([index])[0]
-        return GBuffer(**{name: record[name] for name, *_ in _RECORD})
+        return GBuffer(**{name: record[name] for name, *_ in _RECORD}, texture_keys=self._texture_keys)
 
     def write(self, frame: int, gbuffer: GBuffer) -> None:
         """Put a frame's G-buffer in its place."""
+        self._texture_keys = gbuffer.texture_keys
         record = np.zeros((), self._dtype)
         for name, *_ in _RECORD:
             record[name] = getattr(gbuffer, name)

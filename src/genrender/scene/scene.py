@@ -7,12 +7,13 @@ from functools import cached_property
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Bool, Float32, Int32
+from jaxtyping import Bool, Float32, Int32, UInt64
 
 from genrender.errors import SceneError
 from genrender.scene.camera import Camera
 from genrender.scene.charts import atlas_ids
 from genrender.scene.motion import MAX_COORDINATE, Looped, Motion, SceneCamera, is_placeable
+from genrender.scene.names import texture_keys
 
 # Object ids that a backdrop has in every scene, so that whoever sees a G-buffer, or a file of one, knows what
 # is ground and what is sky. They are the largest that texel ids have room for.
@@ -120,6 +121,11 @@ class Scene:
         part_id = np.where(self.is_backdrop, self.object_id, part_id)
         return atlas_ids(self.tris, self.uvs, part_id, self.rest_verts, GROUND_ID)
 
+    @cached_property
+    def texture_keys(self) -> UInt64[np.ndarray, "n_ids"]:
+        """What the noise of each texture is drawn by."""
+        return texture_keys(atlas_ids_by_name(self))
+
     def evaluate(self, time_s: float, animation: int | None = None) -> Float32[np.ndarray, "V 3"]:
         """World-space vertices at a time; read-only use, the rest pose is shared.
 
@@ -204,6 +210,19 @@ class Scene:
         """
         found = self.cameras[_find(self.path, "camera", list(self.camera_names), name)]
         return self.motion.camera(found, time_s, animation)
+
+
+def atlas_ids_by_name(scene: Scene) -> dict[str, list[int]]:
+    """The texture ids of every object, for another scene's objects of these names to be matched with."""
+    ids: dict[str, list[int]] = {}
+    for object_id in np.unique(scene.object_id).tolist():
+        # A name that no object of a file has: objects may be called ground, too.
+        backdrop = {GROUND_ID: "\0ground", DOME_ID: "\0dome"}
+        name = backdrop.get(object_id) or scene.objects[object_id - 1].name
+        atlases = np.unique(scene.atlas_id[scene.object_id == object_id])
+        # Objects of one name are taken in their order.
+        ids.setdefault(name, []).extend(atlases.tolist())
+    return ids
 
 
 def find_by_name(names: Mapping[int, str], file: str, pattern: str) -> list[int]:
