@@ -8,10 +8,10 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from jaxtyping import UInt64
 
+from genrender.untrusted import valid_name
+
 # Exporters write one for another of these: Blender's "Crate.001" is Crate_001 in USD and Alembic.
 _SEPARATORS = re.compile(r"[\W_]+")
-
-from genrender.untrusted import valid_name
 
 
 class UniqueNames:
