@@ -176,7 +176,7 @@ def test_changing_topology_is_refused(tmp_path):
         ("v 0 0 0\nv 1 0 0\nv 0 1 0\nf 1 2 4\n", "a face with vertex 4, but only 3"),
         ("v 0 0 0\nf 1 2 -9\n", "line 2 is no face"),
         ("v 0 0 0\nf 1 x 2\n", "line 2 is no face"),
-        ("v 0 0\nv 1 0 0\nv 0 1 0\nf 1 2 3\n", "a line 'v' holds '0 0', expected 3 numbers"),
+        ("v 0 0\nv 1 0 0\nv 0 1 0\nf 1 2 3\n", "line 1 is 'v 0 0', expected 'v' and 3 numbers"),
         (
             "v 0 0 nan\nv 1 0 0\nv 0 1 0\nf 1 2 3\n",
             "holds no triangles but 1 without an area or finite corners",
@@ -236,3 +236,113 @@ def test_broken_specifications(tmp_path):
 def test_other_formats_say_how_to_convert(tmp_path, suffix):
     (tmp_path / f"a.{suffix}").write_bytes(b"")
     refused(tmp_path / f"a.{suffix}", "is not read; open it in Blender and export it as glTF")
+
+
+def test_faces_keep_the_coordinates_that_they_have(tmp_path):
+    obj = "v 0 0 0\nv 1 0 0\nv 1 1 0\nv 0 1 0\nvt 0 0\nvt 1 0\nvt 1 1\nvt 0 1\nv 2 0 0\nv 2 1 0\n"
+    (tmp_path / "a.obj").write_text(obj + "f 1/1 2/2 3/3 4/4\nf 2 5 6 3\nf 2/1 5/9 6\nf 2/0/1 5/0/1 6/0/1\n")
+    scene = load_scene(tmp_path / "a.obj")
+    assert scene.has_uvs.tolist() == [True, True, False, False, False, False]
+    assert scene.uvs[1].tolist() == [[0, 1], [1, 0], [0, 0]]
+    assert not scene.uvs[2:].any()
+    assert [thing.has_uvs for thing in scene.objects] == [False]
+    header = PLY.format("ascii", 4) + "element face 3\nproperty list uchar int vertex_indices\n"
+    header += "property list uchar float texcoord\nend_header\n0 0 0\n1 0 0\n1 1 0\n0 1 0\n"
+    (tmp_path / "a.ply").write_text(header + "3 0 1 2 6 0 0 1 0 1 1\n3 0 2 3 0\n3 0 1 3 2 1 1\n")
+    scene = load_scene(tmp_path / "a.ply")
+    assert scene.has_uvs.tolist() == [True, False, False]
+    assert scene.uvs[0].tolist() == [[0, 1], [1, 1], [1, 0]]
+
+
+@pytest.mark.parametrize("value", ["nan", "1e30", "-70000", "1e400"])
+def test_coordinates_that_tell_no_place_count_as_missing(tmp_path, value):
+    text = f"v 0 0 0\nv 1 0 0\nv 1 1 0\nv 0 1 0\nvt 0 0\nvt 1 0\nvt 1 1\nvt {value} 0\n"
+    (tmp_path / "a.obj").write_text(text + "f 1/1 2/2 3/3\nf 1/1 3/3 4/4\n")
+    assert load_scene(tmp_path / "a.obj").has_uvs.tolist() == [True, False]
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-16-be"])
+def test_byte_order_marks_and_what_they_announce(tmp_path, encoding):
+    text = "o Kör per\r\nv 0 0 0\r\nv 1 0 0\r\nv 1 1 0\r\nf 1 2 3\r\n"
+    mark = b"\xfe\xff" if encoding == "utf-16-be" else b""
+    (tmp_path / "a.obj").write_bytes(mark + text.encode(encoding))
+    assert [thing.name for thing in load_scene(tmp_path / "a.obj").objects] == ["Kör per"]
+
+
+def test_comments_behind_values_and_coordinates_of_one_number(tmp_path):
+    text = "o Number#1\nv 0 0 0 # a\nv 1 0 0#b\nv 1 1 0\nvt 0\nvt 0.5 # c\nvt 1 0 0\nf 1/1 2/2 3/3 # a face\n"
+    (tmp_path / "a.obj").write_text(text + "f 1/1 2/2 3/3# 9\n")
+    scene = load_scene(tmp_path / "a.obj")
+    assert [thing.name for thing in scene.objects] == ["Number#1"]
+    assert scene.uvs.tolist() == [[[0, 1], [0.5, 1], [1, 1]]] * 2
+
+
+def test_rows_of_a_ply_end_with_their_lines(tmp_path):
+    header = PLY.format("ascii", 4) + "element face 2\nproperty list uchar int vertex_indices\n"
+    header += (
+        "property list uchar float texcoord\nproperty int texnumber\ncomment no end_header yet\nend_header\n"
+    )
+    rows = "0 0 0 7 7\n1 0 0\n\n1 1 0 9\n0 1 0\n"
+    rows += "3 0 1 2 6 0 0 1 0 1 1 0 1 1 1\n3 0 2 3 6 0.2 0.2 0.7 0.7 0.2 0.9 0 5 5\n"
+    (tmp_path / "a.ply").write_text(header + rows)
+    scene = load_scene(tmp_path / "a.ply")
+    assert scene.rest_verts[scene.tris[1]].tolist() == [[0, 0, 0], [1, 1, 0], [0, 1, 0]]
+    np.testing.assert_allclose(scene.uvs[:, 0], [[0, 1], [0.2, 0.8]], atol=1e-6)
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "binary_little_endian"])
+def test_strips_of_triangles(tmp_path, encoding):
+    header = (
+        PLY.format(encoding, 5) + "element tristrips 1\nproperty list int int vertex_indices\nend_header\n"
+    )
+    verts = [(0, 0, 0), (1, 0, 0), (0, 1, 0), (1, 1, 0), (0, 2, 0)]
+    strip = [0, 1, 2, 3, 4, -1, 0, 0, 1, 2, -1, 4]
+    if encoding == "ascii":
+        body = "\n".join(" ".join(map(str, row)) for row in [*verts, [len(strip), *strip]]).encode()
+    else:
+        body = np.array(verts, "<f4").tobytes() + np.array([len(strip), *strip], "<i4").tobytes()
+    (tmp_path / "a.ply").write_bytes(header.encode() + body)
+    scene = load_scene(tmp_path / "a.ply")
+    assert scene.tris.tolist() == [[0, 1, 2], [2, 1, 3], [2, 3, 4], [1, 0, 2]]
+    first, second, third = scene.rest_verts[scene.tris[:3]].swapaxes(0, 1)
+    assert np.cross(second - first, third - first)[:, 2].tolist() == [1, 1, 1]
+
+
+@pytest.mark.parametrize(
+    ("text", "pattern"),
+    [
+        ("v 0 0 0\nv 1 0 0\nv 1 1 0\nf 0 1 2\n", r"line 4 is no face: 'f 0 1 2' \(indices begin at 1\)"),
+        ("v 0 0 0\nf 1 1 99999999999999999999999\n", "line 2 is no face: .*index 99999999999999999999"),
+        ("v 0 0 0\nvt 0 0\nf 1/99999999999999999999 1/1 1/1\n", "line 3 is no face"),
+        ("v 0 0 0\n\nv 1,5 0 0\n", "line 3 is 'v 1,5 0 0', expected 'v' and 3 numbers"),
+        ("v 0 0 0\nvt\nvt a 0\n", "line 2 is 'vt', expected 'vt' and 2 numbers"),
+        ("v 0 0 1.#QNAN\n", "line 1 is 'v 0 0 1.#QNAN', expected"),
+    ],
+)
+def test_lines_of_an_obj_that_make_no_sense_are_named(tmp_path, text, pattern):
+    (tmp_path / "a.obj").write_text(text)
+    refused(tmp_path / "a.obj", pattern)
+
+
+FACES = "element face 2\nproperty list uchar int vertex_indices\nend_header\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "pattern"),
+    [
+        (PLY.format("ascii", 3) + FACES + "0 0 0\n1 0 0\n1 1 0\n3 0 1 2\n3 0", "line 14: '3 0' is no face"),
+        (
+            PLY.format("ascii", 3) + FACES + "0 0 0\n1 0 0\n1 1 0\n3 0 1 2\n",
+            "2 face announced, but .* after 1",
+        ),
+        (PLY.format("ascii", 3) + FACES + "0 0 0\n1 0\n1 1 0\n3 0 1 2\n", "line 11: '1 0' is no vertex"),
+        (PLY.format("ascii", 3) + FACES + "0 0 0\n1 0 x\n1 1 0\n3 0 1 2\n", "line 11: '1 0 x' is no vertex"),
+        (PLY.format("ascii", "many"), "line 3: 'element vertex many' is no element"),
+        (PLY.format("ascii", 1) + "property half w\n", "line 7: 'property half w' is no element or property"),
+        ("ply\nproperty float x\n", "property 'x' stands before any element"),
+        ("\xff\xfe", "UTF-16"),
+    ],
+)
+def test_lines_of_a_ply_that_make_no_sense_are_named(tmp_path, text, pattern):
+    (tmp_path / "a.ply").write_bytes(text.encode("latin-1"))
+    refused(tmp_path / "a.ply", pattern)

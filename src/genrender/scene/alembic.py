@@ -17,7 +17,7 @@ from genrender.scene.assemble import ObjectMesh, assemble
 from genrender.scene.camera import Camera
 from genrender.scene.motion import SceneCamera, rigid
 from genrender.scene.names import UniqueNames
-from genrender.scene.polygons import fans
+from genrender.scene.polygons import triangulate
 from genrender.scene.scene import Animation, Scene
 
 MESHES = (AbcGeom.IPolyMesh, AbcGeom.ISubD)
@@ -172,7 +172,8 @@ def _read_object(path: Path, number: int, node: AlembicNode) -> ObjectMesh:
             f"{path.name}: mesh {name!r} has faces with {counts.sum()} corners in all, but lists "
             f"{len(indices)}; export it again"
         )
-    corners, _ = fans(counts, is_clockwise=True)  # Alembic's faces are
+    points = _array(sample.getPositions(), np.float64).reshape(-1, 3)
+    corners, _ = triangulate(points, indices, counts, is_clockwise=True)  # Alembic's faces are
     return ObjectMesh(
         name, len(sample.getPositions()), indices[corners], _uvs(schema, indices, corners), number
     )

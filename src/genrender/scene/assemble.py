@@ -5,13 +5,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Float, Int, Int32
+from jaxtyping import Bool, Float, Float32, Int, Int32
 
 from genrender.errors import SceneError
 from genrender.scene.drop import is_sound
 from genrender.scene.motion import MAX_COORDINATE, Motion, SceneCamera, WithoutNan, is_placeable
 from genrender.scene.names import UniqueNames
 from genrender.scene.scene import Animation, Scene, SceneObject
+from genrender.scene.uv_quality import is_usable
 
 # More than this fits no purpose of this project, and nothing may fill the memory.
 MAX_ELEMENTS = 2**24
@@ -24,7 +25,7 @@ class ObjectMesh:
     Attributes:
         n_verts: vertices that the scene's `Motion` places for it.
         tris: indices into these.
-        uvs: V downwards; None where there are none. They count as missing if any is no finite number.
+        uvs: V downwards; None where there are none. A triangle with one that is no finite number has none.
         mesh: as in `SceneObject`.
         materials: names of materials; the same name is the same material throughout the scene.
         material: per triangle an index into `materials`, -1 for none; None where the format tells none.
@@ -80,15 +81,14 @@ def assemble(
         sound = is_sound(thing.tris, mesh_verts[first : first + thing.n_verts], is_rigid=not animations)
         n_tris = int(np.count_nonzero(sound))
         n_dropped += len(sound) - n_tris
-        of_object = None if thing.uvs is None else thing.uvs[sound].astype(np.float32)
-        is_there = of_object is not None and bool(np.isfinite(of_object).all())
+        of_object, is_there = _uvs(thing, sound)
         tris.append((thing.tris[sound] + first).astype(np.int32))
-        uvs.append(of_object if is_there else np.zeros((n_tris, 3, 2), np.float32))
-        has_uvs.append(np.full(n_tris, is_there))
+        uvs.append(of_object)
+        has_uvs.append(is_there)
         first += thing.n_verts
         material.append(_numbered(thing, materials)[sound])
         if n_tris:
-            shown.append(SceneObject(unique(thing.name), n_tris, is_there, thing.mesh))
+            shown.append(SceneObject(unique(thing.name), n_tris, bool(is_there.all()), thing.mesh))
     if not shown:
         raise SceneError(
             f"{path.name}: holds no triangles but {n_dropped} without an area or finite corners; "
@@ -118,6 +118,20 @@ def assemble(
         material=np.concatenate(material),
         warnings=warnings,
     )
+
+
+def _uvs(
+    thing: ObjectMesh, sound: Bool[np.ndarray, "A"]
+) -> tuple[Float32[np.ndarray, "T 3 2"], Bool[np.ndarray, "T"]]:
+    """Coordinates of the triangles that are kept, and which of them have any; the others have zeros."""
+    n_tris = int(np.count_nonzero(sound))
+    if thing.uvs is None:
+        return np.zeros((n_tris, 3, 2), np.float32), np.zeros(n_tris, bool)
+    with np.errstate(over="ignore"):  # infinite coordinates count as missing
+        uvs = thing.uvs[sound].astype(np.float32)
+    has_uvs = is_usable(uvs)
+    uvs[~has_uvs] = 0
+    return uvs, has_uvs
 
 
 def _numbered(thing: ObjectMesh, materials: dict[str, int]) -> Int32[np.ndarray, "T"]:

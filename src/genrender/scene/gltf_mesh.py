@@ -10,6 +10,7 @@ from genrender.scene.drop import is_sound
 from genrender.scene.gltf_accessor import read_floats, read_ints
 from genrender.scene.gltf_file import GltfFile
 from genrender.scene.rig import MorphTarget, VertexBlock
+from genrender.scene.uv_quality import is_usable
 
 TRIANGLES, TRIANGLE_STRIP, TRIANGLE_FAN = 4, 5, 6
 POINTS_AND_LINES = (0, 1, 2, 3)
@@ -103,8 +104,9 @@ def read_mesh(file: GltfFile, index: int, budget: Budget) -> MeshData:
             file.item("materials", primitive.material)
         number = -1 if primitive.material is None else primitive.material
         all_materials.append(np.full(len(tris), number, np.int32))
-        all_has_uvs.append(np.full(len(tris), uvs is not None))
-        all_uvs.append(np.zeros((len(tris), 3, 2), np.float32) if uvs is None else uvs)
+        # Broken coordinates count as missing: the surface is still there, and an unwrap mends it.
+        all_has_uvs.append(is_usable(uvs))
+        all_uvs.append(np.where(all_has_uvs[-1][:, None, None], uvs, np.float32(0)))
     counts = {len(block.targets) for _, block in blocks.values()}
     if len(counts) > 1:
         raise file.error(
@@ -262,9 +264,8 @@ def read_tris(
 
 def _read_uvs(
     file: GltfFile, attributes: dict[str, object], tris: Int64[np.ndarray, "T 3"], n_verts: int
-) -> Float32[np.ndarray, "T 3 2"] | None:
+) -> Float32[np.ndarray, "T 3 2"]:
+    """Texture coordinates of corners, NaN where there are none."""
     if attributes.get("TEXCOORD_0") is None:
-        return None
-    uvs = read_floats(file, attributes["TEXCOORD_0"], ("VEC2",), n_verts)[tris]
-    # Broken coordinates count as missing: the surface is still there, and an unwrap mends it.
-    return uvs if np.isfinite(uvs).all() else None
+        return np.full((len(tris), 3, 2), np.nan, np.float32)
+    return read_floats(file, attributes["TEXCOORD_0"], ("VEC2",), n_verts)[tris]

@@ -1,4 +1,4 @@
-"""What a file of one moment holds: vertices and, per object, triangles with texture coordinates."""
+"""What a file of one moment holds: vertices and, per object, polygons with texture coordinates."""
 
 from dataclasses import dataclass
 
@@ -11,17 +11,19 @@ class FileObject:
     """An object of a file of one moment.
 
     Attributes:
-        tris: indices into the vertices of the whole file.
-        uvs: V downwards.
+        counts: corners of every polygon.
+        corners: vertices of the whole file, polygon after polygon; all are there.
+        uvs: per corner, V downwards; NaN for all corners of a polygon that has none.
         materials: names of materials.
-        material: per triangle an index into `materials`, -1 for none; None where the format tells none.
+        material: per polygon an index into `materials`, -1 for none; None where the format tells none.
     """
 
     name: str
-    tris: Int64[np.ndarray, "T 3"]
-    uvs: Float32[np.ndarray, "T 3 2"] | None
+    counts: Int64[np.ndarray, "P"]
+    corners: Int64[np.ndarray, "C"]
+    uvs: Float32[np.ndarray, "C 2"] | None
     materials: tuple[str, ...] = ()
-    material: Int64[np.ndarray, "T"] | None = None
+    material: Int64[np.ndarray, "P"] | None = None
 
 
 @dataclass(frozen=True)
@@ -30,3 +32,16 @@ class MeshFile:
 
     verts: Float64[np.ndarray, "V 3"]
     objects: tuple[FileObject, ...]
+
+
+def corner_uvs(uvs: Float64[np.ndarray, "C 2"], counts: Int64[np.ndarray, "P"]) -> Float32[np.ndarray, "C 2"]:
+    """Texture coordinates of corners, V upwards, as `FileObject` wants them.
+
+    A polygon with a corner that has none, or one that is no finite number, has none at all.
+    """
+    with np.errstate(over="ignore"):
+        turned = np.stack([uvs[:, 0], 1 - uvs[:, 1]], axis=1).astype(np.float32)
+    polygon = np.repeat(np.arange(len(counts)), counts)
+    lacks = np.bincount(polygon[~np.isfinite(turned).all(axis=1)], minlength=len(counts)) > 0
+    turned[lacks[polygon]] = np.nan
+    return turned

@@ -4,17 +4,22 @@ Differs: libraries at hand split vertices at seams, drop texture coordinates whe
 or read no relative indices; sequences need the same vertices in every file.
 """
 
-import io
+import codecs
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Float64, Int64
+from jaxtyping import Float64
 
 from genrender.errors import SceneError
-from genrender.scene.mesh_file import FileObject, MeshFile
-from genrender.scene.polygons import fans
+from genrender.scene.mesh_file import FileObject, MeshFile, corner_uvs
 from genrender.scene.read_file import MAX_TEXT_BYTES, read_file
+
+# Behind numbers; not in 1.#QNAN, which is how some software writes what is no number.
+COMMENT = re.compile(r"(?<=[\s\d])#.*")
+# More vertices than any file has room for.
+MAX_INDEX = 2**31
 
 
 @dataclass
@@ -41,34 +46,45 @@ def read_obj(path: Path) -> MeshFile:
     name, has_objects = path.stem, False
     materials: dict[str, int] = {}
     material = -1
-    data = read_file(path, MAX_TEXT_BYTES, "decimate it, or convert it to .glb")
-    text = io.TextIOWrapper(io.BytesIO(data), "utf-8", "replace").read().replace("\\\n", " ")
-    for number, line in enumerate(text.splitlines(), 1):
+    lines = _lines(path)
+    for number, line in enumerate(lines, 1):
         words = line.split()
         if not words:
             continue
         key = words[0]
+        if "#" in line and key in ("v", "vt", "f"):
+            words = COMMENT.sub("", line).split()
         if key == "v":
             verts.append(words[1:4])
         elif key == "vt":
-            coordinates.append(words[1:3])
+            coordinates.append([*words[1:3], "0"] if len(words) == 2 else words[1:3])  # V may be left out
         elif key == "f":
             try:
                 _add(faces.setdefault(name, _Faces()), words[1:], material, len(verts), len(coordinates))
-            except ValueError:
+            except ValueError as error:
                 raise SceneError(
-                    f"{path.name}: line {number} is no face: {line.strip()[:60]!r}; export it again"
+                    f"{path.name}: line {number} is no face: {line.strip()[:60]!r} ({error}); export it again"
                 ) from None
         elif key == "o" or (key == "g" and not has_objects):
             has_objects = has_objects or key == "o"
             name = " ".join(words[1:]) or path.stem
         elif key == "usemtl" and len(words) > 1:
             material = materials.setdefault(" ".join(words[1:]), len(materials))
-    places, table = _numbers(path, verts, "v", 3), _numbers(path, coordinates, "vt", 2)
+    places = _numbers(path, verts, "v", 3, lines)
+    table = _numbers(path, coordinates, "vt", 2, lines)
     objects = tuple(
         _object(path, name, of, len(places), table, tuple(materials)) for name, of in faces.items()
     )
     return MeshFile(places, objects)
+
+
+def _lines(path: Path) -> list[str]:
+    """The text's lines; a line that ends in a backslash goes on in the next one."""
+    data = read_file(path, MAX_TEXT_BYTES, "decimate it, or convert it to .glb")
+    is_utf16 = data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+    text = data.decode("utf-16" if is_utf16 else "utf-8-sig", "replace")
+    text = text.replace("\r\n", "\n").replace("\r", "\n")
+    return text.replace("\\\n", " ").split("\n")
 
 
 def _add(faces: _Faces, corners: list[str], material: int, n_verts: int, n_uvs: int) -> None:
@@ -77,26 +93,37 @@ def _add(faces: _Faces, corners: list[str], material: int, n_verts: int, n_uvs: 
     for corner in corners:
         vert, _, rest = corner.partition("/")
         uv = rest.partition("/")[0]
-        faces.verts.append(_index(vert, n_verts))
+        index = _index(vert, n_verts)
+        if index < 0:
+            raise ValueError("indices begin at 1")
+        faces.verts.append(index)
+        # Some software writes 0 for coordinates that a corner does not have.
         faces.uvs.append(_index(uv, n_uvs) if uv else -1)
 
 
 def _index(text: str, n_so_far: int) -> int:
-    """From 1, or from the last element so far, to an index from 0."""
-    index = int(text)
-    index = index - 1 if index > 0 else n_so_far + index
-    if index < 0:
-        raise ValueError(text)
-    return index
-
-
-def _numbers(path: Path, rows: list[list[str]], key: str, n: int) -> Float64[np.ndarray, "N n"]:
+    """From 1, or from the last element so far, to an index from 0; -1 for 0, which is none."""
     try:
-        return np.array(rows, np.float64).reshape(-1, n)
+        index = int(text)
     except ValueError:
-        bad = next((row for row in rows if not _is_numeric(row, n)), [])
+        raise ValueError(f"{text[:20]!r} is no whole number") from None
+    if not -n_so_far <= index <= MAX_INDEX:
+        raise ValueError(f"index {text[:20]}, and {n_so_far} came before")
+    return index - 1 if index >= 0 else n_so_far + index
+
+
+def _numbers(
+    path: Path, rows: list[list[str]], key: str, n: int, lines: list[str]
+) -> Float64[np.ndarray, "N n"]:
+    try:
+        return np.array(rows, np.float64).reshape(len(rows), n)
+    except ValueError:
+        bad = next(i for i, row in enumerate(rows) if not _is_numeric(row, n))
+        numbers = (number for number, line in enumerate(lines, 1) if line.split()[:1] == [key])
+        number = next(number for i, number in enumerate(numbers) if i == bad)
         raise SceneError(
-            f"{path.name}: a line {key!r} holds {' '.join(bad)[:60]!r}, expected {n} numbers; export it again"
+            f"{path.name}: line {number} is {lines[number - 1].strip()[:60]!r}, expected {key!r} and {n} "
+            "numbers; export it again"
         ) from None
 
 
@@ -115,22 +142,15 @@ def _object(
     table: Float64[np.ndarray, "N 2"],
     materials: tuple[str, ...],
 ) -> FileObject:
-    corners, face = fans(np.array(faces.counts, np.int64))
-    material = np.array(faces.materials, np.int64)[face]
-    tris = _taken(faces.verts, corners)
-    if tris.size and tris.max() >= n_verts:
+    counts, corners = np.array(faces.counts, np.int64), np.array(faces.verts, np.int64)
+    if corners.size and corners.max() >= n_verts:
         raise SceneError(
-            f"{path.name}: object {name!r} has a face with vertex {tris.max() + 1}, but only {n_verts} "
+            f"{path.name}: object {name!r} has a face with vertex {corners.max() + 1}, but only {n_verts} "
             "vertices; export it again"
         )
-    rows = _taken(faces.uvs, corners)
-    if not rows.size or rows.min() < 0 or rows.max() >= len(table):
-        return FileObject(name, tris, None, materials, material)
-    with np.errstate(over="ignore"):  # infinite coordinates count as missing
-        uvs = table[rows].astype(np.float32)
-    uvs[..., 1] = 1 - uvs[..., 1]
-    return FileObject(name, tris, uvs, materials, material)
-
-
-def _taken(values: list[int], corners: Int64[np.ndarray, "T 3"]) -> Int64[np.ndarray, "T 3"]:
-    return np.array(values, np.int64)[corners]
+    rows = np.array(faces.uvs, np.int64)
+    is_there = (rows >= 0) & (rows < len(table))
+    uvs = None
+    if is_there.any():
+        uvs = corner_uvs(np.where(is_there[:, None], table[np.where(is_there, rows, 0)], np.nan), counts)
+    return FileObject(name, counts, corners, uvs, materials, np.array(faces.materials, np.int64))

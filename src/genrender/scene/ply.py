@@ -4,15 +4,15 @@ Differs: trimesh takes the first face of a binary file for all and garbles files
 """
 
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
-from jaxtyping import Float32, Int64
+from jaxtyping import Float32, Int64, Num
 
 from genrender.errors import SceneError
-from genrender.scene.mesh_file import FileObject, MeshFile
-from genrender.scene.polygons import fans
+from genrender.scene.mesh_file import FileObject, MeshFile, corner_uvs
 from genrender.scene.read_file import MAX_TEXT_BYTES, check_size, read_file
 
 TYPES = {
@@ -24,6 +24,9 @@ ENDIAN = {"ascii": "", "binary_little_endian": "<", "binary_big_endian": ">"}
 INDEX_NAMES = ("vertex_indices", "vertex_index")
 UV_NAMES = (("s", "t"), ("u", "v"), ("texture_u", "texture_v"), ("texture_s", "texture_t"))
 HEADER_BYTES = 2**16
+
+# Values by property. A list's are the lengths of its rows, and all its values.
+Columns: TypeAlias = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -40,110 +43,184 @@ class _Element:
     properties: tuple[_Property, ...]
 
 
+@dataclass(frozen=True)
+class _Header:
+    encoding: str
+    elements: tuple[_Element, ...]
+    n_bytes: int
+    n_lines: int
+
+
 def read_ply(path: Path) -> MeshFile:
-    """Reads vertices, faces, and texture coordinates of vertices or of face corners.
+    """Reads vertices, faces or strips of triangles, and texture coordinates of vertices or of face corners.
 
     Raises:
         SceneError: the file is broken or says more than it holds.
     """
     data = read_file(path)
     try:
-        encoding, elements, start = _header(data)
-        if not ENDIAN[encoding]:
+        header = _header(data)
+        if header.encoding == "ascii":
             check_size(path.name, len(data), MAX_TEXT_BYTES, "decimate it, or save it as binary PLY")
-        columns = _body(data[start:], ENDIAN[encoding], elements)
-        vertex, face = columns["vertex"], columns.get("face", {})
+            columns = _read_ascii(data[header.n_bytes :], header)
+        else:
+            columns = _read_binary(data, header)
+        if "vertex" not in columns or not columns["vertex"].keys() >= set("xyz"):
+            raise ValueError("no element vertex with x, y and z")
+        vertex = columns["vertex"]
         verts = np.stack([np.asarray(vertex[axis], np.float64) for axis in "xyz"], axis=1)
     except SceneError:
         raise
-    except (ValueError, KeyError, IndexError, OverflowError) as error:
+    except (ValueError, KeyError, IndexError, OverflowError, TypeError) as error:
         raise SceneError(f"{path.name}: cannot be read as PLY ({error}); export it again") from None
-    found = next((face[name] for name in INDEX_NAMES if name in face), None)
+    face = columns.get("face", {})
+    found = next((face[name] for name in INDEX_NAMES if isinstance(face.get(name), tuple)), None)
+    strips = columns.get("tristrips", {}).get("vertex_indices")
+    if found is None or not len(found[0]):
+        found, face = (_strips(*strips) if isinstance(strips, tuple) else None), {}
     if found is None:
         return MeshFile(verts, ())
     counts, indices = found
-    corners, _ = fans(counts)
     with np.errstate(invalid="ignore"):  # what is no number becomes an index out of range
-        tris = indices.astype(np.int64)[corners]
-    if tris.size and not 0 <= tris.min() <= tris.max() < len(verts):
+        corners = indices.astype(np.int64)
+    bad = corners[(corners < 0) | (corners >= len(verts))]
+    if len(bad):
         raise SceneError(
-            f"{path.name}: has a face with vertex {tris.max()}, but only {len(verts)} vertices; "
-            "export it again"
+            f"{path.name}: has a face with vertex {bad[0]}, but only {len(verts)} vertices; export it again"
         )
-    return MeshFile(verts, (FileObject(path.stem, tris, _uvs(vertex, face, counts, corners, tris)),))
+    return MeshFile(verts, (FileObject(path.stem, counts, corners, _uvs(vertex, face, counts, corners)),))
 
 
-def _header(data: bytes) -> tuple[str, list[_Element], int]:
-    end = data.find(b"end_header", 0, HEADER_BYTES)
-    if not data.startswith(b"ply") or end < 0:
-        raise ValueError("no header")
+def _header(data: bytes) -> _Header:
+    """What the lines before the body announce.
+
+    Raises:
+        ValueError: it is no header, or says something that nobody could read.
+    """
+    if data.startswith((b"\xff\xfe", b"\xfe\xff")):
+        raise ValueError("the text is UTF-16; save it as ASCII or UTF-8")
+    lines = data.removeprefix(b"\xef\xbb\xbf")[:HEADER_BYTES].splitlines(keepends=True)
     encoding = ""
     elements: list[_Element] = []
-    for line in data[:end].decode("ascii", "replace").splitlines():
+    n_bytes = len(data) - len(data.removeprefix(b"\xef\xbb\xbf"))
+    for number, raw in enumerate(lines, 1):
+        n_bytes += len(raw)
+        line = raw.decode("ascii", "replace")
         match line.split():
+            case ["ply"] if number == 1:
+                pass
+            case _ if number == 1:
+                break
+            case ["end_header"]:
+                if encoding not in ENDIAN:
+                    raise ValueError(f"format {encoding!r}, expected one of {', '.join(ENDIAN)}")
+                return _Header(encoding, tuple(elements), n_bytes, number)
             case ["format", name, *_]:
                 encoding = name
-            case ["element", name, n]:
+            case ["element", name, n] if n.isdecimal():
                 elements.append(_Element(name, int(n), ()))
-            case ["property", "list", count_type, kind, name]:
+            case ["property", "list", count_type, kind, name] if {count_type, kind} <= TYPES.keys():
                 _add_property(elements, _Property(name, TYPES[kind], TYPES[count_type]))
-            case ["property", kind, name]:
+            case ["property", kind, name] if kind in TYPES:
                 _add_property(elements, _Property(name, TYPES[kind], None))
-            case ["property", *_]:
-                raise ValueError(f"the line {line[:60]!r}")
-    if encoding not in ENDIAN or any(element.n < 0 for element in elements):
-        raise ValueError(f"format {encoding!r}")
-    newline = data.find(b"\n", end)
-    return encoding, elements, len(data) if newline < 0 else newline + 1
+            case [("element" | "property"), *_]:
+                raise ValueError(
+                    f"line {number}: {line.strip()[:60]!r} is no element or property that is known"
+                )
+    raise ValueError("no header: it begins with a line 'ply' and ends with a line 'end_header'")
 
 
 def _add_property(elements: list[_Element], new: _Property) -> None:
+    if not elements:
+        raise ValueError(f"property {new.name!r} stands before any element")
     last = elements[-1]
+    if any(known.name == new.name for known in last.properties):
+        raise ValueError(f"element {last.name} has the property {new.name!r} twice")
     elements[-1] = _Element(last.name, last.n, (*last.properties, new))
 
 
-def _body(data: bytes, endian: str, elements: list[_Element]) -> dict[str, dict[str, Any]]:
-    """Columns by element and property. A list's column is the lengths of its rows and all its values."""
-    source: list[bytes] | bytes = data if endian else data.split()
-    columns = {}
-    start = 0
-    for element in elements:
-        least = sum(np.dtype(p.count_type or p.type).itemsize if endian else 1 for p in element.properties)
-        if element.n * least > len(source) - start:
-            raise ValueError(f"{element.n:,} {element.name} announced, but the file ends before")
-        read = _read_binary if endian else _read_ascii
-        columns[element.name], start = read(source, start, endian, element)  # pyright: ignore[reportArgumentType]
+def _read_ascii(body: bytes, header: _Header) -> dict[str, Columns]:
+    """One line is one row, whatever stands behind the values that the header tells of."""
+    lines = (
+        (n, words) for n, line in enumerate(body.splitlines(), header.n_lines + 1) if (words := line.split())
+    )
+    columns: dict[str, Columns] = {}
+    for element in header.elements:
+        rows = list(islice(lines, element.n))
+        if len(rows) < element.n:
+            raise ValueError(
+                f"{element.n:,} {element.name} announced, but the file ends after {len(rows):,} of them"
+            )
+        read = _ascii_lists if any(p.count_type for p in element.properties) else _ascii_numbers
+        columns[element.name] = read(rows, element)
     return columns
 
 
-def _read_ascii(
-    words: list[bytes], start: int, _endian: str, element: _Element
-) -> tuple[dict[str, Any], int]:
-    properties = element.properties
-    if all(p.count_type is None for p in properties):
-        end = start + element.n * len(properties)
-        table = np.array(words[start:end], np.float64).reshape(element.n, len(properties))
-        return {p.name: table[:, i] for i, p in enumerate(properties)}, end
-    rows: dict[str, tuple[list[int], list[float]]] = {p.name: ([], []) for p in properties}
-    for _ in range(element.n):
-        for p in properties:
-            n = 1
-            if p.count_type is not None:
-                n, start = int(words[start]), start + 1
-            values = words[start : start + n]
-            if len(values) < n or n < 0:
-                raise ValueError("the file ends before its last element")
-            start += n
-            rows[p.name][0].append(n)
-            rows[p.name][1].extend(map(float, values))
-    return _columns(properties, rows), start
+def _ascii_numbers(rows: list[tuple[int, list[bytes]]], element: _Element) -> Columns:
+    n = len(element.properties)
+    try:
+        table = np.array([words[:n] for _, words in rows], np.float64).reshape(len(rows), n)
+    except ValueError:
+        for number, words in rows:
+            if len(words) < n or not all(map(_is_number, words[:n])):
+                raise _row_error(number, words, element, f"{n} numbers") from None
+        raise
+    return {p.name: table[:, i] for i, p in enumerate(element.properties)}
 
 
-def _read_binary(data: bytes, start: int, endian: str, element: _Element) -> tuple[dict[str, Any], int]:
+def _ascii_lists(rows: list[tuple[int, list[bytes]]], element: _Element) -> Columns:
+    found: dict[str, tuple[list[int], list[float]]] = {p.name: ([], []) for p in element.properties}
+    for number, words in rows:
+        place = 0
+        try:
+            for p in element.properties:
+                n = 1
+                if p.count_type is not None:
+                    n, place = int(words[place]), place + 1
+                values = words[place : place + n]
+                if len(values) < n or n < 0:
+                    raise ValueError
+                place += n
+                found[p.name][0].append(n)
+                found[p.name][1].extend(map(float, values))
+        except (ValueError, IndexError, OverflowError):
+            expected = ", ".join(
+                p.name + (" (how many, then the values)" if p.count_type else "") for p in element.properties
+            )
+            raise _row_error(number, words, element, expected) from None
+    return _columns(element, found)
+
+
+def _row_error(number: int, words: list[bytes], element: _Element, expected: str) -> ValueError:
+    shown = b" ".join(words)[:60].decode("ascii", "replace")
+    return ValueError(f"line {number}: {shown!r} is no {element.name}, expected {expected}")
+
+
+def _is_number(word: bytes) -> bool:
+    try:
+        float(word)
+    except ValueError:
+        return False
+    return True
+
+
+def _read_binary(data: bytes, header: _Header) -> dict[str, Columns]:
+    endian = ENDIAN[header.encoding]
+    columns: dict[str, Columns] = {}
+    start = header.n_bytes
+    for element in header.elements:
+        least = sum(np.dtype(p.count_type or p.type).itemsize for p in element.properties)
+        if element.n * least > len(data) - start:
+            raise ValueError(f"{element.n:,} {element.name} announced, but the file ends before")
+        columns[element.name], start = _binary_element(data, start, endian, element)
+    return columns
+
+
+def _binary_element(data: bytes, start: int, endian: str, element: _Element) -> tuple[Columns, int]:
     """As if all lists were as long as those of the first row; where that is not so, row by row."""
     properties = element.properties
-    if element.n == 0:
-        return _columns(properties, {p.name: ([], []) for p in properties}), start
+    if element.n == 0 or not properties:
+        return _columns(element, {p.name: ([], []) for p in properties}), start
     fields: list[tuple] = []
     for p in properties:
         if p.count_type is None:
@@ -151,6 +228,8 @@ def _read_binary(data: bytes, start: int, endian: str, element: _Element) -> tup
             continue
         before = np.dtype(fields).itemsize if fields else 0
         n = int(np.frombuffer(data, endian + p.count_type, 1, start + before)[0])
+        if n > len(data):
+            raise ValueError(f"a list of {n:,} {p.name} announced, but the file ends before")
         fields += [(p.name + " count", endian + p.count_type), (p.name, endian + p.type, (max(n, 0),))]
     dtype = np.dtype(fields)
     if element.n * dtype.itemsize <= len(data) - start:
@@ -164,46 +243,67 @@ def _read_binary(data: bytes, start: int, endian: str, element: _Element) -> tup
                 else (table[p.name + " count"].astype(np.int64), table[p.name].ravel())
                 for p in properties
             }, end
-    rows: dict[str, tuple[list[int], list[float]]] = {p.name: ([], []) for p in properties}
-    for _ in range(element.n):
+    found: dict[str, tuple[list[int], list[float]]] = {p.name: ([], []) for p in properties}
+    for row in range(element.n):
         for p in properties:
             n = 1
-            if p.count_type is not None:
-                n = int(np.frombuffer(data, endian + p.count_type, 1, start)[0])
-                start += np.dtype(p.count_type).itemsize
-            values = np.frombuffer(data, endian + p.type, n, start) if n else np.empty(0)
+            try:
+                if p.count_type is not None:
+                    n = int(np.frombuffer(data, endian + p.count_type, 1, start)[0])
+                    start += np.dtype(p.count_type).itemsize
+                values = np.frombuffer(data, endian + p.type, max(n, 0), start) if n else np.empty(0)
+            except ValueError:
+                raise ValueError(f"the file ends within {element.name} {row:,} of {element.n:,}") from None
             start += values.nbytes
-            rows[p.name][0].append(n)
-            rows[p.name][1].extend(values.tolist())
-    return _columns(properties, rows), start
+            found[p.name][0].append(len(values))
+            found[p.name][1].extend(values.tolist())
+    return _columns(element, found), start
 
 
-def _columns(
-    properties: tuple[_Property, ...], rows: dict[str, tuple[list[int], list[float]]]
-) -> dict[str, Any]:
+def _columns(element: _Element, found: dict[str, tuple[list[int], list[float]]]) -> Columns:
     return {
-        p.name: np.array(rows[p.name][1], np.float64)
+        p.name: np.array(found[p.name][1], np.float64)
         if p.count_type is None
-        else (np.array(rows[p.name][0], np.int64), np.array(rows[p.name][1], np.float64))
-        for p in properties
+        else (np.array(found[p.name][0], np.int64), np.array(found[p.name][1], np.float64))
+        for p in element.properties
     }
 
 
+def _strips(
+    counts: Int64[np.ndarray, "S"], indices: Num[np.ndarray, "I"]
+) -> tuple[Int64[np.ndarray, "P"], Num[np.ndarray, "C"]]:
+    """The triangles of strips; -1 begins a new strip. Every second triangle runs the other way round."""
+    ends = np.zeros(len(indices) + 1, bool)
+    ends[np.cumsum(counts)] = True
+    is_end = ends[1:] | (indices == -1)
+    n_before = np.concatenate([[0], np.cumsum(is_end)])[:-1]
+    begins = np.flatnonzero(np.append(True, is_end[:-1]))
+    place = np.arange(len(indices)) - begins[n_before] if len(indices) else np.zeros(0, np.int64)
+    third = np.flatnonzero((place >= 2) & (indices != -1))
+    odd = (place[third] % 2)[:, None]
+    corners = third[:, None] + np.where(odd == 1, [-1, -2, 0], [-2, -1, 0])
+    tris = indices[corners]
+    is_stitch = (tris == np.roll(tris, 1, axis=1)).any(axis=1)
+    tris = tris[~is_stitch]
+    return np.full(len(tris), 3, np.int64), tris.ravel()
+
+
 def _uvs(
-    vertex: dict[str, Any],
-    face: dict[str, Any],
-    counts: Int64[np.ndarray, "P"],
-    corners: Int64[np.ndarray, "T 3"],
-    tris: Int64[np.ndarray, "T 3"],
-) -> Float32[np.ndarray, "T 3 2"] | None:
-    if "texcoord" in face and np.array_equal(face["texcoord"][0], 2 * counts):
-        uvs = np.asarray(face["texcoord"][1]).reshape(-1, 2)[corners]
-    else:
-        names = next((names for names in UV_NAMES if vertex.keys() >= set(names)), None)
-        if names is None:
-            return None
-        uvs = np.stack([np.asarray(vertex[name])[tris] for name in names], axis=-1)
-    with np.errstate(over="ignore"):  # infinite coordinates count as missing
-        uvs = uvs.astype(np.float32)
-    uvs[..., 1] = 1 - uvs[..., 1]
-    return uvs
+    vertex: Columns, face: Columns, counts: Int64[np.ndarray, "P"], corners: Int64[np.ndarray, "C"]
+) -> Float32[np.ndarray, "C 2"] | None:
+    """Coordinates of corners, of the faces where these have them, else of the vertices."""
+    names = next((names for names in UV_NAMES if vertex.keys() >= set(names)), None)
+    of_vertices = np.full((len(corners), 2), np.nan)
+    if names is not None:
+        of_vertices = np.stack([np.asarray(vertex[name], np.float64)[corners] for name in names], axis=-1)
+    found = face.get("texcoord")
+    if not isinstance(found, tuple):
+        return None if names is None else corner_uvs(of_vertices, counts)
+    n_values, values = found
+    # A face that has no coordinates, or not two for each of its corners, has none.
+    is_there = (n_values == 2 * counts) & (counts > 0)
+    uvs = of_vertices
+    uvs[np.repeat(is_there, counts)] = np.asarray(values, np.float64)[np.repeat(is_there, n_values)].reshape(
+        -1, 2
+    )
+    return corner_uvs(uvs, counts)

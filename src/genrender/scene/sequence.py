@@ -5,15 +5,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Float32, Float64
+from jaxtyping import Float32, Float64, Int64
 
 from genrender.errors import SceneError
 from genrender.scene.assemble import ObjectMesh, assemble
 from genrender.scene.camera import Camera
-from genrender.scene.mesh_file import MeshFile
+from genrender.scene.mesh_file import FileObject, MeshFile
 from genrender.scene.motion import SceneCamera
 from genrender.scene.obj import read_obj
 from genrender.scene.ply import read_ply
+from genrender.scene.polygons import triangulate
 from genrender.scene.scene import Animation, Scene
 
 READERS = {".obj": read_obj, ".ply": read_ply}
@@ -134,7 +135,7 @@ def load_sequence(path: Path, sequence: FileSequence) -> Scene:
 
 def _load(path: Path, sequence: FileSequence) -> Scene:
     first = _read(sequence.files[0])
-    used = [np.unique(thing.tris) for thing in first.objects]
+    used = [np.unique(thing.corners) for thing in first.objects]
     rows = np.concatenate(used) if used else np.empty(0, np.int64)
     n_files = len(sequence.files)
     if n_files * len(rows) * 12 > MAX_BYTES:
@@ -153,19 +154,24 @@ def _load(path: Path, sequence: FileSequence) -> Scene:
     # What is broken in one file is left out of all.
     verts[:, ~np.isfinite(verts).all(axis=(0, 2))] = np.nan
     verts.flags.writeable = False
-    objects = [
-        ObjectMesh(
-            name=thing.name,
-            n_verts=len(of),
-            tris=np.searchsorted(of, thing.tris),
-            uvs=thing.uvs,
-            materials=thing.materials,
-            material=thing.material,
-        )
-        for thing, of in zip(first.objects, used, strict=True)
-    ]
+    objects = [_object_mesh(thing, of, first.verts) for thing, of in zip(first.objects, used, strict=True)]
     animations = (Animation("Sequence", sequence.duration_s),) if n_files > 1 else ()
     return assemble(path, objects, SequenceMotion(sequence.times_s, verts), animations)
+
+
+def _object_mesh(
+    thing: FileObject, used: Int64[np.ndarray, "U"], verts: Float64[np.ndarray, "V 3"]
+) -> ObjectMesh:
+    """An object that has only the vertices in use; the first file tells how polygons are cut."""
+    corners, polygon = triangulate(verts, thing.corners, thing.counts)
+    return ObjectMesh(
+        name=thing.name,
+        n_verts=len(used),
+        tris=np.searchsorted(used, thing.corners[corners]),
+        uvs=None if thing.uvs is None else thing.uvs[corners],
+        materials=thing.materials,
+        material=None if thing.material is None else thing.material[polygon],
+    )
 
 
 def _read(file: Path) -> MeshFile:
@@ -177,7 +183,8 @@ def _read(file: Path) -> MeshFile:
 
 def _check_same_faces(file: Path, moment: MeshFile, first_file: Path, first: MeshFile) -> None:
     is_same = len(moment.objects) == len(first.objects) and all(
-        np.array_equal(now.tris, then.tris) for now, then in zip(moment.objects, first.objects, strict=True)
+        np.array_equal(now.counts, then.counts) and np.array_equal(now.corners, then.corners)
+        for now, then in zip(moment.objects, first.objects, strict=True)
     )
     if not is_same or len(moment.verts) != len(first.verts):
         raise SceneError(

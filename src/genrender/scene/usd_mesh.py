@@ -11,8 +11,8 @@ from pxr import Usd, UsdGeom, UsdShade
 
 from genrender.errors import SceneError
 from genrender.scene.assemble import ObjectMesh
-from genrender.scene.polygons import fans
-from genrender.scene.usd_find import UsdPart, read_whole
+from genrender.scene.polygons import triangulate
+from genrender.scene.usd_find import UsdPart, read_points, read_whole
 
 # What texture coordinates are called by those who do not call them st.
 UV_NAMES = ("st", "UVMap", "uv", "map1", "st0", "st1")
@@ -37,7 +37,9 @@ def read_object(path: Path, part: UsdPart, code: float, mesh_number: int) -> Obj
             f"{len(indices)}; export it again"
         )
     orientation = mesh.GetOrientationAttr().Get(code)
-    corners, face = fans(counts, orientation == UsdGeom.Tokens.leftHanded)
+    found = read_points(path, mesh, code)
+    points = np.asarray([] if found is None else found, np.float32).reshape(-1, 3)
+    corners, face = triangulate(points, indices, counts, orientation == UsdGeom.Tokens.leftHanded)
     holes = read_whole(path, mesh.GetHoleIndicesAttr(), code)
     if len(holes):
         is_shown = ~np.isin(face, holes)

@@ -1,13 +1,20 @@
 """How usable texture coordinates are: which texels triangles cover, how often, and where room is left."""
 
 import numpy as np
-from jaxtyping import Float, Float64, Int, Int32
+from jaxtyping import Bool, Float, Float64, Int, Int32
 
 # A triangle that runs across more tiles than this covers every texel several times anyway.
 MAX_TILES = 4
 ROWS_AT_ONCE = 2_000_000
+# Beyond this, float32 has no room behind the point to tell texels apart.
+MAX_UV = 2.0**16
 # In texels; of float64 crossings, far above what they may be off.
 _ROUNDING = 1e-9
+
+
+def is_usable(uvs: Float[np.ndarray, "T 3 2"]) -> Bool[np.ndarray, "T"]:
+    """The triangles whose texture coordinates are numbers that tell a place in a texture."""
+    return (np.abs(uvs) <= MAX_UV).all(axis=(1, 2))
 
 
 def texel_coverage(uvs: Float[np.ndarray, "T 3 2"], side: int) -> Int32[np.ndarray, "S S"]:
@@ -110,13 +117,13 @@ def is_degenerate(uvs: Float[np.ndarray, "T 3 2"], corners: Float[np.ndarray, "T
 
 def signed_uv_area(uvs: Float[np.ndarray, "T 3 2"]) -> Float64[np.ndarray, "T"]:
     """Area of every triangle in the atlas; negative where it is mirrored."""
-    edges = (uvs[:, 1:] - uvs[:, :1]).astype(np.float64)
+    edges = np.subtract(uvs[:, 1:], uvs[:, :1], dtype=np.float64)
     return (edges[:, 0, 0] * edges[:, 1, 1] - edges[:, 0, 1] * edges[:, 1, 0]) / 2
 
 
 def surface_area(corners: Float[np.ndarray, "T 3 3"]) -> Float64[np.ndarray, "T"]:
     """Area of every triangle."""
-    edges = (corners[:, 1:] - corners[:, :1]).astype(np.float64)
+    edges = np.subtract(corners[:, 1:], corners[:, :1], dtype=np.float64)
     return np.linalg.norm(np.cross(edges[:, 0], edges[:, 1]), axis=1) / 2
 
 
