@@ -109,7 +109,7 @@ def _doubled_areas(
 ) -> Float64[np.ndarray, "T 3"]:
     """Normals as long as twice the triangles' areas; NaN where a vertex is not there."""
     rows = corners[tris]
-    is_there = ((rows >= 0) & (rows < len(verts))).all(axis=1)
+    is_there = np.logical_and.reduce((rows >= 0) & (rows < len(verts)), axis=1)
     if not len(verts):
         return np.full((len(tris), 3), np.nan)
     with np.errstate(over="ignore", invalid="ignore"):

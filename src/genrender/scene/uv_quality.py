@@ -14,7 +14,7 @@ _ROUNDING = 1e-9
 
 def is_usable(uvs: Float[np.ndarray, "T 3 2"]) -> Bool[np.ndarray, "T"]:
     """The triangles whose texture coordinates are numbers that tell a place in a texture."""
-    return (np.abs(uvs) <= MAX_UV).all(axis=(1, 2))
+    return np.logical_and.reduce(np.abs(uvs) <= MAX_UV, axis=(1, 2))
 
 
 def texel_coverage(uvs: Float[np.ndarray, "T 3 2"], side: int) -> Int32[np.ndarray, "S S"]:
