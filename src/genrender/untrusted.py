@@ -110,7 +110,7 @@ def parse_json(data: bytes | str) -> Any:
     except json.JSONDecodeError as error:
         raise ValueError(f"its JSON cannot be read ({error})") from None
     # Half a surrogate pair comes from an escape alone, and escapes are rare.
-    return _with_valid_texts(content) if re.search(r"\\u[dD][89a-fA-F]", text) else content
+    return with_valid_texts(content) if re.search(r"\\u[dD][89a-fA-F]", text) else content
 
 
 def _refuse_constant(name: str) -> float:
@@ -130,13 +130,14 @@ def _finite_number(digits: str) -> float:
     return number
 
 
-def _with_valid_texts(value: Any) -> Any:
+def with_valid_texts(value: Any) -> Any:
+    """What JSON can hold, with all texts and keys as `valid_text` makes them."""
     if isinstance(value, str):
         return valid_text(value)
-    if isinstance(value, list):
-        return [_with_valid_texts(item) for item in value]
+    if isinstance(value, list | tuple):
+        return [with_valid_texts(item) for item in value]
     if isinstance(value, dict):
-        return {valid_text(key): _with_valid_texts(item) for key, item in value.items()}
+        return {with_valid_texts(key): with_valid_texts(item) for key, item in value.items()}
     return value
 
 

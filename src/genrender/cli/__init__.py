@@ -4,6 +4,7 @@ Exit codes: 0, everything done; 2, a mistake that the user can mend, told in one
 interrupted; 141, nobody reads the output. Results go to stdout, everything else to stderr.
 """
 
+import io
 import os
 import sys
 import warnings
@@ -14,6 +15,8 @@ from typing import Any
 import tyro
 
 import genrender
+from genrender.cli.console import note, tell_error
+from genrender.cli.given import check_given
 from genrender.cli.options import (
     Command,
     Compare,
@@ -44,6 +47,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         The exit code.
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # what the terminal's encoding lacks is spelled out
+            stream.reconfigure(errors="backslashreplace")
     if words == ["--version"]:
         print(genrender.__version__)
         return 0
@@ -53,15 +59,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return int(exit_request.code or 0)
     try:
         with _third_parties_quiet(command.debug):
+            check_given(command)
             _run(command, ["genrender", *words])
             sys.stdout.flush()
     except GenRenderError as error:
         if command.debug:
             raise
-        print(f"genrender: error: {' '.join(str(error).splitlines())}", file=sys.stderr)
+        tell_error(" ".join(str(error).splitlines()))
         return 2
     except KeyboardInterrupt:
-        print("genrender: interrupted", file=sys.stderr)
+        note("interrupted")
         return 130
     except BrokenPipeError:
         # Whoever read our output has enough of it, as `genrender inspect ... | head` does.

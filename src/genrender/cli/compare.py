@@ -1,6 +1,5 @@
 """`genrender compare`: one shot by several methods, side by side in figures."""
 
-import json
 from collections.abc import Mapping
 from dataclasses import fields, replace
 from pathlib import Path
@@ -12,7 +11,7 @@ from rich.table import Table
 
 from genrender.atomic import check_writable
 from genrender.baselines.methods import METHOD_OPTIONS, METHODS
-from genrender.cli.console import note
+from genrender.cli.console import cell, note, say, say_json
 from genrender.cli.exr import exr_map, note_missing_geometry
 from genrender.cli.options import Compare, Render
 from genrender.cli.render import run_config
@@ -80,16 +79,18 @@ def compare(options: Compare) -> None:
         write_page(options.report, runs, results, {name: METHODS[name].summary for name in names})
         note(f"report {options.report}")
     if options.json:
-        print(json.dumps(results, indent=2))
+        say_json(results)
     else:
         print_table(f"{options.scene.name}: {options.prompt}", results)
-        print(f"runs  {folder}")
+        say(f"runs  {folder}")
     judges.check()
 
 
 def print_table(title: str, results: Mapping[str, Mapping[str, Any]]) -> None:
     """A row for each figure that was measured, a column for each method: so it fits a terminal's width."""
-    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    table = Table(
+        title=cell(title, "table.title"), title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0)
+    )
     table.add_column("")
     for name in results:
         table.add_column(name.replace("-", "-\n"), justify="right", overflow="fold")

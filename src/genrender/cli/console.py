@@ -1,26 +1,49 @@
 """What people see while something is going on: notes, warnings and progress, all of it on stderr."""
 
+import json
 import sys
 import time
 from collections.abc import Iterable
 from types import TracebackType
+from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+from rich.text import Text
 
 from genrender.cost import peak_memory_mb
+from genrender.untrusted import shown, with_valid_texts
 
 # How far back rich looks for the speed of work. Its own 30 seconds are too few: a step may take longer, and
 # then no time left is shown at all.
 SPEED_PERIOD_S = 3600
 
 
+def say(text: str) -> None:
+    """One line of a result."""
+    print(shown(text))
+
+
+def say_json(value: Any) -> None:
+    """A result for programs, and nothing else."""
+    print(json.dumps(with_valid_texts(value), indent=2))
+
+
 def note(text: str) -> None:
-    print(f"genrender: {text}", file=sys.stderr)
+    print(f"genrender: {shown(text)}", file=sys.stderr)
 
 
 def warn(text: str) -> None:
-    print(f"genrender: warning: {text}", file=sys.stderr)
+    note(f"warning: {text}")
+
+
+def tell_error(text: str) -> None:
+    note(f"error: {text}")
+
+
+def cell(value: object, style: str = "") -> Text:
+    """What a file or a user says, for a table: no markup, and nothing that steers the terminal."""
+    return Text(shown(value), style)
 
 
 def listed(names: Iterable[str], n_shown: int = 8) -> str:

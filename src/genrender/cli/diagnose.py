@@ -1,6 +1,5 @@
 """`genrender diagnose`: what is wrong with a run, and which knob to turn."""
 
-import json
 import tempfile
 from dataclasses import asdict
 from pathlib import Path
@@ -9,7 +8,7 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from genrender.cli.console import Bars
+from genrender.cli.console import Bars, cell, say_json
 from genrender.cli.exr import note_missing_geometry
 from genrender.cli.options import Diagnose
 from genrender.diagnose import Symptom, measure, symptoms
@@ -35,9 +34,9 @@ def diagnose(options: Diagnose) -> None:
             "measurements": asdict(measured),
         }
         # JSON knows no NaN.
-        print(json.dumps(_without_nan(report), indent=2))
+        say_json(_without_nan(report))
         return
-    table = Table(title=str(options.run_dir), title_justify="left")
+    table = Table(title=cell(options.run_dir, "table.title"), title_justify="left")
     for column in ("signature", "value", "limit", "found"):
         table.add_column(column, justify="right" if column in ("value", "limit") else "left")
     for symptom in found:

@@ -8,7 +8,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from genrender.cli.console import Bars
+from genrender.cli.console import Bars, cell
 from genrender.cli.exr import note_missing_geometry
 from genrender.cli.options import Evaluate
 from genrender.errors import ConfigError, MediaError
@@ -64,7 +64,7 @@ def evaluate(options: Evaluate) -> None:
 
 
 def _print_table(title: str, metrics: Mapping[str, Any]) -> None:
-    table = Table(title=title, title_justify="left")
+    table = Table(title=cell(title, "table.title"), title_justify="left")
     table.add_column("metric")
     table.add_column("value", justify="right")
     table.add_column("meaning")

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from genrender.atomic import atomic_folder, check_can_hold_files
-from genrender.cli.console import Bars
+from genrender.cli.console import Bars, say
 from genrender.cli.options import Gbuffers, parse_size, parse_times
 from genrender.cli.scene import object_rule, with_all_uvs
 from genrender.estimate import EXR_BYTES, check_disk
@@ -44,7 +44,7 @@ def gbuffers(options: Gbuffers) -> None:
     shot = with_all_uvs(shot)
     with atomic_folder(options.out, replaces=FRAME_FILES) as part:
         _write(shot, part)
-    print(f"{shot.n_frames} frames of {shot.width}x{shot.height} in {options.out}")
+    say(f"{shot.n_frames} frames of {shot.width}x{shot.height} in {options.out}")
 
 
 def _write(shot: Shot, folder: Path) -> None:

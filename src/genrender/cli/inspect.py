@@ -1,11 +1,12 @@
 """`genrender inspect`: what a scene or a model holds."""
 
-import json
 from typing import Any
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
+from genrender.cli.console import cell, say, say_json
 from genrender.cli.exr import exr_map
 from genrender.cli.options import Inspect
 from genrender.cli.scene import note_left_out, object_rule
@@ -47,7 +48,7 @@ def inspect(options: Inspect) -> None:
         if options.picture is not None:
             write_png(options.picture, chart_picture(scene))
     if options.json:
-        print(json.dumps(report, indent=2))
+        say_json(report)
     elif is_exr:
         _print_exr(report)
     elif options.scene:
@@ -60,8 +61,8 @@ def _print_exr(report: dict[str, Any]) -> None:
     width, height = report["size"]
     first, last = report["frames"][0], report["frames"][-1]
     missing = f", missing: {report['missing']}" if report["missing"] else ""
-    print(f"{report['path']}: frames {first}..{last}, {len(report['frames'])} of them{missing}")
-    print(f"{width}x{height} pixels; passes: {', '.join(report['passes']) or 'all in one file'}")
+    say(f"{report['path']}: frames {first}..{last}, {len(report['frames'])} of them{missing}")
+    say(f"{width}x{height} pixels; passes: {', '.join(report['passes']) or 'all in one file'}")
     if report["channels"] is not None:
         rows = [{"what": what, "channel or convention": value} for what, value in report["channels"].items()]
         Console().print(_rows("taken for", rows, ("what", "channel or convention")))
@@ -70,7 +71,7 @@ def _print_exr(report: dict[str, Any]) -> None:
         Console().print(_rows("objects in the first frame", report["objects"], columns))
     for kind in ("problems", "notes"):
         for text in report[kind]:
-            print(f"{kind[:-1]}: {text}")
+            say(f"{kind[:-1]}: {text}")
 
 
 def _model(name: str) -> dict[str, Any]:
@@ -83,7 +84,7 @@ def _model(name: str) -> dict[str, Any]:
 def _print_scene(report: dict[str, Any]) -> None:
     console = Console()
     counts = (f"{count} {name[:-1] if count == 1 else name}" for name, count in report["totals"].items())
-    print(f"{report['file']}: {', '.join(counts)}")
+    say(f"{report['file']}: {', '.join(counts)}")
     console.print(_objects(report["objects"]))
     if report["animations"]:
         console.print(_rows("animations", report["animations"], ("index", "name", "duration_s")))
@@ -94,19 +95,19 @@ def _print_scene(report: dict[str, Any]) -> None:
 def _print_model(report: dict[str, Any]) -> None:
     console = Console()
     size = "x".join(map(str, report["picture_size"])) if report["picture_size"] else "any number of"
-    print(f"{report['model']}: {report['pipeline']}, {size} pixels")
+    say(f"{report['model']}: {report['pipeline']}, {size} pixels")
     console.print(_rows("networks", report["networks"], ("name", "class", "parameters_m", "size_mb")))
     if report["vocabulary"] is None:
         print("It says nothing about the words that it knows.")
         return
     words = set(report["vocabulary"])
-    print(f"It knows {len(words)} words and warns of others:")
+    say(f"It knows {len(words)} words and warns of others:")
     for group, members in vocabulary_groups().items():
         if known := [word for word in members if word in words]:
-            console.print(f"  {group}: {', '.join(known)}", highlight=False)
+            console.print(cell(f"  {group}: {', '.join(known)}"))
             words -= set(known)
     if words:
-        console.print(f"  others: {', '.join(sorted(words))}", highlight=False)
+        console.print(cell(f"  others: {', '.join(sorted(words))}"))
 
 
 def _objects(objects: list[dict[str, Any]]) -> Table:
@@ -137,10 +138,9 @@ def _rows(title: str, entries: list[dict[str, Any]], columns: tuple[str, ...]) -
     for column in columns:
         table.add_column(column, justify="left" if column in LEFT else "right")
     for entry in entries:
-        table.add_row(*(_cell(entry[column]) for column in columns))
+        table.add_row(*(_figure(entry[column]) for column in columns))
     return table
 
 
-def _cell(value: object) -> str:
-    text = f"{value:.4g}" if isinstance(value, float) else "-" if value is None else str(value)
-    return text.replace("[", r"\[")  # a name is no markup
+def _figure(value: object) -> Text:
+    return cell(f"{value:.4g}" if isinstance(value, float) else "-" if value is None else value)

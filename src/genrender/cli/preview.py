@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from genrender.atomic import atomic_folder, check_can_hold_files
-from genrender.cli.console import Bars
+from genrender.cli.console import Bars, say
 from genrender.cli.options import Preview, parse_size
 from genrender.cli.scene import object_rule, with_all_uvs
 from genrender.estimate import GBUFFER_BYTES, check_disk, check_extent
@@ -41,8 +41,8 @@ def preview(options: Preview) -> None:
     with tempfile.TemporaryDirectory() as scratch, Bars() as bars, atomic_folder(out) as part:
         clip = render_shot(shot, bars, Path(scratch) / "gbuffers.bin")
         _write(clip, part)
-    print(f"video          {out / 'preview.mp4'}")
-    print(f"contact sheet  {out / 'contact_sheet.png'}")
+    say(f"video          {out / 'preview.mp4'}")
+    say(f"contact sheet  {out / 'contact_sheet.png'}")
 
 
 def _write(clip: Clip, folder: Path) -> None:

@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from genrender.atomic import check_writable
-from genrender.cli.console import listed, note, warn
+from genrender.cli.console import listed, note, say, warn
 from genrender.cli.exr import exr_map, plan_exr_shot
 from genrender.cli.options import Render, parse_size
 from genrender.cli.scene import object_rule
@@ -59,9 +59,9 @@ def render(options: Render, command: list[str], resume: bool = False) -> None:
 
     # 3. Where everything is.
     video = folder.video_file if options.out is None else options.out
-    print(f"video          {video}")
-    print(f"contact sheet  {folder.contact_sheet_file}")
-    print(f"run folder     {folder.path}")
+    say(f"video          {video}")
+    say(f"contact sheet  {folder.contact_sheet_file}")
+    say(f"run folder     {folder.path}")
 
 
 def _plan(options: Render, config: RunConfig, source: ModelSource) -> Shot | ExrShot:

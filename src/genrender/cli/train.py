@@ -2,6 +2,7 @@
 
 from dataclasses import asdict
 
+from genrender.cli.console import say
 from genrender.cli.options import Train
 from genrender.diffusion.models import POCKET_FOLDER
 from genrender.errors import ConfigError
@@ -20,7 +21,7 @@ def train(options: Train) -> None:
         given["stage"] = "report"
     train_pocket(PocketTraining(out=out, **given))
     if options.report:
-        print(f"figures and pictures  {options.work_dir / 'report'}")
+        say(f"figures and pictures  {options.work_dir / 'report'}")
         return
     if options.stage in ("all", "export"):
-        print(f"model folder  {out}")
+        say(f"model folder  {out}")

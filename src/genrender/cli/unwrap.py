@@ -1,6 +1,7 @@
 """`genrender unwrap`: a scene with texture coordinates that will do, as a file of its own."""
 
 from genrender.atomic import check_writable
+from genrender.cli.console import say
 from genrender.cli.options import Unwrap
 from genrender.cli.scene import by_reason, note_left_out
 from genrender.errors import MediaError
@@ -26,8 +27,8 @@ def unwrap_file(options: Unwrap) -> None:
     unwrapped = unwrap(scene, options.uv)
     write_with_uvs(unwrapped.scene, set(unwrapped.made), options.out)
     if unwrapped.made:
-        print(f"new texture coordinates: {by_reason(scene, unwrapped.made)}")
+        say(f"new texture coordinates: {by_reason(scene, unwrapped.made)}")
     n_kept = len(scene.objects) - len(unwrapped.made)
     if n_kept:
-        print(f"{n_kept} of {len(scene.objects)} objects keep theirs, which will do")
-    print(options.out)
+        say(f"{n_kept} of {len(scene.objects)} objects keep theirs, which will do")
+    say(str(options.out))

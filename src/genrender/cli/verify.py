@@ -1,13 +1,12 @@
 """`genrender verify`: figures and pictures that say whether noise and features stick to the surface."""
 
-import json
 from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
 
 from genrender.atomic import atomic_folder, check_can_hold_files
-from genrender.cli.console import Bars
+from genrender.cli.console import Bars, say, say_json
 from genrender.cli.options import Verify, parse_size
 from genrender.cli.scene import with_all_uvs
 from genrender.media.images import write_png
@@ -45,9 +44,9 @@ def verify(options: Verify) -> None:
     pictures = [str(out / "noise.png"), str(out / "features.png")]
     if options.json:
         about = {"file": str(options.scene), "frames": shot.n_frames, "size": [shot.width, shot.height]}
-        print(json.dumps({**about, **verification.as_json(), "pictures": pictures}, indent=2))
+        say_json({**about, **verification.as_json(), "pictures": pictures})
         return
-    print(f"{options.scene}: {shot.n_frames} frames of {shot.width}x{shot.height}")
+    say(f"{options.scene}: {shot.n_frames} frames of {shot.width}x{shot.height}")
     table = Table()
     for column in ("", "figure", "expected", "mark"):
         table.add_column(column, justify="right" if column == "figure" else "left")
@@ -57,4 +56,4 @@ def verify(options: Verify) -> None:
         table.add_row(check.name, figure, check.expected, mark)
     Console().print(table)
     for picture in pictures:
-        print(picture)
+        say(picture)
