@@ -1,107 +1,242 @@
-"""How surfaces of the training world look: patterns between two colours, fixed to the object at rest."""
+"""How surfaces of the training world look: patterns between two colours, fixed to the object at rest.
 
+Patterns are flat: each part of a surface is painted as seen along that axis of rest space which it faces
+most, as with a projector from six sides. So checks are squares and spots are discs on every limb, which a
+pattern in space that a surface cuts through is not. All sizes are in units of rest space, in which objects
+are `OBJECT_SIZE` long; an object that fills a picture of 256 pixels has some 150 pixels a unit.
+"""
+
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float, Float64
+from jaxtyping import Float, Float32, Float64, Int
 
 from genrender.scene.primitives import rotation_about
 from genrender.train.vocabulary import COLORS
 
+OBJECT_SIZE = 1.3
+# Distance in RGB of the two colours of most patterns.
+CONTRAST = 0.6
+GLOSSY_LOOKS = ("plain", "marble")
+
+Plane = Float32[np.ndarray, "N"]
+
 
 @dataclass(frozen=True)
 class Look:
-    """How a surface is painted: a pattern between two colours (sRGB), placed in rest space."""
+    """How a surface is painted: a pattern between two colours (sRGB), placed in rest space.
+
+    Attributes:
+        pattern: one of `LOOKS`.
+        first: main colour.
+        second: the pattern's other colour.
+        rotation: from rest space to the pattern's, in which stripes follow each other along y.
+        scale: size of the pattern, 1 for a named one.
+        phase: where it begins, in periods; 0.5 is the object's centre.
+        gloss: strength of highlights.
+    """
 
     pattern: str
     first: Float64[np.ndarray, "3"]
     second: Float64[np.ndarray, "3"]
     rotation: Float64[np.ndarray, "3 3"]
-    frequency: float
-    phase: float
+    scale: float = 1.0
+    phase: float = 0.5
+    gloss: float = 0.0
 
 
-def _ripple(points: Float[np.ndarray, "N 3"], frequency: float, phase: float) -> Float[np.ndarray, "N"]:
-    """Smooth noise in about [-1, 1]: a few sine waves that cross each other."""
-    a, b, c = (points @ axis for axis in ([0.8, 0.5, 0.33], [-0.4, 0.9, 0.2], [0.3, -0.25, 0.92]))
-    wave = np.sin(frequency * a + 2 * np.sin(0.7 * frequency * b + phase))
-    return 0.6 * wave + 0.4 * np.sin(1.9 * frequency * c + 1.5 * wave + phase)
+def _bands(x: Plane, period: float) -> Plane:
+    """Signed distance to bands of half a period: positive in the second colour."""
+    return (np.abs(x / period % 1 - 0.5) - 0.25) * period
 
 
-def _edge(x: Float[np.ndarray, "N"], sharpness: float = 7.0) -> Float[np.ndarray, "N"]:
-    return 1 / (1 + np.exp(-np.clip(x * sharpness, -30, 30)))
+def _hash(a: Plane, b: Plane) -> Plane:
+    """A number in [0, 1) for each pair of whole numbers."""
+    return np.sin(a * 12.9898 + b * 78.233) * np.float32(437.585) % 1
 
 
-def paint(look: Look, rest: Float[np.ndarray, "N 3"]) -> Float64[np.ndarray, "N 3"]:
-    """Albedo (sRGB) at points in rest space, where objects are about one unit large."""
-    p = rest @ look.rotation.T
-    f, phase = look.frequency, look.phase
-    if look.pattern == "striped":
-        mix = _edge(np.sin(2.5 * np.pi * f * p[:, 1] + phase), 12)
-    elif look.pattern == "checkered":
-        s = np.sin(2 * np.pi * f * p + phase + 0.4)
-        mix = _edge(s[:, 0] * s[:, 1] * np.sign(s[:, 2]), 20)
-    elif look.pattern == "spotted":
-        q = 1.3 * f * p
-        cell = np.floor(q)
-        jitter = np.sin(cell @ np.array([12.9898, 78.233, 37.719]) + phase)[:, None] * [0.1, -0.1, 0.08]
-        mix = _edge(0.42 - np.linalg.norm(q - cell - 0.5 + jitter, axis=1), 25)
-    elif look.pattern == "marble":  # thin veins, where a smooth field crosses zero
-        mix = np.exp(-((_ripple(p, 3.2 * f, phase) / 0.2) ** 2))
-    elif look.pattern == "wooden":  # fine grain along y, far finer than stripes
-        across = 0.8 * p[:, 0] + 0.6 * p[:, 2] + 0.05 * _ripple(p, 3.0, phase)
-        mix = 0.75 * (0.5 + 0.5 * np.sin(2 * np.pi * 2.3 * f * across + phase))
-    elif look.pattern == "brick":
-        height = 1.7 * f * p[:, 1]
-        across = 0.85 * f * (p[:, 0] + p[:, 2]) + 0.5 * (np.floor(height) % 2)
-        border = np.maximum(np.abs(across % 1 - 0.5) - 0.39, np.abs(height % 1 - 0.5) - 0.31)
-        mix = _edge(border, 40)
+def _checkered(u: Plane, v: Plane) -> Plane:
+    a, b = _bands(u + 0.075, 0.34), _bands(v + 0.075, 0.34)
+    return np.sign(a * b) * np.minimum(np.abs(a), np.abs(b))
+
+
+def _spotted(u: Plane, v: Plane) -> Plane:
+    side = 0.21
+    row = np.floor(v / (0.87 * side))
+    along = (u / side + 0.5 * (row % 2)) % 1 - 0.5
+    return 0.32 * side - np.hypot(along * side, v - (row + 0.5) * 0.87 * side)
+
+
+def _brick(u: Plane, v: Plane) -> Plane:
+    height, width, mortar = 0.17, 0.36, 0.036
+    row = np.floor(v / height)
+    to_side = (0.5 - np.abs((u / width + 0.5 * (row % 2)) % 1 - 0.5)) * width
+    to_row = (0.5 - np.abs(v / height % 1 - 0.5)) * height
+    return mortar / 2 - np.minimum(to_side, to_row)
+
+
+def _wooden(u: Plane, v: Plane) -> Plane:
+    """Planks along y with oval rings that are dark on one side and soft on the other."""
+    plank_width = 0.4
+    plank = np.floor(u / plank_width + 0.5)
+    across = u - plank * plank_width
+    ring = np.sqrt((across / 0.2) ** 2 + ((v + 0.5 * _hash(plank, plank)) / 0.55) ** 2 + 0.04)
+    grain = (ring / 0.42 % 1) ** 2 * 0.11 - 0.05
+    return np.maximum(grain, 0.016 - (0.5 * plank_width - np.abs(across)))
+
+
+def _scaly(u: Plane, v: Plane) -> Plane:
+    """Round scales in staggered rows, the upper ones over the lower ones, with an outline."""
+    width = 0.24
+    radius, height = 0.56 * width, 0.36 * width
+    distance = np.full_like(v, np.inf)
+    top = np.floor((v + radius) / height)
+    for below in range(4):
+        row = top - below
+        along = ((u / width + 0.5 * (row % 2)) % 1 - 0.5) * width
+        own = np.hypot(along, v - row * height)
+        distance = np.where(np.isfinite(distance) | (own > radius), distance, own)
+    return np.where(np.isfinite(distance), distance, radius) - (radius - 0.042)
+
+
+def _furry(u: Plane, v: Plane) -> Plane:
+    """Tapered strokes that point down, side by side and overlapping."""
+    width, length = 0.08, 0.24
+    result = np.full_like(v, -1.0)
+    for layer in (0.0, 0.35, 0.7):
+        column = np.floor(u / width + layer)
+        t = v / length + _hash(column, np.full_like(column, 3 + layer))
+        row = np.floor(t)
+        sway = 0.25 * width * (2 * _hash(row, column) - 1) * (1 - t % 1)
+        across = (u / width + layer - column - 0.5) * width - sway
+        result = np.maximum(result, 0.34 * width * (t % 1) - np.abs(across))
+    return result
+
+
+_FLAT: dict[str, Callable[[Plane, Plane], Plane]] = {
+    "checkered": _checkered,
+    "spotted": _spotted,
+    "brick": _brick,
+    "wooden": _wooden,
+    "scaly": _scaly,
+    "furry": _furry,
+}
+
+
+def _field(p: Float32[np.ndarray, "N 3"], phase: float) -> Plane:
+    """Smooth noise: a few sine waves that cross each other."""
+    axes = np.array([[0.8, 0.5, 0.33], [-0.4, 0.9, 0.2], [0.3, -0.25, 0.92]], np.float32)
+    a, b, c = (p @ axes.T).T
+    wave = np.sin(9 * a + 2 * np.sin(5 * b + phase) + np.sin(11 * c))
+    return 0.6 * wave + 0.4 * np.sin(13 * c + 6 * b + 1.5 * wave + phase)
+
+
+def _marble(p: Float32[np.ndarray, "N 3"], phase: float) -> Plane:
+    """Veins of one width, where a smooth field crosses zero."""
+    value = _field(p, phase)
+    slope = np.zeros_like(value)
+    for step in 0.01 * np.eye(3, dtype=np.float32):
+        slope += np.square((_field(p + step, phase) - value) / 0.01)
+    return 0.024 - np.abs(value) / np.sqrt(np.maximum(slope, 4))
+
+
+def paint(
+    look: Look,
+    rest: Float32[np.ndarray, "N 3"],
+    normal: Float32[np.ndarray, "N 3"],
+    footprint: Float32[np.ndarray, "N"],
+) -> Float32[np.ndarray, "N 3"]:
+    """Albedo (sRGB) at points in rest space.
+
+    Args:
+        look: what to paint.
+        rest: points relative to the object's centre.
+        normal: unit normals in rest space.
+        footprint: side of a pixel there, in units of rest space; finer patterns fade to their mean.
+    """
+    first, second = look.first.astype(np.float32), look.second.astype(np.float32)
+    if look.pattern == "plain":
+        return np.broadcast_to(first, rest.shape)
+    rotation = look.rotation.astype(np.float32)
+    p = rest @ rotation.T / np.float32(look.scale)
+    p[:, 1] += np.float32((look.phase - 0.5) * 0.3)
+    if look.pattern == "marble":
+        signed = _marble(p, look.phase)
+    elif look.pattern == "striped":
+        signed = _bands(p[:, 1], 0.3)
     else:
-        mix = np.zeros(len(p))
-    return look.first + (look.second - look.first) * mix[:, None]
+        facing = np.abs(normal @ rotation.T).argmax(axis=1)
+        u = np.where(facing == 0, p[:, 2], p[:, 0])
+        v = np.where(facing == 1, p[:, 2], p[:, 1])
+        signed = _FLAT[look.pattern](u, v)
+    soft = footprint / np.float32(look.scale)
+    mix = np.clip(signed / np.maximum(soft, 0.008) + 0.5, 0, 1)
+    if look.pattern == "wooden":
+        mix = np.clip(signed / 0.1 + 0.5, 0, 1) * 0.85
+    fade = np.clip(soft / 0.1 - 1, 0, 1)
+    mix = mix + (0.4 - mix) * fade
+    return first + (second - first) * mix[:, None]
 
 
 def named_color(rng: np.random.Generator, name: str) -> Float64[np.ndarray, "3"]:
     """A colour of the palette, slightly varied."""
-    return np.clip(np.array(COLORS[name]) + rng.normal(0, 0.025, 3), 0, 1)
+    return np.clip(np.array(COLORS[name]) + rng.normal(0, 0.02, 3), 0, 1)
 
 
-def free_color(rng: np.random.Generator) -> Float64[np.ndarray, "3"]:
-    """Any colour."""
-    return rng.uniform(0.03, 0.98, 3)
+def choose_colors(rng: np.random.Generator, pattern: str) -> tuple[str, ...]:
+    """One colour of the palette, two that contrast for a pattern."""
+    names = list(COLORS)
+    first = names[int(rng.integers(len(names)))]
+    if pattern == "plain":
+        return (first,)
+    distant = [o for o in names if np.linalg.norm(np.subtract(COLORS[o], COLORS[first])) > CONTRAST]
+    return first, distant[int(rng.integers(len(distant)))]
 
 
-def random_look(rng: np.random.Generator, pattern: str, names: tuple[str, ...], long_axis: int) -> Look:
-    """A look with the named colours, or a free one: free in its colours, direction, width and place.
+def random_look(
+    rng: np.random.Generator,
+    pattern: str,
+    names: tuple[str, ...],
+    axis: Int[np.ndarray, "3"] | Float[np.ndarray, "3"],
+    glossy: bool = False,
+) -> Look:
+    """A look in the named colours, or a free one: free in its colours, direction, size and place.
 
-    A named look is nearly the same on every object: bands of one width around the body that begin in its
-    middle. What prompt and depth determine is learned as fast as a silhouette; where a pattern may begin
-    anywhere, chance has to decide that for the whole object, which took more pictures than two cores can
-    learn from. Free looks keep the variety that only attention can carry.
+    A named look is the same on every object: of one size, and it begins in the object's middle. What prompt
+    and depth determine is learned as fast as a silhouette; where a pattern may begin anywhere, chance has to
+    decide that for the whole object, which took more pictures than two cores can learn from. Free looks keep
+    the variety that only attention can carry, in colours as clean as the named ones.
 
     Args:
         rng: source of chance.
         pattern: one of `LOOKS`.
         names: colours that the caption names; none for a free look.
-        long_axis: along which axis of rest space the object is longest; bands follow each other along it.
+        axis: direction in rest space along which stripes follow each other and wood grows.
+        glossy: whether the object shines where its look allows that.
     """
-    if names:
-        first = named_color(rng, names[0])
-        second = named_color(rng, names[-1])
-    else:
-        first, second = free_color(rng), free_color(rng)
-        while np.abs(first - second).sum() < 0.7:
-            second = free_color(rng)
-        if pattern == "wooden" and rng.random() < 0.5:
-            first, second = named_color(rng, "brown"), named_color(rng, "beige") * rng.uniform(0.7, 1.0)
-        if pattern == "brick" and rng.random() < 0.5:
-            first, second = np.array([0.65, 0.27, 0.2]) + rng.normal(0, 0.03, 3), named_color(rng, "beige")
-    axis, tilt_rad, frequency, phase = long_axis, rng.normal(0, 0.03), 2.5, 0.6
-    if not names:
-        axis = int(rng.choice(3, p=[0.2, 0.6, 0.2]))
-        tilt_rad = rng.normal(0, 0.2) if rng.random() < 0.85 else rng.uniform(0, np.pi)
-        # Narrower bands than these blur in the latents, and of wider ones objects would show too few.
-        frequency, phase = rng.uniform(2.1, 3.4), rng.uniform(0, 2 * np.pi)
-    along = np.roll(np.eye(3), 1 - axis, axis=0)  # row 1, the direction of bands, points along the axis
-    tilt = rotation_about(rng.normal(size=3), tilt_rad)
-    return Look(pattern, first, np.clip(second, 0, 1), along @ tilt, frequency, phase)
+    is_free = not names
+    names = names or choose_colors(rng, pattern)
+    if is_free and pattern == "wooden" and rng.random() < 0.5:
+        names = ("beige", "brown") if rng.random() < 0.5 else ("orange", "brown")
+    if is_free and pattern == "brick" and rng.random() < 0.5:
+        names = ("red", "beige")
+    first, second = named_color(rng, names[0]), named_color(rng, names[-1])
+    along = np.asarray(axis, np.float64) / np.linalg.norm(axis)
+    if pattern not in ("striped", "wooden"):  # rows of bricks and scales lie level
+        along = np.array([0.0, 1.0, 0.0])
+    scale, phase = 1.0, 0.5
+    rotation = np.stack([side := _side(along), along, np.cross(side, along)])
+    if is_free:
+        scale, phase = rng.uniform(0.8, 1.6), rng.uniform(0, 1)
+        tilt = rng.normal(0, 0.25) if rng.random() < 0.8 else rng.uniform(0, np.pi)
+        rotation = rotation @ rotation_about(rng.normal(size=3), tilt)
+    gloss = 0.45 if glossy and pattern in GLOSSY_LOOKS else 0.0
+    return Look(pattern, first, second, rotation, float(scale), float(phase), gloss)
+
+
+def _side(along: Float64[np.ndarray, "3"]) -> Float64[np.ndarray, "3"]:
+    """A unit vector across `along`, +X where it can be."""
+    across = np.array([1.0, 0.0, 0.0]) if abs(along[0]) < 0.9 else np.array([0.0, 0.0, 1.0])
+    across = across - along * (across @ along)
+    return across / np.linalg.norm(across)

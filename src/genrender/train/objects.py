@@ -15,6 +15,7 @@ from genrender.scene.primitives import (
     merge,
     pyramid,
     rotation_about,
+    rotation_from_y,
     sphere,
     torus,
 )
@@ -45,6 +46,40 @@ def _quadruped(
         )  # fmt: skip
 
     return make
+
+
+def _with_details(rng: np.random.Generator, creature: creatures.Creature) -> creatures.Creature:
+    """The creature with eyes and a nose, or with plates and bands that stand out from its limbs."""
+    parts, joints = [creature.mesh], [creature.joint_ids]
+    weights = [creature.weights]
+
+    def attach(part: MeshPart, joint: int) -> None:
+        parts.append(part)
+        joints.append(np.tile([joint, joint], (len(part.verts), 1)))
+        weights.append(np.tile([1.0, 0.0], (len(part.verts), 1)))
+
+    has_bands = rng.random() < 0.5
+    for joint, bone in enumerate(creature.bones):
+        start, end = np.asarray(bone.start, np.float64), np.asarray(bone.end, np.float64)
+        radius = max(bone.start_radius, bone.end_radius)
+        if bone.name == "head" and rng.random() < 0.7:
+            for side in (-1, 1):
+                eye = sphere(0.28 * radius, 10).moved((side * 0.4 * radius, 0.35 * radius, 0.82 * radius))
+                attach(eye.moved(end), joint)
+            if rng.random() < 0.6:
+                nose = sphere(rng.uniform(0.2, 0.35) * radius, 10).moved((0, -0.1 * radius, 1.05 * radius))
+                attach(nose.moved(end), joint)
+        elif bone.name in ("chest", "hips") and rng.random() < 0.5:
+            sizes = radius * rng.uniform([1.2, 0.9, 0.5], [2.0, 1.6, 1.0])
+            depth = radius * rng.choice([-0.95, 0.95])
+            is_upright = abs(end[1] - start[1]) > abs(end[2] - start[2])
+            place = (0, 0, depth) if is_upright else (0, abs(depth), 0)
+            attach(box(sizes if is_upright else sizes[[0, 2, 1]]).moved((start + end) / 2 + place), joint)
+        elif has_bands and rng.random() < 0.6:
+            wide, half = 1.3 * radius, 0.28 * float(np.linalg.norm(end - start))
+            band = lathe([(0.8 * wide, half), (wide, half), (wide, -half), (0.8 * wide, -half)], 14)
+            attach(band.turned(rotation_from_y(end - start)).moved((start + end) / 2), joint)
+    return creatures.Creature(merge(parts), creature.bones, np.concatenate(joints), np.concatenate(weights))
 
 
 CREATURES: dict[str, Callable[[np.random.Generator], creatures.Creature]] = {
@@ -194,10 +229,16 @@ STATIC: dict[str, Callable[[np.random.Generator], MeshPart]] = {
 }
 
 
+# Things whose plain or marble surface shines.
+GLOSSY = ("ball", "bottle", "cup", "bowl", "vase", "donut", "capsule", "rocket", "truck", "fish")
+
+
 def make_props(kind: str, count: int, rng: np.random.Generator) -> list[Prop]:
     """`count` instances of one object, each in a pose and at a heading of its own."""
     if kind in CREATURES:
         creature = CREATURES[kind](rng)
+        if rng.random() < 0.5:
+            creature = _with_details(rng, creature)
         rest, tris = creature.mesh.verts, creature.mesh.tris
     else:
         mesh = STATIC[kind](rng)

@@ -40,7 +40,11 @@ LOOKS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "marble": (("marble",), ()),
     "wooden": (("wooden", "wood"), ()),
     "brick": (("brick",), ("bricks",)),
+    "scaly": (("scaly",), ("scales",)),
+    "furry": (("furry",), ("fur",)),
 }
+# Words that came later: they follow the others in the vocabulary, whose order stays what models learned.
+LATER_WORDS = ("scaly", "scales", "furry", "fur")
 
 # Object classes with their names, singular and plural.
 OBJECTS: dict[str, tuple[tuple[str, str], ...]] = {
@@ -76,6 +80,8 @@ OBJECTS: dict[str, tuple[tuple[str, str], ...]] = {
 }
 NUMBERS = {2: "two", 3: "three", 4: "four"}
 FUNCTION_WORDS = ("a", "an", "and", "on", "in", "with", "against", "under", "front", "of", ",")
+# The tokenizer's 32 tokens without its start and end.
+MAX_WORDS = 30
 PLACES = (
     "background",
     "backdrop",
@@ -95,6 +101,25 @@ class Described:
     count: int
     look: str | None
     colors: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """What the caption may say of what is below and behind the objects.
+
+    Attributes:
+        has_ground: whether there is a ground to be named.
+        colors: of the ground, main colour first; empty: the caption must not name them.
+        look: of the ground, as in `LOOKS`; None: the caption must not name it.
+        behind: plain, gradient, wall or sky.
+        behind_color: of what is behind; None: the caption must not name it.
+    """
+
+    has_ground: bool
+    colors: tuple[str, ...]
+    look: str | None
+    behind: str
+    behind_color: str | None
 
 
 def _pick(rng: np.random.Generator, options: Sequence):
@@ -128,31 +153,40 @@ def _noun_phrase(rng: np.random.Generator, group: Described) -> str:
     return f"{NUMBERS[group.count]} {phrase}"
 
 
-def _background_phrase(rng: np.random.Generator, kind: str, color: str | None) -> str:
+def _ground_phrase(rng: np.random.Generator, around: Surroundings) -> str:
+    words = [" and ".join(_color(rng, c) for c in around.colors)]
+    if around.look not in (None, "plain"):
+        words.append(_pick(rng, LOOKS[around.look][0]))
+    return f"on {_article(' '.join([*filter(None, words), _pick(rng, ('floor', 'ground'))]))}"
+
+
+def _behind_phrase(rng: np.random.Generator, kind: str, color: str | None) -> str:
     name = _color(rng, color) + " " if color else ""
     if kind == "sky":
         return _pick(rng, ("under a blue sky", "in front of a blue sky"))
-    if kind == "ground":
-        return f"on {_article(name + _pick(rng, ('floor', 'ground')))}"
     if kind == "gradient" and rng.random() < 0.5:
         return f"on {_article(name + 'gradient background')}"
-    nouns = ("background", "background", "backdrop", "wall")
-    noun = _pick(rng, nouns)
+    noun = "wall" if kind == "wall" else _pick(rng, ("background", "background", "backdrop", "wall"))
     preposition = {"background": ("on", "against"), "backdrop": ("on", "with"), "wall": ("in front of",)}[
         noun
     ]
     return f"{_pick(rng, preposition)} {_article(name + noun)}"
 
 
-def caption(
-    rng: np.random.Generator, groups: Sequence[Described], background: str, background_color: str | None
-) -> str:
-    """One sentence about a picture. `background`: plain, gradient, ground or sky."""
+def caption(rng: np.random.Generator, groups: Sequence[Described], around: Surroundings) -> str:
+    """One sentence about a picture, of at most `MAX_WORDS` words where the ground is not named too long."""
     things = " and ".join(_noun_phrase(rng, group) for group in groups)
-    if background_color is None and background in ("plain", "gradient"):
+    where = []
+    if around.has_ground:
+        where.append(_ground_phrase(rng, around))
+    if around.behind_color is not None or around.behind == "sky" or (around.behind == "wall" and where):
+        where.append(_behind_phrase(rng, around.behind, around.behind_color))
+    while where and len(" ".join([things, *where]).split()) > MAX_WORDS - 1:
+        where.pop()
+    if not where:
         return things
-    where = _background_phrase(rng, background, background_color)
-    return f"{where} , {things}" if rng.random() < 0.12 else f"{things} {where}"
+    place = " ".join(where)
+    return f"{place} , {things}" if rng.random() < 0.12 else f"{things} {place}"
 
 
 def _rivals() -> dict[str, tuple[str, ...]]:
@@ -233,5 +267,6 @@ def vocabulary_groups() -> dict[str, list[str]]:
 
 
 def vocabulary() -> list[str]:
-    """Every word that a caption can hold, sorted."""
-    return sorted({word for words in vocabulary_groups().values() for word in words})
+    """Every word that a caption can hold: sorted, then those that came later."""
+    words = {word for words in vocabulary_groups().values() for word in words}
+    return [*sorted(words - set(LATER_WORDS)), *LATER_WORDS]
