@@ -1,6 +1,8 @@
 """The training code on tiny sizes: tokenizer, shards, and a resumed run that equals an uninterrupted one."""
 
+import json
 import multiprocessing
+import shutil
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import nullcontext
 from dataclasses import replace
@@ -250,8 +252,10 @@ def test_weights_to_start_from_must_be_there_and_fit(tmp_path):
     (tmp_path / "other" / "vocabulary.json").write_text('["abacus"]')
     with pytest.raises(ConfigError, match="other words"):
         start(tmp_path / "other")
+    known = shutil.copytree(POCKET_FOLDER, tmp_path / "known")  # with other weights, but all words
+    (known / "vocabulary.json").write_text(json.dumps(vocabulary()))
     with pytest.raises(ConfigError, match="do not fit size 'gpu'"):
-        start(POCKET_FOLDER, "gpu")
+        start(known, "gpu")
     assert not (tmp_path / "work" / "denoiser-gpu.pt").exists()
 
 
