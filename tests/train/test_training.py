@@ -240,6 +240,7 @@ def test_latents_are_encoded_anew_for_another_autoencoder(tmp_path):
     assert len(list(tmp_path.glob("*.latents-*.pt"))) == 2
 
 
+@pytest.mark.usefixtures("small_shards")
 def test_weights_to_start_from_must_be_there_and_fit(tmp_path):
     def start(init, size="cpu"):
         config = PocketTraining(tmp_path / "work", tmp_path / "out", size, stage="diffusion", init=init)
