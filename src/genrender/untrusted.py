@@ -108,7 +108,11 @@ def parse_json(data: bytes | str) -> Any:
     except RecursionError:
         raise ValueError("its JSON is nested too deeply") from None
     except json.JSONDecodeError as error:
-        raise ValueError(f"its JSON cannot be read ({error})") from None
+        found = error.doc[error.pos : error.pos + 20].split("\n")[0]
+        raise ValueError(
+            f"its JSON cannot be read in line {error.lineno}, column {error.colno}: {error.msg}, "
+            f"found {found!r}"
+        ) from None
     # Half a surrogate pair comes from an escape alone, and escapes are rare.
     return with_valid_texts(content) if re.search(r"\\u[dD][89a-fA-F]", text) else content
 

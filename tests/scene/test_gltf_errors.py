@@ -65,10 +65,49 @@ def test_not_a_gltf(tmp_path, content, suffix):
     assert_refused(path, "not a glTF file")
 
 
-def test_gltf_1(tmp_path):
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"asset": {"version": "1.0"}}',
+        '{"asset": {"version": "1.0"}, "nodes": {"node_1": {"meshes": ["m"]}}, "meshes": {"m": {}}}',
+        '{"asset": {"version": "1.1"}, "scenes": {"default": {"nodes": []}}}',
+    ],
+)
+def test_gltf_1(tmp_path, text):
     path = tmp_path / "a.gltf"
-    path.write_text('{"asset": {"version": "1.0"}}')
-    assert_refused(path, "is glTF '1.0', expected 2.0")
+    path.write_text(text)
+    assert_refused(path, r"is glTF '1\.[01]', expected 2.0; convert it, for example: gltf-pipeline -i a.gltf")
+
+
+def test_gltf_before_1_which_tells_no_version(tmp_path):
+    path = tmp_path / "a.gltf"
+    path.write_text('{"nodes": {"node_1": {}}, "meshes": {}}')
+    assert_refused(path, "is older than 2.0, expected 2.0")
+
+
+def test_a_mistake_in_the_json_is_told_with_its_line(tmp_path):
+    path = tmp_path / "100%s.gltf"
+    path.write_text('{\n  "asset": {"version": "2.0"},\n  "nodes": [{]\n}')
+    assert_refused(path, r"in line 3, column 14: Expecting property name .*, found '\]'")
+
+
+def test_json_in_utf_16(tmp_path):
+    path = tmp_path / "a.gltf"
+    path.write_text('{"asset": {"version": "2.0"}}', encoding="utf-16")
+    assert_refused(path, "its text is UTF-16; save it as UTF-8")
+
+
+def test_json_of_a_glb_filled_up_with_zeros(tmp_path):
+    builder = one_triangle()
+    path = builder.save(tmp_path / "a.glb")
+    data = path.read_bytes()
+    (length,) = struct.unpack_from("<I", data, 12)
+    text = data[20 : 20 + length].rstrip() + b"\0\0\0"
+    text += b"\0" * (-len(text) % 4)
+    rest = data[20 + length :]
+    head = struct.pack("<4sIII4s", b"glTF", 2, 20 + len(text) + len(rest), len(text), b"JSON")
+    path.write_bytes(head + text + rest)
+    assert len(load_scene(path).tris) == 1
 
 
 @pytest.mark.parametrize("n_bytes", [4, 11, 12, 19, 20, 30, 200, -1])
@@ -121,8 +160,10 @@ def test_meshopt_buffer_without_data(tmp_path):
 
 def test_other_required_extensions(tmp_path):
     builder = one_triangle()
-    builder.doc["extensionsRequired"] = ["EXT_mesh_gpu_instancing"]
-    assert_refused(builder.save(tmp_path / "a.glb"), "EXT_mesh_gpu_instancing, which is not supported")
+    builder.doc["extensionsRequired"] = ["MSFT_lod"]
+    assert_refused(
+        builder.save(tmp_path / "a.glb"), "requires the extension MSFT_lod, which is not supported"
+    )
     builder.doc["extensionsRequired"] = [
         "KHR_texture_transform",
         "KHR_materials_unlit",

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from gltf_builder import ASSETS, SQUARE, TRIANGLE, GltfBuilder, one_triangle
 
+from genrender.errors import SceneError
 from genrender.scene.load import load_scene
 
 needs_assets = pytest.mark.skipif(not ASSETS.is_dir(), reason=f"the shared scenes are not at {ASSETS}")
@@ -79,6 +80,16 @@ def test_points_and_lines_are_left_out(tmp_path):
     builder.node(mesh=builder.mesh(TRIANGLE))
     scene = load_scene(builder.save(tmp_path / "a.gltf"))
     assert len(scene.objects) == len(scene.tris) == 1
+    assert scene.warnings == ("left out 4 primitives of points or lines",)
+
+
+def test_nothing_but_points(tmp_path):
+    builder = GltfBuilder()
+    builder.node(mesh=builder.mesh(SQUARE, mode=0))
+    with pytest.raises(
+        SceneError, match="no triangles in its scene; left out 1 primitive of points or lines;"
+    ):
+        load_scene(builder.save(tmp_path / "a.gltf"))
 
 
 def test_a_trailing_part_of_a_triangle_is_left_out(tmp_path):

@@ -240,3 +240,33 @@ def test_the_wheels_turn_rigidly():
     assert np.abs(before - after).max() > 0.1
     np.testing.assert_allclose(np.linalg.norm(before, axis=1), np.linalg.norm(after, axis=1), atol=1e-4)
     np.testing.assert_allclose(before @ before[:5].T, after @ after[:5].T, atol=1e-4)
+
+
+@pytest.mark.parametrize("joint", [0, 1])
+def test_a_vertex_that_no_joint_holds_follows_its_first(tmp_path, joint):
+    weights = np.tile([0.0, 1, 0, 0], (6, 1))
+    weights[0] = 0
+    builder = skinned_strip(np.tile([joint, 0, 1, 1], (6, 1)), weights)
+    builder.doc["nodes"][1].update(translation=[0, 0, 3])
+    builder.doc["nodes"][2].update(translation=[0, 1, 4])
+    verts = load_scene(builder.save(tmp_path / "a.glb")).rest_verts
+    assert verts[0].tolist() == [0, 0, [3, 7][joint]]
+    np.testing.assert_allclose(verts[1:], STRIP[1:] + [0, 0, 3])
+
+
+def test_some_primitives_of_a_mesh_have_morph_targets_and_some_fewer(tmp_path):
+    builder = GltfBuilder()
+    far = [[9, 0, 0], [10, 0, 0], [9, 1, 0]]
+    targets = [{"POSITION": builder.accessor(np.tile(move, (3, 1)))} for move in ([0, 2, 0], [0, 0, 4])]
+    builder.mesh(TRIANGLE, targets=targets, weights=[0.5, 1])
+    builder.mesh(far)
+    builder.mesh([[5, 0, 0], [6, 0, 0], [5, 1, 0]], targets=targets[:1])
+    first, *others = builder.doc["meshes"]
+    first["primitives"] += [other["primitives"][0] for other in others]
+    builder.doc["meshes"] = [first]
+    builder.node(mesh=0)
+    builder.animate("wave", [(0, "weights", [0, 1], [0, 0, 1, 1], "LINEAR")])
+    scene = load_scene(builder.save(tmp_path / "a.glb"))
+    assert len(scene.tris) == 3
+    assert scene.rest_verts[::3].tolist() == [[0, 1, 4], [9, 0, 0], [5, 1, 0]]
+    assert scene.evaluate(1.0, 0)[::3].tolist() == [[0, 2, 4], [9, 0, 0], [5, 2, 0]]

@@ -8,6 +8,7 @@ from jaxtyping import Float, Float32, Int32, Int64
 from genrender.errors import ConfigError
 from genrender.gbuffer.gbuffer import GBuffer
 from genrender.scene.camera import Camera
+from genrender.scene.scene import DOME_ID, GROUND_ID
 
 # Embree takes its time over every triangle that it is given. With more than this, leaving out those that no
 # ray can meet is worth the look.
@@ -34,7 +35,8 @@ def render_gbuffer(
         tris: vertex indices of each triangle.
         uvs: texture coordinates of each triangle's corners, any range, V downwards as in glTF.
         object_id: the object that each triangle belongs to, from 1.
-        camera: where the picture is taken from; its field of view is vertical.
+        camera: where the picture is taken from; its field of view is vertical. What lies before its near or
+            behind its far plane is not seen, but for a backdrop behind the far one.
         height: rows, at least 1.
         width: columns, at least 1.
         atlas_id: the texture that each triangle's `uvs` point into; None: one for each object.
@@ -45,13 +47,8 @@ def render_gbuffer(
     if height < 1 or width < 1:
         raise ConfigError(f"picture size is {width}x{height}, expected at least 1x1")
     origins, directions = camera.rays(height, width)
-    # The directions are scaled so that the ray parameter IS the planar depth.
-    if len(tris) > MANY_TRIS:
-        rows = tris_at_pixel_centres(verts, tris, camera, height, width)
-        depth, tri_id, bary = intersect(*_only(verts, tris[rows]), origins, directions)
-        tri_id = np.append(rows, -1).astype(np.int32)[tri_id]  # -1, a miss, stays -1
-    else:
-        depth, tri_id, bary = intersect(verts, tris, origins, directions)
+    rows = tris_at_pixel_centres(verts, tris, camera, height, width) if len(tris) > MANY_TRIS else None
+    depth, tri_id, bary = _between_planes(verts, tris, object_id, camera, (origins, directions), rows)
     hit = tri_id >= 0
     uv = np.zeros((height * width, 2), np.float32)
     uv[hit] = wrap_uv(interpolate_corners(uvs, tri_id[hit], bary[hit]))
@@ -69,6 +66,53 @@ def render_gbuffer(
         bary=bary.reshape(height, width, 2),
         atlas_id=pixel_atlas_id,
     )
+
+
+def _between_planes(
+    verts: Float[np.ndarray, "V 3"],
+    tris: Int32[np.ndarray, "T 3"],
+    object_id: Int32[np.ndarray, "T"],
+    camera: Camera,
+    rays: tuple[Float[np.ndarray, "N 3"], Float[np.ndarray, "N 3"]],
+    rows: Int64[np.ndarray, "K"] | None,
+) -> tuple[Float32[np.ndarray, "N"], Int32[np.ndarray, "N"], Float32[np.ndarray, "N 2"]]:
+    """What each ray meets first between the camera's near and far plane; what lies there costs nothing more.
+
+    Args:
+        rays: origins and directions, scaled so that the ray parameter IS the planar depth.
+        rows: the triangles that count, None for all.
+    """
+    origins, directions = rays
+    depth, tri_id, bary = _first_hits(verts, tris, rows, origins, directions)
+    is_near = depth < camera.near
+    if is_near.any():
+        # These start anew at the near plane.
+        moved = origins[is_near] + camera.near * directions[is_near]
+        behind, tri_id[is_near], bary[is_near] = _first_hits(verts, tris, rows, moved, directions[is_near])
+        depth[is_near] = behind + np.float32(camera.near)
+    is_far = (tri_id >= 0) & (depth > camera.far)
+    backdrop = np.flatnonzero(np.isin(object_id, (GROUND_ID, DOME_ID)))
+    is_far &= ~np.isin(tri_id, backdrop)
+    if is_far.any():
+        # The file's planes are about the file's scene: behind it the backdrop is still there.
+        depth[is_far], tri_id[is_far], bary[is_far] = _first_hits(
+            verts, tris, backdrop, origins[is_far], directions[is_far]
+        )
+    return depth, tri_id, bary
+
+
+def _first_hits(
+    verts: Float[np.ndarray, "V 3"],
+    tris: Int32[np.ndarray, "T 3"],
+    rows: Int64[np.ndarray, "K"] | None,
+    origins: Float[np.ndarray, "N 3"],
+    directions: Float[np.ndarray, "N 3"],
+) -> tuple[Float32[np.ndarray, "N"], Int32[np.ndarray, "N"], Float32[np.ndarray, "N 2"]]:
+    """As `intersect`, with some of the triangles."""
+    if rows is None:
+        return intersect(verts, tris, origins, directions)
+    depth, tri_id, bary = intersect(*_only(verts, tris[rows]), origins, directions)
+    return depth, np.append(rows, -1).astype(np.int32)[tri_id], bary  # -1, a miss, stays -1
 
 
 def tris_at_pixel_centres(

@@ -7,7 +7,7 @@ from typing import Literal
 import numpy as np
 from jaxtyping import Float, Float64, Int
 
-Property = Literal["translation", "rotation", "scale", "weights"]
+Property = Literal["translation", "rotation", "scale", "weights", "visible", "yfov", "ymag", "znear", "zfar"]
 Interpolation = Literal["STEP", "LINEAR", "CUBICSPLINE"]
 
 
@@ -16,7 +16,8 @@ class Track:
     """Keys of one property, for all nodes that share the same key times.
 
     Attributes:
-        target: what is animated. Rotations are quaternions (x, y, z, w).
+        target: what is animated. Rotations are quaternions (x, y, z, w), `visible` is 0 or 1, the last
+            four are a camera's, with `yfov` in radians.
         nodes: the nodes, one per channel of `values`.
         times_s: key times, rising.
         values: a value per key, channel and component.

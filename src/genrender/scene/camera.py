@@ -19,11 +19,15 @@ class Camera:
         world_from_camera: rigid 4x4 transform (column vectors).
         yfov_deg: vertical field of view in degrees, in (0, 180); ignored when `ymag` is set.
         ymag: half the height of an orthographic view in scene units; None means perspective.
+        near: surfaces nearer than this are not seen, as planar depth in scene units.
+        far: those farther away are not seen either; a backdrop is, however far.
     """
 
     world_from_camera: Float[np.ndarray, "4 4"]
     yfov_deg: float = 45.0
     ymag: float | None = None
+    near: float = 0.0
+    far: float = np.inf
 
     @staticmethod
     def look_at(

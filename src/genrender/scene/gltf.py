@@ -1,5 +1,6 @@
 """glTF 2.0 scenes: the parsed file becomes a `Scene`."""
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -8,12 +9,13 @@ from jaxtyping import Float64
 
 from genrender.scene.animation import Track, that_agree
 from genrender.scene.gltf_accessor import read_floats
-from genrender.scene.gltf_animation import read_animation
+from genrender.scene.gltf_animation import read_animation, visibility_targets
 from genrender.scene.gltf_file import GltfFile, open_gltf
 from genrender.scene.gltf_mesh import Budget, MeshData, morph_weights, read_mesh
+from genrender.scene.gltf_nodes import may_be_seen, read_instances, read_nodes, scene_nodes
 from genrender.scene.motion import MAX_COORDINATE, SceneCamera, is_placeable
 from genrender.scene.names import UniqueNames
-from genrender.scene.rig import Nodes, Part, Rig, Skin, levels_of, trs_from_local
+from genrender.scene.rig import Nodes, Part, Rig, Skin, trs_from_local
 from genrender.scene.scene import ALL_ANIMATIONS, Animation, Scene, SceneObject
 
 
@@ -25,9 +27,10 @@ def load_gltf(path: Path) -> Scene:
     """
     file = open_gltf(path)
     budget = Budget(file)
-    nodes = _read_nodes(file)
-    shown = _shown_nodes(file)
-    placed, n_dropped = _read_meshes(file, shown, budget)
+    nodes = read_nodes(file)
+    shown = scene_nodes(file)
+    seen = may_be_seen(nodes, visibility_targets(file))
+    placed, n_dropped = _read_meshes(file, [index for index in shown if seen[index]], budget)
     parts, first_verts = _place_all(file, placed)
     animations, tracks = _read_animations(file, parts, budget)
     rig = Rig(_with_trs_where_animated(nodes, tracks), tuple(parts), tracks)
@@ -46,23 +49,37 @@ def load_gltf(path: Path) -> Scene:
         cameras=_read_cameras(file, shown),
         tris=np.concatenate(
             [
-                (mesh.tris + first).astype(np.int32)
-                for (_, mesh), first in zip(placed, first_verts, strict=True)
+                (thing.mesh.tris + first).astype(np.int32)
+                for thing, first in zip(placed, first_verts, strict=True)
             ]
         ),
-        uvs=np.concatenate([mesh.uvs for _, mesh in placed]),
+        uvs=np.concatenate([thing.mesh.uvs for thing in placed]),
         object_id=np.repeat(np.arange(1, len(placed) + 1, dtype=np.int32), [o.n_tris for o in objects]),
-        has_uvs=np.concatenate([mesh.has_uvs for _, mesh in placed]),
+        has_uvs=np.concatenate([thing.mesh.has_uvs for thing in placed]),
         rest_verts=rest_verts,
         motion=rig,
         n_dropped=n_dropped,
         materials=_material_names(file),
-        material=np.concatenate([mesh.material for _, mesh in placed]),
+        material=np.concatenate([thing.mesh.material for thing in placed]),
+        warnings=file.all_warnings(),
     )
 
 
-def _read_meshes(file: GltfFile, shown: list[int], budget: Budget) -> tuple[list[tuple[int, MeshData]], int]:
-    """Nodes that show triangles, each with its mesh, and the number of triangles that are left out.
+@dataclass(frozen=True)
+class _Placed:
+    """A mesh as a node shows it, or one instance of that.
+
+    Attributes:
+        instance: in the node's space; None for a node without instances.
+    """
+
+    node: int
+    mesh: MeshData
+    instance: Float64[np.ndarray, "4 4"] | None
+
+
+def _read_meshes(file: GltfFile, shown: list[int], budget: Budget) -> tuple[list[_Placed], int]:
+    """What nodes show, and the number of triangles that are left out.
 
     Instances are only counted: they cost no memory yet.
     """
@@ -77,22 +94,27 @@ def _read_meshes(file: GltfFile, shown: list[int], budget: Budget) -> tuple[list
         if mesh_index not in meshes:
             meshes[mesh_index] = read_mesh(file, mesh_index, budget)
         mesh = meshes[mesh_index]
-        budget.spend("triangles of all objects", len(mesh.tris) + mesh.n_dropped)
-        budget.spend("vertices of all objects", mesh.n_verts)
-        n_dropped += mesh.n_dropped
+        instances = read_instances(file, index)
+        n = 1 if instances is None else len(instances)
+        budget.spend("triangles of all objects", n * (len(mesh.tris) + mesh.n_dropped))
+        budget.spend("vertices of all objects", n * mesh.n_verts)
+        n_dropped += n * mesh.n_dropped
         if len(mesh.tris):
-            placed.append((index, mesh))
+            places = [None] if instances is None else instances
+            placed += [_Placed(index, mesh, place) for place in places]
     if not placed:
         lost = f" but {n_dropped} without an area or finite corners" if n_dropped else ""
-        raise file.error(f"holds no triangles in its scene{lost}; expected at least one mesh")
+        others = "".join(f"; {text}" for text in file.all_warnings())
+        raise file.error(f"holds no triangles in its scene{lost}{others}; expected at least one mesh")
     return placed, n_dropped
 
 
-def _objects(file: GltfFile, placed: list[tuple[int, MeshData]]) -> tuple[SceneObject, ...]:
+def _objects(file: GltfFile, placed: list[_Placed]) -> tuple[SceneObject, ...]:
     unique = UniqueNames()
     objects = []
-    for number, (index, mesh) in enumerate(placed):
-        node: pygltflib.Node = file.item("nodes", index)
+    for number, thing in enumerate(placed):
+        node: pygltflib.Node = file.item("nodes", thing.node)
+        mesh = thing.mesh
         name = unique(node.name or mesh.name or f"object_{number}")
         assert node.mesh is not None
         objects.append(
@@ -106,19 +128,19 @@ def _material_names(file: GltfFile) -> tuple[str, ...]:
     return tuple(str(name or f"material_{index}") for index, name in enumerate(names))
 
 
-def _place_all(file: GltfFile, placed: list[tuple[int, MeshData]]) -> tuple[list[Part], list[int]]:
+def _place_all(file: GltfFile, placed: list[_Placed]) -> tuple[list[Part], list[int]]:
     """The parts of all objects, and the index of every object's first vertex."""
     skins: dict[int, Skin] = {}
     parts: list[Part] = []
     first_verts = [0]
-    for index, mesh in placed:
-        skin = file.item("nodes", index).skin
+    for thing in placed:
+        skin = file.item("nodes", thing.node).skin
         if skin is not None:
             file.item("skins", skin)
             if skin not in skins:
                 skins[skin] = _read_skin(file, skin)
-        parts += _place(file, index, mesh, None if skin is None else skins[skin])
-        first_verts.append(first_verts[-1] + mesh.n_verts)
+        parts += _place(file, thing, None if skin is None else skins[skin])
+        first_verts.append(first_verts[-1] + thing.mesh.n_verts)
     return parts, first_verts[:-1]
 
 
@@ -146,7 +168,8 @@ def _read_animations(
     return tuple(animations), tuple(tracks)
 
 
-def _place(file: GltfFile, index: int, mesh: MeshData, skin: Skin | None) -> list[Part]:
+def _place(file: GltfFile, thing: _Placed, skin: Skin | None) -> list[Part]:
+    index, mesh = thing.node, thing.mesh
     n_targets = len(mesh.blocks[0].targets)
     weights = np.array(
         morph_weights(file, f"node {index}", file.raw["nodes"][index].get("weights"), n_targets)
@@ -162,71 +185,8 @@ def _place(file: GltfFile, index: int, mesh: MeshData, skin: Skin | None) -> lis
                 f"node {index} has a mesh that uses joint {highest}, but its skin has "
                 f"{len(part_skin.joints)} joints; export it again"
             )
-        parts.append(Part(block, index, part_skin, weights))
+        parts.append(Part(block, index, part_skin, weights, thing.instance))
     return parts
-
-
-def _read_nodes(file: GltfFile) -> Nodes:
-    n = len(file.json.nodes or [])
-    parent = np.full(n, -1, np.int64)
-    translation, rotation = np.zeros((n, 3)), np.tile([0.0, 0.0, 0.0, 1.0], (n, 1))
-    scale, matrix = np.ones((n, 3)), np.tile(np.eye(4), (n, 1, 1))
-    has_matrix = np.zeros(n, bool)
-    for index in range(n):
-        node: pygltflib.Node = file.item("nodes", index)
-        for child in node.children or []:
-            file.item("nodes", child)
-            if parent[child] >= 0:
-                raise file.error(
-                    f"node {child} has two parents, {parent[child]} and {index}; export it again"
-                )
-            parent[child] = index
-        if node.translation is not None:
-            translation[index] = _numbers(file, f"node {index}", "translation", node.translation, 3)
-        if node.rotation is not None:
-            rotation[index] = _numbers(file, f"node {index}", "rotation", node.rotation, 4)
-        if node.scale is not None:
-            scale[index] = _numbers(file, f"node {index}", "scale", node.scale, 3)
-        if node.matrix is not None:
-            has_matrix[index] = True
-            matrix[index] = _numbers(file, f"node {index}", "matrix", node.matrix, 16).reshape(4, 4).T
-    levels = levels_of(parent.tolist())
-    if sum(len(level) for level in levels) < n:
-        reached = {node for level in levels for node in level}
-        lost = next(index for index in range(n) if index not in reached)
-        raise file.error(f"node {lost} is its own ancestor or hangs below one that is; export it again")
-    return Nodes(
-        parent,
-        translation,
-        rotation,
-        scale,
-        matrix,
-        has_matrix,
-        tuple(np.array(level, np.int64) for level in levels),
-    )
-
-
-def _shown_nodes(file: GltfFile) -> list[int]:
-    """Nodes of the default scene (else the first scene, else all), parents before children."""
-    n = len(file.json.nodes or [])
-    if file.json.scenes:
-        scene: pygltflib.Scene = file.item("scenes", 0 if file.json.scene is None else file.json.scene)
-        roots = scene.nodes or []
-    else:
-        children = {child for node in file.json.nodes or [] for child in node.children or []}
-        roots = [index for index in range(n) if index not in children]
-    shown: list[int] = []
-    seen: set[int] = set()
-    waiting = list(reversed(roots))
-    while waiting:
-        index = waiting.pop()
-        node: pygltflib.Node = file.item("nodes", index)
-        if index in seen:
-            continue
-        seen.add(index)
-        shown.append(index)
-        waiting += reversed(node.children or [])
-    return shown
 
 
 def _read_skin(file: GltfFile, index: int) -> Skin:
@@ -251,7 +211,13 @@ def _read_skin(file: GltfFile, index: int) -> Skin:
 
 def _with_trs_where_animated(nodes: Nodes, tracks: tuple[tuple[Track, ...], ...]) -> Nodes:
     """Nodes given by a matrix that some animation moves get their matrix taken apart."""
-    moved = {node for of_animation in tracks for track in of_animation for node in track.nodes.tolist()}
+    moved = {
+        node
+        for of_animation in tracks
+        for track in of_animation
+        if track.target in ("translation", "rotation", "scale")
+        for node in track.nodes.tolist()
+    }
     for node in sorted(moved):
         if nodes.has_matrix[node]:
             nodes.translation[node], nodes.rotation[node], nodes.scale[node] = trs_from_local(
@@ -270,12 +236,14 @@ def _read_cameras(file: GltfFile, shown: list[int]) -> tuple[SceneCamera, ...]:
             continue
         camera: pygltflib.Camera = file.item("cameras", node.camera)
         name = unique(node.name or camera.name or f"camera_{len(cameras)}")
+        lens = camera.perspective or camera.orthographic
         yfov = getattr(camera.perspective, "yfov", None)
         ymag = getattr(camera.orthographic, "ymag", None)
+        near, far = _planes(getattr(lens, "znear", None), getattr(lens, "zfar", None))
         if isinstance(yfov, int | float) and 0 < yfov < np.pi:
-            cameras.append(SceneCamera(name, index, float(np.rad2deg(yfov)), None))
+            cameras.append(SceneCamera(name, index, float(np.rad2deg(yfov)), None, near, far))
         elif isinstance(ymag, int | float) and np.isfinite(ymag) and ymag != 0:
-            cameras.append(SceneCamera(name, index, 45.0, abs(float(ymag))))
+            cameras.append(SceneCamera(name, index, 45.0, abs(float(ymag)), near, far))
         else:
             raise file.error(
                 f"camera {name!r} needs a yfov between 0 and pi or a ymag other than 0; export it again"
@@ -283,9 +251,8 @@ def _read_cameras(file: GltfFile, shown: list[int]) -> tuple[SceneCamera, ...]:
     return tuple(cameras)
 
 
-def _numbers(file: GltfFile, where: str, what: str, value: object, n: int) -> Float64[np.ndarray, "N"]:
-    is_fine = isinstance(value, list) and len(value) == n and all(isinstance(v, int | float) for v in value)
-    array = np.array(value if is_fine else [np.nan], np.float64)
-    if not np.isfinite(array).all():
-        raise file.error(f"{where} has the {what} {str(value)[:80]}, expected {n} finite numbers")
-    return array
+def _planes(znear: object, zfar: object) -> tuple[float, float]:
+    """A camera's clipping planes; those that leave nothing between them count as not given."""
+    near = float(znear) if isinstance(znear, int | float) and 0 <= znear < np.inf else 0.0
+    far = float(zfar) if isinstance(zfar, int | float) and zfar > 0 else np.inf
+    return (near, far) if near < far else (0.0, np.inf)

@@ -3,6 +3,7 @@
 import base64
 import binascii
 import struct
+from collections import Counter
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, unquote_to_bytes
@@ -10,29 +11,10 @@ from urllib.parse import unquote, unquote_to_bytes
 import pygltflib
 
 from genrender.errors import SceneError
+from genrender.scene.gltf_extensions import is_understood, missed
 from genrender.scene.gltf_json import parse_json
 from genrender.scene.read_file import MAX_BYTES, read_file
 
-# Required extensions that say nothing about where the surface is. Everything else that a file requires might
-# move or add geometry, so it is refused by name rather than rendered wrongly.
-HARMLESS_PREFIXES = (
-    "KHR_materials_",
-    "KHR_texture_",
-    "EXT_texture_",
-    "MSFT_texture_",
-    "KHR_lights_",
-    "EXT_lights_",
-)
-HARMLESS_EXTENSIONS = {
-    "KHR_mesh_quantization",
-    "KHR_techniques_webgl",
-    "KHR_xmp",
-    "KHR_xmp_json_ld",
-    "ADOBE_materials_clearcoat_specular",
-    "ADOBE_materials_thin_transparency",
-    "MSFT_packing_normalRoughnessMetallic",
-    "MSFT_packing_occlusionRoughnessMetallic",
-}
 COMPRESSIONS = {
     "KHR_draco_mesh_compression": "Draco",
     "EXT_meshopt_compression": "meshopt",
@@ -47,6 +29,8 @@ class GltfFile:
         path: where the file lies; external buffers must lie in the same folder or below it.
         json: pygltflib's dataclasses. Nothing in them has been checked: every value may have any type.
         raw: the same as plain dicts, for the fields that pygltflib drops (the weights of a node).
+        left_out: what is not shown, as "primitive{s} of points", and how much of it.
+        warnings: what else people should know.
     """
 
     def __init__(self, path: Path, parsed: pygltflib.GLTF2, raw: dict[str, Any], blob: memoryview | None):
@@ -55,10 +39,21 @@ class GltfFile:
         self.raw = raw
         self._blob = blob
         self._buffers: dict[int, memoryview] = {}
+        self.left_out: Counter[str] = Counter()
+        self.warnings: list[str] = []
 
     def error(self, text: str) -> SceneError:
         """A `SceneError` that names the file."""
         return SceneError(f"{self.path.name}: {text}")
+
+    def leave_out(self, what: str) -> None:
+        """Counts one more thing that is not shown. `what` has {s} where its plural does."""
+        self.left_out[what] += 1
+
+    def all_warnings(self) -> tuple[str, ...]:
+        """A line for everything that is not shown, or not as it stands in the file."""
+        counted = (f"left out {n:,} {what.format(s='s' * (n > 1))}" for what, n in self.left_out.items())
+        return (*self.warnings, *counted)
 
     def compression_error(self, extension: str) -> SceneError:
         """The error for geometry that is compressed by `extension`."""
@@ -185,35 +180,41 @@ def open_gltf(path: Path) -> GltfFile:
         text = data
     parsed, raw = parse_json(path, text)
     file = GltfFile(path, parsed, raw, blob)
-    version = raw["asset"].get("version")
-    if not isinstance(version, str) or not version.startswith("2."):
-        raise file.error(
-            f"is glTF {version!r}, expected 2.0; convert it, for example by Blender's import and export"
-        )
     for name in parsed.extensionsRequired or []:
         if name in COMPRESSIONS:
             raise file.compression_error(name)
-        if name not in HARMLESS_EXTENSIONS and not str(name).startswith(HARMLESS_PREFIXES):
+        # It might move or add geometry: better no picture than a wrong one.
+        if not is_understood(str(name)):
             raise file.error(f"requires the extension {name}, which is not supported; export it without")
+    file.warnings += missed(parsed.extensionsUsed or [])
     return file
 
 
 def _split_glb(path: Path, data: memoryview) -> tuple[bytes, memoryview | None]:
     """The JSON text and the binary chunk of a GLB file; other chunks are skipped, as the format asks."""
-    truncated = f"{path.name}: truncated GLB: {len(data)} bytes found, %s expected; export or copy it again"
+
+    def truncated(expected: str) -> SceneError:
+        return SceneError(
+            f"{path.name}: truncated GLB: {len(data)} bytes found, {expected} expected; "
+            "export or copy it again"
+        )
+
     if len(data) < 20:
-        raise SceneError(truncated % "at least 20")
+        raise truncated("at least 20")
     version, length = struct.unpack_from("<II", data, 4)
     if version != 2:
-        raise SceneError(f"{path.name}: is GLB version {version}, expected 2; convert it to glTF 2.0")
+        raise SceneError(
+            f"{path.name}: is GLB version {version}, expected 2, that is glTF 2.0; convert it, for example: "
+            f"gltf-pipeline -i {path.name} -o new.glb"
+        )
     if length > len(data):
-        raise SceneError(truncated % length)
+        raise truncated(str(length))
     chunks: dict[bytes, memoryview] = {}
     offset = 12
     while offset + 8 <= length:
         size, kind = struct.unpack_from("<I4s", data, offset)
         if offset + 8 + size > length:
-            raise SceneError(truncated % (offset + 8 + size))
+            raise truncated(str(offset + 8 + size))
         chunks.setdefault(kind, data[offset + 8 : offset + 8 + size])
         offset += 8 + size
     if b"JSON" not in chunks:

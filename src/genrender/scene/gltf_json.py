@@ -1,5 +1,6 @@
 """The JSON of a glTF file."""
 
+import codecs
 import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import fields
@@ -17,6 +18,7 @@ from genrender.untrusted import parse_json as parse_any_json
 # these keys.
 STRUCTURE: dict[str, Any] = {
     "asset": {},
+    "extensionsUsed": [],
     "extensionsRequired": [],
     "scenes": [{"nodes": []}],
     "nodes": [{"children": []}],
@@ -77,22 +79,46 @@ def _animation(values: dict[str, Any]) -> pygltflib.Animation:
     return _plain(pygltflib.Animation, values, channels=channels, samplers=samplers)
 
 
+def _check_version(path: Path, raw: dict[str, Any]) -> None:
+    """Raises SceneError for what tells another version, or is built like one before 2.0."""
+    asset = raw.get("asset")
+    version = asset.get("version") if isinstance(asset, dict) else None
+    # Before 2.0 nodes, meshes and the rest had names instead of numbers.
+    is_old = version is None and any(
+        isinstance(raw.get(key), dict) for key in ("nodes", "meshes", "accessors")
+    )
+    if is_old or (isinstance(asset, dict) and not str(version).startswith("2.")):
+        told = "older than 2.0" if is_old else f"glTF {version!r}"
+        raise SceneError(
+            f"{path.name}: is {told}, expected 2.0; convert it, for example: "
+            f"gltf-pipeline -i {path.name} -o new.glb"
+        )
+
+
 def parse_json(path: Path, text: bytes) -> tuple[pygltflib.GLTF2, dict[str, Any]]:
     """pygltflib's dataclasses, and the same as plain dicts. Nested as expected, but no value is checked.
 
     Raises:
         SceneError: it is too large, no JSON, or nested otherwise.
     """
-    not_gltf = f"{path.name}: not a glTF file (%s); expected .gltf or .glb, version 2.0"
+
+    def not_gltf(reason: str) -> SceneError:
+        return SceneError(f"{path.name}: not a glTF file ({reason}); expected .gltf or .glb, version 2.0")
+
     check_size(f"{path.name}: its JSON", len(text), MAX_TEXT_BYTES, "export it as .glb, or split it")
+    if text.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        raise not_gltf("its text is UTF-16; save it as UTF-8")
     try:
-        raw = parse_any_json(text)
+        # Some exporters fill the JSON of a GLB up with zeros, where the format wants blanks.
+        raw = parse_any_json(bytes(text).rstrip(b"\0"))
     except ValueError as error:
-        raise SceneError(not_gltf % str(error)) from None
+        raise not_gltf(str(error)) from None
+    if isinstance(raw, dict):
+        _check_version(path, raw)
     if not isinstance(raw, dict) or raw.get("asset") is None:
-        raise SceneError(not_gltf % "there is no asset entry")
+        raise not_gltf("there is no asset entry")
     for where in _misfits(raw, STRUCTURE, ""):
-        raise SceneError(not_gltf % f"its {where.lstrip('.')} has another structure")
+        raise not_gltf(f"its {where.lstrip('.')} has another structure")
     try:
         with warnings.catch_warnings():
             # It warns of every optional field that a file leaves out.
@@ -108,4 +134,4 @@ def parse_json(path: Path, text: bytes) -> tuple[pygltflib.GLTF2, dict[str, Any]
             return parsed, raw
     except (TypeError, ValueError, AttributeError, KeyError, IndexError, RecursionError):
         # pygltflib checks nothing; on a list where it expects an object it fails in one of these ways.
-        raise SceneError(not_gltf % "its JSON has another structure") from None
+        raise not_gltf("its JSON has another structure") from None

@@ -9,6 +9,7 @@ from jaxtyping import Bool, Float32, Int32, Int64
 from genrender.scene.drop import is_sound
 from genrender.scene.gltf_accessor import read_floats, read_ints
 from genrender.scene.gltf_file import GltfFile
+from genrender.scene.gltf_uv import transformed, uv_transform
 from genrender.scene.rig import MorphTarget, VertexBlock
 from genrender.scene.uv_quality import is_usable
 
@@ -83,6 +84,7 @@ def read_mesh(file: GltfFile, index: int, budget: Budget) -> MeshData:
     for primitive in mesh.primitives or []:
         mode = TRIANGLES if primitive.mode is None else primitive.mode
         if mode in POINTS_AND_LINES:
+            file.leave_out("primitive{s} of points or lines")
             continue
         attributes = _attributes(primitive.attributes)
         if attributes.get("POSITION") is None:
@@ -98,24 +100,19 @@ def read_mesh(file: GltfFile, index: int, budget: Budget) -> MeshData:
         tris = read_tris(file, index, primitive, mode, len(block.positions), budget)
         all_sound.append(is_sound(tris, block.positions, block.joints is None and not block.targets))
         tris = tris[all_sound[-1]]
-        uvs = _read_uvs(file, attributes, tris, len(block.positions))
-        all_tris.append(tris + first_vert)
         if primitive.material is not None:
             file.item("materials", primitive.material)
+        uvs = _read_uvs(file, primitive, tris, len(block.positions))
+        all_tris.append(tris + first_vert)
         number = -1 if primitive.material is None else primitive.material
         all_materials.append(np.full(len(tris), number, np.int32))
         # Broken coordinates count as missing: the surface is still there, and an unwrap mends it.
         all_has_uvs.append(is_usable(uvs))
         all_uvs.append(np.where(all_has_uvs[-1][:, None, None], uvs, np.float32(0)))
-    counts = {len(block.targets) for _, block in blocks.values()}
-    if len(counts) > 1:
-        raise file.error(
-            f"mesh {index} has primitives with different numbers of morph targets; export it again"
-        )
-    n_targets = counts.pop() if counts else 0
+    n_targets = max((len(block.targets) for _, block in blocks.values()), default=0)
     return MeshData(
         name=mesh.name if isinstance(mesh.name, str) else None,
-        blocks=tuple(_without_nan(block) for _, block in blocks.values()),
+        blocks=tuple(_with_targets(_without_nan(block), n_targets) for _, block in blocks.values()),
         tris=np.concatenate(all_tris) if all_tris else np.zeros((0, 3), np.int64),
         uvs=np.concatenate(all_uvs) if all_uvs else np.zeros((0, 3, 2), np.float32),
         has_uvs=np.concatenate(all_has_uvs) if all_has_uvs else np.zeros(0, bool),
@@ -129,6 +126,13 @@ def _without_nan(block: VertexBlock) -> VertexBlock:
     """Vertices that are no finite numbers lie at 0, where no triangle uses them any more."""
     is_finite = np.isfinite(block.positions).all(axis=1, keepdims=True)
     return block if is_finite.all() else replace(block, positions=np.where(is_finite, block.positions, 0))
+
+
+def _with_targets(block: VertexBlock, n_targets: int) -> VertexBlock:
+    """Of a mesh's primitives some may have no morph targets, or fewer: the others do not move them."""
+    still = MorphTarget(np.zeros(0, np.int64), np.zeros((0, 3), np.float32))
+    missing = n_targets - len(block.targets)
+    return replace(block, targets=(*block.targets, *[still] * missing)) if missing else block
 
 
 def morph_weights(file: GltfFile, where: str, weights: object, n_targets: int) -> tuple[float, ...] | None:
@@ -217,8 +221,11 @@ def _read_influences(
         total = weights.sum(axis=1, keepdims=True)
     if not np.isfinite(total).all():
         raise file.error(f"mesh {mesh} has joint weights that are no finite numbers; export it again")
-    joints[weights == 0] = 0  # exporters leave anything there
     is_loose = total[:, 0] == 0
+    first_joint = joints[:, 0].copy()
+    joints[weights == 0] = 0  # exporters leave anything there
+    # A vertex that no joint holds would fall to the origin; its first joint takes it.
+    joints[is_loose, 0] = first_joint[is_loose]
     weights[is_loose, 0] = 1
     total[is_loose] = 1
     weights /= total
@@ -263,9 +270,13 @@ def read_tris(
 
 
 def _read_uvs(
-    file: GltfFile, attributes: dict[str, object], tris: Int64[np.ndarray, "T 3"], n_verts: int
+    file: GltfFile, primitive: pygltflib.Primitive, tris: Int64[np.ndarray, "T 3"], n_verts: int
 ) -> Float32[np.ndarray, "T 3 2"]:
-    """Texture coordinates of corners, NaN where there are none."""
+    """Texture coordinates of corners as the material's picture sees them, NaN where there are none."""
+    attributes = _attributes(primitive.attributes)
     if attributes.get("TEXCOORD_0") is None:
         return np.full((len(tris), 3, 2), np.nan, np.float32)
-    return read_floats(file, attributes["TEXCOORD_0"], ("VEC2",), n_verts)[tris]
+    uvs = read_floats(file, attributes["TEXCOORD_0"], ("VEC2",), n_verts)
+    material = None if primitive.material is None else file.raw["materials"][primitive.material]
+    transform = uv_transform(material)
+    return (uvs if transform is None else transformed(uvs, transform))[tris]

@@ -18,12 +18,16 @@ class SceneCamera:
 
     Attributes:
         node: where the format's `Motion` finds it.
+        near: what is nearer than this is not seen, as planar depth in scene units.
+        far: what is farther is not seen either.
     """
 
     name: str
     node: int
     yfov_deg: float
     ymag: float | None
+    near: float = 0.0
+    far: float = np.inf
 
 
 @runtime_checkable

@@ -4,7 +4,6 @@ import copy
 import json
 import os
 import struct
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, unquote
@@ -17,6 +16,7 @@ from genrender.errors import SceneError
 from genrender.scene.gltf_accessor import read_as_stored
 from genrender.scene.gltf_file import GltfFile, open_gltf
 from genrender.scene.gltf_mesh import POINTS_AND_LINES, TRIANGLES, Budget, read_mesh, read_tris
+from genrender.scene.gltf_uv import set_of, texture_infos
 from genrender.scene.scene import Scene
 from genrender.scene.unwrap import spans
 
@@ -122,7 +122,7 @@ class _Rewriter:
         self.file.item("materials", primitive["material"])
         material = copy.deepcopy(self.file.raw["materials"][primitive["material"]])
         users = [
-            place for info in _texture_infos(material) if (place := _set_of(info)).get("texCoord", 0) == 0
+            place for _, info in texture_infos(material) if (place := set_of(info)).get("texCoord", 0) == 0
         ]
         if not users:
             return
@@ -183,20 +183,3 @@ class _Rewriter:
         chunks = struct.pack("<I4s", len(text), b"JSON") + text
         chunks += struct.pack("<I4s", len(self.blob), b"BIN\0") + self.blob
         return struct.pack("<4sII", b"glTF", 2, 12 + len(chunks)) + chunks
-
-
-def _texture_infos(value: Any, name: str = "") -> Iterator[dict[str, Any]]:
-    """Every mention of a picture in a material, those of extensions included."""
-    if not isinstance(value, dict):
-        return
-    if name.endswith("Texture") and "index" in value:
-        yield value
-    for key, inner in value.items():
-        yield from _texture_infos(inner, key)
-
-
-def _set_of(info: dict[str, Any]) -> dict[str, Any]:
-    """Where a mention of a picture says which set of coordinates it uses: a transform may override it."""
-    extensions = info.get("extensions")
-    transform = extensions.get("KHR_texture_transform") if isinstance(extensions, dict) else None
-    return transform if isinstance(transform, dict) and "texCoord" in transform else info

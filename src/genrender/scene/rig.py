@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 from jaxtyping import Bool, Float, Float32, Float64, Int64
@@ -19,6 +20,7 @@ class Nodes:
         parent: index of the parent, -1 for a root.
         matrix: local transforms of the nodes that have no TRS.
         has_matrix: which nodes those are.
+        visible: which nodes do not hide themselves and all below them.
         levels: nodes by depth, roots first, so that a level's parents are done before it.
     """
 
@@ -28,6 +30,7 @@ class Nodes:
     scale: Float64[np.ndarray, "N 3"]
     matrix: Float64[np.ndarray, "N 4 4"]
     has_matrix: Bool[np.ndarray, "N"]
+    visible: Bool[np.ndarray, "N"]
     levels: tuple[Int64[np.ndarray, "_"], ...]
 
     def world_from_node(self) -> Float64[np.ndarray, "N 4 4"]:
@@ -39,6 +42,13 @@ class Nodes:
         for level in self.levels[1:]:
             world[level] = world[self.parent[level]] @ local[level]
         return world
+
+    def inherited(self, visible: Bool[np.ndarray, "N"]) -> Bool[np.ndarray, "N"]:
+        """The nodes that are visible with all that are above them."""
+        shown = visible.copy()
+        for level in self.levels[1:]:
+            shown[level] &= shown[self.parent[level]]
+        return shown
 
 
 @dataclass(frozen=True)
@@ -79,12 +89,34 @@ class VertexBlock:
 
 @dataclass(frozen=True)
 class Part:
-    """A vertex block as one node shows it."""
+    """A vertex block as one node shows it.
+
+    Attributes:
+        weights: of the morph targets, unless animated.
+        instance: where this copy is, in the node's space; None: where the node is.
+    """
 
     block: VertexBlock
     node: int
     skin: Skin | None
     weights: Float64[np.ndarray, "M"]
+    instance: Float64[np.ndarray, "4 4"] | None = None
+
+
+@dataclass(frozen=True)
+class Pose:
+    """All nodes at one moment.
+
+    Attributes:
+        weights: morph weights of the nodes whose weights are animated.
+        is_shown: which nodes are visible; None: all that may ever be.
+        lens: what animations set of cameras, by property and the camera's node.
+    """
+
+    world_from_node: Float64[np.ndarray, "N 4 4"]
+    weights: dict[int, Float64[np.ndarray, "M"]]
+    is_shown: Bool[np.ndarray, "N"] | None
+    lens: dict[tuple[str, int], float]
 
 
 @dataclass(frozen=True)
@@ -108,51 +140,95 @@ class Rig:
         """Vertices of all parts in the spaces of their meshes, unmoved by nodes, skins and morphs."""
         return np.concatenate([part.block.positions for part in self.parts])
 
-    def pose(
-        self, time_s: float, animation: int | None
-    ) -> tuple[Float64[np.ndarray, "N 4 4"], dict[int, Float64[np.ndarray, "M"]]]:
-        """World transforms of all nodes, and the morph weights of the nodes whose weights are animated."""
+    @cached_property
+    def can_hide(self) -> bool:
+        """Whether some animation changes what is visible."""
+        return any(track.target == "visible" for tracks in self.animations for track in tracks)
+
+    def pose(self, time_s: float, animation: int | None) -> Pose:
+        """All nodes at a time. The rest pose shows whatever an animation may show."""
         if animation is None:
-            return self.nodes.world_from_node(), {}
+            return Pose(self.nodes.world_from_node(), {}, None, {})
         moved = {
             "translation": self.nodes.translation.copy(),
             "rotation": self.nodes.rotation.copy(),
             "scale": self.nodes.scale.copy(),
         }
+        visible = self.nodes.visible.copy()
         weights: dict[int, np.ndarray] = {}
+        lens: dict[tuple[str, int], float] = {}
         for track in self.animations[animation]:
             values = track.sample(time_s)
-            if track.target == "weights":
-                weights.update(zip(track.nodes.tolist(), values, strict=True))
-            else:
+            if track.target in moved:
                 moved[track.target][track.nodes] = values
-        return replace(self.nodes, **moved).world_from_node(), weights
+            elif track.target == "weights":
+                weights.update(zip(track.nodes.tolist(), values, strict=True))
+            elif track.target == "visible":
+                visible[track.nodes] = values[:, 0] != 0
+            else:
+                lens.update(
+                    ((track.target, node), float(v))
+                    for node, (v,) in zip(track.nodes.tolist(), values, strict=True)
+                )
+        is_shown = self.nodes.inherited(visible) if self.can_hide else None
+        return Pose(replace(self.nodes, **moved).world_from_node(), weights, is_shown, lens)
 
     def evaluate(self, time_s: float, animation: int | None) -> Float32[np.ndarray, "V 3"]:
-        """World-space vertices of all parts at a time; +inf or NaN where float32 cannot hold them."""
+        """World-space vertices of all parts at a time; +inf or NaN where float32 cannot hold them.
+
+        Those of a hidden part lie all at its first one, where no ray meets them.
+        """
         with np.errstate(over="ignore", invalid="ignore"):
             return self._evaluate(time_s, animation)
 
     def camera(self, camera: SceneCamera, time_s: float, animation: int | None) -> Camera:
-        """A camera where its node carries it."""
-        world_from_node = self.pose(time_s, animation)[0][camera.node]
-        return Camera(rigid(world_from_node), camera.yfov_deg, camera.ymag)
+        """A camera where its node carries it, with its lens as it is at that time."""
+        pose = self.pose(time_s, animation)
+        ymag = camera.ymag
+        if ymag is not None:
+            ymag = abs(pose.lens.get(("ymag", camera.node), ymag)) or ymag
+        yfov = pose.lens.get(("yfov", camera.node), 0.0)
+        return Camera(
+            rigid(pose.world_from_node[camera.node]),
+            # A spline may overshoot what a field of view can be.
+            float(np.rad2deg(yfov)) if 0 < yfov < np.pi else camera.yfov_deg,
+            ymag,
+            max(pose.lens.get(("znear", camera.node), camera.near), 0.0),
+            pose.lens.get(("zfar", camera.node), camera.far),
+        )
 
     def _evaluate(self, time_s: float, animation: int | None) -> Float32[np.ndarray, "V 3"]:
-        world_from_node, weights = self.pose(time_s, animation)
+        pose = self.pose(time_s, animation)
+        world_from_node = pose.world_from_node
         verts = np.empty((self.n_verts, 3), np.float32)
         start = 0
         for part in self.parts:
             end = start + len(part.block.positions)
-            positions = morphed(part.block, weights.get(part.node, part.weights))
+            positions = morphed(part.block, pose.weights.get(part.node, part.weights))
             if part.skin is None:
                 transform = world_from_node[part.node]
+                if part.instance is not None:
+                    transform = transform @ part.instance
                 # float64 until the last step: a large translation must not eat the digits of a small mesh.
                 verts[start:end] = positions @ transform[:3, :3].T + transform[:3, 3]
             else:
                 verts[start:end] = skinned(part.block, part.skin, positions, world_from_node)
+                if part.instance is not None:
+                    transform = _in_world(part.instance, world_from_node[part.node])
+                    verts[start:end] = verts[start:end] @ transform[:3, :3].T + transform[:3, 3]
+            if pose.is_shown is not None and not pose.is_shown[part.node]:
+                verts[start:end] = verts[start]
             start = end
         return verts
+
+
+def _in_world(
+    instance: Float64[np.ndarray, "4 4"], world_from_node: Float64[np.ndarray, "4 4"]
+) -> Float64[np.ndarray, "4 4"]:
+    """What an instance does in the world to a skinned figure, which its joints have put there already."""
+    if np.linalg.matrix_rank(world_from_node[:3, :3]) < 3:
+        return instance
+    return world_from_node @ instance @ np.linalg.inv(world_from_node)
 
 
 def morphed(block: VertexBlock, weights: Float64[np.ndarray, "M"]) -> Float32[np.ndarray, "V 3"]:
