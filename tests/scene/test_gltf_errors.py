@@ -131,33 +131,6 @@ def test_glb_version_1(tmp_path):
     assert_refused(path, "GLB version 1")
 
 
-@pytest.mark.parametrize(
-    "extension", ["KHR_draco_mesh_compression", "EXT_meshopt_compression", "KHR_meshopt_compression"]
-)
-def test_compressed_files_name_their_extension_and_a_remedy(tmp_path, extension):
-    builder = one_triangle()
-    builder.doc["extensionsRequired"] = [extension]
-    assert_refused(builder.save(tmp_path / "a.glb"), f"{extension}.*export it without")
-
-
-def test_draco_that_is_used_but_not_required(tmp_path):
-    builder = GltfBuilder()
-    position = builder.accessor(TRIANGLE)
-    del builder.doc["accessors"][position]["bufferView"]
-    extensions = {"KHR_draco_mesh_compression": {"bufferView": 0, "attributes": {"POSITION": 0}}}
-    builder.node(mesh=builder.mesh(attributes={"POSITION": position}, extensions=extensions))
-    assert_refused(builder.save(tmp_path / "a.glb"), "KHR_draco_mesh_compression")
-
-
-def test_meshopt_buffer_without_data(tmp_path):
-    builder = one_triangle()
-    builder.doc["buffers"].append(
-        {"byteLength": 36, "extensions": {"EXT_meshopt_compression": {"fallback": True}}}
-    )
-    builder.doc["bufferViews"][0]["buffer"] = 1
-    assert_refused(builder.save(tmp_path / "a.glb"), "EXT_meshopt_compression")
-
-
 def test_other_required_extensions(tmp_path):
     builder = one_triangle()
     builder.doc["extensionsRequired"] = ["MSFT_lod"]

@@ -79,18 +79,24 @@ def _read(
     where = f"accessor {index}"
     if accessor.type not in types or accessor.type not in SHAPES:
         raise file.error(f"{where} has the type {accessor.type!r}, expected {' or '.join(types)}")
-    n = _whole(file, where, "count", accessor.count)
+    assert isinstance(index, int)
+    decoded = file.decoded.get(index)
+    n = file.whole(where, "count", accessor.count) if decoded is None else len(decoded)
     if count is not None and n != count:
         raise file.error(f"{where} has {n} elements, expected {count} (one per vertex or key)")
     dtype = _dtype(file, where, accessor.componentType)
-    if accessor.bufferView is not None:
+    columns, rows = SHAPES[accessor.type]
+    if decoded is not None:
+        if decoded.shape[1] != columns * rows:
+            raise file.error(f"{where} is a {accessor.type}, but Draco has {decoded.shape[1]} numbers for it")
+        values = decoded.astype(dtype)
+    elif accessor.bufferView is not None:
         values = _view(file, where, accessor.bufferView, accessor.byteOffset, n, accessor.type, dtype)
     else:
         # The format says zeros, usually as the base of a sparse accessor. Such a count costs its author
         # nothing, so it is bounded by what the rest of the file could give meaning to.
         if count is None and n > file.n_buffer_bytes:
             raise file.error(f"{where} declares {n} elements without any data; export it again")
-        columns, rows = SHAPES[accessor.type]
         values = np.broadcast_to(np.zeros(1, dtype), (n, columns * rows))
     if accessor.sparse is not None:
         values = _with_sparse(file, where, accessor, values)
@@ -100,7 +106,7 @@ def _read(
 def _with_sparse(file: GltfFile, where: str, accessor: pygltflib.Accessor, values: np.ndarray) -> np.ndarray:
     sparse = accessor.sparse
     assert sparse is not None
-    n = _whole(file, where, "sparse count", sparse.count)
+    n = file.whole(where, "sparse count", sparse.count)
     if n > len(values) or sparse.indices is None or sparse.values is None:
         raise file.error(
             f"{where} is sparse with {n} of {len(values)} elements or parts missing; export it again"
@@ -131,15 +137,9 @@ def _view(
 ) -> np.ndarray:
     """A strided array on top of the buffer's bytes (of matrices, column after column without padding)."""
     view: pygltflib.BufferView = file.item("bufferViews", view_index)
-    buffer = file.buffer(view.buffer)
-    view_where = f"bufferView {view_index}"
-    start = _whole(file, view_where, "byteOffset", view.byteOffset or 0)
-    length = _whole(file, view_where, "byteLength", view.byteLength)
-    if start + length > len(buffer):
-        raise file.error(
-            f"{view_where} ends at byte {start + length}, but its buffer has {len(buffer)}; export it again"
-        )
-    offset = _whole(file, where, "byteOffset", byte_offset or 0)
+    data = file.view_bytes(view_index)
+    view_where, length = f"bufferView {view_index}", len(data)
+    offset = file.whole(where, "byteOffset", byte_offset or 0)
     columns, rows = SHAPES[kind]
     column_bytes = rows * dtype.itemsize
     if columns > 1:
@@ -148,7 +148,7 @@ def _view(
     # The last column needs no padding behind it.
     used_bytes = (columns - 1) * column_bytes + rows * dtype.itemsize
     stride = (
-        element_bytes if view.byteStride is None else _whole(file, view_where, "byteStride", view.byteStride)
+        element_bytes if view.byteStride is None else file.whole(view_where, "byteStride", view.byteStride)
     )
     stride = stride or element_bytes
     if stride < used_bytes:
@@ -160,9 +160,7 @@ def _view(
         )
     if count == 0:
         return np.zeros((0, columns * rows), dtype)
-    array = np.ndarray(
-        (count, columns, rows), dtype, buffer, start + offset, (stride, column_bytes, dtype.itemsize)
-    )
+    array = np.ndarray((count, columns, rows), dtype, data, offset, (stride, column_bytes, dtype.itemsize))
     return array.reshape(count, columns * rows)
 
 
@@ -170,9 +168,3 @@ def _dtype(file: GltfFile, where: str, component_type: object) -> np.dtype:
     if not isinstance(component_type, int) or component_type not in COMPONENT_DTYPES:
         raise file.error(f"{where} has the componentType {component_type!r}, expected one of 5120 to 5126")
     return COMPONENT_DTYPES[component_type]
-
-
-def _whole(file: GltfFile, where: str, what: str, value: object) -> int:
-    if not isinstance(value, int) or isinstance(value, bool) or value < 0:
-        raise file.error(f"{where} has {what} {value!r}, expected a whole number of at least 0")
-    return value

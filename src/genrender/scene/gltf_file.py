@@ -8,18 +8,19 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, unquote_to_bytes
 
+import numpy as np
 import pygltflib
 
 from genrender.errors import SceneError
+from genrender.scene import meshopt
 from genrender.scene.gltf_extensions import is_understood, missed
 from genrender.scene.gltf_json import parse_json
 from genrender.scene.read_file import MAX_BYTES, read_file
 
-COMPRESSIONS = {
-    "KHR_draco_mesh_compression": "Draco",
-    "EXT_meshopt_compression": "meshopt",
-    "KHR_meshopt_compression": "meshopt",
-}
+DRACO = "KHR_draco_mesh_compression"
+MESHOPT = ("EXT_meshopt_compression", "KHR_meshopt_compression")
+# A small file may announce a lot of compressed zeros.
+MAX_DECODED_BYTES = 2**30
 
 
 class GltfFile:
@@ -29,6 +30,7 @@ class GltfFile:
         path: where the file lies; external buffers must lie in the same folder or below it.
         json: pygltflib's dataclasses. Nothing in them has been checked: every value may have any type.
         raw: the same as plain dicts, for the fields that pygltflib drops (the weights of a node).
+        decoded: elements of accessors that have no bufferView since Draco has them, by accessor.
         left_out: what is not shown, as "primitive{s} of points", and how much of it.
         warnings: what else people should know.
     """
@@ -39,6 +41,8 @@ class GltfFile:
         self.raw = raw
         self._blob = blob
         self._buffers: dict[int, memoryview] = {}
+        self._decompressed: dict[int, memoryview] = {}
+        self.decoded: dict[int, np.ndarray] = {}
         self.left_out: Counter[str] = Counter()
         self.warnings: list[str] = []
 
@@ -54,14 +58,6 @@ class GltfFile:
         """A line for everything that is not shown, or not as it stands in the file."""
         counted = (f"left out {n:,} {what.format(s='s' * (n > 1))}" for what, n in self.left_out.items())
         return (*self.warnings, *counted)
-
-    def compression_error(self, extension: str) -> SceneError:
-        """The error for geometry that is compressed by `extension`."""
-        method = COMPRESSIONS[extension]
-        return self.error(
-            f"is compressed with {extension}, which is not supported; export it without {method} compression "
-            "(Blender: glTF export, Data, Compression off)"
-        )
 
     def item(self, kind: str, index: Any) -> Any:
         """Element `index` of one of the file's top-level lists, e.g. `item("nodes", 3)`.
@@ -104,16 +100,71 @@ class GltfFile:
     @property
     def n_buffer_bytes(self) -> int:
         """Bytes of all buffers together: a bound on what a sane file can describe."""
-        return sum(len(self.buffer(i)) for i in range(len(self.json.buffers or [])))
+        return sum(len(self.buffer(i)) for i in range(len(self.json.buffers or [])) if self.has_data(i))
+
+    def has_data(self, index: int) -> bool:
+        """False for a buffer that only holds the place of what is compressed elsewhere."""
+        return self.item("buffers", index).uri is not None or (index == 0 and self._blob is not None)
+
+    def view_bytes(self, index: Any) -> memoryview:
+        """The bytes of a bufferView, decompressed where it is compressed.
+
+        Raises:
+            SceneError: there is no such view, or it ends behind its buffer, or is broken.
+        """
+        view: pygltflib.BufferView = self.item("bufferViews", index)
+        extensions = view.extensions if isinstance(view.extensions, dict) else {}
+        compressed = [extensions[name] for name in MESHOPT if isinstance(extensions.get(name), dict)]
+        if compressed:
+            if index not in self._decompressed:
+                self._decompressed[index] = self._decompress(index, compressed[0])
+            return self._decompressed[index]
+        buffer = self.buffer(view.buffer)
+        where = f"bufferView {index}"
+        start = self.whole(where, "byteOffset", view.byteOffset or 0)
+        length = self.whole(where, "byteLength", view.byteLength)
+        if start + length > len(buffer):
+            raise self.error(
+                f"{where} ends at byte {start + length}, but its buffer has {len(buffer)}; export it again"
+            )
+        return buffer[start : start + length]
+
+    def whole(self, where: str, what: str, value: object) -> int:
+        """A whole number that is not negative.
+
+        Raises:
+            SceneError: it is something else.
+        """
+        if not isinstance(value, int) or isinstance(value, bool) or value < 0:
+            raise self.error(f"{where} has {what} {value!r}, expected a whole number of at least 0")
+        return value
+
+    def _decompress(self, index: int, values: dict[str, Any]) -> memoryview:
+        where = f"bufferView {index}"
+        start, length, count, stride = (
+            self.whole(where, name, values.get(name, 0))
+            for name in ("byteOffset", "byteLength", "count", "byteStride")
+        )
+        data = self.buffer(values.get("buffer"))
+        if start + length > len(data):
+            raise self.error(
+                f"{where} ends at byte {start + length}, but its buffer has {len(data)}; export it again"
+            )
+        if sum(map(len, self._decompressed.values())) + count * stride > MAX_DECODED_BYTES:
+            raise self.error(
+                f"holds more than {MAX_DECODED_BYTES:,} bytes once decompressed; decimate it or split it"
+            )
+        mode, kind = str(values.get("mode")), str(values.get("filter") or "NONE")
+        try:
+            return memoryview(meshopt.decode(bytes(data[start : start + length]), mode, count, stride, kind))
+        except ValueError as reason:
+            raise self.error(f"{where} cannot be decompressed ({reason}); export it again") from None
 
     def _read_buffer(self, index: int, declared: pygltflib.Buffer) -> memoryview:
         uri = declared.uri
         if uri is None:
             if index == 0 and self._blob is not None:
                 return self._blob
-            for name in COMPRESSIONS:
-                if name in (declared.extensions or {}):
-                    raise self.compression_error(name)
             raise self.error(
                 f"buffer {index} has no uri and the file has no binary chunk for it; export it again"
             )
@@ -181,8 +232,6 @@ def open_gltf(path: Path) -> GltfFile:
     parsed, raw = parse_json(path, text)
     file = GltfFile(path, parsed, raw, blob)
     for name in parsed.extensionsRequired or []:
-        if name in COMPRESSIONS:
-            raise file.compression_error(name)
         # It might move or add geometry: better no picture than a wrong one.
         if not is_understood(str(name)):
             raise file.error(f"requires the extension {name}, which is not supported; export it without")

@@ -8,6 +8,7 @@ from jaxtyping import Bool, Float32, Int32, Int64
 
 from genrender.scene.drop import is_sound
 from genrender.scene.gltf_accessor import read_floats, read_ints
+from genrender.scene.gltf_draco import decode_draco
 from genrender.scene.gltf_file import GltfFile
 from genrender.scene.gltf_uv import transformed, uv_transform
 from genrender.scene.rig import MorphTarget, VertexBlock
@@ -82,14 +83,14 @@ def read_mesh(file: GltfFile, index: int, budget: Budget) -> MeshData:
     n_verts = 0
     all_tris, all_uvs, all_has_uvs, all_materials, all_sound = [], [], [], [], []
     for primitive in mesh.primitives or []:
-        mode = TRIANGLES if primitive.mode is None else primitive.mode
-        if mode in POINTS_AND_LINES:
+        if primitive.mode in POINTS_AND_LINES:
             file.leave_out("primitive{s} of points or lines")
             continue
         attributes = _attributes(primitive.attributes)
         if attributes.get("POSITION") is None:
             continue  # allowed by the format; without positions there is nothing to show
-        _refuse_draco(file, primitive, attributes)
+        decode_draco(file, primitive)
+        mode = TRIANGLES if primitive.mode is None else primitive.mode
         key = _block_key(primitive, attributes)
         if key not in blocks:
             # Primitives often share their vertices and differ in indices only: one block serves them all.
@@ -174,15 +175,6 @@ def _joint_sets(attributes: dict[str, object]) -> list[tuple[object, object]]:
 def _block_key(primitive: pygltflib.Primitive, attributes: dict[str, object]) -> tuple:
     moved = tuple(repr(target.get("POSITION")) for target in _targets(primitive))
     return repr(attributes["POSITION"]), repr(_joint_sets(attributes)), moved
-
-
-def _refuse_draco(file: GltfFile, primitive: pygltflib.Primitive, attributes: dict[str, object]) -> None:
-    """Draco without `extensionsRequired` should come with plain data; some exporters forget one."""
-    if "KHR_draco_mesh_compression" not in (primitive.extensions or {}):
-        return
-    accessor: pygltflib.Accessor = file.item("accessors", attributes["POSITION"])
-    if accessor.bufferView is None:
-        raise file.compression_error("KHR_draco_mesh_compression")
 
 
 def _read_block(

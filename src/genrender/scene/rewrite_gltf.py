@@ -14,7 +14,7 @@ from jaxtyping import Float32, Int64
 from genrender.atomic import atomic_write
 from genrender.errors import SceneError
 from genrender.scene.gltf_accessor import read_as_stored
-from genrender.scene.gltf_file import GltfFile, open_gltf
+from genrender.scene.gltf_file import DRACO, MESHOPT, GltfFile, open_gltf
 from genrender.scene.gltf_mesh import POINTS_AND_LINES, TRIANGLES, Budget, read_mesh, read_tris
 from genrender.scene.gltf_uv import set_of, texture_infos
 from genrender.scene.scene import Scene
@@ -63,10 +63,23 @@ class _Rewriter:
         for index in range(len(self.doc.get("buffers") or [])):
             self.blob += b"\0" * (-len(self.blob) % 8)
             starts.append(len(self.blob))
-            self.blob += file.buffer(index)
-        for view in self.doc.get("bufferViews") or []:
-            view["byteOffset"] = view.get("byteOffset", 0) + starts[view.get("buffer", 0)]
+            if file.has_data(index):
+                self.blob += file.buffer(index)
+        for index, view in enumerate(self.doc.get("bufferViews") or []):
+            extensions = view.get("extensions") or {}
+            if any(name in extensions for name in MESHOPT):
+                self._decompress(index, view)
+            else:
+                view["byteOffset"] = view.get("byteOffset", 0) + starts[view.get("buffer", 0)]
             view["buffer"] = 0
+
+    def _decompress(self, index: int, view: dict[str, Any]) -> None:
+        """What is compressed is written as it is: the new coordinates are not compressed either."""
+        data = self.file.view_bytes(index)
+        self.blob += b"\0" * (-len(self.blob) % 8)
+        view |= {"byteOffset": len(self.blob), "byteLength": len(data)}
+        view["extensions"] = {k: v for k, v in view["extensions"].items() if k not in MESHOPT}
+        self.blob += data
 
     def replace_uvs(self, mesh: int, uvs: Float32[np.ndarray, "T 3 2"]) -> None:
         budget = Budget(self.file)
@@ -113,7 +126,7 @@ class _Rewriter:
         primitive["mode"] = TRIANGLES
         # It may describe the same geometry once more, compressed, with the old coordinates.
         extensions = primitive.get("extensions") or {}
-        extensions.pop("KHR_draco_mesh_compression", None)
+        extensions.pop(DRACO, None)
 
     def _keep_old_set(self, primitive: dict[str, Any]) -> None:
         """Where pictures of the material use the old coordinates, they go on doing so."""
@@ -172,6 +185,13 @@ class _Rewriter:
     def finish(self, out: Path) -> bytes:
         """The bytes of the GLB file."""
         self.doc["buffers"] = [{"byteLength": len(self.blob)}]
+        primitives = [primitive for mesh in self.doc["meshes"] for primitive in mesh["primitives"]]
+        still = {DRACO} if any(DRACO in (p.get("extensions") or {}) for p in primitives) else set()
+        for key in ("extensionsUsed", "extensionsRequired"):
+            names = self.doc.get(key) or []
+            self.doc[key] = [name for name in names if name in still or name not in (DRACO, *MESHOPT)]
+            if not self.doc[key]:  # an empty list is not allowed
+                del self.doc[key]
         old, new = self.file.path.parent.resolve(), out.parent.resolve()
         for image in self.doc.get("images") or []:
             uri = image.get("uri")
