@@ -104,6 +104,7 @@ def test_shots(call, scene, model, command, words, pattern):
         (["--guidance", "inf"], "guidance is inf"),
         (["--seed", "-1"], "seed is -1"),
         (["--method", "per-frame", "--alpha", "0.5"], "--alpha means nothing with --method per-frame"),
+        (["--merge", "Eye*=h*ros"], "'h*ros' is a pattern, expected the name"),
         (["--method", "tokenflow", "--alpha", "0"], "--alpha means nothing with --method tokenflow"),
         (["--method", "per-frame", "--keyframes", "0"], "--keyframes means nothing with --method per-frame"),
         (["--method", "fixed-noise", "--noise", "partition"], "--noise means nothing with --method fixed-n"),

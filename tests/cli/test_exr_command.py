@@ -143,7 +143,7 @@ def test_inspect_shows_the_channels_where_none_fits(call, tmp_path):
     grey = {name: np.zeros((4, 4), np.float32) for name in "RGB"}
     OpenEXR.File({"type": OpenEXR.scanlineimage}, grey).write(str(tmp_path / "a1.exr"))
     result = call("inspect", tmp_path)
-    assert result.code == 0
+    assert result.code == 1
     assert "problem: " in result.out
     assert "the channels are B, G, R" in " ".join(result.out.split())
 

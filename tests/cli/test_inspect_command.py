@@ -4,9 +4,14 @@ import json
 import subprocess
 import sys
 
+import numpy as np
+import OpenEXR
 import pytest
+from scene.gltf_builder import SQUARE, GltfBuilder
+from scenes import panned_plane
 
 from genrender.cli import main
+from genrender.gbuffer.exr import write_exr
 
 
 def test_json_and_nothing_else(call, scene):
@@ -29,6 +34,57 @@ def test_tables_for_people(call, scene):
 
 def test_missing_uvs_are_shown(call, bare_scene):
     assert "missing" in call("inspect", bare_scene).out
+
+
+@pytest.fixture
+def many(tmp_path):
+    """Three alike cards, and one whose coordinates are of no use."""
+    builder = GltfBuilder()
+    good, bad = ([[0, 1], [1, 1], [0, 0], [1, 0]], [[0, 0], [0, 0], [0, 0], [1e-3, 1e-3]])
+    for name, uvs in (
+        ("a_card_with_quite_a_long_name.001", good),
+        ("[red] card", good),
+        ("Käfer", good),
+        ("bad", bad),
+    ):
+        attributes = {"TEXCOORD_0": builder.accessor(uvs)}
+        mesh = builder.mesh(SQUARE, [0, 1, 2, 2, 1, 3], name=name, attributes=attributes)
+        builder.node(mesh=mesh, name=name)
+    return builder.save(tmp_path / "many.glb")
+
+
+def test_equal_rows_are_one_and_names_are_whole_in_80_columns(call, many, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    rows = call("inspect", many).out.splitlines()
+    assert max(map(len, rows)) <= 80
+    assert any("1..3" in row and "a_card_with_quite_a_long_name.001" in row for row in rows)
+    assert "[red] card" in "\n".join(rows)
+    assert sum(" ok " in row for row in rows) == 1
+
+
+def test_a_pipe_gets_a_line_for_a_row_whatever_its_length(call, many, monkeypatch):
+    monkeypatch.delenv("COLUMNS", raising=False)
+    rows = call("inspect", many).out.splitlines()
+    (row,) = [row for row in rows if "1..3" in row]
+    assert "a_card_with_quite_a_long_name.001, [red] card, Käfer" in row
+
+
+def test_coordinates_that_are_replaced_are_not_called_ok(call, many):
+    *_, bad = json.loads(call("inspect", many, "--json").out)["objects"]
+    assert bad["uv"]["advice"].startswith("unwrap")
+    assert bad["uv"]["state"] != "ok"
+
+
+def test_files_that_cannot_be_rendered_end_with_code_1(call, tmp_path):
+    ones, header = np.ones((4, 4), np.float32), {"type": OpenEXR.scanlineimage}
+    OpenEXR.File(header, {"Depth.Z": ones}).write(str(tmp_path / "a_0.exr"))
+    for more in ([], ["--json"]):
+        result = call("inspect", tmp_path, *more)
+        assert (result.code, result.err) == (1, "")
+        assert "no channel for the texture coordinate U" in result.out
+    (tmp_path / "a_0.exr").unlink()
+    write_exr(tmp_path / "a_0.exr", panned_plane(16))
+    assert call("inspect", tmp_path).code == 0
 
 
 def test_a_model_shows_its_networks_and_its_words(call):

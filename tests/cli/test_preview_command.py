@@ -56,3 +56,13 @@ def test_it_does_without_pytorch(scene, tmp_path):
     )
     words = ["preview", str(scene), "--out", str(tmp_path / "p"), "--frames", "2", "--size", "32"]
     subprocess.run([sys.executable, "-c", script, *words], check=True, stdout=subprocess.DEVNULL)
+
+
+def test_a_sequence_of_files_has_a_folder_without_a_star(call, tmp_path):
+    (tmp_path / "frames").mkdir()
+    for number in (0, 1):
+        text = "v 0 0 0\nv 1 0 0\nv 0 1 0\nf 1 2 3\n"
+        (tmp_path / "frames" / f"wave_{number}.obj").write_text(text)
+    result = call("preview", "frames/wave_*.obj", "--size", 16)
+    assert result.code == 0, result.err
+    assert [folder.name for folder in (tmp_path / "runs").iterdir()] == ["preview-wave"]

@@ -68,6 +68,13 @@ def test_real_characters_are_held(name, animation, spec):
     assert MARGIN - 1e-4 < margin < (0.25 if spec.startswith("dolly") else MARGIN + 1e-4)
 
 
+def test_blanks_around_a_lens_mean_nothing(tmp_path):
+    scene = walking_triangle(tmp_path)
+    plain, spaced = (camera_path(spec, scene, 0, TIMES_S, 1.0) for spec in ("orbit,35mm", " orbit, 35mm "))
+    assert spaced.name == plain.name
+    np.testing.assert_array_equal(spaced.at(0.3).world_from_camera, plain.at(0.3).world_from_camera)
+
+
 @pytest.mark.parametrize("motion", ["static", "orbit", "dolly", "handheld"])
 def test_a_lens_changes_the_field_of_view_and_the_distance(tmp_path, motion):
     scene = walking_triangle(tmp_path)

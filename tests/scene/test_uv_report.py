@@ -95,7 +95,7 @@ def test_missing_collapsed_and_degenerate(tmp_path):
     assert (partial.state, partial.missing_percent) == ("partial", 50)
     point = np.full((4, 2), 0.5)
     collapsed = report(cards(tmp_path, square(0, 0, 0.4), square(0.5, 0, 0.4), point))
-    assert (collapsed.state, collapsed.collapsed_percent) == ("ok", pytest.approx(100 / 3))
+    assert (collapsed.state, collapsed.collapsed_percent) == ("poor", pytest.approx(100 / 3))
     assert collapsed.faults == ("33.3 % has no area in the texture",)
     assert report(cards(tmp_path, square(0, 0, 0.4), point, point)).state == "degenerate"
 

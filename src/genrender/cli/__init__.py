@@ -1,7 +1,8 @@
 """The command line `genrender`.
 
-Exit codes: 0, everything done; 2, a mistake that the user can mend, told in one line on stderr; 130,
-interrupted; 141, nobody reads the output. Results go to stdout, everything else to stderr.
+Exit codes: 0, everything done; 1, `inspect` found what keeps files from being rendered; 2, a mistake that the
+user can mend, told in one line on stderr; 130, interrupted; 141, nobody reads the output. Results go to
+stdout, everything else to stderr.
 """
 
 import io
@@ -60,7 +61,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         with _third_parties_quiet(command.debug):
             check_given(command)
-            _run(command, ["genrender", *words])
+            code = _run(command, ["genrender", *words])
             sys.stdout.flush()
     except GenRenderError as error:
         if command.debug:
@@ -74,7 +75,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # Whoever read our output has enough of it, as `genrender inspect ... | head` does.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
-    return 0
+    return code
 
 
 def parse(words: Sequence[str]) -> Any:
@@ -104,7 +105,7 @@ def _run(
         | Train
     ),
     words: list[str],
-) -> None:
+) -> int:
     # Each command imports what it needs when it runs: PyTorch alone takes seconds.
     match command:
         case Compare():
@@ -134,7 +135,7 @@ def _run(
         case Inspect():
             from genrender.cli.inspect import inspect
 
-            inspect(command)
+            return inspect(command)
         case Verify():
             from genrender.cli.verify import verify
 
@@ -155,6 +156,7 @@ def _run(
             from genrender.cli.train import train
 
             train(command)
+    return 0
 
 
 @contextmanager

@@ -1,14 +1,17 @@
 """What people see while something is going on: notes, warnings and progress, all of it on stderr."""
 
 import json
+import os
 import sys
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from types import TracebackType
-from typing import Any
+from typing import Any, Literal
 
+from rich import box
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+from rich.table import Table
 from rich.text import Text
 
 from genrender.cost import peak_memory_mb
@@ -51,6 +54,28 @@ def listed(names: Iterable[str], n_shown: int = 8) -> str:
     every = [name.removeprefix("\0") for name in names]
     more = f" and {len(every) - n_shown} more" if len(every) > n_shown else ""
     return ", ".join(every[:n_shown]) + more
+
+
+def stdout_console() -> Console:
+    """For tables on stdout: as wide as the terminal; in a file or a pipe as wide as what they hold.
+
+    What a table's cells hold is text and no markup, and is never cut: it goes on in the next line.
+    """
+    width = None if sys.stdout.isatty() or "COLUMNS" in os.environ else 10_000
+    return Console(width=width, markup=False, highlight=False)
+
+
+def table(title: str, columns: Mapping[str, Literal["left", "right"]]) -> Table:
+    """An empty table.
+
+    Args:
+        title: above it.
+        columns: on which side each column's text stands, by its heading.
+    """
+    made = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    for name, side in columns.items():
+        made.add_column(name, justify=side, overflow="fold")
+    return made
 
 
 class Bars:

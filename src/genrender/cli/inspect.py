@@ -2,11 +2,10 @@
 
 from typing import Any
 
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from genrender.cli.console import cell, say, say_json
+from genrender.cli.console import cell, say, say_json, stdout_console, table
 from genrender.cli.exr import exr_map
 from genrender.cli.options import Inspect
 from genrender.cli.scene import note_left_out, object_rule
@@ -19,14 +18,19 @@ from genrender.scene.inspect import inspect_scene
 from genrender.scene.load import load_scene
 from genrender.scene.objects import BY_NODE, with_objects
 from genrender.train.vocabulary import vocabulary_groups
+from genrender.untrusted import shown
 
 PERCENTAGES = ("missing", "outside", "overlap", "mirrored", "collapsed", "shared")
 # Columns of text.
-LEFT = ("name", "class", "UVs", "findings", "advice", "what", "channel or convention")
+LEFT = ("id", "name", "class", "UVs", "findings", "advice", "what", "channel or convention")
 
 
-def inspect(options: Inspect) -> None:
-    """Prints a report about a scene or a model, as tables or as JSON."""
+def inspect(options: Inspect) -> int:
+    """Prints a report about a scene or a model, as tables or as JSON.
+
+    Returns:
+        The exit code: 1 where the report tells of what keeps the scene from being rendered.
+    """
     if (options.scene is None) == (options.model is None):
         raise ConfigError("inspect shows either a scene or a model: give a scene file or --model")
     if options.model is not None and options.picture is not None:
@@ -55,6 +59,7 @@ def inspect(options: Inspect) -> None:
         _print_scene(report)
     else:
         _print_model(report)
+    return 1 if report.get("problems") else 0
 
 
 def _print_exr(report: dict[str, Any]) -> None:
@@ -65,10 +70,10 @@ def _print_exr(report: dict[str, Any]) -> None:
     say(f"{width}x{height} pixels; passes: {', '.join(report['passes']) or 'all in one file'}")
     if report["channels"] is not None:
         rows = [{"what": what, "channel or convention": value} for what, value in report["channels"].items()]
-        Console().print(_rows("taken for", rows, ("what", "channel or convention")))
+        stdout_console().print(_rows("taken for", rows, ("what", "channel or convention")))
     if report["objects"]:
         columns = ("id", "name", "pixels %", "depth from", "depth to")
-        Console().print(_rows("objects in the first frame", report["objects"], columns))
+        stdout_console().print(_rows("objects in the first frame", report["objects"], columns))
     for kind in ("problems", "notes"):
         for text in report[kind]:
             say(f"{kind[:-1]}: {text}")
@@ -82,10 +87,12 @@ def _model(name: str) -> dict[str, Any]:
 
 
 def _print_scene(report: dict[str, Any]) -> None:
-    console = Console()
+    console = stdout_console()
     counts = (f"{count} {name[:-1] if count == 1 else name}" for name, count in report["totals"].items())
     say(f"{report['file']}: {', '.join(counts)}")
     console.print(_objects(report["objects"]))
+    if any(entry["uv"]["advice"] != "fine" for entry in report["objects"]):
+        print("genrender unwrap keeps new charts in a file\n")
     if report["animations"]:
         console.print(_rows("animations", report["animations"], ("index", "name", "duration_s")))
     if report["cameras"]:
@@ -93,7 +100,7 @@ def _print_scene(report: dict[str, Any]) -> None:
 
 
 def _print_model(report: dict[str, Any]) -> None:
-    console = Console()
+    console = stdout_console()
     size = "x".join(map(str, report["picture_size"])) if report["picture_size"] else "any number of"
     say(f"{report['model']}: {report['pipeline']}, {size} pixels")
     console.print(_rows("networks", report["networks"], ("name", "class", "parameters_m", "size_mb")))
@@ -111,17 +118,35 @@ def _print_model(report: dict[str, Any]) -> None:
 
 
 def _objects(objects: list[dict[str, Any]]) -> Table:
+    """A row for all objects that are alike but for their names."""
+    alike: dict[tuple[Any, ...], list[dict[str, Any]]] = {}
+    for entry in objects:
+        uv = entry["uv"]
+        about = (entry["triangles"], uv["state"], _findings(uv), uv["advice"])
+        alike.setdefault(about, []).append(entry)
     rows = [
         {
-            "id": entry["object_id"],
-            **entry,
-            "UVs": entry["uv"]["state"],
-            "findings": _findings(entry["uv"]),
-            "advice": entry["uv"]["advice"],
+            "id": _ranges([entry["object_id"] for entry in entries]),
+            "name": ", ".join(entry["name"] for entry in entries),
+            "triangles": n_tris,
+            "UVs": state,
+            "findings": findings,
+            "advice": advice,
         }
-        for entry in objects
+        for (n_tris, state, findings, advice), entries in alike.items()
     ]
     return _rows("objects", rows, ("id", "name", "triangles", "UVs", "findings", "advice"))
+
+
+def _ranges(numbers: list[int]) -> str:
+    """Ascending numbers as "3, 7..9"."""
+    runs: list[list[int]] = []
+    for number in numbers:
+        if runs and number == runs[-1][-1] + 1:
+            runs[-1].append(number)
+        else:
+            runs.append([number])
+    return ", ".join(str(run[0]) if len(run) == 1 else f"{run[0]}..{run[-1]}" for run in runs)
 
 
 def _findings(uv: dict[str, Any]) -> str:
@@ -134,12 +159,14 @@ def _findings(uv: dict[str, Any]) -> str:
 
 
 def _rows(title: str, entries: list[dict[str, Any]], columns: tuple[str, ...]) -> Table:
-    table = Table(title=title, title_justify="left")
-    for column in columns:
-        table.add_column(column, justify="left" if column in LEFT else "right")
+    made = table(title, {column: "left" if column in LEFT else "right" for column in columns})
+    for column, heading in zip(made.columns, columns, strict=True):
+        if heading == "name":  # names are to be copied, so other columns give way
+            words = [word for entry in entries for word in shown(entry["name"]).split(", ")]
+            column.min_width = min(40, max(map(len, words), default=1) + 1)
     for entry in entries:
-        table.add_row(*(_figure(entry[column]) for column in columns))
-    return table
+        made.add_row(*(_figure(entry[column]) for column in columns))
+    return made
 
 
 def _figure(value: object) -> Text:

@@ -16,7 +16,7 @@ from genrender.media.images import contact_sheet, write_png
 from genrender.media.video import write_video
 from genrender.per_frame import PerFrame
 from genrender.render import Clip, ShotConfig, plan_shot, render_shot
-from genrender.scene.load import load_scene
+from genrender.scene.load import load_scene, scene_label
 
 
 def preview(options: Preview) -> None:
@@ -32,7 +32,7 @@ def preview(options: Preview) -> None:
         uv=options.uv,
         objects=object_rule(options),
     )
-    out = options.out or Path("runs") / f"preview-{options.scene.stem}"
+    out = options.out or Path("runs") / f"preview-{scene_label(options.scene)}"
     check_can_hold_files(out)
     shot = plan_shot(load_scene(options.scene), config)
     check_extent(3 * shot.width, shot.height, shot.n_frames)  # three pictures side by side

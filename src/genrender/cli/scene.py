@@ -16,13 +16,17 @@ def object_rule(options: Render | Gbuffers | Preview | Inspect) -> ObjectRule:
     """What --objects, --merge and --ignore ask for.
 
     Raises:
-        ConfigError: --merge is not of the form PATTERN=NAME.
+        ConfigError: --merge is not of the form PATTERN=NAME, or the name is a pattern.
     """
     merge = []
     for text in options.merge:
         pattern, _, name = (word.strip() for word in text.partition("="))
         if not pattern or not name:
             raise ConfigError(f'--merge {text!r}: expected PATTERN=NAME, for instance "wheel*=Wheels"')
+        if any(sign in name for sign in "*?["):
+            raise ConfigError(
+                f"--merge {text!r}: {name!r} is a pattern, expected the name of the object that they become"
+            )
         merge.append((pattern, name))
     return ObjectRule(options.objects, tuple(merge), options.ignore)
 

@@ -2,9 +2,10 @@
 
 import numpy as np
 from jaxtyping import Bool, Float, UInt8
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
 
 from genrender.gbuffer.preview import object_colour
+from genrender.media.fonts import Font, lettering
 from genrender.media.images import FAINT, INK, PAPER
 from genrender.scene.charts import charts_of
 from genrender.scene.scene import Scene
@@ -40,22 +41,22 @@ def chart_picture(scene: Scene) -> UInt8[np.ndarray, "sheet_height sheet_width 3
         "RGB", (gap + n_columns * (CELL_PX + gap), gap + n_rows * (CELL_PX + text_px + gap)), PAPER
     )
     draw = ImageDraw.Draw(sheet)
-    fonts = ImageFont.load_default(size=14), ImageFont.load_default(size=12)
     for cell, (index, span) in enumerate(cells):
         x = gap + cell % n_columns * (CELL_PX + gap)
         y = gap + cell // n_columns * (CELL_PX + text_px + gap)
-        for row, text, ink in (
-            (0, scene.objects[index].name, INK),
-            (1, report_of(scene, span).advice, FAINT),
+        for row, text, size, ink in (
+            (0, scene.objects[index].name, 14, INK),
+            (1, report_of(scene, span).advice, 12, FAINT),
         ):
-            draw.text((x, y + 18 * row), _cut(text, fonts[row], CELL_PX), ink, fonts[row])
+            shown, font = lettering(text, size)
+            draw.text((x, y + 18 * row), _cut(shown, font, CELL_PX), ink, font)
         sheet.paste(Image.fromarray(_draw(scene, span)), (x, y + text_px))
     return np.array(sheet)
 
 
-def _cut(text: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, width: int) -> str:
+def _cut(text: str, font: Font, width: int) -> str:
     while font.getlength(text) > width:
-        text = text[:-2] + "\N{HORIZONTAL ELLIPSIS}"
+        text = text.removesuffix("...")[:-1] + "..."
     return text
 
 

@@ -101,6 +101,7 @@ def camera_path(
         return CameraPath(spec, lambda time_s: scene.camera(name, time_s, animation))
     if spec.lower().endswith(".json"):
         return CameraPath(spec, read_camera_file(Path(spec)))
+    spec = ",".join(word.strip() for word in spec.split(","))
     motion, comma, lens_text = spec.partition(",")
     lens = _lens(spec, lens_text) if comma else Lens()
     clip = as_clip(scene, animation, times_s)

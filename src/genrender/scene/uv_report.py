@@ -59,12 +59,15 @@ class UvReport:
     is_degenerate: bool = False
 
     @property
-    def state(self) -> Literal["ok", "missing", "partial", "degenerate"]:
+    def state(self) -> Literal["ok", "missing", "partial", "degenerate", "poor"]:
+        """`poor`: there for every triangle, but of no use; see `faults`."""
         if self.missing_percent == 100:
             return "missing"
         if self.is_degenerate:
             return "degenerate"
-        return "partial" if self.missing_percent > 0 else "ok"
+        if self.missing_percent > 0:
+            return "partial"
+        return "poor" if self.faults else "ok"
 
     @property
     def faults(self) -> tuple[str, ...]:
@@ -89,7 +92,7 @@ class UvReport:
     def advice(self) -> str:
         """What to do about it, or why nothing needs to be done."""
         if self.state == "missing":
-            return "gets charts; genrender unwrap keeps them in a file"
+            return "gets charts"
         if self.faults:
             return f"unwrap: {'; '.join(self.faults)}"
         if self.overlap_percent > 0.5:
