@@ -6,7 +6,7 @@ Pillow's own font, the only one that is there on every machine, has those of Eng
 import unicodedata
 from functools import lru_cache
 
-from PIL import ImageFont
+from PIL import Image, ImageDraw, ImageFont
 
 Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
 
@@ -57,5 +57,11 @@ def _system_fonts(size: int) -> tuple[ImageFont.FreeTypeFont, ...]:
 
 
 def _has_all(font: ImageFont.FreeTypeFont, text: str) -> bool:
-    missing = bytes(font.getmask(_NOBODYS))
-    return all(bytes(font.getmask(letter)) != missing for letter in set(text) if not letter.isspace())
+    missing = _drawn(font, _NOBODYS)
+    return all(_drawn(font, letter) != missing for letter in set(text) if not letter.isspace())
+
+
+def _drawn(font: ImageFont.FreeTypeFont, letter: str) -> bytes:
+    image = Image.new("L", (64, 64))
+    ImageDraw.Draw(image).text((8, 8), letter, 255, font)
+    return image.tobytes()
