@@ -23,7 +23,7 @@ def card(folder, duration_s: float | None) -> Scene:
 
 
 @pytest.mark.parametrize(
-    ("duration_s", "fps", "n_frames"), [(1.0, 24.0, 24), (0.5, 10.0, 5), (None, 24.0, 24), (0.001, 24.0, 24)]
+    ("duration_s", "fps", "n_frames"), [(1.0, 24.0, 25), (0.5, 10.0, 6), (None, 24.0, 24), (0.001, 24.0, 24)]
 )
 def test_a_clip_covers_its_animation_once(tmp_path, duration_s, fps, n_frames):
     shot = plan_shot(card(tmp_path, duration_s), ShotConfig(fps=fps))

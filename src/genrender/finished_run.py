@@ -129,7 +129,8 @@ def _read_clip(path: Path, config: dict[str, Any], report: Report | None, gbuffe
     """The clip of a run whose G-buffers come from EXR files."""
     sequence = open_sequence(path, ExrMap(**config["exr_map"]))
     size = config["width"], config["height"]
-    shot = ExrShot.of(sequence, len(config["times_s"]), config["fps"], size)
+    frames = config["exr_frames"]
+    shot = ExrShot.of(sequence, len(frames), config["fps"], size, start=frames[0])
     shown = [sequence.numbers[frame] for frame in shot.frames]
     if shown != config["exr_frames"]:
         raise MediaError(

@@ -27,6 +27,7 @@ from genrender.per_frame import PerFrame
 from genrender.scene.backdrop import BackdropKind, add_backdrop
 from genrender.scene.camera import Camera
 from genrender.scene.camera_path import camera_path
+from genrender.scene.moments import DEFAULT_FPS, SAME_MOMENT, Moment, frames_between, seconds_of
 from genrender.scene.objects import BY_NODE, ObjectRule, with_objects
 from genrender.scene.scene import Scene
 from genrender.scene.unwrap import unwrap
@@ -46,9 +47,14 @@ class ShotConfig:
         size: width and height in pixels.
         animation: name or number in the file; None, like `all`, takes all that move different things, see
             `Scene.find_animation`.
-        n_frames: None covers the animation once; without an animation it means 24.
-        fps: frames per second. Frame i shows the time i / fps.
-        times_s: the frames' times instead, in seconds; `n_frames` must then be None.
+        n_frames: None covers the animation once, from its first key to its last; without an animation it
+            means 24.
+        fps: frames per second; None is what the file tells, else 24. Frame i shows what is i / fps after the
+            first.
+        start: what the first frame shows, on the file's timeline: a frame number, or seconds as "0.5s".
+            Frames are numbered at the file's own rate. None: the animation's first key.
+        end: likewise, what the last frame shows; `n_frames` must then be None. None: the last key.
+        times_s: the frames' times instead, on the scene's clock; the three before must then be None.
         camera: as in `camera_path`; None is a static view from which the whole clip fills the picture.
         loop: an animation begins again after its end, instead of holding its last pose.
         backdrop: geometry behind the scene, as in `add_backdrop`; it changes no camera.
@@ -59,7 +65,9 @@ class ShotConfig:
     size: tuple[int, int] = (128, 128)
     animation: str | None = None
     n_frames: int | None = None
-    fps: float = 24.0
+    fps: float | None = None
+    start: Moment | None = None
+    end: Moment | None = None
     times_s: tuple[float, ...] | None = None
     camera: str | None = None
     loop: bool = False
@@ -75,7 +83,7 @@ class Shot:
     Attributes:
         scene: divided into its objects, with its backdrop, if it has one.
         animation: index into the scene's animations; None shows the rest pose.
-        times_s: the frames' times in seconds.
+        times_s: the frames' times in seconds, on the scene's clock.
         cameras: the camera of each frame.
         camera_name: the specification that the cameras were made from.
         width: pixels per row.
@@ -200,14 +208,13 @@ def plan_shot(scene: Scene, config: ShotConfig) -> Shot:
         SceneError: the scene has no such animation, camera or objects, or the camera file cannot be used.
     """
     width, height = config.size
-    if not (np.isfinite(config.fps) and config.fps > 0):
-        raise ConfigError(f"fps is {config.fps:g}, expected frames per second above 0")
     scene = with_objects(scene, config.objects)
     animation = scene.find_animation(config.animation)
-    n_frames = _n_frames(scene, animation, config)
+    fps = frame_rate(scene, animation, config.fps)
+    start_s, n_frames = _span(scene, animation, config, fps)
     check_extent(width, height, n_frames)
-    times_s = config.times_s or tuple(frame / config.fps for frame in range(n_frames))
-    scene = scene.looped() if config.loop else scene
+    times_s = config.times_s or tuple(start_s + frame / fps for frame in range(n_frames))
+    scene = scene.looped(animation) if config.loop else scene
     path = camera_path(config.camera, scene, animation, times_s, width / height)
     cameras = tuple(path.at(time_s) for time_s in times_s)
     scene = add_backdrop(scene, config.backdrop, animation, times_s, cameras, width / height)
@@ -215,7 +222,7 @@ def plan_shot(scene: Scene, config: ShotConfig) -> Shot:
         scene=scene,
         animation=animation,
         times_s=times_s,
-        fps=float(config.fps),
+        fps=fps,
         cameras=cameras,
         camera_name=path.name,
         width=width,
@@ -227,17 +234,59 @@ def plan_shot(scene: Scene, config: ShotConfig) -> Shot:
     )
 
 
-def _n_frames(scene: Scene, animation: int | None, config: ShotConfig) -> int:
+def frame_rate(scene: Scene, animation: int | None, wanted: float | None = None) -> float:
+    """Frames per second of a clip: what is wanted, else what the file tells, else 24.
+
+    Raises:
+        ConfigError: what is wanted is no rate.
+    """
+    if wanted is None:
+        told = None if animation is None else scene.animations[animation].fps
+        return told or DEFAULT_FPS
+    if not (np.isfinite(wanted) and wanted > 0):
+        raise ConfigError(f"fps is {wanted:g}, expected frames per second above 0")
+    return float(wanted)
+
+
+def _span(scene: Scene, animation: int | None, config: ShotConfig, fps: float) -> tuple[float, int]:
+    """The first frame's time, and the number of frames."""
+    bounds = (config.start, config.end)
     if config.times_s is not None:
-        if config.n_frames is not None:
-            raise ConfigError("both times and a number of frames are given; give one of them")
+        if config.n_frames is not None or bounds != (None, None):
+            raise ConfigError(
+                "times are given, and a number of frames, a start or an end as well; give one of them"
+            )
         if not config.times_s or not np.isfinite(config.times_s).all():
             raise ConfigError(f"times are {list(config.times_s)}, expected one or more numbers, in seconds")
-        return len(config.times_s)
+        return config.times_s[0], len(config.times_s)
+    if config.end is not None and config.n_frames is not None:
+        raise ConfigError("both an end and a number of frames are given; give one of them")
+    own = None if animation is None else scene.animations[animation]
+    numbered_at = fps if own is None else own.fps or fps
+    file_s = 0.0 if own is None else own.file_s
+    first_s, last_s = (0.0, 0.0) if own is None else (own.start_s, own.end_s)
+    start_s, end_s = (
+        None if moment is None else seconds_of(moment, numbered_at, name) - file_s
+        for moment, name in zip(bounds, ("start", "end"), strict=True)
+    )
+    first_s = first_s if start_s is None else start_s
     if config.n_frames is not None:
-        return config.n_frames
-    duration_s = 0.0 if animation is None else scene.animations[animation].duration_s
-    return round(min(duration_s * config.fps, MAX_FRAMES + 1)) or STILL_FRAMES
+        return first_s, config.n_frames
+    if start_s is not None or end_s is not None:
+        last_s = last_s if end_s is None else end_s
+        if own is None and end_s is None:
+            return first_s, STILL_FRAMES
+        if last_s < first_s - SAME_MOMENT / fps:
+            raise ConfigError(
+                f"the clip would end at frame {(last_s + file_s) * numbered_at:g} and begin at frame "
+                f"{(first_s + file_s) * numbered_at:g}; give a start before the end"
+            )
+        return first_s, frames_between(first_s, last_s, fps)
+    if config.loop and animation is not None:
+        n_frames = round(min(scene.loop_s(animation) * fps, MAX_FRAMES + 1))
+    else:
+        n_frames = frames_between(first_s, last_s, fps)
+    return first_s, n_frames if n_frames > 1 else STILL_FRAMES
 
 
 def render_shot(shot: Shot | ExrShot, report: Report | None = None, file: Path | None = None) -> Clip:

@@ -144,7 +144,7 @@ def test_a_sequence_is_one_scene_in_motion(tmp_path, spec):
         write_obj(tmp_path / f"wave_{frame:04d}.obj", wave(frame))
     path = tmp_path / spec if spec else tmp_path
     scene = load_scene(path)
-    assert [(a.name, a.duration_s) for a in scene.animations] == [("Sequence", pytest.approx(5 / 24))]
+    assert [(a.name, a.duration_s) for a in scene.animations] == [("Sequence", pytest.approx(4 / 24))]
     for number, frame in enumerate((8, 9, 10)):
         np.testing.assert_allclose(scene.evaluate(number / 24, 0), wave(frame), atol=1e-6)
     halfway = (wave(10) + wave(12)) / 2
@@ -159,7 +159,7 @@ def test_a_sequence_may_have_a_rate_of_its_own(tmp_path):
     for frame in range(3):
         write_obj(tmp_path / f"{frame}.obj", wave(frame))
     scene = load_scene(f"{tmp_path}/*.obj@12.5")
-    assert scene.animations[0].duration_s == pytest.approx(3 / 12.5)
+    assert scene.animations[0].duration_s == pytest.approx(2 / 12.5)
     np.testing.assert_allclose(scene.evaluate(2 / 12.5, 0), wave(2), atol=1e-6)
 
 

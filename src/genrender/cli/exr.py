@@ -78,7 +78,7 @@ def plan_exr_shot(options: Render, config: RunConfig, vae_factor: int) -> ExrSho
             f"size is {size[0]}x{size[1]}, expected multiples of {vae_factor}, the model's VAE factor; "
             f"give --size {near}"
         )
-    return ExrShot.of(survey.sequence, options.frames, options.fps, size)
+    return ExrShot.of(survey.sequence, options.frames, options.fps, size, options.start, options.end)
 
 
 def note_missing_geometry(has_geometry: bool) -> None:

@@ -31,6 +31,8 @@ def gbuffers(options: Gbuffers) -> None:
         animation=options.animation,
         n_frames=options.frames,
         fps=options.fps,
+        start=options.start,
+        end=options.end,
         times_s=None if options.times is None else parse_times(options.times),
         camera=options.camera,
         loop=options.loop,

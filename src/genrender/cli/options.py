@@ -38,7 +38,9 @@ class Render:
             may be patterns such as wheel*; ground and dome are the backdrop's.
         out: where the video goes as well; the run folder always holds it.
         animation: name or number of one animation; `all` plays all that move different things.
-        frames: number of frames; frame i shows time i / fps.
+        frames: number of frames.
+        start: what the first frame shows: a frame number of the file, or seconds such as 0.5s.
+        end: what the last frame shows, likewise; instead of --frames.
         loop: begin an animation again after its end, instead of holding its last pose.
         fps: frames per second.
         size: picture size in pixels, a side or WIDTHxHEIGHT.
@@ -82,9 +84,11 @@ class Render:
     prompt_for: Annotated[tyro.conf.UseAppendAction[tuple[str, ...]], option("OBJECT=TEXT", "none")] = ()
     out: Annotated[Path | None, option("VIDEO.mp4", "only in the run folder")] = None
     animation: Annotated[str | None, option("NAME", "all that move different things")] = None
-    frames: Annotated[int | None, option("N", "the animation once; 24 without one")] = None
+    frames: Annotated[int | None, option("N", "from start to end; 24 if nothing moves")] = None
+    start: Annotated[str | None, option("FRAME|SECONDSs", "the animation's first key")] = None
+    end: Annotated[str | None, option("FRAME|SECONDSs", "the animation's last key")] = None
     loop: bool = False
-    fps: Annotated[float, tyro.conf.arg(metavar="R")] = 24.0
+    fps: Annotated[float | None, option("R", "the file's own; 24 if it tells none")] = None
     size: Annotated[str | None, option("N|WxH", "the model's own; that of EXR files")] = None
     camera: Annotated[str | None, option("CAMERA", "a static view that holds the whole clip")] = None
     exr_map: Annotated[Path | None, option("FILE.json", "found out from the channels' names")] = None
@@ -174,6 +178,7 @@ class Study:
         shots: scenes with what their videos show, such as fox.glb="a red fox".
         seeds: every variant runs with each of these, separated by commas.
         frames: frames of every clip (the study length has its own).
+        start: what the first frame shows: a frame number of the file, or seconds such as 0.5s.
         camera: orbit, turntable, static, dolly or handheld:SEED, perhaps with a lens (orbit,35mm;
             orbit,60deg; orbit,ortho); scene:NAME (a camera of the file) or FILE.json.
         size: picture size in pixels, a side or WIDTHxHEIGHT.
@@ -190,6 +195,7 @@ class Study:
     shots: Annotated[tyro.conf.Positional[tuple[str, ...]], tyro.conf.arg(metavar="SCENE=TEXT")]
     seeds: Annotated[str, tyro.conf.arg(metavar="S,S,...")] = "0,1"
     frames: Annotated[int, tyro.conf.arg(metavar="N")] = 16
+    start: Annotated[str | None, option("FRAME|SECONDSs", "the animation's first key")] = None
     camera: Annotated[str | None, option("CAMERA", "a static view that holds the whole clip")] = None
     size: Annotated[str | None, option("N|WxH", "the model's own")] = None
     model: Annotated[str, tyro.conf.arg(metavar="MODEL")] = "pocket"
@@ -215,7 +221,9 @@ class Gbuffers:
             orbit,60deg; orbit,ortho); scene:NAME (a camera of the file) or FILE.json.
         animation: name or number of one animation; `all` plays all that move different things.
         times: the frames' times in seconds, separated by commas, instead of --frames and --fps.
-        frames: number of frames; frame i shows the time i / fps.
+        frames: number of frames.
+        start: what the first frame shows: a frame number of the file, or seconds such as 0.5s.
+        end: what the last frame shows, likewise; instead of --frames.
         loop: begin an animation again after its end, instead of holding its last pose.
         fps: frames per second.
         size: picture size in pixels, a side or WIDTHxHEIGHT.
@@ -233,9 +241,11 @@ class Gbuffers:
     camera: Annotated[str | None, option("CAMERA", "a static view that holds the whole clip")] = None
     animation: Annotated[str | None, option("NAME", "all that move different things")] = None
     times: Annotated[str | None, option("T0,T1,...", "every 1 / fps")] = None
-    frames: Annotated[int | None, option("N", "the animation once; 24 without one")] = None
+    frames: Annotated[int | None, option("N", "from start to end; 24 if nothing moves")] = None
+    start: Annotated[str | None, option("FRAME|SECONDSs", "the animation's first key")] = None
+    end: Annotated[str | None, option("FRAME|SECONDSs", "the animation's last key")] = None
     loop: bool = False
-    fps: Annotated[float, tyro.conf.arg(metavar="R")] = 24.0
+    fps: Annotated[float | None, option("R", "the file's own; 24 if it tells none")] = None
     size: Annotated[str, tyro.conf.arg(metavar="N|WxH")] = "512"
     uv: UvMode = "auto"
     objects: ObjectsBy = "node"
@@ -256,7 +266,9 @@ class Preview:
         camera: orbit, turntable, static, dolly or handheld:SEED, perhaps with a lens (orbit,35mm;
             orbit,60deg; orbit,ortho); scene:NAME (a camera of the file) or FILE.json.
         animation: name or number of one animation; `all` plays all that move different things.
-        frames: number of frames; frame i shows the time i / fps.
+        frames: number of frames.
+        start: what the first frame shows: a frame number of the file, or seconds such as 0.5s.
+        end: what the last frame shows, likewise; instead of --frames.
         loop: begin an animation again after its end, instead of holding its last pose.
         fps: frames per second.
         size: picture size in pixels, a side or WIDTHxHEIGHT.
@@ -272,9 +284,11 @@ class Preview:
     out: Annotated[Path | None, option("DIR", "runs/preview-SCENE")] = None
     camera: Annotated[str | None, option("CAMERA", "a static view that holds the whole clip")] = None
     animation: Annotated[str | None, option("NAME", "all that move different things")] = None
-    frames: Annotated[int | None, option("N", "the animation once; 24 without one")] = None
+    frames: Annotated[int | None, option("N", "from start to end; 24 if nothing moves")] = None
+    start: Annotated[str | None, option("FRAME|SECONDSs", "the animation's first key")] = None
+    end: Annotated[str | None, option("FRAME|SECONDSs", "the animation's last key")] = None
     loop: bool = False
-    fps: Annotated[float, tyro.conf.arg(metavar="R")] = 24.0
+    fps: Annotated[float | None, option("R", "the file's own; 24 if it tells none")] = None
     size: Annotated[str, tyro.conf.arg(metavar="N|WxH")] = "256"
     uv: UvMode = "auto"
     objects: ObjectsBy = "node"
@@ -348,7 +362,9 @@ class Verify:
         camera: orbit, turntable, static, dolly or handheld:SEED, perhaps with a lens (orbit,35mm;
             orbit,60deg; orbit,ortho); scene:NAME (a camera of the file) or FILE.json.
         animation: name or number of one animation; `all` plays all that move different things.
-        frames: number of frames, at least 2; frame i shows the time i / fps.
+        frames: number of frames, at least 2.
+        start: what the first frame shows: a frame number of the file, or seconds such as 0.5s.
+        end: what the last frame shows, likewise; instead of --frames.
         fps: frames per second.
         size: picture size in pixels, a side or WIDTHxHEIGHT, multiples of 8.
         seed: of everything that is drawn by chance.
@@ -360,8 +376,10 @@ class Verify:
     out: Annotated[Path | None, option("DIR", "runs/verify-SCENE")] = None
     camera: Annotated[str | None, option("CAMERA", "a static view that holds the whole clip")] = None
     animation: Annotated[str | None, option("NAME", "all that move different things")] = None
-    frames: Annotated[int | None, option("N", "the animation once; 24 without one")] = None
-    fps: Annotated[float, tyro.conf.arg(metavar="R")] = 24.0
+    frames: Annotated[int | None, option("N", "from start to end; 24 if nothing moves")] = None
+    start: Annotated[str | None, option("FRAME|SECONDSs", "the animation's first key")] = None
+    end: Annotated[str | None, option("FRAME|SECONDSs", "the animation's last key")] = None
+    fps: Annotated[float | None, option("R", "the file's own; 24 if it tells none")] = None
     size: Annotated[str, tyro.conf.arg(metavar="N|WxH")] = "512"
     seed: Annotated[int, tyro.conf.arg(metavar="S")] = 0
     debug: bool = False

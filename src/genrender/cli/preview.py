@@ -26,6 +26,8 @@ def preview(options: Preview) -> None:
         animation=options.animation,
         n_frames=options.frames,
         fps=options.fps,
+        start=options.start,
+        end=options.end,
         camera=options.camera,
         loop=options.loop,
         backdrop=options.backdrop,

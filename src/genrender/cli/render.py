@@ -77,6 +77,8 @@ def _plan(options: Render, config: RunConfig, source: ModelSource) -> Shot | Exr
         animation=options.animation,
         n_frames=options.frames,
         fps=options.fps,
+        start=options.start,
+        end=options.end,
         camera=options.camera,
         loop=options.loop,
         backdrop=parse_backdrop(options.backdrop).kind,

@@ -7,6 +7,7 @@ from genrender.cli.console import note, warn
 from genrender.cli.options import Gbuffers, Inspect, Preview, Render
 from genrender.errors import ConfigError
 from genrender.render import Shot
+from genrender.scene.moments import rate_as_text
 from genrender.scene.objects import ObjectRule
 from genrender.scene.scene import Scene
 from genrender.scene.unwrap import unwrap
@@ -34,6 +35,7 @@ def object_rule(options: Render | Gbuffers | Preview | Inspect) -> ObjectRule:
 def with_all_uvs(shot: Shot) -> Shot:
     """The shot with texture coordinates on every object; tells what is new, why, and what is left out."""
     note_left_out(shot.scene)
+    note_clip(shot)
     if playing := shot.scene.describe_animation(shot.animation):
         note(playing)
     unwrapped = unwrap(shot.scene, shot.uv)
@@ -45,6 +47,21 @@ def with_all_uvs(shot: Shot) -> Shot:
     if unwrapped.kept:
         warn(f"texture coordinates kept with faults: {by_reason(shot.scene, unwrapped.kept)}")
     return replace(shot, scene=unwrapped.scene)
+
+
+def note_clip(shot: Shot) -> None:
+    """Tells which moments the clip shows, and at what rate."""
+    own = None if shot.animation is None else shot.scene.animations[shot.animation]
+    rate = rate_as_text(shot.fps)
+    if own is None:
+        note(f"{shot.n_frames} frames at {rate} a second; nothing is animated")
+        return
+    numbered_at = own.fps or shot.fps
+    first, last = (
+        f"{round((time_s + own.file_s) * numbered_at, 2):g}" for time_s in (shot.times_s[0], shot.times_s[-1])
+    )
+    told = f", of which {rate_as_text(own.fps)} make a second" if own.fps and own.fps != shot.fps else ""
+    note(f"{shot.n_frames} frames at {rate} a second, from frame {first} of the file to frame {last}{told}")
 
 
 def note_left_out(scene: Scene) -> None:

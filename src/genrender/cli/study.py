@@ -82,6 +82,7 @@ def _render(options: Study, scene: Path, prompt: str, seed: int, changes: Mappin
         scene,
         prompt,
         frames=options.frames,
+        start=options.start,
         camera=options.camera,
         size=options.size,
         model=options.model,

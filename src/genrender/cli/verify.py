@@ -21,6 +21,8 @@ def verify(options: Verify) -> None:
         animation=options.animation,
         n_frames=options.frames,
         fps=options.fps,
+        start=options.start,
+        end=options.end,
         camera=options.camera,
     )
     out = options.out or Path("runs") / f"verify-{scene_label(options.scene)}"

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import groupby
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from jaxtyping import Int32, Shaped, UInt64
@@ -14,6 +15,7 @@ from genrender.gbuffer.cryptomatte import id_bits, manifest, object_name
 from genrender.gbuffer.exr import ExrHeader, check_index, make_gbuffer, read_channels
 from genrender.gbuffer.exr_channels import Channels
 from genrender.gbuffer.gbuffer import GBuffer
+from genrender.scene.moments import tidy_rate
 from genrender.scene.names import texture_keys
 from genrender.scene.scene import GROUND_ID
 
@@ -67,6 +69,17 @@ class ExrSequence:
         if self.channels.cryptomatte is None:
             return {object_id: f"object {object_id}" for object_id in ids}
         return {object_id: self._seen[1][object_id - 1] for object_id in ids}
+
+    @property
+    def fps(self) -> float | None:
+        """Frames per second, where the first frame's header tells them."""
+        for header in self.headers[0].values():
+            for attributes in header.attributes:
+                told: Any = attributes.get("framesPerSecond")
+                fps = told.n / told.d if hasattr(told, "d") and told.d else told
+                if isinstance(fps, int | float) and np.isfinite(fps) and fps > 0:
+                    return tidy_rate(float(fps))
+        return None
 
     @cached_property
     def texture_keys(self) -> UInt64[np.ndarray, "n_ids"] | None:

@@ -16,6 +16,7 @@ from genrender.errors import ConfigError
 from genrender.estimate import check_extent
 from genrender.gbuffer.exr_sequence import ExrSequence
 from genrender.gbuffer.gbuffer import GBuffer
+from genrender.scene.moments import DEFAULT_FPS, Moment, seconds_of
 
 # A picture may be stretched by this much when it is brought to another size.
 MAX_STRETCH = 0.02
@@ -44,35 +45,39 @@ class ExrShot:
         cls,
         sequence: ExrSequence,
         n_frames: int | None = None,
-        fps: float | int = 24.0,
+        fps: float | int | None = None,
         size: tuple[int, int] | None = None,
+        start: Moment | None = None,
+        end: Moment | None = None,
     ) -> "ExrShot":
-        """The first frames of a sequence.
+        """Frames of a sequence that follow each other.
 
         Args:
             sequence: where they come from.
-            n_frames: None: all.
-            fps: frames per second.
+            n_frames: None: all from `start` to `end`.
+            fps: frames per second; None: what the files tell, else 24.
             size: width and height that frames are brought to; None: their own.
+            start: number of the first frame, as in the files' names, or seconds as "0.5s"; None: the first.
+            end: number of the last frame, likewise; `n_frames` must then be None. None: the last.
 
         Raises:
             ConfigError: there are fewer frames, the size has another shape, fps is out of range, or the
                 clip is too large.
         """
-        there = len(sequence.numbers)
-        if n_frames is not None and not 1 <= n_frames <= there:
-            raise ConfigError(f"frames is {n_frames}, expected 1 to {there}, which {sequence.path} holds")
+        if fps is None:
+            fps = sequence.fps or DEFAULT_FPS
         if not (np.isfinite(fps) and fps > 0):
             raise ConfigError(f"fps is {fps:g}, expected frames per second above 0")
+        frames = _chosen(sequence, n_frames, float(fps), start, end)
         width, height = size or (sequence.width, sequence.height)
-        check_extent(width, height, n_frames or there)
+        check_extent(width, height, len(frames))
         stretch = width * sequence.height / (height * sequence.width)
         if not 1 / (1 + MAX_STRETCH) <= stretch <= 1 + MAX_STRETCH:
             raise ConfigError(
                 f"size is {width}x{height}, and the files' pictures of {sequence.width}x{sequence.height} "
                 "have another shape; give a size of their shape"
             )
-        return cls(sequence, tuple(range(n_frames or there)), float(fps), width, height)
+        return cls(sequence, frames, float(fps), width, height)
 
     @property
     def n_frames(self) -> int:
@@ -81,7 +86,7 @@ class ExrShot:
     @property
     def times_s(self) -> tuple[float, ...]:
         """The frames' times in seconds."""
-        return tuple(frame / self.fps for frame in self.frames)
+        return tuple((frame - self.frames[0]) / self.fps for frame in self.frames)
 
     def gbuffer(self, frame: int) -> GBuffer:
         """What one frame shows, read at every call; at another size the samples at the pixels' centres."""
@@ -95,3 +100,24 @@ class ExrShot:
     def only(self, frames: Sequence[int]) -> "ExrShot":
         """The same with some of its frames, in the order given."""
         return replace(self, frames=tuple(self.frames[frame] for frame in frames))
+
+
+def _chosen(
+    sequence: ExrSequence, n_frames: int | None, fps: float, start: Moment | None, end: Moment | None
+) -> tuple[int, ...]:
+    """Indices of the frames from `start` on."""
+    if end is not None and n_frames is not None:
+        raise ConfigError("both an end and a number of frames are given; give one of them")
+    numbers = sequence.numbers
+    first, last = (
+        default if moment is None else round(seconds_of(moment, fps, name) * fps, 6)
+        for moment, default, name in ((start, numbers[0], "start"), (end, numbers[-1], "end"))
+    )
+    chosen = tuple(index for index, number in enumerate(numbers) if first <= number <= last)
+    there = f"{sequence.path} holds frames {numbers[0]} to {numbers[-1]}"
+    if not chosen or first < numbers[0] or last > numbers[-1]:
+        raise ConfigError(f"frames {first:g} to {last:g} are asked for, and {there}")
+    if n_frames is not None and not 1 <= n_frames <= len(chosen):
+        after = "" if start is None else f", {len(chosen)} of them from {first:g} on"
+        raise ConfigError(f"frames is {n_frames}, expected 1 to {len(chosen)}: {there}{after}")
+    return chosen[:n_frames]

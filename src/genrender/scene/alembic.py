@@ -3,6 +3,7 @@
 # pyright: reportAttributeAccessIssue=false, reportMissingImports=false
 # (alembic3d fills its modules while they are imported: a type checker sees them empty)
 
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,7 @@ from jaxtyping import Float32, Float64, Int64
 from genrender.errors import SceneError
 from genrender.scene.assemble import ObjectMesh, assemble
 from genrender.scene.camera import Camera
+from genrender.scene.moments import DEFAULT_FPS, tidy_rate
 from genrender.scene.motion import SceneCamera, rigid
 from genrender.scene.names import UniqueNames
 from genrender.scene.polygons import triangulate
@@ -119,7 +121,10 @@ def load_alembic(path: Path) -> Scene:
     objects = [_read_object(path, number, node) for number, node in enumerate(meshes)]
     n_verts = tuple(thing.n_verts for thing in objects)
     motion = AlembicMotion(path, archive, meshes, n_verts, cameras, start_s, end_s)
-    animations = (Animation("Timeline", end_s - start_s + step_s),) if end_s > start_s else ()
+    animations = ()
+    if end_s > start_s:
+        rate = _frame_rate(archive, step_s)
+        animations = (Animation("Timeline", end_s - start_s, fps=rate, file_s=start_s),)
     unique = UniqueNames()
     listed = []
     for number, node in enumerate(cameras):
@@ -127,6 +132,19 @@ def load_alembic(path: Path) -> Scene:
         seen = motion.camera(entry, 0.0, None)
         listed.append(SceneCamera(entry.name, number, seen.yfov_deg, None))
     return assemble(path, objects, motion, animations, tuple(listed))
+
+
+def _frame_rate(archive: Any, step_s: float) -> float:
+    """What Blender (FramesPerTimeUnit) or Maya (DCC_FPS) tells, else the rate of the samples."""
+    told = archive.getTop().getMetaData()
+    for key in ("FramesPerTimeUnit", "DCC_FPS"):
+        try:
+            fps = float(told.get(key))
+        except ValueError:
+            continue
+        if math.isfinite(fps) and fps > 0:
+            return tidy_rate(fps)
+    return tidy_rate(1 / step_s) if step_s > 0 else DEFAULT_FPS
 
 
 def _nodes(parent: Any, above: tuple[Any, ...]) -> Iterator[AlembicNode]:

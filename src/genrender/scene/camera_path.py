@@ -79,7 +79,7 @@ def camera_path(
     view) or `orbit,ortho`; without one it is 40 degrees. These have lenses of their own:
 
     - `scene:NAME`: a camera of the scene file, by name or number, animated as there.
-    - a path that ends in .json: a camera file.
+    - a path that ends in .json: a camera file, whose 0 s is the animation's first key.
 
     `orbit` and `turntable` close their circle one frame step after the last frame, so the clip loops.
 
@@ -95,12 +95,14 @@ def camera_path(
     if not (np.isfinite(aspect) and aspect > 0):
         raise ConfigError(f"aspect is {aspect!r}, expected width / height > 0")
     spec = spec or "static"
+    begin_s = 0.0 if animation is None else scene.animations[animation].start_s
     if spec.startswith("scene:"):
         name = spec.removeprefix("scene:")
         scene.camera(name, 0.0, None)  # says now if there is none of that name
         return CameraPath(spec, lambda time_s: scene.camera(name, time_s, animation))
     if spec.lower().endswith(".json"):
-        return CameraPath(spec, read_camera_file(Path(spec)))
+        of_file = read_camera_file(Path(spec))
+        return CameraPath(spec, lambda time_s: of_file(time_s - begin_s))
     spec = ",".join(word.strip() for word in spec.split(","))
     motion, comma, lens_text = spec.partition(",")
     lens = _lens(spec, lens_text) if comma else Lens()
@@ -114,7 +116,7 @@ def camera_path(
     if motion == "dolly":
         return CameraPath(spec, _dolly(clip, aspect, lens))
     if hand := re.fullmatch(r"handheld(?::(\d+))?", motion, re.ASCII):
-        return CameraPath(spec, _handheld(clip, aspect, lens, int(hand[1] or 0)))
+        return CameraPath(spec, _handheld(clip, aspect, lens, int(hand[1] or 0), begin_s))
     raise ConfigError(f"unknown camera {spec!r}; {EXPECTED}")
 
 
@@ -177,7 +179,7 @@ def _dolly(clip: Clip, aspect: float, lens: Lens) -> Callable[[float], Camera]:
     return camera_at
 
 
-def _handheld(clip: Clip, aspect: float, lens: Lens, seed: int) -> Callable[[float], Camera]:
+def _handheld(clip: Clip, aspect: float, lens: Lens, seed: int, begin_s: float) -> Callable[[float], Camera]:
     back = direction(THREE_QUARTER_AZIMUTH_DEG, ELEVATION_DEG)
     still = View.towards_centre(back)
     # On the axis of the static view, where the clip is in the middle of the picture.
@@ -187,7 +189,7 @@ def _handheld(clip: Clip, aspect: float, lens: Lens, seed: int) -> Callable[[flo
     reach = HAND_REACH * lens.tangent * min(1.0, aspect)
 
     def view_at(time_s: float) -> View:
-        swing = np.sin(2 * np.pi * HAND_HZ * time_s + phases) @ HAND_AMPLITUDES
+        swing = np.sin(2 * np.pi * HAND_HZ * (time_s - begin_s) + phases) @ HAND_AMPLITUDES
         right, up = still.rotation[:, 0], still.rotation[:, 1]
         place = still.place + reach * (swing[0] * right + swing[1] * up)
         turned = still.rotation @ _turn(

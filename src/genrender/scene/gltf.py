@@ -1,6 +1,6 @@
 """glTF 2.0 scenes: the parsed file becomes a `Scene`."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +13,7 @@ from genrender.scene.gltf_animation import read_animation, visibility_targets
 from genrender.scene.gltf_file import GltfFile, open_gltf
 from genrender.scene.gltf_mesh import Budget, MeshData, morph_weights, read_mesh
 from genrender.scene.gltf_nodes import may_be_seen, read_instances, read_nodes, scene_nodes
+from genrender.scene.moments import rate_of_keys
 from genrender.scene.motion import MAX_COORDINATE, SceneCamera, is_placeable
 from genrender.scene.names import UniqueNames
 from genrender.scene.rig import Nodes, Part, Rig, Skin, trs_from_local
@@ -151,21 +152,27 @@ def _read_animations(
     weight_counts = {part.node: len(part.block.targets) for part in parts}
     animations, tracks = [], []
     for index in range(len(file.json.animations or [])):
-        name, duration_s, of_animation = read_animation(file, index, weight_counts, budget)
-        animations.append(Animation(unique(name), duration_s))
+        name, of_animation = read_animation(file, index, weight_counts, budget)
+        animations.append(_animation(unique(name), of_animation))
         tracks.append(of_animation)
     agreeing = that_agree(tracks)
     if len(agreeing) > 1:
         left = tuple(
             own.name for index, own in enumerate(animations) if tracks[index] and index not in agreeing
         )
-        together = [animations[index] for index in agreeing]
-        duration_s = max(own.duration_s for own in together)
-        animations.append(
-            Animation(unique(ALL_ANIMATIONS), duration_s, tuple(own.name for own in together), left)
-        )
+        together = tuple(animations[index].name for index in agreeing)
         tracks.append(tuple(track for index in agreeing for track in tracks[index]))
+        everything = _animation(unique(ALL_ANIMATIONS), tracks[-1])
+        animations.append(replace(everything, together=together, left=left))
     return tuple(animations), tuple(tracks)
+
+
+def _animation(name: str, tracks: tuple[Track, ...]) -> Animation:
+    """An animation from the first key of its tracks to the last. The format tells no frame rate; keys may."""
+    start_s = min((float(track.times_s[0]) for track in tracks), default=0.0)
+    end_s = max((float(track.times_s[-1]) for track in tracks), default=0.0)
+    rate = rate_of_keys(track.times_s for track in tracks)
+    return Animation(name, end_s - start_s, start_s=start_s, fps=rate)
 
 
 def _place(file: GltfFile, thing: _Placed, skin: Skin | None) -> list[Part]:

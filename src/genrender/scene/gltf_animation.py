@@ -37,8 +37,8 @@ INTERPOLATIONS: tuple[Interpolation, ...] = ("STEP", "LINEAR", "CUBICSPLINE")
 
 def read_animation(
     file: GltfFile, index: int, weight_counts: dict[int, int], budget: Budget
-) -> tuple[str, float, tuple[Track, ...]]:
-    """Name, duration in seconds and tracks of an animation.
+) -> tuple[str, tuple[Track, ...]]:
+    """Name and tracks of an animation.
 
     Args:
         weight_counts: number of morph targets of every node that shows a mesh.
@@ -81,8 +81,7 @@ def read_animation(
         values = values.reshape(n_keys, -1, width).astype(np.float64)
         bundles[key] += [(node, values) for node in nodes]
     tracks = tuple(_bundle(times[key[0]], key[1], key[2], channels) for key, channels in bundles.items())
-    duration_s = max((float(track.times_s[-1]) for track in tracks), default=0.0)
-    return str(animation.name or f"animation_{index}"), duration_s, tracks
+    return str(animation.name or f"animation_{index}"), tracks
 
 
 def visibility_targets(file: GltfFile) -> set[int]:

@@ -20,6 +20,7 @@ class SceneCamera:
         node: where the format's `Motion` finds it.
         near: what is nearer than this is not seen, as planar depth in scene units.
         far: what is farther is not seen either.
+        aspect: width / height of the picture that it was made for; None: the file does not tell.
     """
 
     name: str
@@ -28,6 +29,7 @@ class SceneCamera:
     ymag: float | None
     near: float = 0.0
     far: float = np.inf
+    aspect: float | None = None
 
 
 @runtime_checkable
@@ -38,7 +40,7 @@ class Motion(Protocol):
         """World-space vertices; +inf or NaN where float32 cannot hold them.
 
         Args:
-            time_s: seconds from the animation's start; beyond its ends the nearest pose holds.
+            time_s: as in `Scene.evaluate`; beyond the animation's ends the nearest pose holds.
             animation: index into the scene's animations; None is the rest pose.
         """
         ...
@@ -107,14 +109,16 @@ class WithoutNan:
 
 @dataclass(frozen=True, eq=False)
 class Looped:
-    """A motion whose animations begin again after their end.
+    """A motion whose animation begins again after its end.
 
     Attributes:
-        durations_s: of the scene's animations.
+        start_s: time of its first key.
+        period_s: after which it begins again; 0: never.
     """
 
     moving: Motion
-    durations_s: tuple[float, ...]
+    start_s: float
+    period_s: float
 
     def evaluate(self, time_s: float, animation: int | None) -> Float32[np.ndarray, "V 3"]:
         """As `Motion.evaluate`."""
@@ -129,8 +133,11 @@ class Looped:
         return self.moving.camera(camera, self._within(time_s, animation), animation)
 
     def _within(self, time_s: float, animation: int | None) -> float:
-        duration_s = 0.0 if animation is None else self.durations_s[animation]
-        return time_s % duration_s if duration_s > 0 else time_s
+        if animation is None or self.period_s <= 0:
+            return time_s
+        phase_s = (time_s - self.start_s) % self.period_s
+        # A rounding error before the end is the beginning.
+        return self.start_s + (0.0 if self.period_s - phase_s < 1e-6 else phase_s)
 
 
 def is_placeable(verts: Float32[np.ndarray, "V 3"]) -> bool:

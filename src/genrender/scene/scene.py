@@ -20,6 +20,9 @@ from genrender.scene.names import texture_keys
 GROUND_ID = 16382
 DOME_ID = 16383
 
+# Poses whose vertices differ by less than this part of the scene's size are one.
+SAME_POSE = 1e-4
+
 # What asks for every animation that can play together with the others.
 ALL_ANIMATIONS = "all"
 
@@ -45,18 +48,32 @@ class SceneObject:
 
 @dataclass(frozen=True)
 class Animation:
-    """A named clip of the file. It starts at 0 s; after `duration_s` its last pose holds, unless looped.
+    """A named clip of the file. Beyond its ends its first and last pose hold, unless it is looped.
+
+    Times are those of the scene's clock, see `Scene.evaluate`.
 
     Attributes:
+        duration_s: from its first key to its last.
         together: names of the file's animations that play in this one at the same time; empty: it is one of
             the file's own.
         left: names of those that could not join, since they move what others of `together` move.
+        start_s: time of its first key.
+        fps: frames per second that the file tells, or that its keys lie on; None: unknown.
+        file_s: the file's own time when the clock shows 0: its frame n is shown at n / fps - file_s.
     """
 
     name: str
     duration_s: float
     together: tuple[str, ...] = ()
     left: tuple[str, ...] = ()
+    start_s: float = 0.0
+    fps: float | None = None
+    file_s: float = 0.0
+
+    @property
+    def end_s(self) -> float:
+        """Time of its last key."""
+        return self.start_s + self.duration_s
 
 
 @dataclass(frozen=True, eq=False)
@@ -130,7 +147,8 @@ class Scene:
         """World-space vertices at a time; read-only use, the rest pose is shared.
 
         Args:
-            time_s: seconds from the animation's start; beyond its ends the nearest pose holds.
+            time_s: seconds on the scene's clock: the file's own times in glTF; in other formats 0 is the
+                first time code, sample or file. Beyond the animation's ends the nearest pose holds.
             animation: index into `animations`; None gives the rest pose.
 
         Raises:
@@ -146,10 +164,40 @@ class Scene:
             )
         return verts
 
-    def looped(self) -> "Scene":
-        """The same scene with animations that begin again after their end."""
-        durations_s = tuple(animation.duration_s for animation in self.animations)
-        return replace(self, motion=Looped(self.motion, durations_s))
+    def looped(self, animation: int | None) -> "Scene":
+        """The same scene, in which this animation begins again after its end."""
+        if animation is None:
+            return self
+        return replace(
+            self, motion=Looped(self.motion, self.animations[animation].start_s, self.loop_s(animation))
+        )
+
+    def loop_s(self, animation: int) -> float:
+        """The seconds after which an animation begins again.
+
+        Where its last pose is its first one again, it is not shown twice. Else the last one lasts a frame,
+        where there are frames.
+        """
+        own = self.animations[animation]
+        if own.fps is None or self._is_closed(own, animation):
+            return own.duration_s
+        return own.duration_s + 1 / own.fps
+
+    def _is_closed(self, own: Animation, animation: int) -> bool:
+        if own.duration_s == 0:
+            return False
+        first, last = (self.evaluate(time_s, animation) for time_s in (own.start_s, own.end_s))
+        size = float(np.ptp(first, axis=0).max())
+        if np.abs(first - last).max() > SAME_POSE * size:
+            return False
+        cameras = [
+            [self.motion.camera(camera, time_s, animation) for time_s in (own.start_s, own.end_s)]
+            for camera in self.cameras
+        ]
+        moved = [
+            np.abs(before.world_from_camera - after.world_from_camera).max() for before, after in cameras
+        ]
+        return max(moved, default=0.0) <= SAME_POSE * max(size, 1.0)
 
     def find_animation(self, name_or_index: str | None) -> int | None:
         """Index of an animation by name or, failing that, by number.

@@ -29,11 +29,18 @@ WILDCARD = re.compile(r"[*?\[]")
 
 @dataclass(frozen=True)
 class FileSequence:
-    """Files of one animation, in order, and when each of them is shown."""
+    """Files of one animation, in order, and when each of them is shown.
+
+    Attributes:
+        times_s: from the first file's.
+        fps: frames per second that the files are numbered at.
+        first: number of the first file.
+    """
 
     files: tuple[Path, ...]
     times_s: Float64[np.ndarray, "F"]
-    duration_s: float
+    fps: float = FPS
+    first: int = 0
 
 
 @dataclass(frozen=True, eq=False)
@@ -111,8 +118,9 @@ def _ordered(files: list[Path], fps: float) -> FileSequence:
     frames = [numbers[file][-1] if numbers[file] else None for file in files]
     if None in frames or len(set(frames)) < len(frames):
         frames = list(range(len(files)))
-    times_s = (np.array(frames, np.float64) - float(frames[0] or 0)) / fps
-    return FileSequence(tuple(files), times_s, float(times_s[-1]) + 1 / fps)
+    first = frames[0] or 0
+    times_s = (np.array(frames, np.float64) - first) / fps
+    return FileSequence(tuple(files), times_s, fps, first)
 
 
 def load_single(path: Path) -> Scene:
@@ -121,7 +129,7 @@ def load_single(path: Path) -> Scene:
     Raises:
         SceneError: the file is broken or holds no triangles.
     """
-    return _load(path, FileSequence((path,), np.zeros(1), 0.0))
+    return _load(path, FileSequence((path,), np.zeros(1)))
 
 
 def load_sequence(path: Path, sequence: FileSequence) -> Scene:
@@ -155,7 +163,10 @@ def _load(path: Path, sequence: FileSequence) -> Scene:
     verts[:, ~np.isfinite(verts).all(axis=(0, 2))] = np.nan
     verts.flags.writeable = False
     objects = [_object_mesh(thing, of, first.verts) for thing, of in zip(first.objects, used, strict=True)]
-    animations = (Animation("Sequence", sequence.duration_s),) if n_files > 1 else ()
+    animations = ()
+    if n_files > 1:
+        end_s, first_s = float(sequence.times_s[-1]), sequence.first / sequence.fps
+        animations = (Animation("Sequence", end_s, fps=sequence.fps, file_s=first_s),)
     return assemble(path, objects, SequenceMotion(sequence.times_s, verts), animations)
 
 

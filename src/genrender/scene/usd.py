@@ -11,6 +11,7 @@ from pxr import Sdf, Tf, Usd, UsdGeom
 
 from genrender.errors import SceneError
 from genrender.scene.assemble import assemble
+from genrender.scene.moments import DEFAULT_FPS, tidy_rate
 from genrender.scene.motion import SceneCamera
 from genrender.scene.names import UniqueNames
 from genrender.scene.scene import Animation, Scene
@@ -19,12 +20,14 @@ from genrender.scene.usd_mesh import read_object
 from genrender.scene.usd_motion import UsdMotion
 
 ANIMATION_NAME = "Timeline"
+# Time codes per second that may be frames.
+FRAME_RATES = (5, 240)
 
 
 def load_usd(path: Path) -> Scene:
     """Reads a stage with all that its references, payloads and default variants bring in.
 
-    A stage has one animation, from its start to its end time code; the last frame lasts as long as any.
+    A stage has one animation, from its start to its end time code.
 
     Raises:
         SceneError: the stage cannot be opened or composed, holds no meshes, or changes their topology.
@@ -50,10 +53,21 @@ def _load(path: Path) -> Scene:
     objects = [read_object(path, part, start, meshes.setdefault(part.source, len(meshes))) for part in parts]
     animations = ()
     if end > start:
-        # Time codes may be seconds, or finer than frames.
-        frame_s = 1 / max(rate, stage.GetFramesPerSecond())
-        animations = (Animation(ANIMATION_NAME, (end - start) / rate + frame_s),)
+        animations = (
+            Animation(ANIMATION_NAME, (end - start) / rate, fps=_frame_rate(stage), file_s=start / rate),
+        )
     return assemble(path, objects, motion, animations, _listed(path, motion))
+
+
+def _frame_rate(stage: Usd.Stage) -> float:
+    """Frames per second. Where it is not told apart, time codes are frames, unless they come too seldom
+    (seconds) or too densely (ticks)."""
+    codes = stage.GetTimeCodesPerSecond()
+    frames = stage.GetFramesPerSecond()
+    is_told = stage.HasAuthoredMetadata("framesPerSecond") and np.isfinite(frames) and frames > 0
+    return tidy_rate(
+        frames if is_told else codes if FRAME_RATES[0] <= codes <= FRAME_RATES[1] else DEFAULT_FPS
+    )
 
 
 def layers(path: Path) -> list[Path]:
