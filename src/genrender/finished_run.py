@@ -115,7 +115,9 @@ def open_run(
         )
     if clip is None and "exr_map" in config:
         clip = _read_clip(scene, config, report, gbuffer_file)
-    clip = clip or render_clip(load_scene(scene), shot, report, gbuffer_file)
+    clip = clip or render_clip(
+        load_scene(scene, config.get("allowed_folders", ())), shot, report, gbuffer_file
+    )
     frames = PerFrame(lambda frame: pictures[frame].astype(np.float32) / 255, len(pictures))
     return FinishedRun(folder, config, clip, frames)
 

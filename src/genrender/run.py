@@ -162,6 +162,7 @@ def _describe_clip(clip: Clip) -> dict[str, Any]:
         scene = shot.scene
         source = {
             "scene": scene.path.resolve(),
+            "allowed_folders": list(scene.allowed_folders),
             "animation_index": shot.animation,
             "animation": None if shot.animation is None else scene.animations[shot.animation].name,
             "camera": shot.camera_name,

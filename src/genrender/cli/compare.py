@@ -50,7 +50,7 @@ def compare(options: Compare) -> None:
     if is_exr:
         open_sequence(options.scene, exr_map(options.scene, options.exr_map))
     else:
-        with_objects(load_scene(options.scene), object_rule(options))
+        with_objects(load_scene(options.scene, options.allow_folder), object_rule(options))
     if options.frames == 1:
         raise ConfigError("frames is 1, expected at least 2: one frame has nothing to agree with")
     if options.report is not None:

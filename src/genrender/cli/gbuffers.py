@@ -41,7 +41,7 @@ def gbuffers(options: Gbuffers) -> None:
         objects=object_rule(options),
     )
     check_can_hold_files(options.out)
-    shot = plan_shot(load_scene(options.scene), config)
+    shot = plan_shot(load_scene(options.scene, options.allow_folder), config)
     check_disk(EXR_BYTES * shot.width * shot.height * shot.n_frames, options.out)
     shot = with_all_uvs(shot)
     with atomic_folder(options.out, replaces=FRAME_FILES) as part:

@@ -46,7 +46,7 @@ def inspect(options: Inspect) -> int:
         report = inspect_exr(options.scene, exr_map(options.scene, options.exr_map))
     else:
         exr_map(options.scene, options.exr_map)
-        scene = with_objects(load_scene(options.scene), object_rule(options))
+        scene = with_objects(load_scene(options.scene, options.allow_folder), object_rule(options))
         note_left_out(scene)
         report = inspect_scene(scene)
         if options.picture is not None:

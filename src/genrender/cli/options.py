@@ -75,6 +75,7 @@ class Render:
         dtype: numbers that the networks compute in.
         chunk: frames that go through the networks at once, fewer where the memory does not suffice; changes
             memory and speed only.
+        allow_folder: where files of the scene may lie beside its own folder; may be given several times.
         debug: show where an error comes from.
     """
 
@@ -118,6 +119,7 @@ class Render:
         Dtype | None, option("float32|float16|bfloat16", "float16 on cuda, but for pocket; else float32")
     ] = None
     chunk: Annotated[int, tyro.conf.arg(metavar="N")] = 8
+    allow_folder: Annotated[tyro.conf.UseAppendAction[tuple[Path, ...]], option("DIR", "none")] = ()
     debug: bool = False
 
 
@@ -188,6 +190,7 @@ class Study:
         device: where to compute, for instance cpu or cuda:1.
         out: folder for the three files; made where it is missing.
         run_dir: folder that holds the runs.
+        allow_folder: where files of the scene may lie beside its own folder; may be given several times.
         debug: show where an error comes from.
     """
 
@@ -204,6 +207,7 @@ class Study:
     device: Annotated[str | None, option("DEVICE", "cuda where there is one, else cpu")] = None
     out: Annotated[Path, tyro.conf.arg(metavar="DIR")] = Path("studies")
     run_dir: Annotated[Path | None, option("DIR", "runs/study-NAME")] = None
+    allow_folder: Annotated[tyro.conf.UseAppendAction[tuple[Path, ...]], option("DIR", "none")] = ()
     debug: bool = False
 
 
@@ -232,6 +236,7 @@ class Gbuffers:
         merge: objects that become one, for instance "wheel*=Wheels"; may be given several times.
         ignore: objects that are left out, for instance "Helper*"; may be given several times.
         backdrop: geometry behind the scene, with object index 16382 (ground) and 16383 (dome).
+        allow_folder: where files of the scene may lie beside its own folder; may be given several times.
         debug: show where an error comes from.
     """
 
@@ -251,6 +256,7 @@ class Gbuffers:
     objects: ObjectsBy = "node"
     merge: Annotated[tyro.conf.UseAppendAction[tuple[str, ...]], option("PATTERN=NAME", "none")] = ()
     ignore: Annotated[tyro.conf.UseAppendAction[tuple[str, ...]], option("PATTERN", "none")] = ()
+    allow_folder: Annotated[tyro.conf.UseAppendAction[tuple[Path, ...]], option("DIR", "none")] = ()
     debug: bool = False
 
 
@@ -277,6 +283,7 @@ class Preview:
         merge: objects that become one, for instance "wheel*=Wheels"; may be given several times.
         ignore: objects that are left out, for instance "Helper*"; may be given several times.
         backdrop: geometry behind the scene.
+        allow_folder: where files of the scene may lie beside its own folder; may be given several times.
         debug: show where an error comes from.
     """
 
@@ -295,6 +302,7 @@ class Preview:
     merge: Annotated[tyro.conf.UseAppendAction[tuple[str, ...]], option("PATTERN=NAME", "none")] = ()
     ignore: Annotated[tyro.conf.UseAppendAction[tuple[str, ...]], option("PATTERN", "none")] = ()
     backdrop: Literal["none", "ground", "dome", "both"] = "none"
+    allow_folder: Annotated[tyro.conf.UseAppendAction[tuple[Path, ...]], option("DIR", "none")] = ()
     debug: bool = False
 
 
@@ -309,12 +317,14 @@ class Unwrap:
         scene: a .gltf or .glb file.
         out: the new file.
         uv: new coordinates where the file's own will not do (auto), or for all objects (unwrap).
+        allow_folder: where files of the scene may lie beside its own folder; may be given several times.
         debug: show where an error comes from.
     """
 
     scene: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="SCENE")]
     out: Annotated[Path, tyro.conf.arg(metavar="NEW.glb")]
     uv: Literal["auto", "unwrap"] = "auto"
+    allow_folder: Annotated[tyro.conf.UseAppendAction[tuple[Path, ...]], option("DIR", "none")] = ()
     debug: bool = False
 
 
@@ -335,6 +345,7 @@ class Inspect:
         exr_map: channels and conventions of EXR files whose names do not tell, see docs/exr.md.
         model: pocket, or a folder in diffusers' layout.
         json: print JSON and nothing else.
+        allow_folder: where files of the scene may lie beside its own folder; may be given several times.
         debug: show where an error comes from.
     """
 
@@ -346,6 +357,7 @@ class Inspect:
     merge: Annotated[tyro.conf.UseAppendAction[tuple[str, ...]], option("PATTERN=NAME", "none")] = ()
     ignore: Annotated[tyro.conf.UseAppendAction[tuple[str, ...]], option("PATTERN", "none")] = ()
     json: bool = False
+    allow_folder: Annotated[tyro.conf.UseAppendAction[tuple[Path, ...]], option("DIR", "none")] = ()
     debug: bool = False
 
 
@@ -368,6 +380,7 @@ class Verify:
         fps: frames per second.
         size: picture size in pixels, a side or WIDTHxHEIGHT, multiples of 8.
         seed: of everything that is drawn by chance.
+        allow_folder: where files of the scene may lie beside its own folder; may be given several times.
         debug: show where an error comes from.
     """
 
@@ -382,6 +395,7 @@ class Verify:
     fps: Annotated[float | None, option("R", "the file's own; 24 if it tells none")] = None
     size: Annotated[str, tyro.conf.arg(metavar="N|WxH")] = "512"
     seed: Annotated[int, tyro.conf.arg(metavar="S")] = 0
+    allow_folder: Annotated[tyro.conf.UseAppendAction[tuple[Path, ...]], option("DIR", "none")] = ()
     debug: bool = False
 
 

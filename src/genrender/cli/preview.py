@@ -36,7 +36,7 @@ def preview(options: Preview) -> None:
     )
     out = options.out or Path("runs") / f"preview-{scene_label(options.scene)}"
     check_can_hold_files(out)
-    shot = plan_shot(load_scene(options.scene), config)
+    shot = plan_shot(load_scene(options.scene, options.allow_folder), config)
     check_extent(3 * shot.width, shot.height, shot.n_frames)  # three pictures side by side
     check_disk(GBUFFER_BYTES * shot.width * shot.height * shot.n_frames, Path(tempfile.gettempdir()))
     shot = with_all_uvs(shot)

@@ -68,7 +68,7 @@ def _plan(options: Render, config: RunConfig, source: ModelSource) -> Shot | Exr
     if is_exr_sequence(options.scene):
         return plan_exr_shot(options, config, read_picture_size(source).vae_factor)
     exr_map(options.scene, options.exr_map)
-    scene = load_scene(options.scene)
+    scene = load_scene(options.scene, options.allow_folder)
     # This may fetch a hub model's configuration, so what needs no network has been checked before.
     picture = read_picture_size(source)
     size = _size(options.size, picture)

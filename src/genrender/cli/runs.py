@@ -69,7 +69,10 @@ def render_words(options: Render, folder: Path) -> list[str]:
 
 def inputs(options: Render) -> list[Path]:
     """The files that runs depend on, as far as they are on this machine."""
-    files = exr_files(options.scene) if is_exr_sequence(options.scene) else scene_files(options.scene)
+    if is_exr_sequence(options.scene):
+        files = exr_files(options.scene)
+    else:
+        files = scene_files(options.scene, options.allow_folder)
     if options.exr_map is not None:
         files.append(options.exr_map)
     if options.camera is not None and Path(options.camera).is_file():

@@ -47,7 +47,7 @@ def study(options: Study) -> None:
     ]
     for run, *_ in runs:
         run_config(run).check()
-    n_triangles = {scene: len(load_scene(scene).tris) for scene, _ in shots}
+    n_triangles = {scene: len(load_scene(scene, options.allow_folder).tris) for scene, _ in shots}
     if options.frames < 2:
         raise ConfigError(f"frames is {options.frames}, expected at least 2: one has nothing to agree with")
     try:
@@ -89,6 +89,7 @@ def _render(options: Study, scene: Path, prompt: str, seed: int, changes: Mappin
         steps=options.steps,
         seed=seed,
         device=options.device,
+        allow_folder=options.allow_folder,
     )
     return replace(common, **changes)
 

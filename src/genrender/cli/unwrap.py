@@ -22,7 +22,7 @@ def unwrap_file(options: Unwrap) -> None:
     if options.out.resolve() == options.scene.resolve():
         raise MediaError(f"cannot write {options.out}: it is the scene itself; give another name")
     check_writable(options.out.parent)
-    scene = load_scene(options.scene)
+    scene = load_scene(options.scene, options.allow_folder)
     note_left_out(scene)
     unwrapped = unwrap(scene, options.uv)
     write_with_uvs(unwrapped.scene, set(unwrapped.made), options.out)

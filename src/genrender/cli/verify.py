@@ -27,7 +27,7 @@ def verify(options: Verify) -> None:
     )
     out = options.out or Path("runs") / f"verify-{scene_label(options.scene)}"
     check_can_hold_files(out)
-    shot = plan_shot(load_scene(options.scene), config)
+    shot = plan_shot(load_scene(options.scene, options.allow_folder), config)
 
     # Only here, when what is quick to check has been checked: PyTorch alone takes seconds to import.
     from genrender.verify.checks import check_shot, verify_clip

@@ -1,5 +1,6 @@
 """glTF 2.0 scenes: the parsed file becomes a `Scene`."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -20,13 +21,16 @@ from genrender.scene.rig import Nodes, Part, Rig, Skin, trs_from_local
 from genrender.scene.scene import ALL_ANIMATIONS, Animation, Scene, SceneObject
 
 
-def load_gltf(path: Path) -> Scene:
+def load_gltf(path: Path, allowed_folders: Iterable[Path] = ()) -> Scene:
     """Reads a .gltf or .glb file with everything that moves its default scene. Images are never opened.
+
+    Args:
+        allowed_folders: where buffers may lie, beside the file's own folder.
 
     Raises:
         SceneError: the file is missing, broken, holds no triangles or needs an unsupported extension.
     """
-    file = open_gltf(path)
+    file = open_gltf(path, allowed_folders)
     budget = Budget(file)
     nodes = read_nodes(file)
     shown = scene_nodes(file)

@@ -4,6 +4,7 @@ import base64
 import binascii
 import struct
 from collections import Counter
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, unquote_to_bytes
@@ -13,6 +14,7 @@ import pygltflib
 
 from genrender.errors import SceneError
 from genrender.scene import meshopt
+from genrender.scene.folders import Folders
 from genrender.scene.gltf_extensions import is_understood, missed
 from genrender.scene.gltf_json import parse_json
 from genrender.scene.read_file import MAX_BYTES, read_file
@@ -27,7 +29,8 @@ class GltfFile:
     """A parsed glTF file and its buffers, which are read when first asked for.
 
     Attributes:
-        path: where the file lies; external buffers must lie in the same folder or below it.
+        path: where the file lies.
+        folders: where external buffers may lie.
         json: pygltflib's dataclasses. Nothing in them has been checked: every value may have any type.
         raw: the same as plain dicts, for the fields that pygltflib drops (the weights of a node).
         decoded: elements of accessors that have no bufferView since Draco has them, by accessor.
@@ -35,8 +38,11 @@ class GltfFile:
         warnings: what else people should know.
     """
 
-    def __init__(self, path: Path, parsed: pygltflib.GLTF2, raw: dict[str, Any], blob: memoryview | None):
-        self.path = path
+    def __init__(
+        self, folders: Folders, parsed: pygltflib.GLTF2, raw: dict[str, Any], blob: memoryview | None
+    ):
+        self.path = folders.scene
+        self.folders = folders
         self.json = parsed
         self.raw = raw
         self._blob = blob
@@ -188,11 +194,7 @@ class GltfFile:
                 f"buffer {index} lies at {uri[:80]!r}, but only files beside the scene are read; put it there"
             )
         try:
-            target = (folder / name.replace("\\", "/")).resolve()
-            if not target.is_relative_to(folder):
-                raise self.error(
-                    f"buffer {index} lies at {uri[:80]!r}, outside the scene's folder; put it there"
-                )
+            target = self.folders.check(folder / name.replace("\\", "/"), f"buffer {index}", uri)
             # Many buffers may name one file: what they take together counts.
             left = MAX_BYTES - sum(map(len, self._buffers.values()))
             return memoryview(read_file(target, left))
@@ -212,8 +214,11 @@ def is_index(value: object, n: int) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < n
 
 
-def open_gltf(path: Path) -> GltfFile:
+def open_gltf(path: Path, allowed_folders: Iterable[Path] = ()) -> GltfFile:
     """Reads and parses a .gltf or .glb file; the content decides which, not the suffix.
+
+    Args:
+        allowed_folders: where buffers may lie, beside the file's own folder.
 
     Raises:
         SceneError: missing, unreadable, truncated, no glTF 2.0, or it needs an unsupported extension.
@@ -230,7 +235,7 @@ def open_gltf(path: Path) -> GltfFile:
     else:
         text = data
     parsed, raw = parse_json(path, text)
-    file = GltfFile(path, parsed, raw, blob)
+    file = GltfFile(Folders.of(path, allowed_folders), parsed, raw, blob)
     for name in parsed.extensionsRequired or []:
         # It might move or add geometry: better no picture than a wrong one.
         if not is_understood(str(name)):

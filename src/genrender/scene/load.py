@@ -1,18 +1,24 @@
 """Opening scene files, whatever their format."""
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 from genrender.errors import SceneError
+from genrender.scene.folders import Folders
 from genrender.scene.gltf import load_gltf
 from genrender.scene.scene import Scene
 from genrender.scene.sequence import find_sequence, load_sequence, load_single
 
 
-def load_scene(path: str | Path) -> Scene:
+def load_scene(path: str | Path, allowed_folders: Sequence[str | Path] = ()) -> Scene:
     """Reads a scene file, or a sequence of .obj or .ply files as in `find_sequence`.
+
+    Args:
+        path: the file; a sequence is a folder or a pattern.
+        allowed_folders: where files that the scene refers to may lie, beside its own folder.
 
     Raises:
         SceneError: the file is missing, of an unknown format, broken, or holds no triangles.
@@ -23,9 +29,10 @@ def load_scene(path: str | Path) -> Scene:
         return load_sequence(path, sequence)
     if not path.exists():
         raise SceneError(f"scene file not found: {path}")
+    folders = Folders.of(path, allowed_folders)
     suffix = path.suffix.lower()
     if suffix in LOADERS:
-        return LOADERS[suffix](path)
+        return replace(LOADERS[suffix](folders), allowed_folders=folders.allowed)
     if suffix in CONVERTED:
         raise SceneError(
             f"{path.name}: {CONVERTED[suffix]} is not read; open it in Blender and export it as glTF (.glb)"
@@ -33,7 +40,7 @@ def load_scene(path: str | Path) -> Scene:
     raise SceneError(f"{path.name}: unknown scene format {path.suffix!r}, expected {', '.join(LOADERS)}")
 
 
-def scene_files(path: Path) -> list[Path]:
+def scene_files(path: Path, allowed_folders: Sequence[Path] = ()) -> list[Path]:
     """The files that a scene is read from, or that may lie beside them for it, as far as they are there."""
     sequence = find_sequence(path)
     if sequence is not None:
@@ -44,7 +51,7 @@ def scene_files(path: Path) -> list[Path]:
     if suffix.startswith(".usd"):
         with _needing(path, "pxr", "usd"):
             from genrender.scene.usd import layers
-        return layers(path)
+        return layers(Folders.of(path, allowed_folders))
     return [path]
 
 
@@ -53,16 +60,24 @@ def scene_label(path: Path) -> str:
     return Path(re.split(r"[*?\[#%@]", path.name)[0]).stem.rstrip("_-. ") or path.resolve().parent.name
 
 
-def _load_usd(path: Path) -> Scene:
-    with _needing(path, "pxr", "usd"):
+def _load_gltf(folders: Folders) -> Scene:
+    return load_gltf(folders.scene, folders.allowed)
+
+
+def _load_single(folders: Folders) -> Scene:
+    return load_single(folders.scene)
+
+
+def _load_usd(folders: Folders) -> Scene:
+    with _needing(folders.scene, "pxr", "usd"):
         from genrender.scene.usd import load_usd
-    return load_usd(path)
+    return load_usd(folders)
 
 
-def _load_alembic(path: Path) -> Scene:
-    with _needing(path, "alembic3d", "alembic"):
+def _load_alembic(folders: Folders) -> Scene:
+    with _needing(folders.scene, "alembic3d", "alembic"):
         from genrender.scene.alembic import load_alembic
-    return load_alembic(path)
+    return load_alembic(folders.scene)
 
 
 @contextmanager
@@ -79,16 +94,16 @@ def _needing(path: Path, library: str, extra: str) -> Iterator[None]:
         ) from None
 
 
-LOADERS: dict[str, Callable[[Path], Scene]] = {
-    ".gltf": load_gltf,
-    ".glb": load_gltf,
+LOADERS: dict[str, Callable[[Folders], Scene]] = {
+    ".gltf": _load_gltf,
+    ".glb": _load_gltf,
     ".usd": _load_usd,
     ".usda": _load_usd,
     ".usdc": _load_usd,
     ".usdz": _load_usd,
     ".abc": _load_alembic,
-    ".obj": load_single,
-    ".ply": load_single,
+    ".obj": _load_single,
+    ".ply": _load_single,
 }
 # Formats whose animation no library that installs everywhere evaluates.
 CONVERTED = {".fbx": "FBX", ".blend": "a Blender file", ".dae": "COLLADA"}

@@ -42,7 +42,7 @@ def write_with_uvs(scene: Scene, changed: set[int], out: str | Path) -> None:
     """
     if scene.path.suffix.lower() not in (".gltf", ".glb"):
         raise SceneError(f"{scene.path.name}: only glTF files are written back; convert it to .glb first")
-    file = open_gltf(scene.path)
+    file = open_gltf(scene.path, scene.allowed_folders)
     writer = _Rewriter(file)
     spans_of = spans(scene.objects)
     for mesh, index in {scene.objects[index].mesh: index for index in sorted(changed, reverse=True)}.items():

@@ -92,6 +92,7 @@ class Scene:
         n_dropped: triangles of the file that were left out, since they have no area or no finite corners.
         joined: what objects were joined from, see `parts`; empty where none were.
         warnings: what else of the file is not shown, or not as it stands there: a line each, for people.
+        allowed_folders: folders beside its own that its files may lie in, see `Folders`.
     """
 
     path: Path
@@ -109,6 +110,7 @@ class Scene:
     n_dropped: int = 0
     joined: tuple[SceneObject, ...] = ()
     warnings: tuple[str, ...] = ()
+    allowed_folders: tuple[Path, ...] = ()
 
     @property
     def name(self) -> str:

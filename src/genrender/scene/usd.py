@@ -7,56 +7,57 @@ from pathlib import Path
 
 import numpy as np
 from jaxtyping import Float64
-from pxr import Sdf, Tf, Usd, UsdGeom
+from pxr import Sdf, Usd, UsdGeom
 
 from genrender.errors import SceneError
-from genrender.scene.assemble import assemble
+from genrender.scene.assemble import ObjectMesh, assemble
+from genrender.scene.folders import Folders
+from genrender.scene.left_out import LeftOut, PartError
 from genrender.scene.moments import DEFAULT_FPS, tidy_rate
 from genrender.scene.motion import SceneCamera
 from genrender.scene.names import UniqueNames
 from genrender.scene.scene import Animation, Scene
-from genrender.scene.usd_find import check_prims, find_cameras, find_parts
+from genrender.scene.usd_find import UsdPart, carrier_name, find_cameras, find_parts
 from genrender.scene.usd_mesh import read_object
 from genrender.scene.usd_motion import UsdMotion
+from genrender.scene.usd_open import EVERYTHING, open_stage, usd_calls
 
 ANIMATION_NAME = "Timeline"
 # Time codes per second that may be frames.
 FRAME_RATES = (5, 240)
 
 
-def load_usd(path: Path) -> Scene:
+def load_usd(folders: Folders) -> Scene:
     """Reads a stage with all that its references, payloads and default variants bring in.
 
-    A stage has one animation, from its start to its end time code.
+    A stage has one animation, from its start to its end time code. What cannot be shown is left out, and the
+    scene's warnings tell it.
 
     Raises:
-        SceneError: the stage cannot be opened or composed, holds no meshes, or changes their topology.
+        SceneError: the stage cannot be opened, shows nothing, or refers to files outside the folders.
     """
-    try:
-        return _load(path)
-    except (Tf.ErrorException, UnicodeDecodeError) as error:
-        # The second is how the library's bindings fail over a message of the first kind.
-        raise SceneError(
-            f"{path.name}: cannot be read as USD ({_one_line(error)}); export it again"
-        ) from None
+    with usd_calls(folders.scene):
+        return _load(folders)
 
 
-def _load(path: Path) -> Scene:
-    stage = _open(path)
-    check_prims(path, stage)
+def _load(folders: Folders) -> Scene:
+    path, left_out = folders.scene, LeftOut()
+    stage = _open(folders, left_out)
     start, end = _time_codes(path, stage)
-    parts = find_parts(path, stage, start)
-    cameras = find_cameras(stage)
+    shown = _shown(find_parts(path, stage, (start, end), left_out), start, left_out)
+    if not shown:
+        found = "none" if left_out.first is None else f"only what cannot be shown: {left_out.first}"
+        raise SceneError(f"{path.name}: expected visible meshes, found {found}")
+    parts, objects = zip(*shown, strict=True)
     rate = stage.GetTimeCodesPerSecond()
-    motion = UsdMotion(path, stage, tuple(parts), tuple(cameras), start, end, rate, _world(path, stage))
-    meshes: dict[Sdf.Path, int] = {}
-    objects = [read_object(path, part, start, meshes.setdefault(part.source, len(meshes))) for part in parts]
+    motion = UsdMotion(path, stage, parts, find_cameras(stage), start, end, rate, _world(path, stage))
     animations = ()
     if end > start:
         animations = (
             Animation(ANIMATION_NAME, (end - start) / rate, fps=_frame_rate(stage), file_s=start / rate),
         )
-    return assemble(path, objects, motion, animations, _listed(path, motion))
+    cameras = _listed(motion, left_out)
+    return assemble(path, objects, motion, animations, cameras, left_out.warnings())
 
 
 def _frame_rate(stage: Usd.Stage) -> float:
@@ -70,40 +71,48 @@ def _frame_rate(stage: Usd.Stage) -> float:
     )
 
 
-def layers(path: Path) -> list[Path]:
+def layers(folders: Folders) -> list[Path]:
     """The files that a stage is composed of."""
-    used = (Path(layer.realPath) for layer in _open(path).GetUsedLayers() if layer.realPath)
-    return sorted({path.resolve(), *(layer for layer in used if layer.is_file())})
+    with usd_calls(folders.scene):
+        stage = _open(folders, LeftOut())
+        used = [Path(layer.realPath) for layer in stage.GetUsedLayers() if layer.realPath]
+    return sorted({folders.scene.resolve(), *(layer for layer in used if layer.is_file())})
 
 
-def _open(path: Path) -> Usd.Stage:
-    try:
-        stage = Usd.Stage.Open(str(path))
-    except (Tf.ErrorException, UnicodeDecodeError) as error:
-        why = _one_line(error)
-        raise SceneError(f"{path.name}: cannot be read as USD ({why}); export it again") from None
-    stage.Reload()  # layers that another scene of this process still holds may have changed on disk
-    errors = stage.GetCompositionErrors()
-    if errors:
-        raise SceneError(
-            f"{path.name}: cannot be composed ({_one_line(errors[0])}); put the missing file in its place"
-        )
+def _shown(parts: list[UsdPart], code: float, left_out: LeftOut) -> list[tuple[UsdPart, ObjectMesh]]:
+    """The parts that have sound faces, with these."""
+    meshes: dict[Sdf.Path, int] = {}
+    # Point instances show the same prim again and again.
+    read: dict[Sdf.Path, ObjectMesh | None] = {}
+    shown = []
+    for part in parts:
+        where = part.prim.GetPath()
+        if where not in read:
+            try:
+                read[where] = read_object(part, code, meshes.setdefault(part.source, len(meshes)))
+            except PartError as error:
+                read[where] = None
+                left_out.add(f"mesh {part.name!r}", error)
+        if (thing := read[where]) is not None:
+            shown.append((part, thing))
+    return shown
+
+
+def _open(folders: Folders, left_out: LeftOut) -> Usd.Stage:
+    stage = open_stage(folders, left_out)
     rate = stage.GetTimeCodesPerSecond()
     if not (np.isfinite(rate) and rate > 0):
-        raise SceneError(f"{path.name}: has {rate:g} time codes per second, expected a number above 0")
+        raise SceneError(
+            f"{folders.scene.name}: has {rate:g} time codes per second, expected a number above 0"
+        )
     return stage
-
-
-def _one_line(error: object) -> str:
-    words = " ".join(str(error).split())
-    return words if len(words) <= 200 else words[:197] + "..."
 
 
 def _time_codes(path: Path, stage: Usd.Stage) -> tuple[float, float]:
     """The first and the last time code; the same where nothing is animated."""
     moving = [
         attribute
-        for prim in Usd.PrimRange.Stage(stage, Usd.TraverseInstanceProxies())
+        for prim in Usd.PrimRange.Stage(stage, EVERYTHING)
         for attribute in prim.GetAttributes()
         if attribute.ValueMightBeTimeVarying()
     ]
@@ -130,16 +139,17 @@ def _world(path: Path, stage: Usd.Stage) -> Float64[np.ndarray, "4 4"]:
     return world
 
 
-def _listed(path: Path, motion: UsdMotion) -> tuple[SceneCamera, ...]:
+def _listed(motion: UsdMotion, left_out: LeftOut) -> tuple[SceneCamera, ...]:
     unique = UniqueNames()
     listed = []
     for node, prim in enumerate(motion.cameras):
-        entry = SceneCamera(unique(prim.GetPrim().GetName()), node, 45.0, None)
-        camera = motion.camera(entry, 0.0, None)
-        if not 0 < camera.yfov_deg < 180 or camera.ymag == 0:
-            raise SceneError(
-                f"{path.name}: camera {entry.name!r} sees {camera.yfov_deg:g} degrees; "
-                "give it a focal length and an aperture above 0"
+        name = carrier_name(prim.GetPrim())
+        camera = motion.camera(SceneCamera(name, node, 45.0, None), 0.0, None)
+        if 0 < camera.yfov_deg < 180 and camera.ymag != 0:
+            listed.append(SceneCamera(unique(name), node, camera.yfov_deg, camera.ymag))
+        else:
+            left_out.add(
+                f"camera {name!r}",
+                f"sees {camera.yfov_deg:g} degrees; give it a focal length and an aperture above 0",
             )
-        listed.append(SceneCamera(entry.name, node, camera.yfov_deg, camera.ymag))
     return tuple(listed)

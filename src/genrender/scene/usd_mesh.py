@@ -1,52 +1,56 @@
-"""Triangles and texture coordinates of USD meshes."""
+"""Triangles and texture coordinates of USD meshes and shapes."""
 
 # pyright: reportAttributeAccessIssue=false
 # (usd-core fills its modules while they are imported: a type checker sees them empty)
-
-from pathlib import Path
 
 import numpy as np
 from jaxtyping import Float32, Int64
 from pxr import Usd, UsdGeom, UsdShade
 
-from genrender.errors import SceneError
 from genrender.scene.assemble import ObjectMesh
+from genrender.scene.left_out import PartError
 from genrender.scene.polygons import triangulate
-from genrender.scene.usd_find import UsdPart, read_points, read_whole
+from genrender.scene.usd_find import UsdPart, read_points
+from genrender.scene.usd_instances import read_whole
+from genrender.scene.usd_shapes import is_shape, shape_mesh
 
 # What texture coordinates are called by those who do not call them st.
 UV_NAMES = ("st", "UVMap", "uv", "map1", "st0", "st1")
 UV_TYPES = ("texCoord2f[]", "texCoord2d[]", "texCoord2h[]", "float2[]", "double2[]", "half2[]")
 
 
-def read_object(path: Path, part: UsdPart, code: float, mesh_number: int) -> ObjectMesh:
+def read_object(part: UsdPart, code: float, mesh_number: int) -> ObjectMesh:
     """The triangles of a mesh and their texture coordinates, with V turned downwards.
 
     Subdivision surfaces are shown as their cages.
 
     Raises:
-        SceneError: the topology is broken, or changes over time.
+        PartError: the topology is broken, or changes over time.
     """
-    mesh = part.mesh
-    name = mesh.GetPrim().GetName()
-    counts = _constant(path, name, mesh.GetFaceVertexCountsAttr(), code)
-    indices = _constant(path, name, mesh.GetFaceVertexIndicesAttr(), code)
+    if is_shape(part.prim):
+        return _shape(part, code, mesh_number)
+    mesh = UsdGeom.Mesh(part.prim)
+    counts = _constant(mesh.GetFaceVertexCountsAttr(), code)
+    indices = _constant(mesh.GetFaceVertexIndicesAttr(), code)
     if (counts < 0).any() or counts.sum() != len(indices):
-        raise SceneError(
-            f"{path.name}: mesh {name!r} has faces with {counts.sum()} corners in all, but lists "
-            f"{len(indices)}; export it again"
+        raise PartError(
+            f"has faces with {counts.sum()} corners in all, but lists {len(indices)}; export it again"
+        )
+    if len(indices) and not 0 <= indices.min() <= indices.max() < part.n_verts:
+        raise PartError(
+            f"has a face with vertex {indices.max()}, but only {part.n_verts} vertices; export it again"
         )
     orientation = mesh.GetOrientationAttr().Get(code)
-    found = read_points(path, mesh, code)
+    found = read_points(part.prim, code)
     points = np.asarray([] if found is None else found, np.float32).reshape(-1, 3)
     corners, face = triangulate(points, indices, counts, orientation == UsdGeom.Tokens.leftHanded)
-    holes = read_whole(path, mesh.GetHoleIndicesAttr(), code)
+    holes = read_whole(mesh.GetHoleIndicesAttr(), code)
     if len(holes):
         is_shown = ~np.isin(face, holes)
         corners, face = corners[is_shown], face[is_shown]
-    materials, of_face = _materials(mesh, len(counts), code)
+    materials, of_face = _materials(part.prim, len(counts), code)
     return ObjectMesh(
-        name,
+        part.name,
         part.n_verts,
         indices[corners],
         _uvs(mesh, code, corners, face, indices),
@@ -56,33 +60,37 @@ def read_object(path: Path, part: UsdPart, code: float, mesh_number: int) -> Obj
     )
 
 
-def _materials(
-    mesh: UsdGeom.Mesh, n_faces: int, code: float
-) -> tuple[tuple[str, ...], Int64[np.ndarray, "P"]]:
+def _shape(part: UsdPart, code: float, mesh_number: int) -> ObjectMesh:
+    unit = shape_mesh(part.prim)
+    materials, of_face = _materials(part.prim, len(unit.tris), code)
+    uvs = unit.uvs[unit.tris].astype(np.float32)
+    return ObjectMesh(part.name, part.n_verts, unit.tris, uvs, mesh_number, materials, of_face)
+
+
+def _materials(prim: Usd.Prim, n_faces: int, code: float) -> tuple[tuple[str, ...], Int64[np.ndarray, "P"]]:
     """Names of materials, and per face an index into them; bindings of subsets go before the mesh's own."""
     materials: dict[str, int] = {}
     of_face = np.full(n_faces, -1, np.int64)
-    binding = UsdShade.MaterialBindingAPI(mesh)
-    bound = [(mesh.GetPrim(), np.arange(n_faces))]
+    binding = UsdShade.MaterialBindingAPI(prim)
+    bound = [(prim, np.arange(n_faces))]
     for subset in binding.GetMaterialBindSubsets():
-        rows = np.asarray(subset.GetIndicesAttr().Get(code) or [], np.int64)
+        rows = read_whole(subset.GetIndicesAttr(), code)
         bound.append((subset.GetPrim(), rows[(rows >= 0) & (rows < n_faces)]))
-    for prim, rows in bound:
-        material, _ = UsdShade.MaterialBindingAPI(prim).ComputeBoundMaterial()
+    for subject, rows in bound:
+        material, _ = UsdShade.MaterialBindingAPI(subject).ComputeBoundMaterial()
         if material:
             of_face[rows] = materials.setdefault(material.GetPrim().GetName(), len(materials))
     return tuple(materials), of_face
 
 
-def _constant(path: Path, name: str, attribute: Usd.Attribute, code: float) -> Int64[np.ndarray, "_"]:
-    values = read_whole(path, attribute, code)
+def _constant(attribute: Usd.Attribute, code: float) -> Int64[np.ndarray, "_"]:
+    values = read_whole(attribute, code)
     if attribute.ValueMightBeTimeVarying() and any(
-        not np.array_equal(values, read_whole(path, attribute, sample))
-        for sample in attribute.GetTimeSamples()
+        not np.array_equal(values, read_whole(attribute, sample)) for sample in attribute.GetTimeSamples()
     ):
-        raise SceneError(
-            f"{path.name}: mesh {name!r} changes its faces over time, so that its surface points do not "
-            "correspond; bake it with one topology, or render its passes elsewhere and use these"
+        raise PartError(
+            "changes its faces over time, so that its surface points do not correspond; bake it with one "
+            "topology, or render its passes elsewhere and use these"
         )
     return values
 

@@ -5,15 +5,19 @@
 
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-from jaxtyping import Float32, Float64
-from pxr import Gf, Usd, UsdGeom, Vt
+from jaxtyping import Float, Float32, Float64
+from pxr import Gf, Sdf, Usd, UsdGeom, Vt
 
 from genrender.errors import SceneError
 from genrender.scene.camera import Camera
+from genrender.scene.left_out import PartError
 from genrender.scene.motion import SceneCamera, rigid
-from genrender.scene.usd_find import PointInstance, Skinning, UsdPart, read_points
+from genrender.scene.usd_find import Skinning, UsdPart, is_hidden, read_points
+from genrender.scene.usd_instances import Key, PointInstance, instance_keys, instance_transforms
+from genrender.scene.usd_open import usd_calls
 
 # Seconds times a rate miss the time code that was meant by a rounding error, and held values would be late.
 CODE_DIGITS = 6
@@ -46,9 +50,12 @@ class UsdMotion:
         """World-space vertices; those of a hidden mesh lie all at its first one, where no ray meets them.
 
         Raises:
-            SceneError: a mesh or a point instancer has another number of points than at the start.
+            SceneError: a mesh has another number of points than at the start.
         """
-        moment = _Moment(self.path, self._code(time_s, animation))
+        with usd_calls(self.path):
+            return self._evaluate(_Moment(self.path, self._code(time_s, animation)))
+
+    def _evaluate(self, moment: "_Moment") -> Float32[np.ndarray, "V 3"]:
         verts = np.empty((sum(part.n_verts for part in self.parts), 3), np.float32)
         start = 0
         for part in self.parts:
@@ -66,11 +73,13 @@ class UsdMotion:
     def mesh_verts(self) -> Float32[np.ndarray, "V 3"]:
         """Points as they are before skeletons and transforms."""
         moment = _Moment(self.path, self.start)
-        return np.concatenate([np.asarray(moment.points(part), np.float32) for part in self.parts])
+        with usd_calls(self.path):
+            return np.concatenate([np.asarray(moment.points(part), np.float32) for part in self.parts])
 
     def camera(self, camera: SceneCamera, time_s: float, animation: int | None) -> Camera:
         """A camera with its lens as it is at that time; its aperture's height decides the field of view."""
-        seen = self.cameras[camera.node].GetCamera(self._code(time_s, animation))
+        with usd_calls(self.path):
+            seen = self.cameras[camera.node].GetCamera(self._code(time_s, animation))
         pose = rigid(self.world_from_stage @ _columns(seen.transform))
         yfov_deg = float(seen.GetFieldOfView(Gf.Camera.FOVVertical))
         if seen.projection == Gf.Camera.Perspective:
@@ -91,38 +100,57 @@ class _Moment:
 
     path: Path
     code: float
-    skeletons: dict[str, Vt.Matrix4dArray] = field(default_factory=dict)
-    instances: dict[str, tuple[list[Gf.Matrix4d], list[bool]]] = field(default_factory=dict)
+    # By the skeletons' queries: instances of one skeleton may have animations of their own.
+    skeletons: dict[int, Vt.Matrix4dArray] = field(default_factory=dict)
+    instances: dict[Sdf.Path, dict[Key, tuple[Gf.Matrix4d, bool]]] = field(default_factory=dict)
+    # What point instances have in common: a prototype is deformed once.
+    deformed: dict[Sdf.Path, tuple[Any, Usd.Prim]] = field(default_factory=dict)
 
     def __post_init__(self):
         self.transforms = UsdGeom.XformCache(self.code)
 
-    def points(self, part: UsdPart) -> Vt.Vec3fArray:
-        points = read_points(self.path, part.mesh, self.code)
+    def points(self, part: UsdPart) -> Any:
+        """The points of a mesh before skeletons and transforms."""
+        try:
+            points = read_points(part.prim, self.code)
+        except PartError as error:
+            raise SceneError(f"{self.path.name}: {part.name!r} {error}") from None
         if points is None or len(points) != part.n_verts:
+            n_points = 0 if points is None else len(points)
             raise SceneError(
-                f"{self.path.name}: mesh {part.mesh.GetPrim().GetName()!r} has {len(points or [])} points at "
-                f"time code {self.code:g}, but {part.n_verts} at the start; bake it with one topology"
+                f"{self.path.name}: mesh {part.name!r} has {n_points} points at time code {self.code:g}, but "
+                f"{part.n_verts} at the start; bake it with one topology"
             )
         return points
 
-    def place(self, part: UsdPart) -> tuple[Float32[np.ndarray, "V 3"], Float64[np.ndarray, "4 4"]]:
+    def place(self, part: UsdPart) -> tuple[Float[np.ndarray, "V 3"], Float64[np.ndarray, "4 4"]]:
         """Deformed points and what takes them into the stage's space."""
-        points, prim = self.points(part), part.mesh.GetPrim()
+        path = part.prim.GetPath()
+        points, prim = self.deformed[path] if path in self.deformed else self._deformed(part)
+        if part.instances:
+            self.deformed[path] = points, prim
+        stage_from_points = np.eye(4)
+        for instance in part.instances:
+            stage_from_points = self._of_instance(instance, prim) @ stage_from_points
+            prim = instance.instancer.GetPrim()
+        stage_from_points = _columns(self.transforms.GetLocalToWorldTransform(prim)) @ stage_from_points
+        return points, stage_from_points
+
+    def is_visible(self, part: UsdPart) -> bool:
+        """Whether all instances that show the part are there, and nothing hides it."""
+        is_there = all(
+            self._instances(instance).get(instance.key, (None, False))[1] for instance in part.instances
+        )
+        return is_there and not (part.can_hide and is_hidden(part, self.code))
+
+    def _deformed(self, part: UsdPart) -> tuple[Any, Usd.Prim]:
+        """Points after skeletons and blend shapes, and the prim in whose space they are."""
+        points, prim = self.points(part), part.prim
         if part.skinning is not None:
             points = Vt.Vec3fArray(points)  # UsdSkel works in place
             if self._deform(part.skinning, points):
-                prim = part.skinning.skeleton.GetPrim()
-        stage_from_points = _columns(self.transforms.GetLocalToWorldTransform(prim))
-        if part.instance is not None:
-            stage_from_points = self._stage_from_prototype(part.instance) @ stage_from_points
-        return np.asarray(points, np.float32), stage_from_points
-
-    def is_visible(self, part: UsdPart) -> bool:
-        if part.instance is not None and not self._instances(part.instance)[1][part.instance.index]:
-            return False
-        image = UsdGeom.Imageable(part.mesh)
-        return not part.can_hide or image.ComputeVisibility(self.code) != UsdGeom.Tokens.invisible
+                prim = part.skinning.place
+        return np.asarray(points), prim
 
     def _deform(self, skinning: Skinning, points: Vt.Vec3fArray) -> bool:
         """Moves the points; tells whether they are in the skeleton's space afterwards."""
@@ -142,37 +170,36 @@ class _Moment:
                 )
         if not skinning.mesh.HasJointInfluences():
             return False
-        key = str(skinning.skeleton.GetPrim().GetPath())
+        key = id(skinning.skeleton)
         if key not in self.skeletons:
             self.skeletons[key] = skinning.skeleton.ComputeSkinningTransforms(self.code)
         transforms = self.skeletons[key]
         return bool(transforms) and skinning.mesh.ComputeSkinnedPoints(transforms, points, self.code)
 
-    def _stage_from_prototype(self, instance: PointInstance) -> Float64[np.ndarray, "4 4"]:
-        instancer = self.transforms.GetLocalToWorldTransform(instance.instancer.GetPrim())
-        prototype = self.transforms.GetLocalToWorldTransform(instance.prototype)
-        placed = self._instances(instance)[0][instance.index]
-        return _columns(instancer) @ _columns(placed) @ np.linalg.inv(_columns(prototype))
+    def _of_instance(self, instance: PointInstance, prim: Usd.Prim) -> Float64[np.ndarray, "4 4"]:
+        """From the space of a prim of the prototype to that of the instancer."""
+        root = instance.prototype
+        if prim.GetPath().HasPrefix(root.GetPath()):
+            in_prototype = _columns(self.transforms.ComputeRelativeTransform(prim, root)[0])
+        else:  # a skeleton may be kept elsewhere
+            stage_from_root = _columns(self.transforms.GetLocalToWorldTransform(root))
+            stage_from_prim = _columns(self.transforms.GetLocalToWorldTransform(prim))
+            in_prototype = np.linalg.pinv(stage_from_root) @ stage_from_prim
+        placed, _ = self._instances(instance).get(instance.key, (instance.home, False))
+        return _columns(placed) @ in_prototype
 
-    def _instances(self, instance: PointInstance) -> tuple[list[Gf.Matrix4d], list[bool]]:
-        """Transforms of all instances, their prototype's own included, and which are shown."""
+    def _instances(self, instance: PointInstance) -> dict[Key, tuple[Gf.Matrix4d, bool]]:
+        """Transforms of the instances that are there, and which of them are shown."""
         instancer = instance.instancer
-        key = str(instancer.GetPath())
-        if key not in self.instances:
-            placed = instancer.ComputeInstanceTransformsAtTime(
-                self.code,
-                self.code,
-                UsdGeom.PointInstancer.IncludeProtoXform,
-                UsdGeom.PointInstancer.IgnoreMask,
-            )
-            shown = list(instancer.ComputeMaskAtTime(self.code)) or [True] * len(placed or [])
-            self.instances[key] = (list(placed or []), shown)
-        if len(self.instances[key][0]) <= instance.index:
-            raise SceneError(
-                f"{self.path.name}: {key} has {len(self.instances[key][0])} instances at time code "
-                f"{self.code:g}, more at the start; make them meshes of their own, hidden when not needed"
-            )
-        return self.instances[key]
+        path = instancer.GetPath()
+        if path not in self.instances:
+            keys, placed = instance_keys(instancer, self.code), instance_transforms(instancer, self.code)
+            shown = list(instancer.ComputeMaskAtTime(self.code)) or [True] * len(keys)
+            # Where the lists differ in length nothing says which belongs to which.
+            is_whole = len(keys) == len(placed) == len(shown)
+            rows = zip(keys, zip(placed, shown, strict=True), strict=True) if is_whole else ()
+            self.instances[path] = dict(rows)
+        return self.instances[path]
 
 
 def _columns(matrix: Gf.Matrix4d) -> Float64[np.ndarray, "4 4"]:
