@@ -173,10 +173,10 @@ def damaged_json(text: bytes, rng: random.Random) -> bytes:
     """A copy with values replaced, keys renamed or removed, or two entries of a list swapped."""
     root = json.loads(text)
     for _ in range(rng.choice((1, 1, 2, 4))):
-        places = list(_places(root))
-        if not places:
+        found = list(places(root))
+        if not found:
             break
-        part, key = rng.choice(places)
+        part, key = rng.choice(found)
         others = list(part) if isinstance(part, dict) else list(range(len(part)))
         other = rng.choice(others)
         match rng.randrange(5):
@@ -197,11 +197,12 @@ def damaged_json(text: bytes, rng: random.Random) -> bytes:
     return json.dumps(root).encode()
 
 
-def _places(value: Any) -> Iterator[tuple[Any, Any]]:
+def places(value: Any) -> Iterator[tuple[Any, Any]]:
+    """Every entry of parsed JSON: the list or object that holds it, and its index or key."""
     items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
     for key, child in items:
         yield value, key
-        yield from _places(child)
+        yield from places(child)
 
 
 def damaged(path: Path, rng: random.Random) -> bytes:

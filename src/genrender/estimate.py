@@ -5,6 +5,7 @@ that would have gone well.
 """
 
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 
 import psutil
@@ -17,6 +18,9 @@ MAX_PIXELS = 139_264 * 16 * 16
 MAX_SIDE = 16_384
 # Names of frames have five digits.
 MAX_FRAMES = 99_999
+# What a video's time base holds, and times that float64 tells apart to the microsecond.
+MIN_FPS, MAX_FPS = 0.001, 10_000
+MAX_TIME_S = 1e9
 
 # Of memory, per pixel of one frame: ray casting, with everything that is in memory meanwhile (measured: 114
 # to 119 at 1024 x 1024 and 2048 x 2048).
@@ -58,6 +62,20 @@ def check_extent(width: int, height: int, n_frames: int) -> None:
     if n_frames > MAX_FRAMES:
         raise ConfigError(f"the number of frames is {n_frames}, expected at most {MAX_FRAMES}")
     check_memory(RAY_CASTING_BYTES * width * height, f"pictures of {width}x{height} pixels")
+
+
+def check_rate(fps: float) -> None:
+    """Raises ConfigError for frames per second that no video has."""
+    if not MIN_FPS <= fps <= MAX_FPS:
+        raise ConfigError(f"fps is {fps:g}, expected {MIN_FPS:g} to {MAX_FPS:,} frames per second")
+
+
+def check_times(times_s: Sequence[float]) -> None:
+    """Raises ConfigError for no times at all, and for some that are no time of a clip."""
+    wrong = [time_s for time_s in times_s if not -MAX_TIME_S <= time_s <= MAX_TIME_S]
+    if wrong or not times_s:
+        what = f"a time is {wrong[0]:g}" if wrong else "there are no times"
+        raise ConfigError(f"{what}, expected one or more in seconds, up to {MAX_TIME_S:g}")
 
 
 def check_memory(needed_bytes: int, what: str, available_bytes: int | None = None) -> None:

@@ -15,6 +15,7 @@ from genrender.gbuffer.exr_survey import open_sequence
 from genrender.media.run_folder import RunFolder
 from genrender.per_frame import PerFrame
 from genrender.render import Clip, Report, ShotConfig, render_clip, render_shot
+from genrender.run_record import Passes, read_record
 from genrender.scene.load import load_scene
 from genrender.scene.objects import ObjectRule
 
@@ -88,26 +89,20 @@ def open_run(
     if not Path(path).is_dir():
         raise MediaError(f"no run folder {path}: expected the folder that `genrender render` printed")
     folder = RunFolder(path)
-    config = folder.read_config()["config"]
+    config = read_record(folder.config_file)["config"]
     pictures = folder.frames()
-    try:
-        shot = ShotConfig(
-            size=(config["width"], config["height"]),
-            animation=None if config["animation_index"] is None else str(config["animation_index"]),
-            times_s=tuple(config["times_s"]),
-            fps=config["fps"],
-            camera=config["camera"],
-            loop=config["loop"],
-            backdrop=config["backdrop"],
-            uv=config["uv"],
-            objects=_object_rule(config["objects"]),
-        )
-        scene = Path(config["scene"])
-    except KeyError as error:
-        raise MediaError(
-            f"{folder.config_file} does not tell the clip's {error.args[0]}: it is of another version; "
-            "render the run again"
-        ) from error
+    shot = ShotConfig(
+        size=(config["width"], config["height"]),
+        animation=None if config["animation_index"] is None else str(config["animation_index"]),
+        times_s=tuple(config["times_s"]),
+        fps=config["fps"],
+        camera=config["camera"],
+        loop=config["loop"],
+        backdrop=config["backdrop"],
+        uv=config["uv"],
+        objects=_object_rule(config["objects"]),
+    )
+    scene = Path(config["scene"])
     if len(pictures) != len(shot.times_s or ()):
         raise MediaError(
             f"{path} holds {len(pictures)} frames, and its config.json tells of {len(shot.times_s or ())}: "
@@ -129,12 +124,14 @@ def _object_rule(stored: dict[str, Any]) -> ObjectRule:
 
 def _read_clip(path: Path, config: dict[str, Any], report: Report | None, gbuffer_file: Path | None) -> Clip:
     """The clip of a run whose G-buffers come from EXR files."""
-    sequence = open_sequence(path, ExrMap(**config["exr_map"]))
+    sequence = open_sequence(
+        path, ExrMap(**{name: config["exr_map"][name] for name in Passes.__annotations__})
+    )
     size = config["width"], config["height"]
     frames = config["exr_frames"]
     shot = ExrShot.of(sequence, len(frames), config["fps"], size, start=frames[0])
     shown = [sequence.numbers[frame] for frame in shot.frames]
-    if shown != config["exr_frames"]:
+    if shown != config.get("exr_frames"):
         raise MediaError(
             f"{path} holds other frames ({shown[0]}..{shown[-1]}) than when the run was made; render it again"
         )

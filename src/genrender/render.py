@@ -17,7 +17,17 @@ from jaxtyping import Float32, Int32
 
 from genrender.config import UvMode
 from genrender.errors import ConfigError
-from genrender.estimate import GBUFFER_BYTES, MAX_FRAMES, check_disk, check_extent, check_memory
+from genrender.estimate import (
+    GBUFFER_BYTES,
+    MAX_FPS,
+    MAX_FRAMES,
+    MIN_FPS,
+    check_disk,
+    check_extent,
+    check_memory,
+    check_rate,
+    check_times,
+)
 from genrender.gbuffer.exr_shot import ExrShot
 from genrender.gbuffer.gbuffer import GBuffer
 from genrender.gbuffer.raycast import render_gbuffer
@@ -242,9 +252,8 @@ def frame_rate(scene: Scene, animation: int | None, wanted: float | None = None)
     """
     if wanted is None:
         told = None if animation is None else scene.animations[animation].fps
-        return told or DEFAULT_FPS
-    if not (np.isfinite(wanted) and wanted > 0):
-        raise ConfigError(f"fps is {wanted:g}, expected frames per second above 0")
+        return told if told and MIN_FPS <= told <= MAX_FPS else DEFAULT_FPS
+    check_rate(wanted)
     return float(wanted)
 
 
@@ -256,8 +265,7 @@ def _span(scene: Scene, animation: int | None, config: ShotConfig, fps: float) -
             raise ConfigError(
                 "times are given, and a number of frames, a start or an end as well; give one of them"
             )
-        if not config.times_s or not np.isfinite(config.times_s).all():
-            raise ConfigError(f"times are {list(config.times_s)}, expected one or more numbers, in seconds")
+        check_times(config.times_s)
         return config.times_s[0], len(config.times_s)
     if config.end is not None and config.n_frames is not None:
         raise ConfigError("both an end and a number of frames are given; give one of them")

@@ -75,25 +75,31 @@ def check_size(where: str, n_bytes: int, error: ErrorKind, max_bytes: int, remed
         )
 
 
-def read_json(path: Path, error: ErrorKind, expected: str) -> Any:
+def read_json(path: Path, error: ErrorKind, expected: str, allow_infinity: bool = False) -> Any:
     """What a JSON file holds.
 
     Args:
-        error: raised for what `parse_json` refuses, and for more than `MAX_JSON_BYTES`.
+        error: raised for what `parse_json` refuses, and for what cannot be read or is too large.
         expected: what the file should be, for the message.
+        allow_infinity: read Infinity and NaN, too, which Python writes although they are no JSON.
 
     Raises:
-        OSError: it cannot be read, or is no ordinary file.
+        FileNotFoundError: there is none.
     """
-    data = read_bytes(path, error, MAX_JSON_BYTES, f"expected {expected}")
     try:
-        return parse_json(data)
+        data = read_bytes(path, error, MAX_JSON_BYTES, f"expected {expected}")
+    except (GenRenderError, FileNotFoundError):
+        raise
+    except OSError as reason:
+        raise error(f"cannot read {path}: {reason.strerror or reason}; expected {expected}") from reason
+    try:
+        return parse_json(data, allow_infinity)
     except ValueError as reason:
         raise error(f"{path}: {reason}; expected {expected}") from None
 
 
-def parse_json(data: bytes | str) -> Any:
-    """JSON with valid Unicode in all texts and float64's numbers alone.
+def parse_json(data: bytes | str, allow_infinity: bool = False) -> Any:
+    """JSON with valid Unicode in all texts and float64's numbers alone; Infinity and NaN where allowed.
 
     Raises:
         ValueError: it is no JSON, nested too deeply, or a number is too large.
@@ -101,7 +107,10 @@ def parse_json(data: bytes | str) -> Any:
     try:
         text = data if isinstance(data, str) else data.decode("utf-8-sig")
         content = json.loads(
-            text, parse_constant=_refuse_constant, parse_int=_whole_number, parse_float=_finite_number
+            text,
+            parse_constant=float if allow_infinity else _refuse_constant,
+            parse_int=_whole_number,
+            parse_float=_finite_number,
         )
     except UnicodeDecodeError as error:
         raise ValueError(f"it is no text in UTF-8 (byte {error.start})") from None

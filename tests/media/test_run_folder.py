@@ -61,7 +61,6 @@ def test_config_says_what_made_the_run(tmp_path):
             command=["genrender", "render"],
         )
     written = json.loads(run.config_file.read_text())
-    assert written == run.read_config()
     assert written["config"] == {"out": str(Path("a") / "b.mp4"), "noise": {"mode": "nearest"}}
     assert written["seed"] == 7
     assert written["command"] == ["genrender", "render"]
@@ -88,7 +87,7 @@ def test_a_second_run_replaces_the_first(tmp_path):
         draft.write_config({}, seed=8)
         draft.write_frame(0, plain(7))
     assert sorted(contents(run.path)) == ["config.json", os.path.join("frames", "00000.png"), "notes.txt"]
-    assert run.read_config()["seed"] == 8
+    assert json.loads(run.config_file.read_text())["seed"] == 8
 
 
 def test_a_second_run_that_fails_leaves_the_first_untouched(tmp_path):

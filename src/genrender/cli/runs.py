@@ -95,7 +95,10 @@ def is_done(run: RunFolder, scene: Path, words: list[str], files: list[Path]) ->
     if len(run.frame_files()) != config.get("n_frames") or not run.video_file.is_file():
         return False
     took_s = config["cost"]["seconds_per_frame"] * config["n_frames"]
-    begun = datetime.datetime.fromisoformat(stored["created"]).timestamp() - took_s
+    try:
+        begun = datetime.datetime.fromisoformat(stored["created"]).timestamp() - took_s
+    except (ValueError, OverflowError):
+        return False
     return (
         stored["command"] == ["genrender", *words]
         and Path(config["scene"]) == scene.resolve()

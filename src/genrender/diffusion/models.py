@@ -126,8 +126,8 @@ def read_vocabulary(folder: str | Path) -> frozenset[str] | None:
         return None
     try:
         words = read_json(path, ModelError, "a list of words: restore the file")
-    except OSError as error:
-        raise ModelError(f"cannot read {path}: {error.strerror or error}") from error
+    except FileNotFoundError as error:
+        raise ModelError(f"{path} is gone: restore the file") from error
     if not isinstance(words, list) or not all(isinstance(word, str) for word in words):
         raise ModelError(f"{path}: expected a JSON list of words: restore the file")
     return frozenset(word.lower() for word in words)
@@ -147,7 +147,7 @@ def read_guidance_scale(folder: str | Path | None) -> float:
         return SD15_GUIDANCE_SCALE
     try:
         return float(read_json(path, ModelError, "the model's settings: restore the file")["guidance_scale"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (FileNotFoundError, ValueError, KeyError, TypeError) as error:
         raise ModelError(
             f"{path}: expected a JSON object with a number guidance_scale: restore the file"
         ) from error

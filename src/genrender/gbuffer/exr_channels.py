@@ -104,10 +104,8 @@ def read_exr_map(path: Path) -> ExrMap:
     """
     try:
         stored = read_json(path, ConfigError, "an EXR map, see docs/exr.md")
-    except OSError as error:
-        raise ConfigError(
-            f"cannot read the EXR map {path} ({error.strerror or error}): expected a JSON file"
-        ) from error
+    except FileNotFoundError:
+        raise ConfigError(f"cannot read the EXR map {path}: there is no such file") from None
     known = [field.name for field in fields(ExrMap)]
     unknown = sorted(set(stored) - set(known)) if isinstance(stored, dict) else ["not an object"]
     if unknown:

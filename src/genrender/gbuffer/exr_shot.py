@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from genrender.errors import ConfigError
-from genrender.estimate import check_extent
+from genrender.estimate import check_extent, check_rate
 from genrender.gbuffer.exr_sequence import ExrSequence
 from genrender.gbuffer.gbuffer import GBuffer
 from genrender.scene.moments import DEFAULT_FPS, Moment, seconds_of
@@ -66,8 +66,7 @@ class ExrShot:
         """
         if fps is None:
             fps = sequence.fps or DEFAULT_FPS
-        if not (np.isfinite(fps) and fps > 0):
-            raise ConfigError(f"fps is {fps:g}, expected frames per second above 0")
+        check_rate(fps)
         frames = _chosen(sequence, n_frames, float(fps), start, end)
         width, height = size or (sequence.width, sequence.height)
         check_extent(width, height, len(frames))

@@ -20,6 +20,8 @@ from genrender.atomic import atomic_folder, atomic_write, check_can_hold_files
 from genrender.errors import MediaError
 from genrender.media.images import contact_sheet, read_png, write_png
 from genrender.media.video import write_video
+from genrender.run_record import read_record
+from genrender.untrusted import read_json
 
 # What a run may depend on beside this package and Python.
 LIBRARIES = (
@@ -120,15 +122,8 @@ class RunFolder:
             part.write_text(text + "\n", encoding="utf-8")
 
     def read_config(self) -> dict[str, Any]:
-        """What `write_config` wrote."""
-        try:
-            return json.loads(self.config_file.read_text(encoding="utf-8"))
-        except FileNotFoundError as error:
-            raise MediaError(f"{self.path} is no run folder: it holds no config.json") from error
-        except OSError as error:
-            raise MediaError(f"cannot read {self.config_file}: {error.strerror}") from error
-        except ValueError as error:
-            raise MediaError(f"cannot read {self.config_file}: it is no JSON file ({error})") from error
+        """What `write_config` wrote, checked as in `read_record`."""
+        return read_record(self.config_file)
 
     def write_frame(self, index: int, picture: UInt8[np.ndarray, "H W 3"]) -> None:
         """Writes frame number `index`, which counts from 0."""
@@ -159,13 +154,7 @@ def read_run_config(path: Path) -> dict[str, Any]:
     Raises:
         MediaError: there is no such run.
     """
-    file = path / CONFIG_FILE
-    try:
-        return json.loads(file.read_text(encoding="utf-8"))["config"]
-    except OSError as error:
-        raise MediaError(f"no run in {path}: expected the folder of a finished run") from error
-    except (ValueError, KeyError, TypeError) as error:
-        raise MediaError(f"cannot read {file}: it is not of a run of genrender") from error
+    return read_record(path / CONFIG_FILE)["config"]
 
 
 class Frames(Sequence[np.ndarray]):
@@ -222,9 +211,9 @@ def _is_run(folder: RunFolder) -> bool:
     """Many a project has a config.json, and its files are not ours to replace."""
     for file in (folder.config_file, folder.unfinished_dir / REQUEST_FILE):
         try:
-            if "genrender" in json.loads(file.read_text(encoding="utf-8"))["versions"]:
+            if "genrender" in read_json(file, MediaError, "a run", allow_infinity=True)["versions"]:
                 return True
-        except (OSError, ValueError, KeyError, TypeError):
+        except (OSError, MediaError, KeyError, TypeError):
             continue
     return False
 

@@ -103,8 +103,6 @@ def _read(path: Path) -> list[dict]:
         content = read_json(path, SceneError, EXPECTED)
     except FileNotFoundError:
         raise SceneError(f"camera file not found: {path}") from None
-    except OSError as error:
-        raise SceneError(f"camera file cannot be read: {path}: {error.strerror or error}") from None
     entries = content if isinstance(content, list) else [content]
     if not entries or not all(isinstance(entry, dict) for entry in entries):
         raise SceneError(f"{path.name}: not a camera file; expected {EXPECTED}")
