@@ -6,8 +6,8 @@ import numpy as np
 
 from genrender.atomic import atomic_folder, check_can_hold_files
 from genrender.cli.console import Bars, say
-from genrender.cli.options import Gbuffers, parse_size, parse_times
-from genrender.cli.scene import object_rule, with_all_uvs
+from genrender.cli.options import Gbuffers, parse_times
+from genrender.cli.scene import object_rule, picture_size, with_all_uvs
 from genrender.estimate import EXR_BYTES, check_disk
 from genrender.gbuffer.control import inverse_depth_range
 from genrender.gbuffer.exr import read_exr, write_exr
@@ -26,8 +26,9 @@ FRAME_FILES = tuple(
 
 def gbuffers(options: Gbuffers) -> None:
     """Writes frame_0000.exr, frame_0000.png (depth, UV and objects side by side) and so on, all or none."""
+    scene = load_scene(options.scene, options.allow_folder)
     config = ShotConfig(
-        size=parse_size(options.size),
+        size=picture_size(options.size, scene, options.camera, (0, 0), 1),
         animation=options.animation,
         n_frames=options.frames,
         fps=options.fps,
@@ -41,7 +42,7 @@ def gbuffers(options: Gbuffers) -> None:
         objects=object_rule(options),
     )
     check_can_hold_files(options.out)
-    shot = plan_shot(load_scene(options.scene, options.allow_folder), config)
+    shot = plan_shot(scene, config)
     check_disk(EXR_BYTES * shot.width * shot.height * shot.n_frames, options.out)
     shot = with_all_uvs(shot)
     with atomic_folder(options.out, replaces=FRAME_FILES) as part:

@@ -22,7 +22,7 @@ from genrender.untrusted import shown
 
 PERCENTAGES = ("missing", "outside", "overlap", "mirrored", "collapsed", "shared")
 # Columns of text.
-LEFT = ("id", "name", "class", "UVs", "findings", "advice", "what", "channel or convention")
+LEFT = ("id", "name", "class", "UVs", "findings", "advice", "what", "channel or convention", "shape")
 
 
 def inspect(options: Inspect) -> int:
@@ -90,13 +90,23 @@ def _print_scene(report: dict[str, Any]) -> None:
     console = stdout_console()
     counts = (f"{count} {name[:-1] if count == 1 else name}" for name, count in report["totals"].items())
     say(f"{report['file']}: {', '.join(counts)}")
+    width, height, depth = (f"{side:.3g}" for side in report["size_m"])
+    say(f"{width} m wide, {height} m high, {depth} m deep")
     console.print(_objects(report["objects"]))
     if any(entry["uv"]["advice"] != "fine" for entry in report["objects"]):
         print("genrender unwrap keeps new charts in a file\n")
     if report["animations"]:
-        console.print(_rows("animations", report["animations"], ("index", "name", "duration_s")))
+        columns = ("index", "name", "fps", "first_frame", "last_frame", "duration_s")
+        console.print(_rows("animations", report["animations"], columns))
+        together = next(
+            (one["together"] for one in report["animations"] if one["name"] == report["plays"]), []
+        )
+        what = f"{report['plays']} ({', '.join(together)} together)" if together else report["plays"]
+        say(f"plays if nothing else is asked for: {what}")
     if report["cameras"]:
-        console.print(_rows("cameras", report["cameras"], ("index", "name", "yfov_deg", "ymag")))
+        console.print(
+            _rows("cameras", report["cameras"], ("index", "name", "shape", "lens_mm", "yfov_deg", "ymag"))
+        )
 
 
 def _print_model(report: dict[str, Any]) -> None:

@@ -43,7 +43,8 @@ class Render:
         end: what the last frame shows, likewise; instead of --frames.
         loop: begin an animation again after its end, instead of holding its last pose.
         fps: frames per second.
-        size: picture size in pixels, a side or WIDTHxHEIGHT.
+        size: picture size in pixels, WIDTHxHEIGHT, or a side: the longer one where a camera of the file has a
+            shape.
         camera: orbit, turntable, static, dolly or handheld:SEED, perhaps with a lens (orbit,35mm;
             orbit,60deg; orbit,ortho); scene:NAME (a camera of the file) or FILE.json.
         exr_map: channels and conventions of EXR files whose names do not tell, see docs/exr.md.
@@ -183,7 +184,8 @@ class Study:
         start: what the first frame shows: a frame number of the file, or seconds such as 0.5s.
         camera: orbit, turntable, static, dolly or handheld:SEED, perhaps with a lens (orbit,35mm;
             orbit,60deg; orbit,ortho); scene:NAME (a camera of the file) or FILE.json.
-        size: picture size in pixels, a side or WIDTHxHEIGHT.
+        size: picture size in pixels, WIDTHxHEIGHT, or a side: the longer one where a camera of the file has a
+            shape.
         model: pocket, sd15, a hub id or a folder in diffusers' layout.
         steps: diffusion steps (the study steps has its own).
         clip: CLIP model to judge by, a folder or a hub id.
@@ -230,7 +232,8 @@ class Gbuffers:
         end: what the last frame shows, likewise; instead of --frames.
         loop: begin an animation again after its end, instead of holding its last pose.
         fps: frames per second.
-        size: picture size in pixels, a side or WIDTHxHEIGHT.
+        size: picture size in pixels, WIDTHxHEIGHT, or a side: the longer one where a camera of the file has a
+            shape.
         uv: texture coordinates of the file (keep), new ones where those will not do (auto), or all new.
         objects: what one object is: a mesh as one node shows it, all of one material, or all of one mesh.
         merge: objects that become one, for instance "wheel*=Wheels"; may be given several times.
@@ -277,7 +280,8 @@ class Preview:
         end: what the last frame shows, likewise; instead of --frames.
         loop: begin an animation again after its end, instead of holding its last pose.
         fps: frames per second.
-        size: picture size in pixels, a side or WIDTHxHEIGHT.
+        size: picture size in pixels, WIDTHxHEIGHT, or a side: the longer one where a camera of the file has a
+            shape.
         uv: texture coordinates of the file (keep), new ones where those will not do (auto), or all new.
         objects: what one object is: a mesh as one node shows it, all of one material, or all of one mesh.
         merge: objects that become one, for instance "wheel*=Wheels"; may be given several times.
@@ -378,7 +382,8 @@ class Verify:
         start: what the first frame shows: a frame number of the file, or seconds such as 0.5s.
         end: what the last frame shows, likewise; instead of --frames.
         fps: frames per second.
-        size: picture size in pixels, a side or WIDTHxHEIGHT, multiples of 8.
+        size: picture size in pixels, multiples of 8: WIDTHxHEIGHT, or a side: the longer one where a camera
+            of the file has a shape.
         seed: of everything that is drawn by chance.
         allow_folder: where files of the scene may lie beside its own folder; may be given several times.
         debug: show where an error comes from.

@@ -7,8 +7,8 @@ import numpy as np
 
 from genrender.atomic import atomic_folder, check_can_hold_files
 from genrender.cli.console import Bars, say
-from genrender.cli.options import Preview, parse_size
-from genrender.cli.scene import object_rule, with_all_uvs
+from genrender.cli.options import Preview
+from genrender.cli.scene import object_rule, picture_size, with_all_uvs
 from genrender.estimate import GBUFFER_BYTES, check_disk, check_extent
 from genrender.gbuffer.control import inverse_depth_range
 from genrender.gbuffer.preview import depth_picture, object_picture, uv_picture
@@ -21,8 +21,9 @@ from genrender.scene.load import load_scene, scene_label
 
 def preview(options: Preview) -> None:
     """Writes preview.mp4 and contact_sheet.png, both or none."""
+    scene = load_scene(options.scene, options.allow_folder)
     config = ShotConfig(
-        size=parse_size(options.size),
+        size=picture_size(options.size, scene, options.camera, (0, 0), 2),
         animation=options.animation,
         n_frames=options.frames,
         fps=options.fps,
@@ -36,7 +37,7 @@ def preview(options: Preview) -> None:
     )
     out = options.out or Path("runs") / f"preview-{scene_label(options.scene)}"
     check_can_hold_files(out)
-    shot = plan_shot(load_scene(options.scene, options.allow_folder), config)
+    shot = plan_shot(scene, config)
     check_extent(3 * shot.width, shot.height, shot.n_frames)  # three pictures side by side
     check_disk(GBUFFER_BYTES * shot.width * shot.height * shot.n_frames, Path(tempfile.gettempdir()))
     shot = with_all_uvs(shot)

@@ -8,8 +8,8 @@ from pathlib import Path
 from genrender.atomic import check_writable
 from genrender.cli.console import listed, note, say, warn
 from genrender.cli.exr import exr_map, plan_exr_shot
-from genrender.cli.options import Render, parse_size
-from genrender.cli.scene import object_rule
+from genrender.cli.options import Render
+from genrender.cli.scene import object_rule, picture_size
 from genrender.clip_objects import atlas_ids_by_name
 from genrender.config import PRESETS, MethodConfig, RunConfig
 from genrender.diffusion.models import (
@@ -28,6 +28,7 @@ from genrender.media.run_folder import APPEARANCE_FILE, RunFolder, read_run_conf
 from genrender.render import Shot, ShotConfig, plan_shot
 from genrender.scene.backdrop import parse_backdrop
 from genrender.scene.load import load_scene, scene_label
+from genrender.scene.scene import Scene
 from genrender.settings import change_setting
 
 
@@ -71,7 +72,7 @@ def _plan(options: Render, config: RunConfig, source: ModelSource) -> Shot | Exr
     scene = load_scene(options.scene, options.allow_folder)
     # This may fetch a hub model's configuration, so what needs no network has been checked before.
     picture = read_picture_size(source)
-    size = _size(options.size, picture)
+    size = _size(options, scene, picture)
     shot_config = ShotConfig(
         size=size,
         animation=options.animation,
@@ -169,15 +170,11 @@ def _override(method: MethodConfig, options: Render) -> MethodConfig:
     )
 
 
-def _size(text: str | None, model: PictureSize) -> tuple[int, int]:
-    if text is None:
-        if model.native is None:
-            raise ConfigError(
-                "the model does not tell the size of its pictures; give --size, for example 512"
-            )
-        return model.native
-    width, height = parse_size(text)
-    factor = model.vae_factor
+def _size(options: Render, scene: Scene, model: PictureSize) -> tuple[int, int]:
+    if options.size is None and model.native is None:
+        raise ConfigError("the model does not tell the size of its pictures; give --size, for example 512")
+    native, factor = model.native or (0, 0), model.vae_factor
+    width, height = picture_size(options.size, scene, options.camera, native, factor)
     if width % factor or height % factor:
         near = "x".join(str(max(1, round(side / factor)) * factor) for side in (width, height))
         raise ConfigError(

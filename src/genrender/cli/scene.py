@@ -3,14 +3,21 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
+import numpy as np
+
 from genrender.cli.console import note, warn
-from genrender.cli.options import Gbuffers, Inspect, Preview, Render
+from genrender.cli.options import Gbuffers, Inspect, Preview, Render, parse_size
 from genrender.errors import ConfigError
 from genrender.render import Shot
-from genrender.scene.moments import rate_as_text
+from genrender.scene.moments import rate_as_text, shape_as_text
 from genrender.scene.objects import ObjectRule
 from genrender.scene.scene import Scene
 from genrender.scene.unwrap import unwrap
+
+# Of the pictures of cameras that tell none: what video has.
+VIDEO_ASPECT = 16 / 9
+# Shapes that differ by less are the same: sides are whole numbers of pixels.
+SAME_SHAPE = 0.02
 
 
 def object_rule(options: Render | Gbuffers | Preview | Inspect) -> ObjectRule:
@@ -30,6 +37,45 @@ def object_rule(options: Render | Gbuffers | Preview | Inspect) -> ObjectRule:
             )
         merge.append((pattern, name))
     return ObjectRule(options.objects, tuple(merge), options.ignore)
+
+
+def picture_size(
+    text: str | None, scene: Scene, camera: str | None, native: tuple[int, int], factor: int
+) -> tuple[int, int]:
+    """Width and height of the pictures. Where a camera of the file is used, its shape decides.
+
+    Args:
+        text: what --size says: WIDTHxHEIGHT is taken as said; one number is the longer side of a camera's
+            shape, else both sides; None: as many pixels as `native` has.
+        camera: what --camera says.
+        native: width and height without a camera's shape.
+        factor: what sides that are chosen here are multiples of.
+
+    Raises:
+        ConfigError: `text` is no size.
+        SceneError: the file has no such camera.
+    """
+    width, height = native if text is None else parse_size(text)
+    if camera is None or not camera.startswith("scene:"):
+        return width, height
+    seen = scene.find_camera(camera.removeprefix("scene:"))
+    aspect, shape = seen.aspect or VIDEO_ASPECT, shape_as_text(seen.aspect or VIDEO_ASPECT)
+    if text is not None and "x" in text.lower():
+        if seen.aspect is not None and abs(np.log(width / height / aspect)) > SAME_SHAPE:
+            what = "cut off" if width / height < aspect else "beyond what it framed"
+            note(
+                f"camera {seen.name} was made for {shape} pictures: in {width}x{height} the sides are {what}"
+            )
+        return width, height
+    if text is None:
+        height = max(1, round(np.sqrt(width * height / aspect) / factor)) * factor
+        width = max(1, round(height * aspect / factor)) * factor
+    else:
+        longer, shorter = width, max(1, round(width / max(aspect, 1 / aspect) / factor)) * factor
+        width, height = (longer, shorter) if aspect >= 1 else (shorter, longer)
+    told = f"{seen.name} is {shape}" if seen.aspect else f"{seen.name} tells no shape, {shape} is taken"
+    note(f"pictures of {width}x{height}: camera {told}")
+    return width, height
 
 
 def with_all_uvs(shot: Shot) -> Shot:

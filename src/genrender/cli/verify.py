@@ -7,8 +7,8 @@ from rich.table import Table
 
 from genrender.atomic import atomic_folder, check_can_hold_files
 from genrender.cli.console import Bars, say, say_json
-from genrender.cli.options import Verify, parse_size
-from genrender.cli.scene import with_all_uvs
+from genrender.cli.options import Verify
+from genrender.cli.scene import picture_size, with_all_uvs
 from genrender.media.images import write_png
 from genrender.render import ShotConfig, plan_shot, render_shot
 from genrender.scene.load import load_scene, scene_label
@@ -16,8 +16,9 @@ from genrender.scene.load import load_scene, scene_label
 
 def verify(options: Verify) -> None:
     """Measures a scene without any model, prints the figures and writes noise.png and features.png."""
+    scene = load_scene(options.scene, options.allow_folder)
     config = ShotConfig(
-        size=parse_size(options.size),
+        size=picture_size(options.size, scene, options.camera, (0, 0), 8),
         animation=options.animation,
         n_frames=options.frames,
         fps=options.fps,
@@ -27,7 +28,7 @@ def verify(options: Verify) -> None:
     )
     out = options.out or Path("runs") / f"verify-{scene_label(options.scene)}"
     check_can_hold_files(out)
-    shot = plan_shot(load_scene(options.scene, options.allow_folder), config)
+    shot = plan_shot(scene, config)
 
     # Only here, when what is quick to check has been checked: PyTorch alone takes seconds to import.
     from genrender.verify.checks import check_shot, verify_clip

@@ -250,16 +250,31 @@ def _read_cameras(file: GltfFile, shown: list[int]) -> tuple[SceneCamera, ...]:
         lens = camera.perspective or camera.orthographic
         yfov = getattr(camera.perspective, "yfov", None)
         ymag = getattr(camera.orthographic, "ymag", None)
+        aspect = _aspect(camera)
         near, far = _planes(getattr(lens, "znear", None), getattr(lens, "zfar", None))
         if isinstance(yfov, int | float) and 0 < yfov < np.pi:
-            cameras.append(SceneCamera(name, index, float(np.rad2deg(yfov)), None, near, far))
+            cameras.append(SceneCamera(name, index, float(np.rad2deg(yfov)), None, near, far, aspect))
         elif isinstance(ymag, int | float) and np.isfinite(ymag) and ymag != 0:
-            cameras.append(SceneCamera(name, index, 45.0, abs(float(ymag)), near, far))
+            cameras.append(SceneCamera(name, index, 45.0, abs(float(ymag)), near, far, aspect))
         else:
             raise file.error(
                 f"camera {name!r} needs a yfov between 0 and pi or a ymag other than 0; export it again"
             )
     return tuple(cameras)
+
+
+def _aspect(camera: pygltflib.Camera) -> float | None:
+    """Width / height of the picture that a camera was made for, where it tells a sensible one."""
+    if camera.perspective is not None:
+        aspect = camera.perspective.aspectRatio
+    else:
+        xmag, ymag = (getattr(camera.orthographic, side, None) for side in ("xmag", "ymag"))
+        aspect = (
+            abs(xmag / ymag)
+            if isinstance(xmag, int | float) and isinstance(ymag, int | float) and ymag
+            else None
+        )
+    return float(aspect) if isinstance(aspect, int | float) and 0.01 <= aspect <= 100 else None
 
 
 def _planes(znear: object, zfar: object) -> tuple[float, float]:

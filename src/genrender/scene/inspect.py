@@ -4,7 +4,9 @@ from typing import Any
 
 import numpy as np
 
-from genrender.scene.scene import Scene
+from genrender.scene.moments import DEFAULT_FPS, shape_as_text
+from genrender.scene.motion import SceneCamera
+from genrender.scene.scene import Animation, Scene
 from genrender.scene.unwrap import report_of, spans
 from genrender.scene.uv_report import UvReport
 
@@ -28,6 +30,7 @@ def inspect_scene(scene: Scene) -> dict[str, Any]:
                 "uv": _uv_figures(reports[scene_object.mesh]),
             }
         )
+    playing = scene.find_animation(None)
     used_verts = scene.rest_verts[np.unique(scene.tris)]
     lower, upper = used_verts.min(axis=0), used_verts.max(axis=0)
     return {
@@ -42,6 +45,7 @@ def inspect_scene(scene: Scene) -> dict[str, Any]:
         "dropped_triangles": scene.n_dropped,
         "warnings": list(scene.warnings),
         "rest_bounds": {"min": [float(v) for v in lower], "max": [float(v) for v in upper]},
+        "size_m": [round(float(v), 6) for v in upper - lower],
         "objects": objects,
         "animations": [
             {
@@ -49,19 +53,42 @@ def inspect_scene(scene: Scene) -> dict[str, Any]:
                 "name": animation.name,
                 "duration_s": round(animation.duration_s, 6),
                 "together": list(animation.together),
+                "fps": animation.fps,
+                "start_s": round(animation.start_s + animation.file_s, 6),
+                "end_s": round(animation.end_s + animation.file_s, 6),
+                **_frames(animation),
             }
             for index, animation in enumerate(scene.animations)
         ],
+        "plays": None if playing is None else scene.animations[playing].name,
         "cameras": [
             {
                 "index": index,
                 "name": camera.name,
                 "yfov_deg": None if camera.ymag else camera.yfov_deg,
                 "ymag": camera.ymag,
+                "aspect": camera.aspect,
+                "shape": None if camera.aspect is None else shape_as_text(camera.aspect),
+                "lens_mm": _lens_mm(camera),
             }
             for index, camera in enumerate(scene.cameras)
         ],
     }
+
+
+def _frames(animation: Animation) -> dict[str, float]:
+    """Numbers of the first and the last frame, at the animation's rate."""
+    fps = animation.fps or DEFAULT_FPS
+    first, last = ((time_s + animation.file_s) * fps for time_s in (animation.start_s, animation.end_s))
+    return {"first_frame": round(first, 3), "last_frame": round(last, 3)}
+
+
+def _lens_mm(camera: SceneCamera) -> float | None:
+    """The focal length on a film whose longer side is 36 mm, as Blender counts it; 16:9 if none is told."""
+    if camera.ymag is not None:
+        return None
+    aspect = camera.aspect or 16 / 9
+    return round(18 / (np.tan(np.deg2rad(camera.yfov_deg) / 2) * max(aspect, 1)), 2)
 
 
 def _uv_figures(report: UvReport) -> dict[str, Any]:

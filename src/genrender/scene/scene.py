@@ -258,8 +258,15 @@ class Scene:
         Raises:
             SceneError: there is no such camera.
         """
-        found = self.cameras[_find(self.path, "camera", list(self.camera_names), name)]
-        return self.motion.camera(found, time_s, animation)
+        return self.motion.camera(self.find_camera(name), time_s, animation)
+
+    def find_camera(self, name: str) -> SceneCamera:
+        """A camera of the file, by name or number, as it is while no animation moves it.
+
+        Raises:
+            SceneError: there is no such camera.
+        """
+        return self.cameras[_find(self.path, "camera", list(self.camera_names), name)]
 
 
 def atlas_ids_by_name(scene: Scene) -> dict[str, list[int]]:

@@ -147,7 +147,8 @@ def _listed(motion: UsdMotion, left_out: LeftOut) -> tuple[SceneCamera, ...]:
         name = carrier_name(prim.GetPrim())
         camera = motion.camera(SceneCamera(name, node, 45.0, None), 0.0, None)
         if 0 < camera.yfov_deg < 180 and camera.ymag != 0:
-            listed.append(SceneCamera(unique(name), node, camera.yfov_deg, camera.ymag))
+            aspect = motion.aspect(node)
+            listed.append(SceneCamera(unique(name), node, camera.yfov_deg, camera.ymag, aspect=aspect))
         else:
             left_out.add(
                 f"camera {name!r}",

@@ -87,6 +87,12 @@ class UsdMotion:
         scale = np.linalg.norm(self.world_from_stage[:3, 0])
         return Camera(pose, 45.0, float(seen.verticalAperture * Gf.Camera.APERTURE_UNIT / 2 * scale))
 
+    def aspect(self, node: int) -> float | None:
+        """Width / height of a camera's aperture at the start."""
+        seen = self.cameras[node].GetCamera(self.start)
+        height = float(seen.verticalAperture)
+        return float(seen.horizontalAperture) / height if height > 0 else None
+
     def _code(self, time_s: float, animation: int | None) -> float:
         if animation is None:
             return self.start
