@@ -93,13 +93,56 @@ def test_cameras(write):
             sample = AbcGeom.CameraSample()
             sample.setFocalLength(focal)
             sample.setVerticalAperture(2.4)
+            sample.setHorizontalFilmOffset(0.36)
+            sample.setNearClippingPlane(0.5)
+            sample.setFarClippingPlane(50)
             camera.getSchema().set(sample)
 
     scene = load_scene(write(fill))
     assert scene.camera_names == ("Dolly",)
     for time_s, focal in ((0, 35), (1 / 24, 70)):
-        expected = np.rad2deg(2 * np.arctan(12 / focal))
-        assert scene.camera("Dolly", time_s, 0).yfov_deg == pytest.approx(expected)
+        camera = scene.camera("Dolly", time_s, 0)
+        assert (camera.near, camera.far) == (pytest.approx(0.5), pytest.approx(50))
+        # An aperture of 36 mm lies along the longer side of the picture, and a tenth of it is the shift.
+        for width, height, half_height in ((192, 108, 18 * 9 / 16), (60, 60, 18), (108, 192, 18)):
+            half_width = half_height * width / height
+            ray = camera.rays(height, width)[1].reshape(height, width, 3)[0, 0]
+            corner = [-half_width * (1 - 1 / width) + 3.6, half_height * (1 - 1 / height), -focal]
+            np.testing.assert_allclose(ray, np.array(corner) / focal, rtol=1e-6)
+            seen, depth = camera.project(ray[None] * 7, height, width)
+            np.testing.assert_allclose([*seen[0], *depth], [0.5, 0.5, 7], atol=1e-6)
+
+
+def test_instances_are_what_they_show(tmp_path):
+    archive = Abc.OArchive(str(tmp_path / "a.abc"))
+    top = archive.getTop()
+    card = AbcGeom.OXform(top, "Card")
+    mesh = AbcGeom.OPolyMesh(card, "CardShape")
+    mesh.getSchema().set(mesh_sample(SQUARE, [(3, 2, 1, 0)]))
+    second = AbcGeom.OXform(top, "Second")
+    sample = AbcGeom.XformSample()
+    sample.setTranslation(imath.V3d(5, 0, 0))
+    second.getSchema().set(sample)
+    assert second.addChildInstance(mesh, "Again")
+    hair = AbcGeom.OCurves(top, "Hair")
+    del hair, second, mesh, card, top, archive
+    scene = load_scene(tmp_path / "a.abc")
+    assert [(thing.name, thing.mesh) for thing in scene.objects] == [("Card", 0), ("Second", 0)]
+    np.testing.assert_allclose(scene.rest_verts[4:] - scene.rest_verts[:4], np.tile([5, 0, 0], (4, 1)))
+    assert scene.warnings == ("left out: curves '/Hair' is no mesh; convert it to one",)
+
+
+def test_one_bad_mesh_is_left_out(write):
+    changing = [mesh_sample(SQUARE, of) for of in ([(3, 2, 1, 0)], [(2, 1, 0), (3, 2, 0)])]
+
+    def fill(top):
+        add_card(top, changing, "Sea")
+        add_card(top, [mesh_sample(SQUARE, [(3, 2, 1, 0)])], "Ship")
+
+    scene = load_scene(write(fill))
+    assert [thing.name for thing in scene.objects] == ["Ship"]
+    (warning,) = scene.warnings
+    assert warning.startswith("left out: mesh 'Sea' changes its faces over time")
 
 
 def test_what_cannot_be_read_is_said(write, tmp_path):

@@ -329,11 +329,23 @@ def test_cameras_see_what_usd_says_they_see(tmp_path):
     turn = camera.AddRotateXOp()
     turn.Set(80.0, 0)
     turn.Set(95.0, 24)
+    camera.CreateHorizontalApertureOffsetAttr(3.0)
+    camera.CreateVerticalApertureOffsetAttr(-2.0)
+    camera.CreateClippingRangeAttr((0.5, 200))
     flat = UsdGeom.Camera.Define(stage, "/Flat")
     flat.CreateProjectionAttr("orthographic")
     flat.CreateVerticalApertureAttr(40.0)
+    flat.CreateHorizontalApertureOffsetAttr(5.0)
+    UsdGeom.Camera.Define(stage, "/Blind").CreateFocalLengthAttr(0.0)
     scene = loaded(stage)
     assert scene.camera_names == ("Zoom", "Flat")
+    assert scene.warnings == (
+        "left out: camera 'Blind' sees 180 degrees; give it a focal length and an aperture above 0",
+    )
+    assert scene.cameras[0].aspect == pytest.approx(1.5)
+    seen = [scene.camera(name, 0.0) for name in ("Zoom", "Flat")]
+    np.testing.assert_allclose([(lens.near, lens.far) for lens in seen], [(0.05, 20), (0, np.inf)])
+    assert seen[1].shift == pytest.approx((5 * 0.1 * 0.1, 0))
     assert scene.cameras[1].ymag == pytest.approx(40 * 0.1 / 2 * 0.1)
     points = np.array([[0.3, 2.0, 1.7], [1.5, 0.5, 2.4]])
     for time_s in (0.0, 0.4, 1.0):
@@ -346,6 +358,56 @@ def test_cameras_see_what_usd_says_they_see(tmp_path):
         )
         np.testing.assert_allclose(seen, expected, atol=1e-3)
         np.testing.assert_allclose(depth, clip[:, 3] * 0.1, rtol=1e-5)
+
+
+def test_transforms_that_carry_one_mesh_or_camera_give_it_their_name(tmp_path):
+    stage = new_stage(tmp_path / "a.usda")
+    for path in ("/root", "/root/Crate", "/root/Crate/Lid", "/root/ShotCam", "/root/Pair"):
+        UsdGeom.Xform.Define(stage, path)
+    stage.SetDefaultPrim(stage.GetPrimAtPath("/root"))
+    for path in (
+        "/root/Floor",
+        "/root/Crate/Cube",
+        "/root/Crate/Lid/Cube_001",
+        "/root/Pair/A",
+        "/root/Pair/B",
+    ):
+        add_mesh(stage, path)
+    UsdGeom.Camera.Define(stage, "/root/ShotCam/Camera")
+    scene = loaded(stage)
+    assert sorted(thing.name for thing in scene.objects) == ["A", "B", "Crate", "Floor", "Lid"]
+    assert scene.camera_names == ("ShotCam",)
+
+
+def test_one_bad_part_does_not_refuse_the_rest(tmp_path, capfd):
+    stage = new_stage(tmp_path / "a.usda")
+    add_mesh(stage)
+    for number in range(5):
+        add_mesh(stage, f"/Broken{number}", indices=(0, 1, 2, 9))
+    (tmp_path / "gold.mtlx").write_text("<?xml version='1.0'?><materialx version='1.38'></materialx>")
+    (tmp_path / "bad.usda").write_text("#usda 1.0\ndef Mesh (\n")
+    for name, asset in (("Looks", "gold.mtlx"), ("Lost", "lost.usda"), ("Bad", "bad.usda")):
+        stage.DefinePrim(f"/{name}").GetReferences().AddReference(f"./{asset}", "/A")
+    stage.Save()
+    capfd.readouterr()
+    scene = load_scene(tmp_path / "a.usda")
+    assert capfd.readouterr() == ("", "")
+    assert [thing.name for thing in scene.objects] == ["Card"]
+    bad, looks, lost, broken = scene.warnings
+    assert looks.startswith("left out: prim '/Looks' refers to gold.mtlx, whose format is not read")
+    assert lost.startswith("left out: prim '/Lost' cannot be composed: there is no lost.usda")
+    assert bad.startswith("left out: prim '/Bad' refers to bad.usda, which cannot be read: bad.usda, line 2:")
+    assert broken == (
+        "left out 5 parts (mesh 'Broken0', mesh 'Broken1', mesh 'Broken2', ...): each has a face with "
+        "vertex 9, but only 4 vertices; export it again"
+    )
+
+
+def test_a_mistake_in_the_text_is_told_with_its_line(tmp_path):
+    path = tmp_path / "a.usda"
+    path.write_text('#usda 1.0\n\ndef Mesh "m" {\n int[] faceVertexIndices = [0,1,2\n}\n')
+    with pytest.raises(SceneError, match=r"^a.usda: cannot be read as USD: line 5: .*'}'.*; mend that line"):
+        load_scene(path)
 
 
 def test_packages_and_references(tmp_path):

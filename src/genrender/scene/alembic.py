@@ -4,7 +4,9 @@
 # (alembic3d fills its modules while they are imported: a type checker sees them empty)
 
 import math
+import re
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,8 +16,10 @@ from alembic3d import Abc, AbcGeom
 from jaxtyping import Float32, Float64, Int64
 
 from genrender.errors import SceneError
+from genrender.native_lines import native_lines_hidden
 from genrender.scene.assemble import ObjectMesh, assemble
 from genrender.scene.camera import Camera
+from genrender.scene.left_out import CHANGES_FACES, LeftOut, PartError
 from genrender.scene.moments import DEFAULT_FPS, tidy_rate
 from genrender.scene.motion import SceneCamera, rigid
 from genrender.scene.names import UniqueNames
@@ -23,14 +27,23 @@ from genrender.scene.polygons import triangulate
 from genrender.scene.scene import Animation, Scene
 
 MESHES = (AbcGeom.IPolyMesh, AbcGeom.ISubD)
+# What else may be seen; its own words for what a user knows by these.
+NO_MESHES = {"Curve": "curves", "Points": "points", "NuPatch": "NURBS patch"}
+# Of the pictures that cameras are made for, which archives do not tell. Other shapes keep the longer side.
+PICTURE_ASPECT = 16 / 9
 
 
 @dataclass(frozen=True, eq=False)
 class AlembicNode:
-    """A mesh or a camera, and the transforms above it, the outermost first."""
+    """A mesh or a camera, and the transforms above it, the outermost first.
+
+    Attributes:
+        source: path of what it is an instance of, else its own.
+    """
 
     entity: Any
     above: tuple[Any, ...]
+    source: str
 
     @property
     def schema(self) -> Any:
@@ -88,12 +101,20 @@ class AlembicMotion:
         return np.concatenate([_points(node, self.start_s).astype(np.float32) for node in self.meshes])
 
     def camera(self, camera: SceneCamera, time_s: float, animation: int | None) -> Camera:
-        """A camera with its lens as it is at that time; its aperture's height decides the field of view."""
+        """A camera with its lens as it is at that time.
+
+        The longer side of its aperture is the longer side of the picture: exporters write the aperture of
+        their settings, which is seldom of the picture's shape.
+        """
         node, now_s = self.cameras[camera.node], self._time(time_s, animation)
-        lens = _between(node.schema, now_s, _lens)
-        # Apertures are in centimetres and focal lengths in millimetres.
-        yfov_deg = float(np.rad2deg(2 * np.arctan2(10 * lens[0] / 2, lens[1])))
-        return Camera(rigid(node.world(now_s)), yfov_deg)
+        width, height, focal, right, up, near, far = _between(node.schema, now_s, _lens)
+        half_width = max(width, height) / 2
+        yfov_deg = float(np.rad2deg(2 * np.arctan2(half_width / PICTURE_ASPECT, focal)))
+        shift = (right / focal, up / focal) if focal > 0 else (0.0, 0.0)
+        if not 0 <= near < far:
+            near, far = 0.0, np.inf
+        pose = rigid(node.world(now_s))
+        return Camera(pose, yfov_deg, None, float(near), float(far), shift, PICTURE_ASPECT)
 
     def _time(self, time_s: float, animation: int | None) -> float:
         if animation is None:
@@ -104,21 +125,38 @@ class AlembicMotion:
 def load_alembic(path: Path) -> Scene:
     """Reads all meshes and cameras of an archive, with the axes and units that it has.
 
+    What cannot be shown is left out, and the scene's warnings tell it.
+
     Raises:
-        SceneError: the archive cannot be opened, holds no meshes, or changes their topology.
+        SceneError: the archive cannot be opened, or shows nothing.
     """
+    with native_lines_hidden(), _archive_calls(path):
+        return _load(path)
+
+
+@contextmanager
+def _archive_calls(path: Path) -> Iterator[None]:
+    """The library's errors become ours."""
     try:
-        archive = Abc.IArchive(str(path))
-        nodes = list(_nodes(archive.getTop(), ()))
+        yield
     except RuntimeError as error:
+        if isinstance(error, SceneError):
+            raise
         why = " ".join(str(error).split())[:200]
         raise SceneError(f"{path.name}: cannot be read as Alembic ({why}); export it again") from None
-    meshes = tuple(node for node in nodes if isinstance(node.entity, MESHES))
+
+
+def _load(path: Path) -> Scene:
+    left_out = LeftOut()
+    archive = Abc.IArchive(str(path))
+    nodes = list(_nodes(archive.getTop(), (), "", left_out))
+    shown = _shown([node for node in nodes if isinstance(node.entity, MESHES)], left_out)
+    if not shown:
+        found = "none" if left_out.first is None else f"only what cannot be shown: {left_out.first}"
+        raise SceneError(f"{path.name}: expected meshes, found {found}; convert what it holds to polygons")
+    meshes, objects = zip(*shown, strict=True)
     cameras = tuple(node for node in nodes if isinstance(node.entity, AbcGeom.ICamera))
-    if not meshes:
-        raise SceneError(f"{path.name}: expected meshes, found none; convert what it holds to polygons")
     start_s, end_s, step_s = _span(nodes)
-    objects = [_read_object(path, number, node) for number, node in enumerate(meshes)]
     n_verts = tuple(thing.n_verts for thing in objects)
     motion = AlembicMotion(path, archive, meshes, n_verts, cameras, start_s, end_s)
     animations = ()
@@ -130,8 +168,23 @@ def load_alembic(path: Path) -> Scene:
     for number, node in enumerate(cameras):
         entry = SceneCamera(unique(_name(node)), number, 45.0, None)
         seen = motion.camera(entry, 0.0, None)
-        listed.append(SceneCamera(entry.name, number, seen.yfov_deg, None))
-    return assemble(path, objects, motion, animations, tuple(listed))
+        if 0 < seen.yfov_deg < 180:
+            listed.append(SceneCamera(entry.name, number, seen.yfov_deg, None, seen.near, seen.far))
+        else:
+            left_out.add(f"camera {entry.name!r}", "has no focal length or no aperture; give it both")
+    return assemble(path, objects, motion, animations, tuple(listed), left_out.warnings())
+
+
+def _shown(meshes: list[AlembicNode], left_out: LeftOut) -> list[tuple[AlembicNode, ObjectMesh]]:
+    """The meshes that have sound faces, with these."""
+    numbers: dict[str, int] = {}
+    shown = []
+    for node in meshes:
+        try:
+            shown.append((node, _read_object(numbers.setdefault(node.source, len(numbers)), node)))
+        except PartError as error:
+            left_out.add(f"mesh {_name(node)!r}", error)
+    return shown
 
 
 def _frame_rate(archive: Any, step_s: float) -> float:
@@ -147,14 +200,19 @@ def _frame_rate(archive: Any, step_s: float) -> float:
     return tidy_rate(1 / step_s) if step_s > 0 else DEFAULT_FPS
 
 
-def _nodes(parent: Any, above: tuple[Any, ...]) -> Iterator[AlembicNode]:
+def _nodes(parent: Any, above: tuple[Any, ...], source: str, left_out: LeftOut) -> Iterator[AlembicNode]:
+    """What stands below a node; instances are read as what they show, which the library takes care of."""
     for child in parent.children:
         kinds = (*MESHES, AbcGeom.ICamera, AbcGeom.IXform)
         kind = next((kind for kind in kinds if kind.matches(child.getHeader())), None)
         entity = None if kind is None else kind(parent, child.getName())
+        path = child.instanceSourcePath() if child.isInstanceRoot() else f"{source}/{child.getName()}"
         if entity is not None and kind is not AbcGeom.IXform:
-            yield AlembicNode(entity, above)
-        yield from _nodes(child, (*above, entity) if kind is AbcGeom.IXform else above)
+            yield AlembicNode(entity, above, path)
+        schema = str(child.getHeader().getMetaData().get("schema"))
+        if (found := re.fullmatch(r"AbcGeom_(\w+)_v\d+", schema)) and found[1] in NO_MESHES:
+            left_out.add(f"{NO_MESHES[found[1]]} {child.getFullName()!r}", "is no mesh; convert it to one")
+        yield from _nodes(child, (*above, entity) if kind is AbcGeom.IXform else above, path, left_out)
 
 
 def _name(node: AlembicNode) -> str:
@@ -176,25 +234,26 @@ def _span(nodes: list[AlembicNode]) -> tuple[float, float, float]:
     return float(first.min()), float(last.max()), float((second - first).min())
 
 
-def _read_object(path: Path, number: int, node: AlembicNode) -> ObjectMesh:
-    schema, name = node.schema, _name(node)
+def _read_object(number: int, node: AlembicNode) -> ObjectMesh:
+    schema = node.schema
+    if not schema.getNumSamples():
+        raise PartError("has no samples; export it again")
     if str(schema.getTopologyVariance()).endswith("kHeterogenousTopology"):
-        raise SceneError(
-            f"{path.name}: mesh {name!r} changes its faces over time, so that its surface points do not "
-            "correspond; bake it with one topology, or render its passes elsewhere and use these"
-        )
+        raise PartError(CHANGES_FACES)
     sample = _sample(schema, schema.getTimeSampling().getSampleTime(0))
     counts, indices = _array(sample.getFaceCounts(), np.int64), _array(sample.getFaceIndices(), np.int64)
     if (counts < 0).any() or counts.sum() != len(indices):
-        raise SceneError(
-            f"{path.name}: mesh {name!r} has faces with {counts.sum()} corners in all, but lists "
-            f"{len(indices)}; export it again"
+        raise PartError(
+            f"has faces with {counts.sum()} corners in all, but lists {len(indices)}; export it again"
+        )
+    n_verts = len(sample.getPositions())
+    if len(indices) and not 0 <= indices.min() <= indices.max() < n_verts:
+        raise PartError(
+            f"has a face with vertex {indices.max()}, but only {n_verts} vertices; export it again"
         )
     points = _array(sample.getPositions(), np.float64).reshape(-1, 3)
     corners, _ = triangulate(points, indices, counts, is_clockwise=True)  # Alembic's faces are
-    return ObjectMesh(
-        name, len(sample.getPositions()), indices[corners], _uvs(schema, indices, corners), number
-    )
+    return ObjectMesh(_name(node), n_verts, indices[corners], _uvs(schema, indices, corners), number)
 
 
 def _uvs(
@@ -213,9 +272,12 @@ def _uvs(
     return uvs
 
 
-def _lens(sample: Any) -> Float64[np.ndarray, "2"]:
-    """Height of the aperture and focal length."""
-    return np.array([sample.getVerticalAperture(), sample.getFocalLength()])
+def _lens(sample: Any) -> Float64[np.ndarray, "7"]:
+    """Width and height of the aperture, focal length, shift right and up, all in millimetres; the planes."""
+    apertures = np.array([sample.getHorizontalAperture(), sample.getVerticalAperture()]) * 10
+    shift = np.array([sample.getHorizontalFilmOffset(), sample.getVerticalFilmOffset()]) * 10
+    planes = (sample.getNearClippingPlane(), sample.getFarClippingPlane())
+    return np.array([*apertures, sample.getFocalLength(), *shift, *planes])
 
 
 def _points(node: AlembicNode, time_s: float) -> Float64[np.ndarray, "V 3"]:

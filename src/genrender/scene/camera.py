@@ -21,6 +21,10 @@ class Camera:
         ymag: half the height of an orthographic view in scene units; None means perspective.
         near: surfaces nearer than this are not seen, as planar depth in scene units.
         far: those farther away are not seen either; a backdrop is, however far.
+        shift: where the middle of the picture lies off the view axis, to the right and upwards: at depth 1,
+            or in scene units if orthographic.
+        aspect: width / height of the picture that `yfov_deg` is meant for, in pictures of other shapes the
+            longer side sees as much; None: the height always sees `yfov_deg`.
     """
 
     world_from_camera: Float[np.ndarray, "4 4"]
@@ -28,6 +32,8 @@ class Camera:
     ymag: float | None = None
     near: float = 0.0
     far: float = np.inf
+    shift: tuple[float, float] = (0.0, 0.0)
+    aspect: float | None = None
 
     @staticmethod
     def look_at(
@@ -72,10 +78,10 @@ class Camera:
 
         Directions are scaled so that a ray's parameter t is the planar depth along the view axis.
         """
-        half_height = self.ymag if self.ymag is not None else np.tan(np.deg2rad(self.yfov_deg) / 2)
+        half_height = self._half_height(height, width)
         half_width = half_height * width / height
-        x = ((np.arange(width) + 0.5) / width * 2 - 1) * half_width
-        y = (1 - (np.arange(height) + 0.5) / height * 2) * half_height
+        x = ((np.arange(width) + 0.5) / width * 2 - 1) * half_width + self.shift[0]
+        y = (1 - (np.arange(height) + 0.5) / height * 2) * half_height + self.shift[1]
         right, up, back = self.world_from_camera[:3, :3].T
         eye = self.world_from_camera[:3, 3]
         # Sums of broadcast rows: a matrix product over all pixels is several times slower.
@@ -91,7 +97,17 @@ class Camera:
         rotation, eye = self.world_from_camera[:3, :3], self.world_from_camera[:3, 3]
         local = (points - eye) @ rotation
         depth = -local[..., 2]
-        half_height = self.ymag if self.ymag is not None else np.tan(np.deg2rad(self.yfov_deg) / 2) * depth
-        x = (local[..., 0] / (half_height * width / height) + 1) / 2 * width
-        y = (1 - local[..., 1] / half_height) / 2 * height
+        scale = depth if self.ymag is None else 1.0
+        half_height = self._half_height(height, width) * scale
+        x = ((local[..., 0] - self.shift[0] * scale) / (half_height * width / height) + 1) / 2 * width
+        y = (1 - (local[..., 1] - self.shift[1] * scale) / half_height) / 2 * height
         return np.stack([x, y], axis=-1), depth
+
+    def _half_height(self, height: int, width: int) -> float:
+        """Of what the picture shows: at depth 1, or in scene units if orthographic."""
+        if self.ymag is not None:
+            return self.ymag
+        half_height = float(np.tan(np.deg2rad(self.yfov_deg) / 2))
+        if self.aspect is None:
+            return half_height
+        return half_height * max(self.aspect, 1) / max(width / height, 1)

@@ -2,6 +2,11 @@
 
 from genrender.errors import SceneError
 
+# What several formats leave out for.
+CHANGES_FACES = (
+    "changes its faces over time, so that its surface points do not correspond; bake it with one topology, "
+    "or render its passes elsewhere and use these"
+)
 MAX_NAMES = 3
 MAX_LINES = 8
 

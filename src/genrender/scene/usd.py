@@ -145,10 +145,12 @@ def _listed(motion: UsdMotion, left_out: LeftOut) -> tuple[SceneCamera, ...]:
     listed = []
     for node, prim in enumerate(motion.cameras):
         name = carrier_name(prim.GetPrim())
-        camera = motion.camera(SceneCamera(name, node, 45.0, None), 0.0, None)
+        entry = SceneCamera(name, node, 45.0, None)
+        camera = motion.camera(entry, 0.0, None)
         if 0 < camera.yfov_deg < 180 and camera.ymag != 0:
             aspect = motion.aspect(node)
-            listed.append(SceneCamera(unique(name), node, camera.yfov_deg, camera.ymag, aspect=aspect))
+            lens = (camera.yfov_deg, camera.ymag, camera.near, camera.far, aspect)
+            listed.append(SceneCamera(unique(name), node, *lens))
         else:
             left_out.add(
                 f"camera {name!r}",

@@ -8,7 +8,7 @@ from jaxtyping import Float32, Int64
 from pxr import Usd, UsdGeom, UsdShade
 
 from genrender.scene.assemble import ObjectMesh
-from genrender.scene.left_out import PartError
+from genrender.scene.left_out import CHANGES_FACES, PartError
 from genrender.scene.polygons import triangulate
 from genrender.scene.usd_find import UsdPart, read_points
 from genrender.scene.usd_instances import read_whole
@@ -88,10 +88,7 @@ def _constant(attribute: Usd.Attribute, code: float) -> Int64[np.ndarray, "_"]:
     if attribute.ValueMightBeTimeVarying() and any(
         not np.array_equal(values, read_whole(attribute, sample)) for sample in attribute.GetTimeSamples()
     ):
-        raise PartError(
-            "changes its faces over time, so that its surface points do not correspond; bake it with one "
-            "topology, or render its passes elsewhere and use these"
-        )
+        raise PartError(CHANGES_FACES)
     return values
 
 

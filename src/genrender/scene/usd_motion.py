@@ -79,19 +79,32 @@ class UsdMotion:
     def camera(self, camera: SceneCamera, time_s: float, animation: int | None) -> Camera:
         """A camera with its lens as it is at that time; its aperture's height decides the field of view."""
         with usd_calls(self.path):
-            seen = self.cameras[camera.node].GetCamera(self._code(time_s, animation))
+            prim = self.cameras[camera.node]
+            seen = prim.GetCamera(self._code(time_s, animation))
+            has_planes = prim.GetClippingRangeAttr().HasAuthoredValue()
         pose = rigid(self.world_from_stage @ _columns(seen.transform))
-        yfov_deg = float(seen.GetFieldOfView(Gf.Camera.FOVVertical))
+        metres = float(np.linalg.norm(self.world_from_stage[:3, 0]))
+        near, far = seen.clippingRange.min * metres, seen.clippingRange.max * metres
+        planes = (float(near), float(far)) if has_planes and 0 <= near < far else (0.0, np.inf)
+        offset = np.array([seen.horizontalApertureOffset, seen.verticalApertureOffset], np.float64)
         if seen.projection == Gf.Camera.Perspective:
-            return Camera(pose, yfov_deg)
-        scale = np.linalg.norm(self.world_from_stage[:3, 0])
-        return Camera(pose, 45.0, float(seen.verticalAperture * Gf.Camera.APERTURE_UNIT / 2 * scale))
+            # Apertures are in the same unit as the focal length: tenths of the stage's.
+            x, y = offset / seen.focalLength if seen.focalLength > 0 else (0.0, 0.0)
+            yfov_deg = float(seen.GetFieldOfView(Gf.Camera.FOVVertical))
+            return Camera(pose, yfov_deg, None, *planes, shift=(float(x), float(y)))
+        unit = Gf.Camera.APERTURE_UNIT * metres
+        x, y = offset * unit
+        return Camera(
+            pose, 45.0, float(seen.verticalAperture * unit / 2), *planes, shift=(float(x), float(y))
+        )
 
     def aspect(self, node: int) -> float | None:
-        """Width / height of a camera's aperture at the start."""
-        seen = self.cameras[node].GetCamera(self.start)
-        height = float(seen.verticalAperture)
-        return float(seen.horizontalAperture) / height if height > 0 else None
+        """Width / height of a camera's aperture at the start, None where that is no shape."""
+        with usd_calls(self.path):
+            seen = self.cameras[node].GetCamera(self.start)
+        width, height = float(seen.horizontalAperture), float(seen.verticalAperture)
+        aspect = width / height if height > 0 else 0.0
+        return aspect if np.isfinite(aspect) and aspect > 0 else None
 
     def _code(self, time_s: float, animation: int | None) -> float:
         if animation is None:

@@ -100,7 +100,7 @@ def open_stage(folders: Folders, left_out: LeftOut) -> Usd.Stage:
     for prim in Usd.PrimRange.Stage(stage, EVERYTHING):
         if prim.HasAuthoredMetadata("clips"):
             _check_clips(folders, Usd.ClipsAPI(prim))
-    for error in stage.GetCompositionErrors():
+    for error in sorted(stage.GetCompositionErrors(), key=_at):
         if found := re.search(r"@([^@]+)@", _text(error)):  # one that is not there may lie outside as well
             _check_file(folders, found[1], "a reference, payload or sublayer")
         left_out.add(f"prim {_at(error)!r}", _composition(error, path))
