@@ -12,7 +12,7 @@ PIP_INSTALL := $(BIN)/python -m pip install --disable-pip-version-check -c const
 demo: $(VENV)/installed
 	$(BIN)/genrender render examples/scenes/walking_biped.glb \
 		--preset fast \
-		--prompt "a red and white striped biped on a green background" --frames 24 --out demo.mp4
+		--prompt "a red and white striped biped on a green background" --frames 24 --repeat 4 --out demo.mp4
 
 test: $(VENV)/installed-dev
 	$(BIN)/ruff check

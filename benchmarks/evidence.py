@@ -92,7 +92,7 @@ METHODS: dict[str, tuple[RunConfig, str]] = {
     PER_FRAME_NAME: (part("per-frame"), "every frame on its own"),
     "fixed-noise": (part("fixed-noise"), "the same screen noise in all frames, nothing else"),
     "noise": (part("noise"), "noise on the surface, nothing else"),
-    "pre": (part("pre"), "noise, and attention to the keyframes without duplicates"),
+    "pre": (part("pre"), "noise, and attention to all keys and values of the keyframes"),
     "post": (part("post"), "noise, and features blended on the surface"),
     "pre-post": (part("full"), "noise and both injections"),
     "undeduplicated": (

@@ -21,6 +21,7 @@ FillOrder = Literal["quality", "sequence"]
 
 # Texels along a side of a texture; see `genrender.texels`.
 MAX_TEXTURE_SIDE = 16_384
+MAX_REPEAT = 1000
 
 
 def _check_choice(what: str, value: object, choices: tuple[str, ...]) -> None:
@@ -281,6 +282,7 @@ class RunConfig:
         chunk_size: frames that go through the networks at once; changes memory and speed only. A step's
             keyframes run together, whatever the chunk.
         stabilise: strength in [0, 1] of the filter over time along surface points, after decoding; 0 is off.
+        repeat: how often the video shows the clip, for clips that end as they begin; frames are there once.
         background_color: RGB, 0 to 255, that pixels without a surface get after decoding; None leaves them.
     """
 
@@ -294,6 +296,7 @@ class RunConfig:
     seed: int = 0
     chunk_size: int = 8
     stabilise: float = 0.0
+    repeat: int = 1
     background_color: tuple[int, int, int] | None = None
 
     def check(self) -> None:
@@ -303,9 +306,11 @@ class RunConfig:
         for name, text in self.object_prompts:
             if not text.strip():
                 raise ConfigError(f"the prompt for {name!r} is empty; say what the object shows")
-        for name, count in (("steps", self.n_steps), ("chunk", self.chunk_size)):
+        for name, count in (("steps", self.n_steps), ("chunk", self.chunk_size), ("repeat", self.repeat)):
             if count < 1:
                 raise ConfigError(f"{name} is {count}, expected at least 1")
+        if self.repeat > MAX_REPEAT:
+            raise ConfigError(f"repeat is {self.repeat}, expected at most {MAX_REPEAT}")
         _check_choice("sampler", self.sampler, get_args(Sampler))
         self.method.check()
         if self.guidance_scale is not None and not math.isfinite(self.guidance_scale):

@@ -2,6 +2,7 @@
 
 import ctypes
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 
@@ -18,6 +19,12 @@ def peak_memory_mb() -> float | None:
             return None
         unit = 1 if sys.platform == "darwin" else 1024
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e6
+
+
+def reset_peak_memory() -> None:
+    """From here on `peak_memory_mb` counts anew; where the system cannot do that it goes on as before."""
+    with suppress(OSError):
+        Path("/proc/self/clear_refs").write_text("5")
 
 
 def return_freed_memory() -> None:

@@ -36,6 +36,7 @@ from genrender.diffusion.appearance import Appearance, AppearanceRecorder, with_
 from genrender.diffusion.attention_state import AttentionState
 from genrender.diffusion.chunks import Chunks, feed_forward_row_by_row, frame_chunks
 from genrender.diffusion.guided_model import GuidedModel, guided_output
+from genrender.diffusion.hub import is_reachable
 from genrender.diffusion.keyframes import (
     default_n_keyframes,
     keyframe_draws,
@@ -482,7 +483,7 @@ def load_pipeline(
         if vae is not None:
             components["vae"] = load_vae(vae, source)
         pipeline = GenerativeRenderingPipeline.from_pretrained(
-            source.location, local_files_only=source.is_local, **components
+            source.location, local_files_only=source.is_local or not is_reachable(), **components
         )
     except ModelError:
         raise

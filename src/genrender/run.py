@@ -26,7 +26,7 @@ from genrender.cost import gpu_peak_memory_mb, peak_memory_mb, reset_gpu_peak_me
 from genrender.diffusion.appearance import Appearance, AppearanceRecorder
 from genrender.diffusion.chunks import is_out_of_memory
 from genrender.diffusion.keyframes import choose_keyframes, default_n_keyframes, seen_surface
-from genrender.diffusion.models import read_guidance_scale
+from genrender.diffusion.models import read_guidance_scale, video_scale
 from genrender.diffusion.run_store import FrameTensors
 from genrender.errors import ModelError
 from genrender.feedback import Feedback
@@ -112,7 +112,8 @@ def make_video(
             "gpu_peak_memory_mb": gpu_peak_memory_mb(),
         }
         draft.write_config({**description, "flagged_frames": flagged, "cost": cost}, resolved.seed, command)
-        draft.write_video(clip.fps)
+        scale = video_scale(pipeline.name_or_path, clip.shot.width, clip.shot.height)
+        draft.write_video(clip.fps, scale, resolved.repeat)
         inverse_range = inverse_depth_range(clip.gbuffers)
         if recorder is not None:
             kept = [shown.gbuffers[frame] for frame in recorder.frames]

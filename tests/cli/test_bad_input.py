@@ -163,7 +163,7 @@ def test_nothing_is_fetched_before_what_needs_no_network_is_checked(
     def fetch(*_, **__):
         raise AssertionError("asked for a file of a hub model")
 
-    monkeypatch.setattr("genrender.diffusion.picture_size.hf_hub_download", fetch)
+    monkeypatch.setattr("genrender.diffusion.hub.hf_hub_download", fetch)
     (tmp_path / "a-file").write_text("")
     words = [scene if word == "SCENE" else word for word in words]
     assert_refused(call, ["render", *words, "--prompt", "a fox", "--model", "somebody/model"], pattern)

@@ -2,6 +2,8 @@
 
 import json
 import shutil
+import subprocess
+import sys
 
 import pytest
 
@@ -33,7 +35,37 @@ def test_metrics_are_printed_and_kept(call, run_dir):
     assert json.loads((run_dir / "metrics.json").read_text()) == metrics
     assert metrics["depth_agreement"] is None
     assert metrics["relative_sharpness"] is None
-    assert "surface_error, 1 apart" in call("evaluate", run_dir).out
+
+
+def test_people_get_plain_words_and_nothing_is_cut(call, run_dir, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    out = call("evaluate", run_dir).out
+    assert max(map(len, out.splitlines())) <= 80
+    for text in (
+        "everything",
+        "the scene's objects",
+        "neighbours",
+        "to the first",
+        "sharpness to --reference",
+    ):
+        assert text in out
+    assert "\N{HORIZONTAL ELLIPSIS}" not in out
+    metrics = json.loads(call("evaluate", run_dir, "--json").out)
+    assert f"{metrics['surface_error']['1']:.3g}" in out
+    assert f"{metrics['sharpness']:.3g}" in out
+
+
+@pytest.mark.parametrize("command", ["evaluate", "diagnose"])
+def test_a_folder_that_is_not_there_is_told_before_libraries_load(command):
+    script = (
+        "import sys; from genrender.cli import main; code = main(sys.argv[1:]); "
+        "sys.exit(code if 'torch' not in sys.modules else 99)"
+    )
+    told = subprocess.run([sys.executable, "-c", script, command, "nowhere"], capture_output=True, text=True)
+    assert told.returncode == 2
+    assert told.stderr == (
+        "genrender: error: no run folder nowhere: expected the folder that `genrender render` printed\n"
+    )
 
 
 def test_sharpness_is_related_to_a_reference(call, run_dir, tmp_path):

@@ -112,6 +112,20 @@ def test_words_that_the_model_does_not_know_are_named_once(render):
     ]
 
 
+def test_the_nearest_known_word_is_suggested(render):
+    result = render("--frames", 1, "--size", 16, prompt="a crimson foxx, a dragon")
+    (warning,) = [line for line in result.err.splitlines() if "warning" in line]
+    assert warning.endswith("of the prompt: crimson (try red), foxx (try fox), dragon")
+
+
+def test_a_repeated_clip_has_its_frames_once(render, tmp_path):
+    assert render("--frames", 2, "--size", 16, "--run-dir", "run", "--repeat", 3).code == 0
+    assert len(read_frames(tmp_path / "run")) == 2
+    video, _ = read_video(tmp_path / "run" / "video.mp4")
+    assert video.shape == (6, 16, 16, 3)  # a model that does not ask for it is shown as it is
+    assert render("--repeat", 0).code == 2
+
+
 def test_known_words_are_no_reason_to_warn(render):
     assert "warning" not in render("--frames", 1, "--size", 16, prompt="A red fox.").err
 

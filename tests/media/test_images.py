@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from genrender.errors import MediaError
-from genrender.media.images import PAPER, contact_sheet, read_png, spread, write_png
+from genrender.media.images import PAPER, contact_sheet, enlarged, read_png, spread, write_png
 
 
 def plain(value, height=24, width=32):
@@ -71,3 +71,12 @@ def test_rows_may_be_arrays_and_differ_in_size():
 def test_rows_that_make_no_sheet(rows):
     with pytest.raises(MediaError, match="rows of one length"):
         contact_sheet(rows)
+
+
+def test_an_enlarged_picture_keeps_flat_colours_and_shape():
+    picture = np.zeros((3, 5, 3), np.uint8)
+    picture[:] = (10, 200, 90)
+    large = enlarged(picture, 4)
+    assert large.shape == (12, 20, 3)
+    assert (large == (10, 200, 90)).all()
+    assert enlarged(picture, 1) is picture

@@ -17,7 +17,7 @@ import tyro
 
 import genrender
 from genrender.cli.console import note, tell_error
-from genrender.cli.given import check_given
+from genrender.cli.given import check_given, check_run_dir
 from genrender.cli.options import (
     Command,
     Compare,
@@ -145,10 +145,12 @@ def _run(
 
             study(command)
         case Evaluate():
+            check_run_dir(command.run_dir)
             from genrender.cli.evaluate import evaluate
 
             evaluate(command)
         case Diagnose():
+            check_run_dir(command.run_dir)
             from genrender.cli.diagnose import diagnose
 
             diagnose(command)

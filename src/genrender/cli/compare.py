@@ -15,7 +15,7 @@ from genrender.cli.console import cell, note, say, say_json
 from genrender.cli.exr import exr_map, note_missing_geometry
 from genrender.cli.options import Compare, Render
 from genrender.cli.render import run_config
-from genrender.cli.runs import finished, load_judges
+from genrender.cli.runs import Renderer, finished, load_judges
 from genrender.cli.scene import object_rule
 from genrender.comparison_page import COLUMNS, check_plots, look_up, write_page
 from genrender.config import MethodName
@@ -62,11 +62,11 @@ def compare(options: Compare) -> None:
     # 2. Runs that are not there yet, and their figures.
     runs: dict[str, FinishedRun] = {}
     clip: Clip | None = None
-    for number, name in enumerate(names, start=1):
-        runs[name] = finished(
-            options_of(options, name), folders[name], f"{name} ({number} of {len(names)})", clip
-        )
-        clip = runs[name].clip
+    with Renderer() as renderer:
+        for number, name in enumerate(names, start=1):
+            label = f"{name} ({number} of {len(names)})"
+            runs[name] = finished(options_of(options, name), folders[name], label, renderer, clip)
+            clip = runs[name].clip
     results: dict[str, dict[str, Any]] = {}
     for name, run in runs.items():
         metrics = evaluate(run, judges, runs.get(REFERENCE))

@@ -3,6 +3,7 @@
 import json
 import os
 import sys
+import threading
 import time
 from collections.abc import Iterable, Mapping
 from types import TracebackType
@@ -20,6 +21,8 @@ from genrender.untrusted import shown, with_valid_texts
 # How far back rich looks for the speed of work. Its own 30 seconds are too few: a step may take longer, and
 # then no time left is shown at all.
 SPEED_PERIOD_S = 3600
+# How often a line is written where there is no terminal, such as in a log file.
+LINE_EVERY_S = 30.0
 
 
 def say(text: str) -> None:
@@ -81,11 +84,12 @@ def table(title: str, columns: Mapping[str, Literal["left", "right"]]) -> Table:
 class Bars:
     """One progress bar with time left and peak memory for every kind of work that reports to it.
 
-    Where stderr is no terminal, a line says when each of them is done.
+    Where stderr is no terminal, a line every half minute says how far the work is, however long its steps
+    take, and another when each of them is done.
     """
 
-    def __init__(self, console: Console | None = None) -> None:
-        """Args: console: where the bars are drawn; None: stderr."""
+    def __init__(self, console: Console | None = None, line_every_s: float = LINE_EVERY_S) -> None:
+        """Args: console: where the bars are drawn; None: stderr. line_every_s: seconds from line to line."""
         console = console or Console(stderr=True)
         self._is_terminal = console.is_terminal
         self._progress = Progress(
@@ -99,24 +103,60 @@ class Bars:
             disable=not self._is_terminal,
         )
         self._tasks: dict[str, TaskID] = {}
-        self._started_s: dict[str, float] = {}
+        self._begun: dict[str, tuple[float, int]] = {}
+        self._now: tuple[str, int, int] | None = None
+        self._line_every_s = line_every_s
+        self._is_over = threading.Event()
+        self._writer = threading.Thread(target=self._write_lines, daemon=True)
 
     def __enter__(self) -> "Bars":
         self._progress.start()
+        if not self._is_terminal:
+            self._writer.start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._progress.stop()
+        self._is_over.set()
+        if not self._is_terminal:
+            self._writer.join()
 
     def __call__(self, work: str, done: int, total: int) -> None:
         """Reports that `done` of `total` parts of `work` are done."""
         if work not in self._tasks:
             self._tasks[work] = self._progress.add_task(work, total=total, memory="")
-            self._started_s[work] = time.monotonic()
-        peak_mb = peak_memory_mb()
-        memory = "" if peak_mb is None else f"peak {peak_mb:.0f} MB"
-        self._progress.update(self._tasks[work], completed=done, total=total, memory=memory)
+            self._begun[work] = (time.monotonic(), done)
+        self._progress.update(self._tasks[work], completed=done, total=total, memory=_memory())
+        self._now = (work, done, total) if done < total else None
         if done == total and not self._is_terminal:
-            note(f"{work}: {total} done in {time.monotonic() - self._started_s[work]:.1f} s")
+            note(f"{work}: {total} done in {time.monotonic() - self._begun[work][0]:.1f} s")
+
+    def _write_lines(self) -> None:
+        while not self._is_over.wait(self._line_every_s):
+            if (now := self._now) is not None:
+                note(self._line(*now))
+
+    def _line(self, work: str, done: int, total: int) -> str:
+        """How far the work is: what was done before a run went on tells nothing of its speed."""
+        begun_s, done_before = self._begun[work]
+        said = [f"{work}: {done} of {total}"]
+        if done > done_before:
+            left_s = (time.monotonic() - begun_s) / (done - done_before) * (total - done)
+            said.append(f"about {duration(left_s)} left")
+        if memory := _memory():
+            said.append(memory)
+        return ", ".join(said)
+
+
+def duration(seconds: float) -> str:
+    """Seconds as people say them: "40 s", "12 min", "3.5 h"."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+
+
+def _memory() -> str:
+    peak_mb = peak_memory_mb()
+    return "" if peak_mb is None else f"peak {peak_mb:.0f} MB"

@@ -1,14 +1,11 @@
 """`genrender evaluate`: how good a run is, in figures."""
 
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-from rich.table import Table
-
-from genrender.cli.console import Bars, cell
+from genrender.cli.console import Bars, say, stdout_console, table
 from genrender.cli.exr import note_missing_geometry
 from genrender.cli.options import Evaluate
 from genrender.errors import ConfigError, MediaError
@@ -16,23 +13,20 @@ from genrender.evaluate import STRIDES, Judges, write_metrics
 from genrender.evaluate import evaluate as evaluate_run
 from genrender.finished_run import open_reference, open_run
 
-MEANINGS = {
-    "surface_error": "RGB difference of equal surface points; less is steadier",
-    "foreground_error": "the same, on the scene's own objects",
-    "background_error": "the same, on backdrops, and in place where there is none",
-    "surface_error_by_quarter": "surface error in each quarter of the clip; a rise is drift",
-    "texel_std": "standard deviation over time of a surface point's colour",
-    "texel_std_without_frame_mean": "the same, less what the whole frame does",
-    "clip_frame_consistency": "cosine of neighbouring frames' CLIP embeddings",
-    "clip_prompt_fidelity": "cosine of frames and prompt",
-    "depth_agreement": "rank correlation of estimated and given depth; needs --depth-model",
-    "sharpness": "variance of the Laplacian on surfaces, in 1e-3",
-    "relative_sharpness": "the same, over that of --reference; below 1 is softer",
-    "n_frames": "frames",
-}
-
 # How far apart the frames of `STRIDES` are, in words.
 DISTANCES = {str(stride): "to the first" if stride == "first" else f"{stride} apart" for stride in STRIDES}
+DISTANCES["1"] = "neighbours"
+
+# Figures that stand for themselves: what they are called, and what they say.
+SINGLE = {
+    "texel_std": ("spread over time", "standard deviation of a surface point's colour; less is steadier"),
+    "texel_std_without_frame_mean": ("the same, details alone", "without what the whole frame does"),
+    "sharpness": ("sharpness", "of surfaces, in 1e-3; more is sharper"),
+    "relative_sharpness": ("sharpness to --reference", "below 1 is softer than that run"),
+    "clip_frame_consistency": ("neighbours look alike", "to a CLIP model; 1 is most"),
+    "clip_prompt_fidelity": ("frames fit the prompt", "to a CLIP model; more is better"),
+    "depth_agreement": ("frames show the depth", "1 is most; needs --depth-model"),
+}
 
 
 def evaluate(options: Evaluate) -> None:
@@ -57,27 +51,39 @@ def evaluate(options: Evaluate) -> None:
     if options.json:
         print(text)
     else:
-        _print_table(str(run.folder.path), metrics)
+        _print_figures(str(run.folder.path), metrics)
     if error is not None:
         raise error
     judges.check()
 
 
-def _print_table(title: str, metrics: Mapping[str, Any]) -> None:
-    table = Table(title=cell(title, "table.title"), title_justify="left")
-    table.add_column("metric")
-    table.add_column("value", justify="right")
-    table.add_column("meaning")
-    for name, value in metrics.items():
-        if isinstance(value, dict):
-            for stride, entry in value.items():
-                table.add_row(f"{name}, {DISTANCES[stride]}", _text(entry), MEANINGS[name])
-        else:
-            table.add_row(name, _text(value), MEANINGS[name])
-    Console().print(table)
+def _print_figures(title: str, metrics: Mapping[str, Any]) -> None:
+    """What can be compared stands side by side; names in JSON are others, and stay what they are."""
+    say(f"{title}: {metrics['n_frames']} frames\n")
+    console = stdout_console()
+    made = table(
+        "Colour change of equal surface points, 0 to 1 (less is steadier)",
+        {"between frames": "left", **dict.fromkeys(DISTANCES.values(), "right")},
+    )
+    for name, part in (
+        ("surface_error", "everything"),
+        ("foreground_error", "the scene's objects"),
+        ("background_error", "the background"),
+    ):
+        made.add_row(part, *(_text(metrics[name][stride]) for stride in DISTANCES))
+    console.print(made)
+    made = table(
+        "The same in each quarter of the clip (a rise is drift)",
+        {"between frames": "left", **dict.fromkeys(("1st", "2nd", "3rd", "4th"), "right")},
+    )
+    for stride, quarters in metrics["surface_error_by_quarter"].items():
+        made.add_row(DISTANCES[stride], *map(_text, quarters))
+    console.print(made)
+    made = table("Single figures", {"figure": "left", "value": "right", "what it says": "left"})
+    for name, (called, meaning) in SINGLE.items():
+        made.add_row(called, _text(metrics[name]), meaning)
+    console.print(made)
 
 
-def _text(value: float | Sequence[float | None] | None) -> str:
-    if isinstance(value, Sequence):
-        return " ".join(map(_text, value))
-    return "-" if value is None else f"{value:.4g}"
+def _text(value: float | None) -> str:
+    return "-" if value is None else f"{value:.3g}"

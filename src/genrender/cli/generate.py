@@ -5,6 +5,7 @@ import shlex
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -125,13 +126,27 @@ def _load(options: Render, source: ModelSource) -> GenerativeRenderingPipeline:
     for library in libraries:
         library.disable_progress_bar()
     try:
-        dtype = None if options.dtype is None else getattr(torch, options.dtype)
-        pipeline = load_pipeline(options.model, device=options.device, dtype=dtype, vae=options.vae)
+        pipeline = _kept(options.model, options.device, options.dtype, options.vae, weights_digest(source))
     finally:
         for library in libraries:
             library.enable_progress_bar()
     pipeline.set_progress_bar_config(disable=True)
+    # An earlier run has left its marks in the scheduler.
+    pipeline.scheduler = type(pipeline.scheduler).from_config(pipeline.scheduler.config)
     return pipeline
+
+
+@lru_cache(maxsize=1)
+def _kept(
+    model: str,
+    device: str | None,
+    dtype: str | None,
+    vae: str | None,
+    digest: str,  # noqa: ARG001 (a model of that name with other weights is another)
+) -> GenerativeRenderingPipeline:
+    """The model that was loaded last, for processes that make several runs."""
+    kind = None if dtype is None else getattr(torch, dtype)
+    return load_pipeline(model, device=device, dtype=kind, vae=vae)
 
 
 def _check_memory(options: Render, shot: Shot | ExrShot) -> None:

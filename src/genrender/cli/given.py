@@ -4,7 +4,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from genrender.errors import ConfigError
+from genrender.errors import ConfigError, MediaError
 from genrender.untrusted import check_number, check_path, check_text
 
 
@@ -24,3 +24,9 @@ def check_given(command: Any) -> None:
                 check_path(name, one, ConfigError)
             elif isinstance(one, int | float):
                 check_number(name, one, ConfigError)
+
+
+def check_run_dir(path: Path) -> None:
+    """Raises MediaError where there is no run, which is told before libraries take seconds to load."""
+    if not path.is_dir():
+        raise MediaError(f"no run folder {path}: expected the folder that `genrender render` printed")

@@ -61,6 +61,7 @@ class Render:
         set: any setting of the method, for instance injection.alpha_end=0.4; may be given several times. A
             wrong name lists them all.
         stabilise: strength of a filter that takes flicker out of finished frames along surface points, 0..1.
+        repeat: how often the video shows the clip; the frames are written once.
         uv: texture coordinates of the file (keep), new ones where those will not do (auto), or all new.
         objects: what one object is: a mesh as one node shows it, all of one material, or all of one mesh.
         merge: objects that become one, for instance "wheel*=Wheels"; may be given several times.
@@ -99,13 +100,14 @@ class Render:
     guidance: Annotated[float | None, option("G", "the preset's, else the model's")] = None
     seed: Annotated[int, tyro.conf.arg(metavar="S")] = 0
     preset: PresetName = "balanced"
-    keyframes: Annotated[int | None, option("K", "an eighth of the frames, at least 3")] = None
+    keyframes: Annotated[int | None, option("K", "an eighth of the frames, at least 3 and at most 8")] = None
     noise: Annotated[NoiseMode | None, option("partition|nearest|fixed|independent", "the preset's")] = None
     engine: Annotated[Engine | None, option("texture|reproject", "the preset's")] = None
     alpha: Annotated[float | None, option("A", "the preset's")] = None
     unify: Annotated[UnifyRule | None, option("fill|mean|paper|trajectory", "the preset's")] = None
     set: Annotated[tyro.conf.UseAppendAction[tuple[str, ...]], option("STAGE.NAME=VALUE", "none")] = ()
     stabilise: Annotated[float, tyro.conf.arg(metavar="S")] = 0.0
+    repeat: Annotated[int, tyro.conf.arg(metavar="N")] = 1
     uv: UvMode = "auto"
     objects: ObjectsBy = "node"
     merge: Annotated[tyro.conf.UseAppendAction[tuple[str, ...]], option("PATTERN=NAME", "none")] = ()
@@ -167,6 +169,7 @@ class Compare(Render):
     run_dir: Annotated[Path | None, option("DIR", "runs/compare-SCENE")] = None
     # Each method's run has a place and a method of its own.
     out: tyro.conf.Suppress[Path | None] = None
+    repeat: tyro.conf.Suppress[int] = 1
     method: tyro.conf.Suppress[MethodName] = "generative"
 
 

@@ -20,6 +20,7 @@ from genrender.diffusion.models import (
     weights_digest,
 )
 from genrender.diffusion.picture_size import PictureSize, read_picture_size
+from genrender.diffusion.suggest import nearest_word
 from genrender.errors import ConfigError, MediaError
 from genrender.estimate import RUN_BYTES, check_disk
 from genrender.gbuffer.exr_files import is_exr_sequence
@@ -130,6 +131,7 @@ def run_config(options: Render) -> RunConfig:
         seed=options.seed,
         chunk_size=options.chunk,
         stabilise=options.stabilise,
+        repeat=options.repeat,
         background_color=parse_backdrop(options.backdrop).color,
     )
     for text in options.set:
@@ -263,4 +265,6 @@ def _warn_of_unknown_words(config: RunConfig, source: ModelSource) -> None:
     texts = (config.prompt, config.negative_prompt or "", *(text for _, text in config.object_prompts))
     unknown = unknown_words(" ".join(texts), vocabulary)
     if unknown:
-        warn(f"the model does not know these words of the prompt: {', '.join(unknown)}")
+        nearest = {word: nearest_word(word, vocabulary) for word in unknown}
+        words = (f"{word} (try {known})" if known else word for word, known in nearest.items())
+        warn(f"the model does not know these words of the prompt: {', '.join(words)}")

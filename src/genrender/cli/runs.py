@@ -1,13 +1,17 @@
 """Runs that a comparison or a study needs: made where they are missing, kept where they are there.
 
-Every run is a `genrender render` in a process of its own, so that its peak memory is its own.
+Runs are made in a process apart, so that their peak memory is their own; it loads a model once for all.
 """
 
 import datetime
+import json
 import subprocess
 import sys
+from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import fields
 from pathlib import Path
+from types import TracebackType
 
 import genrender
 from genrender.cli.console import note
@@ -30,25 +34,77 @@ def load_judges(clip: str | None, depth: str | None = None) -> Judges:
     return judges
 
 
-def finished(options: Render, folder: RunFolder, label: str, clip: Clip | None = None) -> FinishedRun:
+class Renderer:
+    """Makes runs, as a context: the process that does so keeps the model from run to run.
+
+    Example:
+        >>> with Renderer() as renderer:
+        ...     code = renderer(["render", "fox.glb", "--prompt", "a fox", "--run-dir", "runs/fox"])
+    """
+
+    def __init__(self) -> None:
+        self._process: subprocess.Popen[str] | None = None
+
+    def __enter__(self) -> "Renderer":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._end()
+
+    def _end(self) -> int:
+        """Lets the process go; returns its exit code."""
+        if self._process is None:
+            return 0
+        with suppress(BrokenPipeError), self._process:
+            pass  # closes the pipes, which ends it, and waits
+        code, self._process = self._process.returncode, None
+        return code
+
+    def __call__(self, words: Sequence[str]) -> int:
+        """The exit code of a command; what it says on stderr is the user's to read."""
+        if self._process is None:
+            child = [sys.executable, "-m", "genrender.cli.worker"]
+            self._process = subprocess.Popen(child, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        try:
+            self._process.stdin.write(json.dumps(list(words)) + "\n")
+            self._process.stdin.flush()
+            answer = self._process.stdout.readline()
+        except BrokenPipeError:
+            answer = ""
+        if answer:
+            return int(answer)
+        # It is gone, killed for its memory for instance; the next run has another.
+        return self._end() or 1
+
+
+def is_there(options: Render, folder: RunFolder) -> bool:
+    """Whether the folder holds, complete, what these options make of the files as they are now."""
+    return is_done(folder, options.scene, render_words(options, folder.path), inputs(options))
+
+
+def finished(
+    options: Render, folder: RunFolder, label: str, renderer: Renderer, clip: Clip | None = None
+) -> FinishedRun:
     """The run that these options make, in that folder.
 
     Args:
         options: of `genrender render`, or of a command that has these options, too.
         folder: where the run is or will be.
         label: what it is called in notes.
+        renderer: makes it where it is missing.
         clip: what it shows, where that is known.
 
     Raises:
         ConfigError: the run fails; its process has said why.
     """
-    words = render_words(options, folder.path)
-    is_there = is_done(folder, options.scene, words, inputs(options))
-    note(f"{label}{' is there already' if is_there else ''}")
-    if not is_there:
-        child = [sys.executable, "-m", "genrender", *words]
-        if subprocess.run(child, stdout=subprocess.DEVNULL, check=False).returncode:
-            raise ConfigError(f"the run {label} failed; what went wrong stands above")
+    is_made = is_there(options, folder)
+    note(f"{label}{' is there already' if is_made else ''}")
+    if not is_made and renderer(render_words(options, folder.path)):
+        raise ConfigError(f"the run {label} failed; what went wrong stands above")
     return open_run(folder.path, clip=clip)
 
 

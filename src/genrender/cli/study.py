@@ -1,14 +1,15 @@
 """`genrender study`: one setting at many values."""
 
+import time
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from genrender.cli.console import note
+from genrender.cli.console import duration, note
 from genrender.cli.options import Render, Study
 from genrender.cli.render import run_config
-from genrender.cli.runs import finished, load_judges
+from genrender.cli.runs import Renderer, finished, is_there, load_judges
 from genrender.comparison_page import check_plots
 from genrender.errors import ConfigError, MediaError
 from genrender.evaluate import evaluate, write_metrics
@@ -61,20 +62,54 @@ def study(options: Study) -> None:
     # 2. Runs that are not there yet, and their figures.
     measured: list[Measured] = []
     clips: dict[tuple[Path, int | None], Clip] = {}
-    for number, (run, scene, seed, variant) in enumerate(runs, start=1):
-        label = f"{scene.stem}, seed {seed}, {variant.name} ({number} of {len(runs)})"
-        folder = RunFolder(root / scene.stem / str(seed) / variant.name)
-        made = finished(run, folder, label, clips.get((scene, run.frames)))
-        clips = {(scene, run.frames): made.clip}
-        metrics = evaluate(made, judges)
-        write_metrics(made, metrics)
-        figures = metrics | made.config["cost"]
-        made_with = {"device": made.config["device"]} | folder.read_config()["versions"]
-        measured.append(Measured(scene.stem, n_triangles[scene], seed, variant, made_with, figures))
-        # After every run, so that one may look at a long study while it goes on.
-        write_study(options.out, options.name, measured)
+    plans = [
+        (run, scene, seed, variant, RunFolder(root / scene.stem / str(seed) / variant.name))
+        for run, scene, seed, variant in runs
+    ]
+    is_new = [not is_there(run, folder) for run, *_, folder in plans]
+    ahead = [_frame_steps(run) for (run, *_), new in zip(plans, is_new, strict=True) if new]
+    note(f"{len(plans)} runs, of which {len(plans) - len(ahead)} are there already")
+    pace = _Pace()
+    with Renderer() as renderer:
+        for number, (run, scene, seed, variant, folder) in enumerate(plans, start=1):
+            label = f"{scene.stem}, seed {seed}, {variant.name} ({number} of {len(plans)})"
+            begun_s = time.monotonic()
+            made = finished(run, folder, label, renderer, clips.get((scene, run.frames)))
+            clips = {(scene, run.frames): made.clip}
+            metrics = evaluate(made, judges)
+            write_metrics(made, metrics)
+            figures = metrics | made.config["cost"]
+            made_with = {"device": made.config["device"]} | folder.read_config()["versions"]
+            measured.append(Measured(scene.stem, n_triangles[scene], seed, variant, made_with, figures))
+            # After every run, so that one may look at a long study while it goes on.
+            write_study(options.out, options.name, measured)
+            if is_new[number - 1]:
+                pace.add(ahead.pop(0), time.monotonic() - begun_s)
+                if ahead:
+                    left = f"{len(ahead)} {'run is' if len(ahead) == 1 else 'runs are'} ahead"
+                    note(f"{left}, about {duration(pace.seconds(sum(ahead)))}")
     note(f"figures, plots and table: {options.out / options.name}.csv, .svg, .md")
     judges.check()
+
+
+class _Pace:
+    """How long runs take, from those that were made."""
+
+    def __init__(self) -> None:
+        self._frame_steps, self._seconds = 0, 0.0
+
+    def add(self, frame_steps: int, seconds: float) -> None:
+        self._frame_steps += frame_steps
+        self._seconds += seconds
+
+    def seconds(self, frame_steps: int) -> float:
+        return self._seconds * frame_steps / self._frame_steps
+
+
+def _frame_steps(options: Render) -> int:
+    """What a run's time goes by: how often the model looks at a frame."""
+    assert options.frames is not None
+    return options.frames * run_config(options).n_steps
 
 
 def _render(options: Study, scene: Path, prompt: str, seed: int, changes: Mapping[str, Any]) -> Render:

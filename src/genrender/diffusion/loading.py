@@ -10,6 +10,7 @@ from diffusers.models.autoencoders.autoencoder_tiny import AutoencoderTiny
 from diffusers.models.controlnets.controlnet import ControlNetModel
 from diffusers.pipelines.controlnet.pipeline_controlnet import StableDiffusionControlNetPipeline
 
+from genrender.diffusion.hub import is_reachable
 from genrender.diffusion.models import SD15_DEPTH_CONTROLNET, ModelSource, find_model
 from genrender.diffusion.picture_size import read_picture_size
 from genrender.errors import ModelError
@@ -38,7 +39,9 @@ def load_controlnet(source: ModelSource) -> ControlNetModel:
             f"model {source.location}: it has no ControlNet, expected a depth ControlNet in {location}: "
             "save one there or pass controlnet="
         )
-    return ControlNetModel.from_pretrained(location, use_safetensors=True, local_files_only=is_local)
+    return ControlNetModel.from_pretrained(
+        location, use_safetensors=True, local_files_only=is_local or not is_reachable()
+    )
 
 
 def load_vae(location: str, source: ModelSource) -> AutoencoderKL | AutoencoderTiny:
@@ -49,7 +52,9 @@ def load_vae(location: str, source: ModelSource) -> AutoencoderKL | AutoencoderT
             other pixels per latent pixel than the model's own.
     """
     is_local = find_model(location).is_local
-    vae: Any = AutoModel.from_pretrained(location, use_safetensors=True, local_files_only=is_local)
+    vae: Any = AutoModel.from_pretrained(
+        location, use_safetensors=True, local_files_only=is_local or not is_reachable()
+    )
     if not isinstance(vae, AutoencoderKL | AutoencoderTiny):
         raise ModelError(
             f"autoencoder {location}: it is a {type(vae).__name__}, expected AutoencoderKL or AutoencoderTiny"

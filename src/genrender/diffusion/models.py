@@ -10,15 +10,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from huggingface_hub import hf_hub_download
-
 import genrender
+from genrender.diffusion.hub import hub_file
 from genrender.errors import ModelError
 from genrender.untrusted import read_json
 
 POCKET_FOLDER = Path(genrender.__file__).parent / "models" / "pocket"
 SD15_HUB_ID = "stable-diffusion-v1-5/stable-diffusion-v1-5"
 SD15_GUIDANCE_SCALE = 7.5
+MAX_VIDEO_SCALE = 4
 SD15_DEPTH_CONTROLNET = "lllyasviel/control_v11f1p_sd15_depth"
 
 # Folder layouts, by the class in model_index.json, that hold a VAE, one CLIP text encoder and a UNet.
@@ -87,7 +87,7 @@ def read_model_index(source: ModelSource) -> dict[str, Any]:
     """
     path = Path(source.location) / "model_index.json"
     if not source.is_local:
-        path = Path(hf_hub_download(source.location, "model_index.json"))
+        path = hub_file(source.location, "model_index.json")
     if not path.is_file():
         raise ModelError(f"model {source.location}: it holds no model_index.json, expected {AVAILABLE}")
     model_index = read_json(path, ModelError, "the list of a model's networks: get the model anew")
@@ -151,6 +151,33 @@ def read_guidance_scale(folder: str | Path | None) -> float:
         raise ModelError(
             f"{path}: expected a JSON object with a number guidance_scale: restore the file"
         ) from error
+
+
+def video_scale(folder: str | Path | None, width: int, height: int) -> int:
+    """How many times larger than its frames a model's video is shown.
+
+    A model of small pictures says in its `genrender.json`, as `video_side`, how many pixels the longer side
+    of a video should have at least. Others are shown as they are.
+
+    Args:
+        folder: of the model; None where the networks came from no folder.
+        width: of its frames, in pixels.
+        height: likewise.
+
+    Returns:
+        1 to 4.
+
+    Raises:
+        ModelError: the file cannot be used.
+    """
+    path = Path(folder or "") / "genrender.json"
+    if not folder or not path.is_file():
+        return 1
+    facts = read_json(path, ModelError, "a JSON object")
+    side = facts.get("video_side", 0) if isinstance(facts, dict) else None
+    if not isinstance(side, int):
+        raise ModelError(f"{path}: expected a whole number video_side: restore the file")
+    return min(max(1, -(-side // max(width, height))), MAX_VIDEO_SCALE)
 
 
 def unknown_words(prompt: str, vocabulary: Collection[str]) -> list[str]:

@@ -4,8 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from huggingface_hub import hf_hub_download
-
+from genrender.diffusion.hub import hub_file
 from genrender.diffusion.models import ModelSource
 from genrender.errors import ModelError
 from genrender.untrusted import read_json
@@ -48,9 +47,9 @@ def read_picture_size(source: ModelSource) -> PictureSize:
 def _read_config(source: ModelSource, component: str) -> dict[str, Any]:
     name = f"{component}/config.json"
     try:
-        path = Path(source.location, name) if source.is_local else hf_hub_download(source.location, name)
+        path = Path(source.location, name) if source.is_local else hub_file(source.location, name)
         config = read_json(
-            Path(path),
+            path,
             lambda text: ModelError(f"model {source.location}: {text}"),
             "the settings of a network: save the model again",
         )

@@ -99,3 +99,12 @@ def _fit(picture: UInt8[np.ndarray, "H W 3"], width: int, height: int) -> Image.
     return Image.fromarray(picture).resize(
         (width, height), Image.Resampling.LANCZOS if is_larger else Image.Resampling.NEAREST
     )
+
+
+def enlarged(picture: UInt8[np.ndarray, "H W 3"], scale: int) -> UInt8[np.ndarray, "rows columns 3"]:
+    """The picture `scale` times as wide and high, without blocks (Lanczos)."""
+    if scale == 1:
+        return picture
+    height, width = picture.shape[:2]
+    size = (width * scale, height * scale)
+    return np.asarray(Image.fromarray(picture).resize(size, Image.Resampling.LANCZOS))

@@ -18,7 +18,7 @@ from jaxtyping import UInt8
 import genrender
 from genrender.atomic import atomic_folder, atomic_write, check_can_hold_files
 from genrender.errors import MediaError
-from genrender.media.images import contact_sheet, read_png, write_png
+from genrender.media.images import contact_sheet, enlarged, read_png, write_png
 from genrender.media.video import write_video
 from genrender.run_record import read_record
 from genrender.untrusted import read_json
@@ -137,9 +137,16 @@ class RunFolder:
         """The frames written so far, each read from disk when it is asked for."""
         return Frames(self.frame_files())
 
-    def write_video(self, fps: int | float) -> None:
-        """Makes `video.mp4` of the frames written so far."""
-        write_video(self.video_file, self.frames(), fps)
+    def write_video(self, fps: int | float, scale: int = 1, repeat: int = 1) -> None:
+        """Makes `video.mp4` of the frames written so far.
+
+        Args:
+            fps: frames per second.
+            scale: how many times as wide and high as the frames the video is.
+            repeat: how often it shows them all.
+        """
+        frames = (frame for _ in range(repeat) for frame in self.frames())
+        write_video(self.video_file, (enlarged(frame, scale) for frame in frames), fps)
 
     def write_contact_sheet(
         self, rows: Mapping[str, Sequence[np.ndarray] | UInt8[np.ndarray, "F H W 3"]]

@@ -32,6 +32,8 @@ from genrender.train.words import confused_words
 GUIDANCE_SCALE = 4.0
 # What the folder of a pocket model holds; where there is anything else, it is not ours to replace.
 PARTS = ("vae", "text_encoder", "tokenizer", "unet", "controlnet", "scheduler", "clip")
+# How the model is used best: its guidance, and the longer side of its videos, whose frames are small.
+SHOWN = {"guidance_scale": GUIDANCE_SCALE, "video_side": 512}
 FACTS = ("model_index.json", "vocabulary.json", "genrender.json", "training.json")
 STAGES = ("data", "vae", "clip", "diffusion", "export", "report")
 Stage = Literal["all", "data", "vae", "clip", "diffusion", "vision", "export", "report"]
@@ -295,7 +297,7 @@ def export(config: PocketTraining) -> None:
         tokenizer.save_pretrained(part / "clip")
         write_image_processor(part / "clip", SIZES[config.size].image)
         (part / "vocabulary.json").write_text(json.dumps(vocabulary(), indent=0))
-        (part / "genrender.json").write_text(json.dumps({"guidance_scale": GUIDANCE_SCALE}))
+        (part / "genrender.json").write_text(json.dumps(SHOWN))
         training = {"size": config.size, "steps": state["step"], "n_pictures": facts["n_pictures"]}
         (part / "training.json").write_text(json.dumps(training, indent=2))
 
