@@ -275,3 +275,12 @@ def test_camera_files_are_read_up_to_a_size(tmp_path):
         content.truncate(2**30)  # a hole: it takes no room on the disk
     with pytest.raises(SceneError, match=r"large.json: has 1,074 MB, expected at most 67 MB"):
         read_camera_file(file)
+
+
+def test_a_camera_without_a_lens_is_left_out_with_a_word(tmp_path):
+    for lens in ({"perspective": {"yfov": 0}}, {"orthographic": {"ymag": 0, "xmag": 1}}, {}):
+        scene = with_camera(tmp_path, **lens)
+        assert scene.camera_names == ()
+        assert scene.warnings == (
+            "left out camera 'eye': it needs a yfov between 0 and pi or a ymag other than 0",
+        )

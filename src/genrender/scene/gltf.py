@@ -257,8 +257,8 @@ def _read_cameras(file: GltfFile, shown: list[int]) -> tuple[SceneCamera, ...]:
         elif isinstance(ymag, int | float) and np.isfinite(ymag) and ymag != 0:
             cameras.append(SceneCamera(name, index, 45.0, abs(float(ymag)), near, far, aspect))
         else:
-            raise file.error(
-                f"camera {name!r} needs a yfov between 0 and pi or a ymag other than 0; export it again"
+            file.warnings.append(
+                f"left out camera {name!r}: it needs a yfov between 0 and pi or a ymag other than 0"
             )
     return tuple(cameras)
 
