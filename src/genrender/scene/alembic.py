@@ -110,7 +110,7 @@ class AlembicMotion:
         width, height, focal, right, up, near, far = _between(node.schema, now_s, _lens)
         half_width = max(width, height) / 2
         yfov_deg = float(np.rad2deg(2 * np.arctan2(half_width / PICTURE_ASPECT, focal)))
-        shift = (right / focal, up / focal) if focal > 0 else (0.0, 0.0)
+        shift = (float(right / focal), float(up / focal)) if focal > 0 else (0.0, 0.0)
         if not 0 <= near < far:
             near, far = 0.0, np.inf
         pose = rigid(node.world(now_s))
