@@ -338,10 +338,11 @@ def run(
     jobs: list[tuple[int, int]],
     limit_s: float,
     report: Callable[[int, int, str, str, float], None],
+    until_s: float,
 ) -> None:
-    """Tries all jobs; a process that dies or takes too long is replaced."""
+    """Tries all jobs, or as many as there is time for; a process that dies or takes too long is replaced."""
     context = multiprocessing.get_context("spawn")
-    while jobs:
+    while jobs and time.monotonic() < until_s:
         folder = Path(tempfile.mkdtemp())
         ours, theirs = context.Pipe()
         child = context.Process(target=work, args=(files, jobs, folder, theirs))
@@ -349,7 +350,7 @@ def run(
         theirs.close()
         done = 0
         try:
-            while done < len(jobs):
+            while done < len(jobs) and time.monotonic() < until_s:
                 # Imports come first, and other work may slow everything down.
                 if not ours.poll(6 * limit_s + (300 if done == 0 else 0)):
                     report(*jobs[done], "hang", "", 6 * limit_s)
@@ -377,6 +378,7 @@ def main() -> None:
     parser.add_argument("--only", nargs="*", help="suffixes without the dot")
     parser.add_argument("--small", action="store_true", help="only files below 50 kB")
     parser.add_argument("--limit", type=float, default=10.0, help="seconds of processor time for each")
+    parser.add_argument("--minutes", type=float, default=600.0, help="stop after this time")
     parser.add_argument("--keep", type=Path, help="folder for the files that failed")
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
@@ -405,7 +407,7 @@ def main() -> None:
                 copy = damaged(file, random.Random(f"{file.name} {seed}"))
                 (args.keep / f"{file.stem}_{seed}{file.suffix}").write_bytes(copy)
 
-        run(files, jobs, args.limit, report)
+        run(files, jobs, args.limit, report, time.monotonic() + 60 * args.minutes)
     for kind, of_kind in sorted(counts.items()):
         print(
             f"{kind:5} {sum(of_kind.values()):6}  "
@@ -413,7 +415,7 @@ def main() -> None:
         )
     for seconds, what in sorted(slowest, reverse=True)[:5]:
         print(f"{seconds:6.2f} s  {what}")
-    print(f"{len(jobs)} mutations, {len(failures)} failures")
+    print(f"{len(slowest)} mutations, {len(failures)} failures")
     sys.exit(1 if failures else 0)
 
 

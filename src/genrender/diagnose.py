@@ -107,8 +107,10 @@ def measure(
 def symptoms(measured: Measurements) -> list[Symptom]:
     """All known signatures, present or not."""
     flicker = measured.surface_error / measured.contrast if measured.contrast > 0 else float("nan")
-    sticking = measured.screen_error / measured.moving_surface_error
-    blur = measured.sharpness / measured.reference_sharpness
+    moving = measured.moving_surface_error
+    sticking = measured.screen_error / moving if moving > 0 else float("nan")
+    theirs = measured.reference_sharpness
+    blur = measured.sharpness / theirs if theirs > 0 else float("nan")
     return [
         _symptom(
             "flicker",

@@ -34,6 +34,7 @@ from genrender.cli.options import (
     Verify,
 )
 from genrender.errors import GenRenderError
+from genrender.untrusted import shown
 
 DESCRIPTION = "An animated 3D scene and a sentence in, a temporally consistent video out."
 
@@ -80,12 +81,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def parse(words: Sequence[str]) -> Any:
     """The command that these words ask for. Where there is none, says why and raises SystemExit."""
+    safe = [shown(word) for word in words]
+    try:
+        return _parse(words, is_quiet=safe != list(words))
+    except SystemExit:
+        # Its message repeats words; those that would steer the terminal are spelled out.
+        if safe != list(words):
+            _parse(safe)
+        raise
+
+
+def _parse(words: Sequence[str], is_quiet: bool = False) -> Any:
     return tyro.cli(
         Command,  # pyright: ignore[reportArgumentType] (a union is a type to tyro)
         prog="genrender",
         description=DESCRIPTION,
         args=words,
         config=(tyro.conf.FlagCreatePairsOff, tyro.conf.DisallowNone, tyro.conf.OmitSubcommandPrefixes),
+        console_outputs=not is_quiet,
     )
 
 

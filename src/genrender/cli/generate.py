@@ -34,6 +34,7 @@ from genrender.pipeline import GenerativeRenderingPipeline, load_pipeline
 from genrender.render import Clip, Shot, render_shot
 from genrender.run import make_video
 from genrender.unfinished import UnfinishedRun, file_digest
+from genrender.untrusted import LIBRARY_ERRORS
 
 
 def generate(
@@ -163,9 +164,10 @@ def _check_memory(options: Render, shot: Shot | ExrShot) -> None:
 
 def _check_device(device: str) -> None:
     try:
-        torch.zeros(1, device=device)
-    except (RuntimeError, AssertionError, NotImplementedError) as error:
-        reason = str(error).splitlines()[0].rstrip(".")
+        # Some devices take numbers, but give none back.
+        (torch.zeros(1, device=device) + 1).item()
+    except (*LIBRARY_ERRORS, ImportError) as error:
+        reason = str(error).splitlines()[0].split(". ")[0].rstrip(".")
         raise ConfigError(f"cannot compute on device {device!r} ({reason}); try --device cpu") from error
 
 

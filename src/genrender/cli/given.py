@@ -7,6 +7,9 @@ from typing import Any
 from genrender.errors import ConfigError, MediaError
 from genrender.untrusted import check_number, check_path, check_text
 
+# Options whose text may be the name of a file or folder.
+PERHAPS_PATHS = ("camera", "model", "vae", "clip", "depth_model")
+
 
 def check_given(command: Any) -> None:
     """Raises ConfigError for texts that are no Unicode or too long, endless numbers, and impossible paths.
@@ -20,9 +23,9 @@ def check_given(command: Any) -> None:
         for one in value if isinstance(value, tuple) else (value,):
             if isinstance(one, str):
                 check_text(name, one, ConfigError)
-            elif isinstance(one, Path):
-                check_path(name, one, ConfigError)
-            elif isinstance(one, int | float):
+            if isinstance(one, Path) or (field.name in PERHAPS_PATHS and one is not None):
+                _check_path(name, Path(one))
+            if isinstance(one, int | float):
                 check_number(name, one, ConfigError)
 
 
@@ -30,3 +33,11 @@ def check_run_dir(path: Path) -> None:
     """Raises MediaError where there is no run, which is told before libraries take seconds to load."""
     if not path.is_dir():
         raise MediaError(f"no run folder {path}: expected the folder that `genrender render` printed")
+
+
+def _check_path(name: str, path: Path) -> None:
+    check_path(name, path, ConfigError)
+    try:
+        path.resolve()
+    except (OSError, RuntimeError) as error:  # up to Python 3.12 a link to itself is a RuntimeError
+        raise ConfigError(f"{name} is {path}, which cannot be looked up ({error}); give another") from error

@@ -1,5 +1,6 @@
 """The options of every command: plain data, so that `genrender --help` imports nothing heavy."""
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -18,6 +19,7 @@ from genrender.config import (
     UvMode,
 )
 from genrender.errors import ConfigError
+from genrender.untrusted import SHOWN_LENGTH, shown
 
 
 def option(metavar: str, default: str) -> Any:
@@ -518,8 +520,10 @@ def parse_size(text: str) -> tuple[int, int]:
         ConfigError: it is neither.
     """
     sides = text.lower().split("x")
-    if len(sides) > 2 or not all(side.isascii() and side.isdecimal() and int(side) > 0 for side in sides):
-        raise ConfigError(f"size is {text!r}, expected pixels, for instance 128 or 192x128")
+    if len(sides) > 2 or not all(re.fullmatch("0*[1-9][0-9]{0,8}", side) for side in sides):
+        raise ConfigError(
+            f"size is {shown(repr(text), SHOWN_LENGTH)}, expected pixels, for instance 128 or 192x128"
+        )
     return int(sides[0]), int(sides[-1])
 
 
@@ -532,6 +536,7 @@ def parse_times(text: str) -> tuple[float, ...]:
     try:
         return tuple(float(part) for part in text.split(","))
     except ValueError:
+        given = shown(repr(text), SHOWN_LENGTH)
         raise ConfigError(
-            f"times are {text!r}, expected seconds separated by commas, for instance 0,0.5,1"
+            f"times are {given}, expected seconds separated by commas, for instance 0,0.5,1"
         ) from None

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import transformers.utils.logging
 
 from genrender.errors import ModelError
 
@@ -21,6 +22,8 @@ def load_pretrained(what: str, source: str | Path, model: Any, *companions: Any)
         ModelError: there is no such network.
     """
     is_folder = Path(source).exists()
+    if is_folder:  # only downloads are worth a progress bar
+        transformers.utils.logging.disable_progress_bar()
     try:
         network = model.from_pretrained(
             source, torch_dtype=torch.float32, local_files_only=is_folder, use_safetensors=True
@@ -31,3 +34,6 @@ def load_pretrained(what: str, source: str | Path, model: Any, *companions: Any)
         raise ModelError(
             f"no {what} {source} ({reason}); give a folder or a hub id that holds one"
         ) from error
+    finally:
+        if is_folder:
+            transformers.utils.logging.enable_progress_bar()
