@@ -28,6 +28,9 @@ RAY_CASTING_BYTES = 110
 # The networks, in float32, with the fewest frames at once (measured with pocket: 3,900).
 NETWORK_BYTES = 3_000
 
+# For every frame more that goes through the networks at once (measured with pocket: 8 frames take 8,200).
+CHUNK_BYTES = 600
+
 # On disk, per pixel and frame: a G-buffer, as `StoredGBuffers` keeps it; and what a run keeps beside it while
 # it is under way: control image 4, latents and texels 1, finished frame and video 2.
 GBUFFER_BYTES = 32
@@ -97,6 +100,11 @@ def check_memory(needed_bytes: int, what: str, available_bytes: int | None = Non
         )
 
 
+def network_memory(n_pixels: int, n_at_once: int) -> int:
+    """About how many bytes the networks' maps take in float32, for frames at once of so many pixels each."""
+    return (NETWORK_BYTES + CHUNK_BYTES * n_at_once) * n_pixels
+
+
 def check_disk(needed_bytes: int, folder: Path) -> None:
     """Whether files of so many bytes will fit into a folder, which may be missing yet.
 
@@ -125,6 +133,13 @@ def available_memory() -> int:
 def free_disk(folder: Path) -> int:
     """Bytes that this user may still write to the disk of a folder."""
     return shutil.disk_usage(folder).free
+
+
+def duration_as_text(seconds: float) -> str:
+    """A rough time as people say it: "20 s", "3 min", "2.5 h"."""
+    if seconds < 90:
+        return f"{max(1, round(seconds))} s"
+    return f"{round(seconds / 60)} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 
 def as_text(n_bytes: int) -> str:

@@ -21,12 +21,21 @@ from genrender.cli.render import note_partners
 from genrender.cli.scene import with_all_uvs
 from genrender.clip_objects import clip_atlas_ids, clip_objects
 from genrender.config import RunConfig
+from genrender.cost import peak_memory_mb
 from genrender.diffusion.appearance import Appearance, read_appearance
 from genrender.diffusion.loading import default_device
-from genrender.diffusion.models import ModelSource, weights_digest
+from genrender.diffusion.models import ModelSource, read_guidance_scale, weights_digest
+from genrender.diffusion.pace import seconds_of_run, seconds_per_pass
 from genrender.diffusion.processors import select_layers
 from genrender.errors import ConfigError
-from genrender.estimate import NETWORK_BYTES, check_memory
+from genrender.estimate import (
+    NETWORK_BYTES,
+    RUN_BYTES,
+    as_text,
+    check_memory,
+    duration_as_text,
+    network_memory,
+)
 from genrender.gbuffer.control import shows_own_object
 from genrender.gbuffer.exr_shot import ExrShot
 from genrender.media.run_folder import APPEARANCE_FILE, RunFolder, read_run_config
@@ -67,6 +76,7 @@ def generate(
         UnfinishedRun(folder, command, resume) as unfinished,
         _resume_hint(unfinished, folder),
     ):
+        _note_estimate(pipeline, config, shot)
         clip = render_shot(shot, bars, unfinished.gbuffer_file)
         if not any(shows_own_object(gbuffer).any() for gbuffer in clip.gbuffers):
             warn("the camera sees nothing of the scene in any frame; choose another --camera")
@@ -160,6 +170,32 @@ def _check_memory(options: Render, shot: Shot | ExrShot) -> None:
     share = 1.0 if device.type != "cuda" and options.dtype in (None, "float32") else 0.5
     what = f"the networks' maps for pictures of {shot.width}x{shot.height} pixels"
     check_memory(round(share * NETWORK_BYTES * shot.width * shot.height), what, available)
+
+
+def _note_estimate(pipeline: GenerativeRenderingPipeline, config: RunConfig, shot: Shot | ExrShot) -> None:
+    """Says what is ahead: time, from one timed pass of the networks, memory and disk."""
+    factor, n_pixels = pipeline.vae_scale_factor, shot.width * shot.height
+    guidance = config.guidance_scale
+    if guidance is None:
+        guidance = read_guidance_scale(pipeline.name_or_path)
+    pass_s = seconds_per_pass(pipeline, (shot.height // factor, shot.width // factor))
+    seconds = seconds_of_run(pass_s, shot.n_frames, config.n_steps, 2 if guidance > 1 else 1)
+    share = 1.0 if pipeline.unet.dtype == torch.float32 else 0.5
+    at_once = min(config.chunk_size, shot.n_frames)
+    memory = round(share * network_memory(n_pixels, at_once))
+    if pipeline.device.type == "cpu":
+        memory += round(1e6 * (peak_memory_mb() or 0))
+    else:
+        memory += sum(
+            tensor.nbytes
+            for network in (pipeline.unet, pipeline.controlnet)
+            for tensor in network.parameters()
+        )
+    note(
+        f"about {duration_as_text(seconds)} for {config.n_steps} steps of {shot.n_frames} frames of "
+        f"{shot.width}x{shot.height} on {pipeline.device.type}, {as_text(memory)} of memory, and "
+        f"{as_text(RUN_BYTES * n_pixels * shot.n_frames)} on the disk meanwhile"
+    )
 
 
 def _check_device(device: str) -> None:
