@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Float32, Int32
+from jaxtyping import Float64, Int32
 
 from genrender.config import UvMode
 from genrender.errors import ConfigError
@@ -129,7 +129,7 @@ class Shot:
             cameras=tuple(self.cameras[frame] for frame in frames),
         )
 
-    def verts(self, frame: int) -> Float32[np.ndarray, "V 3"]:
+    def verts(self, frame: int) -> Float64[np.ndarray, "V 3"]:
         """World-space vertices of one frame."""
         return self.scene.evaluate(self.times_s[frame], self.animation)
 

@@ -5,9 +5,10 @@ features with it.
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
-from jaxtyping import Bool, Float, Float64, Int32, Integer, Num
+from jaxtyping import Bool, Float, Float32, Float64, Int32, Integer, Num
 
 from genrender.errors import ConfigError
 from genrender.gbuffer.gbuffer import GBuffer
@@ -63,8 +64,8 @@ class SurfaceTracker:
     ) -> tuple[Float64[np.ndarray, "N 2"], Float64[np.ndarray, "N"]]:
         """Where a frame's camera sees surface points, whatever hides them: see `locate_points`."""
         gbuffer = self.gbuffers[frame]
-        corners = self._verts_at(frame)[self._tris[tri_id]]
-        return locate_points(corners, bary, self._cameras[frame], gbuffer.height, gbuffer.width)
+        verts, camera = self._seen_by_camera(frame)
+        return locate_points(verts[self._tris[tri_id]], bary, camera, gbuffer.height, gbuffer.width)
 
     def shows(
         self,
@@ -78,8 +79,17 @@ class SurfaceTracker:
         tolerances = self._kept_tolerances.look_up(self._find_tolerances, frame)
         return shows_points(gbuffer, tolerances, gbuffer.visible, xy, depth, object_id)
 
-    def _verts_at(self, frame: int) -> Float[np.ndarray, "V 3"]:
-        return self._kept_verts.look_up(self._verts.__getitem__, frame)
+    def _seen_by_camera(self, frame: int) -> tuple[Float32[np.ndarray, "V 3"], Camera]:
+        """A frame's vertices in the world's axes around its camera, and that camera there: in these small
+        numbers float32 is enough, as it is for the rays that made the G-buffer."""
+        camera = self._cameras[frame]
+        moved = camera.world_from_camera.copy()
+        moved[:3, 3] = 0
+        verts = self._kept_verts.look_up(self._around_camera, frame)
+        return verts, replace(camera, world_from_camera=moved)
+
+    def _around_camera(self, frame: int) -> Float32[np.ndarray, "V 3"]:
+        return np.asarray(self._verts[frame] - self._cameras[frame].world_from_camera[:3, 3], np.float32)
 
     def _find_tolerances(self, frame: int) -> tuple[np.ndarray, np.ndarray]:
         return inverse_depth_and_tolerance(self.gbuffers[frame])
@@ -90,9 +100,10 @@ class SurfaceTracker:
         Between frames it tells where a surface is seen largest: nearest and most from the front.
         """
         unique, index = np.unique(tri_id, return_inverse=True)
-        corners = self._verts_at(frame)[self._tris[unique]].astype(np.float64)
+        verts, camera = self._seen_by_camera(frame)
+        corners = verts[self._tris[unique]].astype(np.float64)
         gbuffer = self.gbuffers[frame]
-        xy, depth = self._cameras[frame].project(corners, gbuffer.height, gbuffer.width)
+        xy, depth = camera.project(corners, gbuffer.height, gbuffer.width)
         first, second = xy[:, 1] - xy[:, 0], xy[:, 2] - xy[:, 0]
         area = np.abs(first[:, 0] * second[:, 1] - first[:, 1] * second[:, 0]) / 2
         return np.where((depth > 0).all(1), area, 0)[index]

@@ -81,10 +81,10 @@ class AlembicMotion:
     start_s: float
     end_s: float
 
-    def evaluate(self, time_s: float, animation: int | None) -> Float32[np.ndarray, "V 3"]:
+    def evaluate(self, time_s: float, animation: int | None) -> Float64[np.ndarray, "V 3"]:
         """World-space vertices; those of a hidden mesh lie all at its first one, where no ray meets them."""
         now_s = self._time(time_s, animation)
-        verts = np.empty((sum(self.n_verts), 3), np.float32)
+        verts = np.empty((sum(self.n_verts), 3))
         start = 0
         for node, n in zip(self.meshes, self.n_verts, strict=True):
             end = start + n
@@ -96,9 +96,9 @@ class AlembicMotion:
             start = end
         return verts
 
-    def mesh_verts(self) -> Float32[np.ndarray, "V 3"]:
+    def mesh_verts(self) -> Float64[np.ndarray, "V 3"]:
         """As `Motion.mesh_verts`."""
-        return np.concatenate([_points(node, self.start_s).astype(np.float32) for node in self.meshes])
+        return np.concatenate([_points(node, self.start_s) for node in self.meshes])
 
     def camera(self, camera: SceneCamera, time_s: float, animation: int | None) -> Camera:
         """A camera with its lens as it is at that time.

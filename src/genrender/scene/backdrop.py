@@ -203,7 +203,7 @@ def _with_static(
     scene: Scene, name: str, object_id: int, mesh: MeshPart, centre: Float64[np.ndarray, "3"]
 ) -> Scene:
     """The scene with one more object at the end that nothing moves."""
-    verts = (mesh.verts.astype(np.float32) + centre).astype(np.float32)
+    verts = mesh.verts + centre
     names = {thing.name for thing in scene.objects}
     while name in names:
         name += "_backdrop"

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
 import numpy as np
-from jaxtyping import Float, Float32, Float64, Int64
+from jaxtyping import Float, Float64, Int64
 
 from genrender.scene.camera import Camera
 
@@ -36,8 +36,8 @@ class SceneCamera:
 class Motion(Protocol):
     """Places the vertices and cameras of a scene at any time of any of its animations."""
 
-    def evaluate(self, time_s: float, animation: int | None) -> Float32[np.ndarray, "V 3"]:
-        """World-space vertices; +inf or NaN where float32 cannot hold them.
+    def evaluate(self, time_s: float, animation: int | None) -> Float64[np.ndarray, "V 3"]:
+        """World-space vertices, far away as exact as at the origin; may be infinite or NaN.
 
         Args:
             time_s: as in `Scene.evaluate`; beyond the animation's ends the nearest pose holds.
@@ -45,7 +45,7 @@ class Motion(Protocol):
         """
         ...
 
-    def mesh_verts(self) -> Float32[np.ndarray, "V 3"]:
+    def mesh_verts(self) -> Float[np.ndarray, "V 3"]:
         """Vertices in the spaces of their meshes, unmoved."""
         ...
 
@@ -63,13 +63,13 @@ class WithStatic:
     """
 
     moving: Motion
-    verts: Float32[np.ndarray, "V 3"]
+    verts: Float64[np.ndarray, "V 3"]
 
-    def evaluate(self, time_s: float, animation: int | None) -> Float32[np.ndarray, "V 3"]:
+    def evaluate(self, time_s: float, animation: int | None) -> Float64[np.ndarray, "V 3"]:
         """As `Motion.evaluate`."""
         return np.concatenate([self.moving.evaluate(time_s, animation), self.verts])
 
-    def mesh_verts(self) -> Float32[np.ndarray, "V 3"]:
+    def mesh_verts(self) -> Float[np.ndarray, "V 3"]:
         """As `Motion.mesh_verts`."""
         return np.concatenate([self.moving.mesh_verts(), self.verts])
 
@@ -89,11 +89,11 @@ class WithoutNan:
     moving: Motion
     rows: Int64[np.ndarray, "B"]
 
-    def evaluate(self, time_s: float, animation: int | None) -> Float32[np.ndarray, "V 3"]:
+    def evaluate(self, time_s: float, animation: int | None) -> Float64[np.ndarray, "V 3"]:
         """As `Motion.evaluate`."""
         return self._mended(self.moving.evaluate(time_s, animation))
 
-    def mesh_verts(self) -> Float32[np.ndarray, "V 3"]:
+    def mesh_verts(self) -> Float[np.ndarray, "V 3"]:
         """As `Motion.mesh_verts`."""
         return self._mended(self.moving.mesh_verts())
 
@@ -101,7 +101,7 @@ class WithoutNan:
         """As `Motion.camera`."""
         return self.moving.camera(camera, time_s, animation)
 
-    def _mended(self, verts: Float32[np.ndarray, "V 3"]) -> Float32[np.ndarray, "V 3"]:
+    def _mended(self, verts: Float[np.ndarray, "V 3"]) -> Float[np.ndarray, "V 3"]:
         verts = verts.copy()
         verts[self.rows] = 0
         return verts
@@ -120,11 +120,11 @@ class Looped:
     start_s: float
     period_s: float
 
-    def evaluate(self, time_s: float, animation: int | None) -> Float32[np.ndarray, "V 3"]:
+    def evaluate(self, time_s: float, animation: int | None) -> Float64[np.ndarray, "V 3"]:
         """As `Motion.evaluate`."""
         return self.moving.evaluate(self._within(time_s, animation), animation)
 
-    def mesh_verts(self) -> Float32[np.ndarray, "V 3"]:
+    def mesh_verts(self) -> Float[np.ndarray, "V 3"]:
         """As `Motion.mesh_verts`."""
         return self.moving.mesh_verts()
 
@@ -140,7 +140,7 @@ class Looped:
         return self.start_s + (0.0 if self.period_s - phase_s < 1e-6 else phase_s)
 
 
-def is_placeable(verts: Float32[np.ndarray, "V 3"]) -> bool:
+def is_placeable(verts: Float[np.ndarray, "V 3"]) -> bool:
     """Whether all vertices are where one can compute with them; NaN is not."""
     return not verts.size or bool(verts.min() >= -MAX_COORDINATE and verts.max() <= MAX_COORDINATE)
 

@@ -173,8 +173,8 @@ class Rig:
         is_shown = self.nodes.inherited(visible) if self.can_hide else None
         return Pose(replace(self.nodes, **moved).world_from_node(), weights, is_shown, lens)
 
-    def evaluate(self, time_s: float, animation: int | None) -> Float32[np.ndarray, "V 3"]:
-        """World-space vertices of all parts at a time; +inf or NaN where float32 cannot hold them.
+    def evaluate(self, time_s: float, animation: int | None) -> Float64[np.ndarray, "V 3"]:
+        """World-space vertices of all parts at a time; may be infinite or NaN.
 
         Those of a hidden part lie all at its first one, where no ray meets them.
         """
@@ -197,10 +197,10 @@ class Rig:
             pose.lens.get(("zfar", camera.node), camera.far),
         )
 
-    def _evaluate(self, time_s: float, animation: int | None) -> Float32[np.ndarray, "V 3"]:
+    def _evaluate(self, time_s: float, animation: int | None) -> Float64[np.ndarray, "V 3"]:
         pose = self.pose(time_s, animation)
         world_from_node = pose.world_from_node
-        verts = np.empty((self.n_verts, 3), np.float32)
+        verts = np.empty((self.n_verts, 3))
         start = 0
         for part in self.parts:
             end = start + len(part.block.positions)
@@ -209,7 +209,7 @@ class Rig:
                 transform = world_from_node[part.node]
                 if part.instance is not None:
                     transform = transform @ part.instance
-                # float64 until the last step: a large translation must not eat the digits of a small mesh.
+                # float64: a large translation must not eat the digits of a small mesh.
                 verts[start:end] = positions @ transform[:3, :3].T + transform[:3, 3]
             else:
                 verts[start:end] = skinned(part.block, part.skin, positions, world_from_node)
@@ -251,17 +251,23 @@ def skinned(
     skin: Skin,
     positions: Float32[np.ndarray, "V 3"],
     world_from_node: Float64[np.ndarray, "N 4 4"],
-) -> Float32[np.ndarray, "V 3"]:
-    """Linear blend skinning. The node that carries the mesh plays no part: joints place it."""
+) -> Float64[np.ndarray, "V 3"]:
+    """Linear blend skinning. The node that carries the mesh plays no part: joints place it.
+
+    Blended is in float32, which is twice as fast, about the place where most joints put the mesh's origin:
+    weights sum to 1, so that what all joints have in common can be added afterwards.
+    """
     assert block.joints is not None
     assert block.joint_weights is not None
     world_from_mesh = world_from_node[skin.joints] @ skin.joint_from_mesh
+    place = np.median(world_from_mesh[:, :3, 3], axis=0)
+    world_from_mesh[:, :3, 3] -= place
     rows = world_from_mesh[:, :3].reshape(-1, 12).astype(np.float32)
     blended = block.joint_weights[:, :1] * rows[block.joints[:, 0]]
     for influence in range(1, block.joints.shape[1]):
         blended += block.joint_weights[:, influence, None] * rows[block.joints[:, influence]]
     blended = blended.reshape(-1, 3, 4)
-    return np.einsum("vij,vj->vi", blended[:, :, :3], positions) + blended[:, :, 3]
+    return np.einsum("vij,vj->vi", blended[:, :, :3], positions) + blended[:, :, 3] + place
 
 
 def local_from_trs(

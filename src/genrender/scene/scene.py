@@ -7,7 +7,7 @@ from functools import cached_property
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Bool, Float32, Int32, UInt64
+from jaxtyping import Bool, Float32, Float64, Int32, UInt64
 
 from genrender.errors import SceneError
 from genrender.scene.camera import Camera
@@ -103,7 +103,7 @@ class Scene:
     uvs: Float32[np.ndarray, "T 3 2"]
     object_id: Int32[np.ndarray, "T"]
     has_uvs: Bool[np.ndarray, "T"]
-    rest_verts: Float32[np.ndarray, "V 3"]
+    rest_verts: Float64[np.ndarray, "V 3"]
     motion: Motion
     materials: tuple[str, ...]
     material: Int32[np.ndarray, "T"]
@@ -145,7 +145,7 @@ class Scene:
         """What the noise of each texture is drawn by."""
         return texture_keys(atlas_ids_by_name(self))
 
-    def evaluate(self, time_s: float, animation: int | None = None) -> Float32[np.ndarray, "V 3"]:
+    def evaluate(self, time_s: float, animation: int | None = None) -> Float64[np.ndarray, "V 3"]:
         """World-space vertices at a time; read-only use, the rest pose is shared.
 
         Args:

@@ -11,7 +11,7 @@ from genrender.errors import SceneError
 from genrender.scene.assemble import ObjectMesh, assemble
 from genrender.scene.camera import Camera
 from genrender.scene.mesh_file import FileObject, MeshFile
-from genrender.scene.motion import SceneCamera
+from genrender.scene.motion import MAX_COORDINATE, SceneCamera
 from genrender.scene.obj import read_obj
 from genrender.scene.ply import read_ply
 from genrender.scene.polygons import triangulate
@@ -19,6 +19,8 @@ from genrender.scene.scene import Animation, Scene
 
 READERS = {".obj": read_obj, ".ply": read_ply}
 FPS = 24.0
+# What lies so many times its extent away loses digits in float32 that matter.
+FAR = 8.0
 # All moments lie in memory; more is most likely a mistake.
 MAX_BYTES = 2**32
 
@@ -45,20 +47,30 @@ class FileSequence:
 
 @dataclass(frozen=True, eq=False)
 class SequenceMotion:
-    """The `Motion` of a sequence: straight lines between its files."""
+    """The `Motion` of a sequence: straight lines between its files.
+
+    Attributes:
+        times_s: of the files.
+        verts: around `places`, for float64 would take twice the memory.
+        places: the middle of each file where that is far away, else the origin.
+    """
 
     times_s: Float64[np.ndarray, "F"]
     verts: Float32[np.ndarray, "F V 3"]
+    places: Float64[np.ndarray, "F 3"]
 
-    def evaluate(self, time_s: float, animation: int | None) -> Float32[np.ndarray, "V 3"]:
-        """As `Motion.evaluate`; at the time of a file its own array."""
-        place = 0.0
+    def evaluate(self, time_s: float, animation: int | None) -> Float64[np.ndarray, "V 3"]:
+        """As `Motion.evaluate`."""
+        file = 0.0
         if animation is not None:
-            place = float(np.interp(time_s, self.times_s, np.arange(len(self.times_s))))
+            file = float(np.interp(time_s, self.times_s, np.arange(len(self.times_s))))
         # A time that misses a file by a rounding error only shows that file.
-        before, share = divmod(round(place, 6), 1)
-        now = self.verts[int(before)]
-        return now if share == 0 else now + np.float32(share) * (self.verts[int(before) + 1] - now)
+        before, share = divmod(round(file, 6), 1)
+        now, place = self.verts[int(before)], self.places[int(before)]
+        if share:
+            now = now + np.float32(share) * (self.verts[int(before) + 1] - now)
+            place = place + share * (self.places[int(before) + 1] - place)
+        return now + place
 
     def mesh_verts(self) -> Float32[np.ndarray, "V 3"]:
         """As `Motion.mesh_verts`."""
@@ -152,13 +164,14 @@ def _load(path: Path, sequence: FileSequence) -> Scene:
             "decimate them, or export fewer frames"
         )
     verts = np.empty((n_files, len(rows), 3), np.float32)
-    with np.errstate(over="ignore"):  # what float32 cannot hold is left out below
-        verts[0] = first.verts[rows]
-    for number, file in enumerate(sequence.files[1:], 1):
-        moment = _read(file)
-        _check_same_faces(file, moment, sequence.files[0], first)
-        with np.errstate(over="ignore"):
-            verts[number] = moment.verts[rows]
+    places = np.zeros((n_files, 3))
+    for number, file in enumerate(sequence.files):
+        moment = _read(file) if number else first
+        if number:
+            _check_same_faces(file, moment, sequence.files[0], first)
+        places[number] = _place(moment.verts[rows])
+        with np.errstate(over="ignore"):  # what float32 cannot hold is left out below
+            verts[number] = moment.verts[rows] - places[number]
     # What is broken in one file is left out of all.
     verts[:, ~np.isfinite(verts).all(axis=(0, 2))] = np.nan
     verts.flags.writeable = False
@@ -167,7 +180,17 @@ def _load(path: Path, sequence: FileSequence) -> Scene:
     if n_files > 1:
         end_s, first_s = float(sequence.times_s[-1]), sequence.first / sequence.fps
         animations = (Animation("Sequence", end_s, fps=sequence.fps, file_s=first_s),)
-    return assemble(path, objects, SequenceMotion(sequence.times_s, verts), animations)
+    return assemble(path, objects, SequenceMotion(sequence.times_s, verts, places), animations)
+
+
+def _place(verts: Float64[np.ndarray, "V 3"]) -> Float64[np.ndarray, "3"]:
+    """The middle of the vertices, in whole metres, where it is many extents away; else the origin."""
+    finite = verts[np.logical_and.reduce(np.abs(verts) <= MAX_COORDINATE, axis=1)]
+    if not len(finite):
+        return np.zeros(3)
+    lower, upper = finite.min(axis=0), finite.max(axis=0)
+    middle = np.round((lower + upper) / 2)
+    return middle if np.abs(middle).max() > FAR * (upper - lower).max() else np.zeros(3)
 
 
 def _object_mesh(

@@ -46,7 +46,7 @@ class UsdMotion:
     codes_per_second: float
     world_from_stage: Float64[np.ndarray, "4 4"]
 
-    def evaluate(self, time_s: float, animation: int | None) -> Float32[np.ndarray, "V 3"]:
+    def evaluate(self, time_s: float, animation: int | None) -> Float64[np.ndarray, "V 3"]:
         """World-space vertices; those of a hidden mesh lie all at its first one, where no ray meets them.
 
         Raises:
@@ -55,15 +55,15 @@ class UsdMotion:
         with usd_calls(self.path):
             return self._evaluate(_Moment(self.path, self._code(time_s, animation)))
 
-    def _evaluate(self, moment: "_Moment") -> Float32[np.ndarray, "V 3"]:
-        verts = np.empty((sum(part.n_verts for part in self.parts), 3), np.float32)
+    def _evaluate(self, moment: "_Moment") -> Float64[np.ndarray, "V 3"]:
+        verts = np.empty((sum(part.n_verts for part in self.parts), 3))
         start = 0
         for part in self.parts:
             end = start + part.n_verts
             points, stage_from_points = moment.place(part)
             transform = self.world_from_stage @ stage_from_points
             with np.errstate(over="ignore", invalid="ignore"):
-                # float64 until the last step: a large translation must not eat the digits of a small mesh.
+                # float64: a large translation must not eat the digits of a small mesh.
                 verts[start:end] = points @ transform[:3, :3].T + transform[:3, 3]
             if not moment.is_visible(part):
                 verts[start:end] = verts[start]
