@@ -200,7 +200,8 @@ def _flat(figures: Mapping[str, Any]) -> dict[str, Any]:
 
 def _csv(measured: Sequence[Measured]) -> str:
     text = io.StringIO()
-    names = list(_flat(measured[0].figures))
+    # Scenes have figures that EXR files have not.
+    names = list(dict.fromkeys(name for run in measured for name in _flat(run.figures)))
     writer = csv.writer(text, lineterminator="\n")
     made_with = list(measured[0].made_with)
     writer.writerow(["scene", "triangles", "seed", "series", "x", *made_with, *names])
@@ -210,7 +211,7 @@ def _csv(measured: Sequence[Measured]) -> str:
         writer.writerow(
             [run.scene, run.n_triangles, run.seed, run.variant.series, place]
             + [run.made_with[name] for name in made_with]
-            + ["" if figures[name] is None else figures[name] for name in names]
+            + ["" if figures.get(name) is None else figures[name] for name in names]
         )
     return text.getvalue()
 

@@ -157,3 +157,53 @@ def test_methods_are_compared_without_those_that_need_triangles(call, passes, mo
     assert "is there already" in call("compare", passes, *words).err
     only = call("compare", passes, *words[:-1], "static-texture")
     assert (only.code, "needs triangles" in only.err) == (2, True)
+
+
+def test_a_preview_is_made_of_the_files(call, passes, tmp_path):
+    assert call("preview", passes, "--out", tmp_path / "shown").code == 0
+    sheet = read_png(tmp_path / "shown" / "contact_sheet.png")
+    assert sheet.std() > 10
+    assert (tmp_path / "shown" / "preview.mp4").stat().st_size > 1000
+
+
+def test_gbuffers_are_written_anew(call, passes, tmp_path):
+    out = tmp_path / "again"
+    assert call("gbuffers", passes, "--size", 32, "--frames", 2, "--out", out).code == 0
+    assert sorted(file.name for file in out.glob("*.exr")) == ["frame_0000.exr", "frame_0001.exr"]
+    theirs, ours = (OpenEXR.File(str(folder / "frame_0001.exr")).channels() for folder in (passes, out))
+    np.testing.assert_array_equal(ours["IndexOB.X"].pixels, theirs["IndexOB.X"].pixels[1::2, 1::2])
+
+
+@pytest.mark.parametrize("command", ["preview", "gbuffers"])
+def test_files_have_no_camera_in_other_commands_either(call, passes, tmp_path, command):
+    result = call(command, passes, "--camera", "orbit", "--out", tmp_path / "out")
+    assert result.code == 2
+    assert "--camera orbit needs triangles and a camera" in result.err
+    assert not (tmp_path / "out").exists()
+
+
+def test_what_is_verified_needs_triangles(call, passes):
+    result = call("verify", passes)
+    assert result.code == 2
+    assert "verify the scene that they were rendered from" in result.err
+
+
+def test_a_study_leaves_out_what_needs_triangles(passes, capsys):
+    from genrender.cli.options import Study
+    from genrender.cli.study import _possible, _render
+    from genrender.errors import ConfigError
+    from genrender.studies import STUDIES
+
+    def runs(name):
+        options = Study(name, (f"{passes}=a fox",), out=passes)
+        return [
+            (_render(options, passes, "a fox", 0, variant.options), passes, 0, variant)
+            for variant in STUDIES[name].variants
+        ]
+
+    left = _possible(runs("texture-resolution"))
+    assert {variant.series for *_, variant in left} == {"texture"}
+    assert "leaves out reproject: --engine reproject needs triangles" in capsys.readouterr().err
+    assert len(_possible(runs("alpha"))) == len(runs("alpha"))
+    with pytest.raises(ConfigError, match="--loop needs triangles"):
+        _possible(runs("length"))

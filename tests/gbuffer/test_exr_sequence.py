@@ -316,7 +316,8 @@ def test_half_float_texture_coordinates_are_noted(tmp_path, truth):
         ('{"depth_is": "far"}', "depth_is is 'far', expected one of planar"),
         ('{"depth_is": "distance"}', "needs yfov_deg"),
         ('{"v_up": "yes"}', "v_up is 'yes', expected true or false"),
-        ("{", "expected a JSON file"),
+        ("{", "its JSON cannot be read in line 1.*expected an EXR map"),
+        ("[" * 100_000, "expected an EXR map"),
     ],
 )
 def test_maps_that_cannot_be_used(tmp_path, stored, message):
@@ -382,3 +383,51 @@ def test_a_manifest_that_would_fill_the_memory(tmp_path):
     header = {"cryptomatte/1a2b3c4/name": "Crypto", "cryptomatte/1a2b3c4/manif_file": "names.json"}
     with pytest.raises(MediaError, match="expected at most 67 MB"):
         manifest(header, "Crypto", tmp_path / "a.exr")
+
+
+def test_frames_may_have_negative_numbers(tmp_path, truth):
+    for number, name in enumerate(["f.-002", "f.-001", "f.0000", "f.0001"]):
+        write_exr(tmp_path / f"{name}.exr", truth[number % 2])
+    for path in (tmp_path, tmp_path / "f.####.exr"):
+        sequence = open_sequence(path)
+        assert sequence.numbers == (-2, -1, 0, 1)
+        assert_alike(sequence.gbuffer(1), truth[1])
+    # A minus that joins is none.
+    names = ["take-001.exr", "take-002.exr"]
+    assert list(find_series([Path(name) for name in names])[0].files) == [1, 2]
+
+
+def test_a_damaged_manifest_costs_only_the_names(tmp_path, truth):
+    blender_crypto(tmp_path, 1, truth[0])
+    file = next(tmp_path.glob("*.exr"))
+    told = crypto_header("ViewLayer.CryptoObject")
+    change(file, {name: str(value)[:25] for name, value in told.items()})
+    survey = survey_files(tmp_path)
+    assert survey.problems == ()
+    assert len(survey.notes) == 1
+    assert "manifest" in survey.notes[0]
+    assert "objects are called by their ids" in survey.notes[0]
+    ids = np.unique(truth[0].object_id[truth[0].visible]).tolist()
+    names = survey.sequence.object_names(range(1, len(ids) + 1))
+    assert sorted(names.values()) == sorted(f"{murmur_like(one):08x}" for one in ids)
+    shown = survey.sequence.gbuffer(0)
+    np.testing.assert_array_equal(shown.visible, truth[0].visible)
+
+
+def test_a_pass_that_lacks_a_frame_is_called_by_its_file_where_it_has_no_name(tmp_path, truth):
+    shot_files(tmp_path, truth, (1, 2, 3, 5))
+    with pytest.raises(MediaError, match="frames 4 are missing"):
+        open_sequence(tmp_path)
+
+
+@pytest.mark.parametrize("share", [0.02, 0.5, 0.99])
+def test_the_librarys_own_lines_stay_off_the_screen(tmp_path, truth, capfd, share):
+    blender(tmp_path, 1, truth[0])
+    file = next(tmp_path.glob("*.exr"))
+    data = file.read_bytes()
+    file.write_bytes(data[: int(share * len(data))])
+    with pytest.raises(MediaError, match="damaged"):
+        open_sequence(tmp_path).gbuffer(0)
+    assert capfd.readouterr() == ("", "")
+    print("later lines are seen")
+    assert capfd.readouterr().out == "later lines are seen\n"

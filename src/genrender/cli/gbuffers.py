@@ -6,11 +6,14 @@ import numpy as np
 
 from genrender.atomic import atomic_folder, check_can_hold_files
 from genrender.cli.console import Bars, say
+from genrender.cli.exr import exr_map, read_exr_shot
 from genrender.cli.options import Gbuffers, parse_times
 from genrender.cli.scene import object_rule, picture_size, with_all_uvs
 from genrender.estimate import EXR_BYTES, check_disk
 from genrender.gbuffer.control import inverse_depth_range
 from genrender.gbuffer.exr import read_exr, write_exr
+from genrender.gbuffer.exr_files import is_exr_sequence
+from genrender.gbuffer.exr_shot import ExrShot
 from genrender.gbuffer.gbuffer import GBuffer
 from genrender.gbuffer.preview import depth_picture, object_picture, uv_picture
 from genrender.media.images import write_png
@@ -26,9 +29,23 @@ FRAME_FILES = tuple(
 
 def gbuffers(options: Gbuffers) -> None:
     """Writes frame_0000.exr, frame_0000.png (depth, UV and objects side by side) and so on, all or none."""
+    check_can_hold_files(options.out)
+    shot = _plan(options)
+    check_disk(EXR_BYTES * shot.width * shot.height * shot.n_frames, options.out)
+    if isinstance(shot, Shot):
+        shot = with_all_uvs(shot)
+    with atomic_folder(options.out, replaces=FRAME_FILES) as part:
+        _write(shot, part)
+    say(f"{shot.n_frames} frames of {shot.width}x{shot.height} in {options.out}")
+
+
+def _plan(options: Gbuffers) -> Shot | ExrShot:
+    if is_exr_sequence(options.scene):
+        return read_exr_shot(options)
+    exr_map(options.scene, options.exr_map)
     scene = load_scene(options.scene, options.allow_folder)
     config = ShotConfig(
-        size=picture_size(options.size, scene, options.camera, (0, 0), 1),
+        size=picture_size(options.size or "512", scene, options.camera, (0, 0), 1),
         animation=options.animation,
         n_frames=options.frames,
         fps=options.fps,
@@ -41,16 +58,10 @@ def gbuffers(options: Gbuffers) -> None:
         uv=options.uv,
         objects=object_rule(options),
     )
-    check_can_hold_files(options.out)
-    shot = plan_shot(scene, config)
-    check_disk(EXR_BYTES * shot.width * shot.height * shot.n_frames, options.out)
-    shot = with_all_uvs(shot)
-    with atomic_folder(options.out, replaces=FRAME_FILES) as part:
-        _write(shot, part)
-    say(f"{shot.n_frames} frames of {shot.width}x{shot.height} in {options.out}")
+    return plan_shot(scene, config)
 
 
-def _write(shot: Shot, folder: Path) -> None:
+def _write(shot: Shot | ExrShot, folder: Path) -> None:
     with Bars() as bars:
         bars("G-buffers", 0, shot.n_frames)
         for frame in range(shot.n_frames):

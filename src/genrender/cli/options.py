@@ -225,7 +225,8 @@ class Gbuffers:
     Channels: Depth.Z, UV.U, UV.V and IndexOB.X, as in Blender. Each file has a preview picture beside it.
 
     Attributes:
-        scene: a glTF, USD, Alembic, OBJ or PLY file, or a sequence such as frames/wave_*.obj.
+        scene: a glTF, USD, Alembic, OBJ or PLY file, a sequence such as frames/wave_*.obj, or EXR files: a
+            folder or a pattern such as shot_%04d.exr.
         out: folder for frame_0000.exr, frame_0000.png and so on; made where it is missing. Frames of an
             earlier clip in it give way, other files stay.
         camera: orbit, turntable, static, dolly or handheld:SEED, perhaps with a lens (orbit,35mm;
@@ -239,6 +240,7 @@ class Gbuffers:
         fps: frames per second.
         size: picture size in pixels, WIDTHxHEIGHT, or a side: the longer one where a camera of the file has a
             shape.
+        exr_map: channels and conventions of EXR files whose names do not tell, see docs/exr.md.
         uv: texture coordinates of the file (keep), new ones where those will not do (auto), or all new.
         objects: what one object is: a mesh as one node shows it, all of one material, or all of one mesh.
         merge: objects that become one, for instance "wheel*=Wheels"; may be given several times.
@@ -259,7 +261,8 @@ class Gbuffers:
     end: Annotated[str | None, option("FRAME|SECONDSs", "the animation's last key")] = None
     loop: bool = False
     fps: Annotated[float | None, option("R", "the file's own; 24 if it tells none")] = None
-    size: Annotated[str, tyro.conf.arg(metavar="N|WxH")] = "512"
+    size: Annotated[str | None, option("N|WxH", "512; that of EXR files")] = None
+    exr_map: Annotated[Path | None, option("FILE.json", "found out from the channels' names")] = None
     uv: UvMode = "auto"
     objects: ObjectsBy = "node"
     merge: Annotated[tyro.conf.UseAppendAction[tuple[str, ...]], option("PATTERN=NAME", "none")] = ()
@@ -275,7 +278,8 @@ class Preview:
     Writes preview.mp4, with the three side by side, and contact_sheet.png.
 
     Attributes:
-        scene: a glTF, USD, Alembic, OBJ or PLY file, or a sequence such as frames/wave_*.obj.
+        scene: a glTF, USD, Alembic, OBJ or PLY file, a sequence such as frames/wave_*.obj, or EXR files: a
+            folder or a pattern such as shot_%04d.exr.
         out: folder for both; made where it is missing.
         camera: orbit, turntable, static, dolly or handheld:SEED, perhaps with a lens (orbit,35mm;
             orbit,60deg; orbit,ortho); scene:NAME (a camera of the file) or FILE.json.
@@ -287,6 +291,7 @@ class Preview:
         fps: frames per second.
         size: picture size in pixels, WIDTHxHEIGHT, or a side: the longer one where a camera of the file has a
             shape.
+        exr_map: channels and conventions of EXR files whose names do not tell, see docs/exr.md.
         uv: texture coordinates of the file (keep), new ones where those will not do (auto), or all new.
         objects: what one object is: a mesh as one node shows it, all of one material, or all of one mesh.
         merge: objects that become one, for instance "wheel*=Wheels"; may be given several times.
@@ -305,7 +310,8 @@ class Preview:
     end: Annotated[str | None, option("FRAME|SECONDSs", "the animation's last key")] = None
     loop: bool = False
     fps: Annotated[float | None, option("R", "the file's own; 24 if it tells none")] = None
-    size: Annotated[str, tyro.conf.arg(metavar="N|WxH")] = "256"
+    size: Annotated[str | None, option("N|WxH", "256; that of EXR files")] = None
+    exr_map: Annotated[Path | None, option("FILE.json", "found out from the channels' names")] = None
     uv: UvMode = "auto"
     objects: ObjectsBy = "node"
     merge: Annotated[tyro.conf.UseAppendAction[tuple[str, ...]], option("PATTERN=NAME", "none")] = ()

@@ -7,23 +7,44 @@ import numpy as np
 
 from genrender.atomic import atomic_folder, check_can_hold_files
 from genrender.cli.console import Bars, say
+from genrender.cli.exr import exr_map, read_exr_shot
 from genrender.cli.options import Preview
 from genrender.cli.scene import object_rule, picture_size, with_all_uvs
 from genrender.estimate import GBUFFER_BYTES, check_disk, check_extent
 from genrender.gbuffer.control import inverse_depth_range
+from genrender.gbuffer.exr_files import is_exr_sequence
+from genrender.gbuffer.exr_shot import ExrShot
 from genrender.gbuffer.preview import depth_picture, object_picture, uv_picture
 from genrender.media.images import contact_sheet, write_png
 from genrender.media.video import write_video
 from genrender.per_frame import PerFrame
-from genrender.render import Clip, ShotConfig, plan_shot, render_shot
+from genrender.render import Clip, Shot, ShotConfig, plan_shot, render_shot
 from genrender.scene.load import load_scene, scene_label
 
 
 def preview(options: Preview) -> None:
     """Writes preview.mp4 and contact_sheet.png, both or none."""
+    out = options.out or Path("runs") / f"preview-{scene_label(options.scene)}"
+    check_can_hold_files(out)
+    shot = _plan(options)
+    check_extent(3 * shot.width, shot.height, shot.n_frames)  # three pictures side by side
+    check_disk(GBUFFER_BYTES * shot.width * shot.height * shot.n_frames, Path(tempfile.gettempdir()))
+    if isinstance(shot, Shot):
+        shot = with_all_uvs(shot)
+    with tempfile.TemporaryDirectory() as scratch, Bars() as bars, atomic_folder(out) as part:
+        clip = render_shot(shot, bars, Path(scratch) / "gbuffers.bin")
+        _write(clip, part)
+    say(f"video          {out / 'preview.mp4'}")
+    say(f"contact sheet  {out / 'contact_sheet.png'}")
+
+
+def _plan(options: Preview) -> Shot | ExrShot:
+    if is_exr_sequence(options.scene):
+        return read_exr_shot(options)
+    exr_map(options.scene, options.exr_map)
     scene = load_scene(options.scene, options.allow_folder)
     config = ShotConfig(
-        size=picture_size(options.size, scene, options.camera, (0, 0), 2),
+        size=picture_size(options.size or "256", scene, options.camera, (0, 0), 2),
         animation=options.animation,
         n_frames=options.frames,
         fps=options.fps,
@@ -35,17 +56,7 @@ def preview(options: Preview) -> None:
         uv=options.uv,
         objects=object_rule(options),
     )
-    out = options.out or Path("runs") / f"preview-{scene_label(options.scene)}"
-    check_can_hold_files(out)
-    shot = plan_shot(scene, config)
-    check_extent(3 * shot.width, shot.height, shot.n_frames)  # three pictures side by side
-    check_disk(GBUFFER_BYTES * shot.width * shot.height * shot.n_frames, Path(tempfile.gettempdir()))
-    shot = with_all_uvs(shot)
-    with tempfile.TemporaryDirectory() as scratch, Bars() as bars, atomic_folder(out) as part:
-        clip = render_shot(shot, bars, Path(scratch) / "gbuffers.bin")
-        _write(clip, part)
-    say(f"video          {out / 'preview.mp4'}")
-    say(f"contact sheet  {out / 'contact_sheet.png'}")
+    return plan_shot(scene, config)
 
 
 def _write(clip: Clip, folder: Path) -> None:

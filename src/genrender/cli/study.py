@@ -7,16 +7,19 @@ from pathlib import Path
 from typing import Any
 
 from genrender.cli.console import duration, note
+from genrender.cli.exr import check_method_needs_no_geometry, check_needs_no_geometry
 from genrender.cli.options import Render, Study
 from genrender.cli.render import run_config
 from genrender.cli.runs import Renderer, finished, is_there, load_judges
 from genrender.comparison_page import check_plots
 from genrender.errors import ConfigError, MediaError
 from genrender.evaluate import evaluate, write_metrics
+from genrender.gbuffer.exr_files import is_exr_sequence
+from genrender.gbuffer.exr_survey import open_sequence
 from genrender.media.run_folder import RunFolder
 from genrender.render import Clip
 from genrender.scene.load import load_scene
-from genrender.studies import STUDIES, Measured, write_study
+from genrender.studies import STUDIES, Measured, Variant, write_study
 
 
 def study(options: Study) -> None:
@@ -48,7 +51,8 @@ def study(options: Study) -> None:
     ]
     for run, *_ in runs:
         run_config(run).check()
-    n_triangles = {scene: len(load_scene(scene, options.allow_folder).tris) for scene, _ in shots}
+    runs = _possible(runs)
+    n_triangles = {scene: _n_triangles(scene, options.allow_folder) for scene, _ in shots}
     if options.frames < 2:
         raise ConfigError(f"frames is {options.frames}, expected at least 2: one has nothing to agree with")
     try:
@@ -110,6 +114,38 @@ def _frame_steps(options: Render) -> int:
     """What a run's time goes by: how often the model looks at a frame."""
     assert options.frames is not None
     return options.frames * run_config(options).n_steps
+
+
+def _possible(runs: list[tuple[Render, Path, int, Variant]]) -> list[tuple[Render, Path, int, Variant]]:
+    """The runs but for those that need triangles and a camera where the scene is EXR files.
+
+    Raises:
+        ConfigError: none is left.
+    """
+    possible, reasons = [], {}
+    for entry in runs:
+        run, scene, _, variant = entry
+        if is_exr_sequence(scene):
+            try:
+                check_needs_no_geometry(run)
+                check_method_needs_no_geometry(run, run_config(run))
+            except ConfigError as error:
+                reasons[variant.name] = error
+                continue
+        possible.append(entry)
+    if reasons and not possible:
+        raise next(iter(reasons.values()))
+    for name, reason in reasons.items():
+        note(f"leaves out {name}: {reason}")
+    return possible
+
+
+def _n_triangles(scene: Path, allow_folder: tuple[Path, ...]) -> int:
+    """0 for EXR files; that they can be used is seen all the same, before any slow work."""
+    if is_exr_sequence(scene):
+        open_sequence(scene)
+        return 0
+    return len(load_scene(scene, allow_folder).tris)
 
 
 def _render(options: Study, scene: Path, prompt: str, seed: int, changes: Mapping[str, Any]) -> Render:

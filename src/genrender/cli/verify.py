@@ -9,6 +9,8 @@ from genrender.atomic import atomic_folder, check_can_hold_files
 from genrender.cli.console import Bars, say, say_json
 from genrender.cli.options import Verify
 from genrender.cli.scene import picture_size, with_all_uvs
+from genrender.errors import ConfigError
+from genrender.gbuffer.exr_files import is_exr_sequence
 from genrender.media.images import write_png
 from genrender.render import ShotConfig, plan_shot, render_shot
 from genrender.scene.load import load_scene, scene_label
@@ -16,6 +18,12 @@ from genrender.scene.load import load_scene, scene_label
 
 def verify(options: Verify) -> None:
     """Measures a scene without any model, prints the figures and writes noise.png and features.png."""
+    if is_exr_sequence(options.scene):
+        raise ConfigError(
+            f"{options.scene} holds EXR files, and what is verified is compared with exact surface points of "
+            "triangles; verify the scene that they were rendered from, or see what they hold with "
+            "`genrender inspect` and `genrender preview`"
+        )
     scene = load_scene(options.scene, options.allow_folder)
     config = ShotConfig(
         size=picture_size(options.size, scene, options.camera, (0, 0), 8),

@@ -7,6 +7,7 @@ the header tells them in hexadecimal.
 
 import re
 from collections.abc import Mapping
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,7 @@ def crypto_names(header: Mapping[str, Any]) -> list[str]:
     return [str(entry["name"]) for entry in _entries(header) if "name" in entry]
 
 
-def manifest(header: Mapping[str, Any], name: str, file: Path) -> dict[int, str]:
+def manifest(header: Mapping[str, Any], name: str, file: Path) -> Mapping[int, str]:
     """Object names by the bits of their ids; empty where the file has no manifest.
 
     Args:
@@ -49,12 +50,17 @@ def manifest(header: Mapping[str, Any], name: str, file: Path) -> dict[int, str]
         if text is None:
             return {}
         try:
-            return {int(bits, 16): str(object_) for object_, bits in parse_json(text).items()}
+            return _parsed(text)
         except (ValueError, AttributeError, TypeError, RecursionError) as error:
             raise MediaError(
                 f"{file}: the manifest of cryptomatte {name} is damaged ({error}); render it again"
             ) from error
     return {}
+
+
+@lru_cache(maxsize=4)  # that of a clip's frames is mostly the same
+def _parsed(text: str | bytes) -> Mapping[int, str]:
+    return {int(bits, 16): str(object_) for object_, bits in parse_json(text).items()}
 
 
 def _sidecar(file: Path, name: str) -> bytes:

@@ -21,6 +21,7 @@ from genrender.gbuffer.exr_channels import AUTOMATIC, Channels, ExrMap, find_cha
 from genrender.gbuffer.exr_types import HALF, pixel_types
 from genrender.gbuffer.gbuffer import GBuffer
 from genrender.gbuffer.raycast import wrap_uv
+from genrender.quiet import silent_library
 
 BACKGROUND_DEPTH = 1e10
 # The largest half float, which infinity and 1e10 become where software clamps them.
@@ -84,7 +85,8 @@ def write_exr(path: str | os.PathLike[str], gbuffer: GBuffer) -> None:
     channels = {name: np.ascontiguousarray(value) for name, value in zip(CHANNELS, values, strict=True)}
     with atomic_write(path) as part:
         try:
-            OpenEXR.File(header, channels).write(str(part))
+            with silent_library():
+                OpenEXR.File(header, channels).write(str(part))
         except RuntimeError as error:  # whatever goes wrong in the library arrives as this
             raise MediaError(f"cannot write {path}: {error}") from error
 
@@ -170,7 +172,8 @@ def _open(path: Path, header_only: bool = False) -> Any:
     if not path.is_file():
         raise MediaError(f"cannot read {path}: there is no such file")
     try:
-        return OpenEXR.File(str(path), separate_channels=True, header_only=header_only)
+        with silent_library():
+            return OpenEXR.File(str(path), separate_channels=True, header_only=header_only)
     except (RuntimeError, ValueError) as error:
         raise MediaError(
             f"cannot read {path}: it is no OpenEXR file, or it is damaged; render it again"

@@ -10,6 +10,7 @@ from itertools import pairwise
 from pathlib import Path
 
 from genrender.errors import MediaError
+from genrender.scene.names import FRAME_NUMBER
 
 SUFFIX = ".exr"
 # How software writes the frame's number in the name of a sequence: %04d, #### and Houdini's $F4.
@@ -47,7 +48,7 @@ def exr_files(path: Path) -> list[Path]:
         found = _in_folder(path)
     elif NUMBER.search(path.name) and not path.exists():
         pieces = (re.escape(piece) for piece in NUMBER.split(path.name))
-        names = re.compile(r"\d+".join(pieces))
+        names = re.compile(r"-?\d+".join(pieces))
         folder = path.parent.iterdir() if path.parent.is_dir() else ()
         found = sorted(file for file in folder if names.fullmatch(file.name))
     else:
@@ -75,7 +76,7 @@ def find_series(files: Sequence[Path]) -> list[Series]:
     """
     alike: dict[tuple[str, ...], list[tuple[list[str], Path]]] = defaultdict(list)
     for file in files:
-        pieces = re.split(r"(\d+)", file.stem)
+        pieces = FRAME_NUMBER.split(file.stem)
         alike[(str(file.parent), *pieces[::2])].append((pieces, file))
     series: dict[str, dict[int, Path]] = defaultdict(dict)
     for group in alike.values():

@@ -1,6 +1,6 @@
 """The frames of a folder or pattern of EXR files, read as G-buffers when they are looked at."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import groupby
@@ -91,6 +91,26 @@ class ExrSequence:
             ids.setdefault(name, []).append(object_id)
         return texture_keys(ids)
 
+    @property
+    def manifest_fault(self) -> str | None:
+        """What is wrong with the first cryptomatte manifest that cannot be understood, if there is one."""
+        if self.channels.cryptomatte is None:
+            return None
+        for frame in range(len(self.numbers)):
+            try:
+                place = self._at(frame, self.channels.object)
+            except MediaError:  # told when the frame is read
+                continue
+            try:
+                self._manifest(*place)
+            except MediaError as error:
+                return str(error)
+        return None
+
+    def _manifest(self, header: ExrHeader, channel: str) -> Mapping[int, str]:
+        attributes = header.attributes[header.parts[channel]]
+        return manifest(attributes, str(self.channels.cryptomatte), header.path)
+
     @cached_property
     def _seen(self) -> tuple[np.ndarray, tuple[str, ...]]:
         """The ids that any frame shows, in the order of their objects' names, and these names.
@@ -101,9 +121,10 @@ class ExrSequence:
         for frame in range(len(self.numbers)):
             header, name = self._at(frame, self.channels.object)
             bits = np.unique(id_bits(str(header.path), read_channels(header, [name])[0]))
-            told = manifest(
-                header.attributes[header.parts[name]], str(self.channels.cryptomatte), header.path
-            )
+            try:
+                told = self._manifest(header, name)
+            except MediaError:  # whoever looked the files over has said so, see `survey_files`
+                told = {}
             for one in bits.tolist():
                 if one and one not in seen:
                     seen[one] = object_name(one, told)

@@ -86,6 +86,8 @@ def survey_files(path: Path, wanted: ExrMap = AUTOMATIC) -> Survey:
     sequence = None
     if channels is not None and not problems:
         sequence = ExrSequence(path, channels, numbers, headers, *size)
+        if (fault := sequence.manifest_fault) is not None:
+            notes.append(f"{fault}; until then objects are called by their ids")
     said = tuple(problems), tuple(notes)
     return Survey(path, tuple(series), names, channels, numbers, size, *said, sequence)
 
@@ -125,7 +127,8 @@ def _check_numbers(path: Path, series: list[Series], numbers: tuple[int, ...], p
         problems.append(f"{path}: frames {say_frames(gaps)} are missing; render them")
     for one in series:
         if lacking := [range(number, number + 1) for number in numbers if number not in one.files]:
-            problems.append(f"{path}: pass {one.name} lacks frames {say_frames(lacking)}; render them")
+            what = f"pass {one.name}" if one.name else f"{next(iter(one.files.values())).name} and its like"
+            problems.append(f"{path}: {what} lacks frames {say_frames(lacking)}; render them")
 
 
 def _headers(

@@ -13,6 +13,9 @@ from genrender.untrusted import valid_name
 # Exporters write one for another of these: Blender's "Crate.001" is Crate_001 in USD and Alembic.
 _SEPARATORS = re.compile(r"[\W_]+")
 
+# In the names of files. A minus that joins two words, as in shot-001, is none.
+FRAME_NUMBER = re.compile(r"((?:(?<![^\W_])-)?\d+)")
+
 
 class UniqueNames:
     """Gives every thing a name of its own: the second "wheel" becomes "wheel_2"."""

@@ -12,6 +12,7 @@ from genrender.scene.assemble import ObjectMesh, assemble
 from genrender.scene.camera import Camera
 from genrender.scene.mesh_file import FileObject, MeshFile
 from genrender.scene.motion import MAX_COORDINATE, SceneCamera
+from genrender.scene.names import FRAME_NUMBER
 from genrender.scene.obj import read_obj
 from genrender.scene.ply import read_ply
 from genrender.scene.polygons import triangulate
@@ -105,7 +106,7 @@ def find_sequence(path: Path) -> FileSequence | None:
     elif WILDCARD.search(plain.name):
         files = list(plain.parent.glob(plain.name))
     elif PLACEHOLDER.search(plain.name):
-        numbered = re.compile(r"\d+".join(map(re.escape, PLACEHOLDER.split(plain.name))))
+        numbered = re.compile(r"-?\d+".join(map(re.escape, PLACEHOLDER.split(plain.name))))
         files = [file for file in _siblings(plain) if numbered.fullmatch(file.name)]
     else:
         return None
@@ -125,7 +126,7 @@ def _siblings(path: Path) -> list[Path]:
 
 
 def _ordered(files: list[Path], fps: float) -> FileSequence:
-    numbers = {file: [int(n) for n in re.findall(r"\d+", file.stem)] for file in files}
+    numbers = {file: [int(n) for n in FRAME_NUMBER.findall(file.stem)] for file in files}
     files = sorted(files, key=lambda file: (numbers[file][-1:], file.name))
     frames = [numbers[file][-1] if numbers[file] else None for file in files]
     if None in frames or len(set(frames)) < len(frames):

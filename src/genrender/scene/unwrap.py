@@ -126,7 +126,7 @@ def _unwrap_part(scene: Scene, name: str, span: slice, mode: UvMode) -> tuple[np
         ) from None
 
 
-def _corners(scene: Scene, span: slice) -> Float32[np.ndarray, "T 3 3"]:
+def _corners(scene: Scene, span: slice) -> Float[np.ndarray, "T 3 3"]:
     corners = scene.rest_verts[scene.tris[span]]
     if surface_area(corners).sum() == 0:
         # Hidden in the rest pose by a scale of zero: the mesh's own space still shows its shape.

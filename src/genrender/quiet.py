@@ -1,0 +1,28 @@
+"""Libraries whose own lines must not reach the user's screen: their errors are told in our words."""
+
+import os
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stdout
+
+_LOCK = threading.RLock()
+
+
+@contextmanager
+def silent_library() -> Iterator[None]:
+    """Keeps what is written meanwhile, by native code too, off standard output and standard error.
+
+    The streams belong to the whole process: what other threads write meanwhile is lost as well.
+    """
+    with _LOCK, open(os.devnull, "w") as nowhere, redirect_stdout(nowhere):
+        try:
+            kept = os.dup(2)
+        except OSError:  # there is no standard error
+            yield
+            return
+        try:
+            os.dup2(nowhere.fileno(), 2)
+            yield
+        finally:
+            os.dup2(kept, 2)
+            os.close(kept)
