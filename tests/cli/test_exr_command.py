@@ -12,7 +12,7 @@ from genrender.media.images import read_png
 
 @pytest.fixture
 def passes(call, scene, tmp_path):
-    words = ("--animation", "Slide", "--frames", 3, "--size", 64, "--camera", "scene:Front")
+    words = ("--animation", "Slide", "--frames", 3, "--size", "64x64", "--camera", "scene:Front")
     assert call("gbuffers", scene, *words, "--out", tmp_path / "passes").code == 0
     return tmp_path / "passes"
 
@@ -178,7 +178,7 @@ def test_gbuffers_are_written_anew(call, passes, tmp_path):
 def test_files_have_no_camera_in_other_commands_either(call, passes, tmp_path, command):
     result = call(command, passes, "--camera", "orbit", "--out", tmp_path / "out")
     assert result.code == 2
-    assert "--camera orbit needs triangles and a camera" in result.err
+    assert "--camera needs triangles and a camera" in result.err
     assert not (tmp_path / "out").exists()
 
 

@@ -37,7 +37,7 @@ def check_needs_no_geometry(options: Render | Preview | Gbuffers) -> None:
     for field in fields(options):
         value = getattr(options, field.name)
         if field.name in GEOMETRY_OPTIONS and value != field.default:
-            _refuse(f"--{field.name} {value}" if isinstance(value, str) else f"--{field.name}")
+            _refuse(f"--{field.name}")
     if parse_backdrop(options.backdrop).kind != "none":
         _refuse(f"--backdrop {options.backdrop}")
 
