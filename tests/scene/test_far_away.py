@@ -1,5 +1,9 @@
 """Scenes hundreds of kilometres from the origin look as they do at the origin."""
 
+import json
+import struct
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -107,3 +111,33 @@ def test_surface_points_are_followed_as_well_far_away(tmp_path):
         found.append([tracker.locate(tri_id, bary, 1)[0], tracker.pixel_area(tri_id, 2)])
     np.testing.assert_allclose(found[1][0], found[0][0], atol=0.02)
     np.testing.assert_allclose(found[1][1], found[0][1], rtol=1e-4)
+
+
+def moved_glb(path, source, offset):
+    """The file with a node above all others that carries them away."""
+    data = source.read_bytes()
+    n = struct.unpack_from("<I", data, 12)[0]
+    doc = json.loads(data[20 : 20 + n])
+    scene = doc["scenes"][doc.get("scene", 0)]
+    doc["nodes"].append({"children": scene["nodes"], "translation": offset.tolist()})
+    scene["nodes"] = [len(doc["nodes"]) - 1]
+    text = json.dumps(doc).encode()
+    text += b" " * (-len(text) % 4)
+    rest = data[20 + n :]
+    head = struct.pack("<4sIII4s", b"glTF", 2, 20 + len(text) + len(rest), len(text), b"JSON")
+    path.write_bytes(head + text + rest)
+
+
+@pytest.mark.parametrize("name", ["walking_biped", "still_life"])
+def test_skinned_and_animated_figures_walk_far_away_as_at_home(tmp_path, name):
+    source = Path(__file__).resolve().parents[2] / "examples" / "scenes" / f"{name}.glb"
+    moved_glb(tmp_path / "far.glb", source, FAR)
+    near, far = load_scene(source), load_scene(tmp_path / "far.glb")
+    for time_s in (0.0, 0.37):
+        at_home = near.evaluate(time_s, 0)
+        np.testing.assert_allclose(far.evaluate(time_s, 0) - FAR, at_home, atol=1e-6)
+    shots = [plan_shot(scene, ShotConfig((64, 64), times_s=(0.37,))) for scene in (near, far)]
+    pictures = [shot.gbuffer(0) for shot in shots]
+    assert (pictures[0].tri_id != pictures[1].tri_id).mean() < 0.002
+    same = pictures[0].tri_id == pictures[1].tri_id
+    np.testing.assert_allclose(pictures[1].depth[same], pictures[0].depth[same], rtol=1e-5)

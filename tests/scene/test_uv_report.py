@@ -12,7 +12,8 @@ from genrender.scene.inspect import inspect_scene
 from genrender.scene.load import load_scene
 from genrender.scene.scene import Scene
 from genrender.scene.unwrap import report_of, spans, unwrap
-from genrender.scene.uv_report import UvReport
+from genrender.scene.uv_quality import is_usable
+from genrender.scene.uv_report import UvReport, uv_report
 
 needs_assets = pytest.mark.skipif(not ASSETS.is_dir(), reason=f"the shared scenes are not at {ASSETS}")
 CORNERS = np.array([[0, 0], [1, 0], [1, 1], [0, 1]], np.float64)
@@ -166,3 +167,13 @@ def test_an_object_that_cannot_be_unwrapped_is_named(tmp_path, monkeypatch):
     monkeypatch.setattr("genrender.scene.unwrap.charts", refuse)
     with pytest.raises(SceneError, match=r"object 'cards' cannot be unwrapped .*give it UVs"):
         unwrap(scene)
+
+
+@pytest.mark.parametrize("size", [1e20, 3e38])
+def test_coordinates_of_any_size_are_measured_in_silence(size):
+    uvs = np.array([[[-size, 0], [size, 0], [0, size]], [[0, 0], [1, 0], [0, 1]]], np.float32)
+    corners = np.array([[[0, 0, 0], [1, 0, 0], [0, 1, 0]]] * 2, np.float32)
+    report = uv_report(uvs, np.ones(2, bool), corners, np.ones(2, np.int32))
+    assert report.layout == "tiling"
+    assert report.outside_percent == 50
+    assert is_usable(uvs).tolist() == [False, True]

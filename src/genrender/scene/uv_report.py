@@ -141,7 +141,8 @@ def _layout(uvs: Float[np.ndarray, "T 3 2"]) -> Layout:
     if outside_percent(uvs) == 0:
         return "unit"
     # A chart that ends at the edge of its tile does not reach into the next one.
-    low, high = np.floor(uvs.min(axis=1) + _TOLERANCE), np.ceil(uvs.max(axis=1) - _TOLERANCE)
+    low, high = uvs.min(axis=1).astype(np.float64), uvs.max(axis=1).astype(np.float64)
+    low, high = np.floor(low + _TOLERANCE), np.ceil(high - _TOLERANCE)
     return "tiling" if (high - low > 1).any() else "tiles"
 
 
