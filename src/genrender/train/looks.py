@@ -231,7 +231,7 @@ def random_look(
         scale, phase = rng.uniform(0.8, 1.6), rng.uniform(0, 1)
         tilt = rng.normal(0, 0.25) if rng.random() < 0.8 else rng.uniform(0, np.pi)
         rotation = rotation @ rotation_about(rng.normal(size=3), tilt)
-    gloss = 0.45 if glossy and pattern in GLOSSY_LOOKS else 0.0
+    gloss = 0.35 if glossy and pattern in GLOSSY_LOOKS else 0.0
     return Look(pattern, first, second, rotation, float(scale), float(phase), gloss)
 
 

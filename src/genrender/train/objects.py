@@ -229,8 +229,8 @@ STATIC: dict[str, Callable[[np.random.Generator], MeshPart]] = {
 }
 
 
-# Things whose plain or marble surface shines.
-GLOSSY = ("ball", "bottle", "cup", "bowl", "vase", "donut", "capsule", "rocket", "truck", "fish")
+# Round things whose plain or marble surface shines; on a flat side the whole side would.
+GLOSSY = ("ball", "bottle", "cup", "bowl", "vase", "donut", "capsule", "rocket", "fish")
 
 
 def make_props(kind: str, count: int, rng: np.random.Generator) -> list[Prop]:

@@ -80,7 +80,7 @@ def sheet(rng: np.random.Generator, made: list[tuple[Prop, Look]]) -> Stage:
     for i, (prop, look) in enumerate(made):
         offset = axes[:, 0] * (i % columns) * size - axes[:, 1] * (i // columns) * size
         pieces.append(Piece(prop, look, prop.posed - centers[i] + offset))
-    share = rng.uniform(0.25, 0.6) if rng.random() < 0.1 else rng.uniform(0.72, 0.98)
+    share = rng.uniform(0.35, 0.7) if rng.random() < 0.1 else rng.uniform(0.72, 0.98)
     verts = np.concatenate([piece.verts for piece in pieces])
     camera = _framed(rng, verts, axes, share, rng.uniform(25, 55), 0.8 * max(0.0, 1 - share))
     return Stage(tuple(pieces), camera)
@@ -97,6 +97,9 @@ def stand_on_ground(rng: np.random.Generator, made: list[tuple[Prop, Look]]) -> 
     right, back = axes[:, 0], np.cross(axes[:, 0], [0.0, 1.0, 0.0])
     placed: list[Piece] = []
     taken: list[tuple[Float64[np.ndarray, "3"], float]] = []
+    # The frame may be filled by the first alone: what is beside it is cut off, what is behind it small.
+    is_mixed = len({id(prop.rest) for prop, _ in made}) > 1
+    fills_frame = is_mixed and rng.random() < 0.3
     for index, (prop, look) in enumerate(made):
         low, high = prop.posed.min(0), prop.posed.max(0)
         base = np.array([(low[0] + high[0]) / 2, low[1], (low[2] + high[2]) / 2])
@@ -105,17 +108,15 @@ def stand_on_ground(rng: np.random.Generator, made: list[tuple[Prop, Look]]) -> 
         for attempt in range(12 if index else 0):
             reach = (taken[0][1] + radius) * rng.uniform(0.85, 1.3) + 0.1 * attempt
             side = rng.choice([-1.0, 1.0])
-            deep = rng.uniform(-0.6, 0.4) if rng.random() < 0.85 else -rng.uniform(1, 3)
+            deep = -rng.uniform(0.8, 2.5) if fills_frame and rng.random() < 0.6 else rng.uniform(-0.5, 0.4)
             spot = right * side * reach + back * deep
             if all(np.linalg.norm(spot - other) > 0.8 * (radius + own) for other, own in taken):
                 break
         taken.append((spot, radius))
         placed.append(Piece(prop, look, prop.posed - base + spot))
-    # Usually all are in view; sometimes the camera is close to the first, and others may be cut off.
-    is_cut = len({piece.look.pattern for piece in placed}) > 1 and rng.random() < 0.3
-    seen = placed[:1] if is_cut else placed
+    seen = placed[:1] if fills_frame else placed
     verts = np.concatenate([piece.verts for piece in seen])
-    share = rng.uniform(0.4, 0.7) if rng.random() < 0.2 else rng.uniform(0.75, 1.1)
+    share = rng.uniform(0.5, 0.75) if fills_frame or rng.random() < 0.15 else rng.uniform(0.8, 1.1)
     camera = _framed(rng, verts, axes, share, rng.uniform(28, 60), 0.16)
     eye = camera.world_from_camera.copy()
     eye[1, 3] = max(eye[1, 3], 0.12)  # never below the ground

@@ -19,7 +19,7 @@ from genrender.train.vocabulary import COLORS, LOOKS, OBJECTS, Described, Surrou
 
 N_ATTEMPTS = 4
 # Smaller parts of a picture than this need not be named.
-LEAST_SHARE = 0.008
+LEAST_SHARE = 0.004
 FAMILIAR = ("biped", "biped", "quadruped", "fox", "dog", "horse", "cat", "bird", "truck")
 
 
@@ -69,7 +69,8 @@ def _group(
 def _stripe_axis(prop: Prop, kind: str) -> np.ndarray:
     """Upwards; on bodies longer than tall along them and a little upwards, which stripes legs, too."""
     width, height, length = np.ptp(prop.rest, axis=0)
-    if kind not in CREATURES or height > max(width, length):
+    # The depth of most things does not tell which side is their front.
+    if not (kind in CREATURES or kind == "truck") or height > max(width, length):
         return np.array([0.0, 1.0, 0.0])
     return np.array([0.0, 0.53, 0.85])
 
