@@ -7,7 +7,11 @@ import numpy as np
 import pytest
 
 from genrender.errors import ConfigError
-from genrender.train.report import nearest_color, silhouette_iou
+from genrender.scene.primitives import sphere
+from genrender.scene.scene import GROUND_ID
+from genrender.scene.write_gltf import GltfScene, MeshNode, write_glb
+from genrender.train.report import inner_edges, nearest_color, silhouette_iou
+from genrender.train.shots import BOX, CHARACTER, all_colors_right, typical_clip
 from genrender.train.subjects import parse_character, world_subjects
 from genrender.train.vocabulary import COLORS, LOOKS, vocabulary
 
@@ -41,3 +45,34 @@ def test_a_character_is_a_file_and_a_noun():
     for text in ("fox.glb", "=fox", "fox.glb="):
         with pytest.raises(ConfigError, match="FILE=NOUN"):
             parse_character(text)
+
+
+def test_inner_edges_are_seen_where_brightness_changes_with_the_depth():
+    depth = np.zeros((64, 64), np.uint8)
+    depth[8:56, 8:56] = 100
+    depth[20:44, 24:40] = 160  # an arm before the body
+    rng = np.random.default_rng(0)
+    flat = rng.normal(0.5, 0.01, (64, 64, 3))
+    assert inner_edges(flat, depth) == pytest.approx(1, abs=0.25)
+    shown = flat.copy()
+    shown[depth == 160] += 0.2
+    assert inner_edges(shown, depth) > 5
+    assert np.isnan(inner_edges(flat, np.where(depth > 0, np.uint8(100), np.uint8(0))))
+
+
+def test_a_typical_shot_shows_all_three_and_all_three_colours_count(tmp_path):
+    write_glb(tmp_path / "ball.glb", GltfScene((MeshNode("ball", sphere(0.5, 12)),)))
+    clip = typical_clip(tmp_path / "ball.glb", 64, 3)
+    asked = {CHARACTER: "red", BOX: "blue", GROUND_ID: "green"}
+    for gbuffer in clip.gbuffers:
+        assert set(asked) <= set(np.unique(gbuffer.object_id))
+        frame = np.zeros((64, 64, 3))
+        for number, color in asked.items():
+            frame[gbuffer.object_id == number] = COLORS[color]
+        assert all_colors_right(frame, gbuffer.object_id, asked, nearest_color)
+        for number in asked:
+            wrong = frame.copy()
+            wrong[gbuffer.object_id == number] = COLORS["yellow"]
+            assert not all_colors_right(wrong, gbuffer.object_id, asked, nearest_color)
+    eyes = [camera.world_from_camera[:3, 3] for camera in clip.cameras]
+    assert np.linalg.norm(eyes[0] - eyes[-1]) > 0.5

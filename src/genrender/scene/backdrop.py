@@ -114,9 +114,9 @@ def add_backdrop(
     if kind in ("ground", "both"):
         seen_from = max(float(np.median(distances)), GAP * size) if len(distances) else size
         disc = ground(radius * (OVERHANG if kind == "both" else 1), seen_from)
-        scene = _with_static(scene, "Ground", GROUND_ID, disc, centre)
+        scene = with_static(scene, "Ground", GROUND_ID, disc, centre)
     if kind in ("dome", "both"):
-        scene = _with_static(scene, "Dome", DOME_ID, dome(radius), centre)
+        scene = with_static(scene, "Dome", DOME_ID, dome(radius), centre)
     return scene
 
 
@@ -199,10 +199,17 @@ def octahedral_direction(uv: Float[np.ndarray, "N 2"]) -> Float64[np.ndarray, "N
     return np.round(direction, 12) + 0.0
 
 
-def _with_static(
+def with_static(
     scene: Scene, name: str, object_id: int, mesh: MeshPart, centre: Float64[np.ndarray, "3"]
 ) -> Scene:
-    """The scene with one more object at the end that nothing moves."""
+    """The scene with one more object at the end that nothing moves.
+
+    Args:
+        name: of the object; where another has it, it gets another ending.
+        object_id: its number of objects so far plus one, or a backdrop's.
+        mesh: around the origin.
+        centre: where the mesh's origin comes to lie.
+    """
     verts = mesh.verts + centre
     names = {thing.name for thing in scene.objects}
     while name in names:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, Float32
+from jaxtyping import Bool, Float, Float32, UInt8
 from rich.progress import track
 
 from genrender.diffusion.models import read_guidance_scale
@@ -18,6 +18,9 @@ from genrender.metrics.surface import erode
 from genrender.pipeline import GenerativeRenderingPipeline, load_pipeline
 from genrender.train.appearance import injection_effect, paint_seeds, spread_ratio
 from genrender.train.data import PROGRESS
+from genrender.train.judge import FILE as JUDGE_FILE
+from genrender.train.judge import Judge, score
+from genrender.train.shots import typical_clip, typical_colors_right
 from genrender.train.subjects import (
     Subject,
     character_clip,
@@ -35,6 +38,8 @@ N_RETRIEVAL_PAIRS = 100
 N_RENDERS = 200
 # Colours are judged inside an object: its outline is half background.
 OUTLINE_PX = 2
+# Second differences of the depth picture, of 255, from which there is an edge; rounding alone makes up to 2.
+EDGE_STEP = 8
 
 
 @dataclass(frozen=True)
@@ -49,6 +54,7 @@ class ReportConfig:
         characters: scene files that are no part of training, each as `FILE=NOUN`.
         n_per_character: pictures of each.
         n_frames: frames of each character's clip.
+        n_typical: clips of each character beside a box on a ground, each with colours of its own.
     """
 
     guidance_scale: float | None = None
@@ -58,6 +64,7 @@ class ReportConfig:
     characters: tuple[str, ...] = ()
     n_per_character: int = 8
     n_frames: int = 16
+    n_typical: int = 2
 
 
 def nearest_color(pixels: Float[np.ndarray, "N 3"]) -> str:
@@ -76,6 +83,24 @@ def silhouette_iou(picture: Float[np.ndarray, "H W 3"], mask: Bool[np.ndarray, "
     )
     found = np.linalg.norm(picture - rows[:, None], axis=2) > FOREGROUND_DISTANCE
     return float((found & mask).sum() / max((found | mask).sum(), 1))
+
+
+def inner_edges(picture: Float[np.ndarray, "H W 3"], depth: UInt8[np.ndarray, "H W"]) -> float:
+    """Brightness gradient at edges of the depth inside the silhouette, over that elsewhere inside it.
+
+    Returns:
+        1 where the picture shows nothing of the edges; NaN where there are none, or no slope elsewhere.
+    """
+    inside = erode(depth > 0, OUTLINE_PX + 1)
+    inverse = np.pad(depth.astype(np.int32), 1, mode="edge")
+    across = np.abs(2 * inverse - np.roll(inverse, 1, 1) - np.roll(inverse, -1, 1))
+    along = np.abs(2 * inverse - np.roll(inverse, 1, 0) - np.roll(inverse, -1, 0))
+    edge = np.maximum(across, along)[1:-1, 1:-1] > EDGE_STEP
+    slope = np.hypot(*np.gradient(picture.mean(axis=2)))
+    at_edge, elsewhere = inside & edge, inside & erode(~edge, OUTLINE_PX)
+    if at_edge.sum() < 20 or not elsewhere.any() or not slope[elsewhere].any():
+        return float("nan")
+    return float(slope[at_edge].mean() / slope[elsewhere].mean())
 
 
 @torch.no_grad()
@@ -109,32 +134,48 @@ def _inside(mask: Bool[np.ndarray, "H W"]) -> Bool[np.ndarray, "H W"]:
     return inner if inner.any() else mask
 
 
-def judge(
-    pictures: Sequence[Float[np.ndarray, "H W 3"]], subjects: Sequence[Subject], scorer: ClipScorer
+def judge_pictures(
+    pictures: Sequence[Float[np.ndarray, "H W 3"]],
+    subjects: Sequence[Subject],
+    scorer: ClipScorer,
+    judge: Judge | None = None,
 ) -> dict[str, float]:
     """How far pictures show what was asked for.
 
     Colours count as obeyed where the named colour is the palette's nearest to the region's median pixel.
     Renders of what was asked for do not reach 1 either (a shaded orange is close to brown, the CLIP errs);
     the report judges some, too, as the figures `renders_*`.
+
+    Returns:
+        With a judge also what it sees, as `judged_*`: the look, the object's one or two colours, the
+        background's colour.
     """
-    colors, backgrounds, overlaps, looks = [], [], [], []
-    for picture, subject in zip(pictures, subjects, strict=True):
-        mask = subject.depth > 0
-        if subject.look == "plain" and mask.any():
-            colors.append(nearest_color(picture[_inside(mask)]) == subject.color)
+    right: dict[str, list[float]] = {}
+
+    def count(name: str, value: float) -> None:
+        right.setdefault(name, []).append(float(value))
+
+    masks = [subject.depth > 0 for subject in subjects]
+    for picture, subject, mask in zip(pictures, subjects, masks, strict=True):
+        count("silhouette_iou", silhouette_iou(picture, mask))
+        look = recognised_look(scorer, picture, subject)
+        count("look", look == subject.look)
         if not mask.all():
-            backgrounds.append(nearest_color(picture[_inside(~mask)]) == subject.background)
-        overlaps.append(silhouette_iou(picture, mask))
-        looks.append(recognised_look(scorer, picture, subject) == subject.look)
-    patterned = [right for right, subject in zip(looks, subjects, strict=True) if subject.look != "plain"]
-    return {
-        "object_color": float(np.mean(colors)) if colors else float("nan"),
-        "background_color": float(np.mean(backgrounds)) if backgrounds else float("nan"),
-        "silhouette_iou": float(np.mean(overlaps)),
-        "look": float(np.mean(looks)),
-        "look_where_patterned": float(np.mean(patterned)) if patterned else float("nan"),
-    }
+            count("background_color", nearest_color(picture[_inside(~mask)]) == subject.background)
+        if subject.look != "plain":
+            count("look_where_patterned", look == subject.look)
+        elif mask.any():
+            count("object_color", nearest_color(picture[_inside(mask)]) == subject.color)
+            count("inner_edges", inner_edges(picture, subject.depth))
+    verdicts = judge.look_at(pictures, masks) if judge is not None else []
+    for verdict, subject in zip(verdicts, subjects, strict=judge is not None):
+        count("judged_look", verdict.look == subject.look)
+        if subject.look != "plain":
+            count("judged_look_where_patterned", verdict.look == subject.look)
+        asked = subject.colors
+        count("judged_colors", set(verdict.colors[: len(asked)]) == set(asked))
+        count("judged_background_color", verdict.background == subject.background)
+    return {name: float(np.nanmean(values)) for name, values in right.items()}
 
 
 def report(model: Path, out: Path, config: ReportConfig, device: str = "cpu") -> dict[str, float]:
@@ -147,6 +188,7 @@ def report(model: Path, out: Path, config: ReportConfig, device: str = "cpu") ->
     pipeline = load_pipeline(str(model), device=device, dtype=torch.float32)
     pipeline.set_progress_bar_config(disable=True)
     scorer = ClipScorer.load(model / "clip", device)
+    judge = Judge.load(model / JUDGE_FILE, device) if (model / JUDGE_FILE).exists() else None
     size = pipeline.vae_scale_factor * pipeline.unet.config.sample_size
     characters = [parse_character(text) for text in config.characters]
     clips = [(character_clip(path, size, config.n_frames), noun) for path, noun in characters]
@@ -169,16 +211,25 @@ def report(model: Path, out: Path, config: ReportConfig, device: str = "cpu") ->
             for index, subject in enumerate(track(chosen, description=group, console=PROGRESS))
         ]
         figures[f"{group}_painted"] = float(len(chosen))
-        judged = judge(pictures[group], chosen, scorer)
+        judged = judge_pictures(pictures[group], chosen, scorer, judge)
         figures |= {f"{group}_{name}": value for name, value in judged.items()}
 
     renders = list(islice(rendered_subjects(size), N_RENDERS))
-    judged = judge([image / 255 for image, _ in renders], [subject for _, subject in renders], scorer)
+    images = [image / 255 for image, _ in renders]
+    judged = judge_pictures(images, [subject for _, subject in renders], scorer, judge)
     figures |= {f"renders_{name}": value for name, value in judged.items()}
+    for group in subjects:
+        if f"{group}_inner_edges" in figures:
+            figures[f"{group}_inner_edges"] /= figures["renders_inner_edges"]
+    if judge is not None:
+        seen = score(judge, held_out_samples(size), N_RENDERS)
+        figures |= {f"judge_right_{name}": value for name, value in seen.items()}
 
     real = list(islice(held_out_samples(size), N_RETRIEVAL_PAIRS))
     images = np.stack([sample.image for sample in real])
     figures["vae_psnr_db"] = reconstruction_psnr_db(pipeline, images)
+    patterned = [any(group.look not in (None, "plain") for group in sample.groups) for sample in real]
+    figures["vae_psnr_patterned_db"] = reconstruction_psnr_db(pipeline, images[patterned])
     figures["clip_retrieval_top1"] = retrieval_top1(scorer, images, [sample.caption for sample in real])
     figures["least_word_distance"] = min(word_distances(pipeline.text_encoder, pipeline.tokenizer).values())
     figures["shared_keys_spread_ratio"] = spread_ratio(
@@ -189,6 +240,11 @@ def report(model: Path, out: Path, config: ReportConfig, device: str = "cpu") ->
     )
     if clips:
         figures |= injection_effect(pipeline, clips, guidance_scale, config.n_steps)
+        typical = [(typical_clip(path, size), noun) for path, noun in characters]
+        shown = typical_colors_right(
+            pipeline, typical, nearest_color, guidance_scale, config.n_steps, config.n_typical
+        )
+        figures["typical_three_colors"], pictures["typical"] = shown
     out.mkdir(parents=True, exist_ok=True)
     (out / "report.json").write_text(json.dumps(figures, indent=2))
     for group, painted in pictures.items():

@@ -45,6 +45,11 @@ class Subject:
         return f"a {words} {self.noun} on a {self.background} background"
 
     @property
+    def colors(self) -> tuple[str, ...]:
+        """The colours that the object has: one, or a pattern's two."""
+        return (self.color,) if self.look == "plain" else (self.color, self.other_color)
+
+    @property
     def open_prompt(self) -> str:
         """A sentence that leaves every colour to the model."""
         return f"a {self.noun}"
@@ -80,7 +85,9 @@ def rendered_subjects(size: int) -> Iterator[tuple[UInt8[np.ndarray, "H W 3"], S
     for sample in held_out_samples(size):
         shown, background = sample.groups[0], sample.background[1]
         is_single = len(sample.groups) == 1 and shown.count == 1
-        if is_single and shown.look and shown.colors and background:
+        # On a stage the ground is in the depth picture, too, and the mask of the object is another.
+        is_alone = is_single and sample.background[0] in ("plain", "gradient")
+        if is_alone and shown.look and shown.colors and background:
             color, *others = shown.colors
             other = others[0] if others else str(rng.choice([name for name in COLORS if name != color]))
             noun = OBJECTS[shown.kind][0][0]

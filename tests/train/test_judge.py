@@ -1,0 +1,81 @@
+"""The judge: which object a label is about, and weights that come back as they went."""
+
+import numpy as np
+import pytest
+import torch
+
+from genrender.errors import ModelError
+from genrender.train import data as shards
+from genrender.train.judge import SIDE, UNKNOWN, Judge, labels_of, named_objects, score, train_judge
+from genrender.train.loop import LoopConfig
+from genrender.train.vocabulary import COLORS, LOOKS, Described
+from genrender.train.world import make_sample
+
+FOX, BOXES = Described("fox", 1, "striped", ("red", "white")), Described("cube", 2, None, ())
+
+
+def test_instances_belong_to_the_groups_in_their_order():
+    object_id = np.zeros((8, 8), np.uint8)
+    object_id[:2, :4], object_id[4:6, :3], object_id[6:, 4:] = 1, 2, 4
+    (fox, fox_mask), (boxes, boxes_mask) = named_objects(object_id, (FOX, BOXES))
+    assert (fox, boxes) == (FOX, BOXES)
+    np.testing.assert_array_equal(fox_mask, object_id == 1)
+    np.testing.assert_array_equal(boxes_mask, object_id > 1)
+    assert named_objects(object_id, (FOX,)) == []  # one is named, three are seen: nobody knows which
+
+
+def test_labels_hold_what_is_told_and_nothing_else():
+    labels = labels_of([(FOX, "green"), (BOXES, None)])
+    names = list(COLORS)
+    assert labels.look.tolist() == [list(LOOKS).index("striped"), UNKNOWN]
+    assert labels.background.tolist() == [names.index("green"), UNKNOWN]
+    assert labels.colors[0].nonzero().ravel().tolist() == sorted(names.index(c) for c in ("red", "white"))
+    assert (labels.colors[1] == UNKNOWN).all()
+
+
+def test_weights_come_back_from_a_small_file(tmp_path):
+    torch.manual_seed(0)
+    judge = Judge().eval()
+    file = tmp_path / "judge.safetensors"
+    judge.save(file)
+    assert file.stat().st_size < 3e6
+    pixels, mask = torch.randn(2, 3, SIDE, SIDE), torch.ones(2, 1, 32, 32)
+    with torch.no_grad():
+        for mine, theirs in zip(judge(pixels, mask), Judge.load(file)(pixels, mask), strict=True):
+            torch.testing.assert_close(mine, theirs, atol=5e-3, rtol=0)
+
+
+def test_a_judge_that_is_none_is_refused(tmp_path):
+    with pytest.raises(ModelError, match="--stage judge"):
+        Judge.load(tmp_path / "nothing.safetensors")
+    (tmp_path / "words").write_text("no weights")
+    with pytest.raises(ModelError, match="cannot be read"):
+        Judge.load(tmp_path / "words")
+
+
+def test_what_lies_outside_the_mask_changes_no_look():
+    """Only what the object shows is averaged; a far corner lies beyond what its features see."""
+    torch.manual_seed(0)
+    judge = Judge().eval()
+    pixels = torch.randn(1, 3, SIDE, SIDE, generator=torch.Generator().manual_seed(0))
+    mask = torch.zeros(1, 1, 32, 32)
+    mask[..., :4, :4] = 1
+    other = pixels.clone()
+    other[..., -16:, -16:] = 1.0
+    with torch.no_grad():
+        before, after = judge(pixels, mask), judge(other, mask)
+    torch.testing.assert_close(before[0], after[0])
+    assert not torch.equal(before[2], after[2])  # the background is what lies outside
+
+
+def test_it_learns_from_shards_and_is_scored_on_renders(tmp_path, monkeypatch):
+    monkeypatch.setattr(shards, "SHARD_SIZE", 12)
+    shards.write_shard(tmp_path, 64, 32, 0)
+    torch.manual_seed(0)
+    before = Judge().kind.weight.clone()
+    torch.manual_seed(0)
+    judge = train_judge(tmp_path, tmp_path / "judge.pt", LoopConfig(steps=3, batch=4, warmup=1))
+    assert not torch.equal(judge.kind.weight, before)
+    figures = score(judge, (make_sample((1, i), 64, 32) for i in range(30)), 8)
+    assert set(figures) >= {"kind", "colors", "look"}
+    assert all(0 <= value <= 1 for value in figures.values())
