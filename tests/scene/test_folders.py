@@ -3,10 +3,13 @@
 import json
 import os
 import struct
+from pathlib import Path
 
 import pytest
 
-from genrender.cli import main
+from genrender.cli import main, parse
+from genrender.cli.options import Render
+from genrender.cli.runs import render_words
 from genrender.errors import SceneError
 from genrender.scene.load import load_scene, scene_files
 
@@ -172,3 +175,9 @@ def test_the_command_line_says_which_folders(places, capsys):
     again = ["unwrap", str(inside / "scene.gltf"), "--allow-folder", str(outside), "--out"]
     assert main([*again, str(inside / "new.glb")]) == 0
     assert len(load_scene(inside / "new.glb").tris) == 1
+
+
+def test_the_runs_of_a_comparison_may_use_the_same_folders():
+    folders = (Path("library"), Path("shared"))
+    words = render_words(Render(Path("a.usda"), "a fox", allow_folder=folders), Path("run"))
+    assert parse(words).allow_folder == folders

@@ -403,6 +403,24 @@ def test_one_bad_part_does_not_refuse_the_rest(tmp_path, capfd):
     )
 
 
+def test_values_of_other_kinds_cost_their_part_alone(tmp_path):
+    stage = new_stage(tmp_path / "a.usda")
+    add_mesh(stage, "/Card")
+    broken = add_mesh(stage, "/Broken").GetPrim()
+    broken.CreateAttribute("xformOp:translate", Sdf.ValueTypeNames.Double).Set(3.0)
+    broken.CreateAttribute("xformOpOrder", Sdf.ValueTypeNames.TokenArray).Set(["xformOp:translate"])
+    flat = add_mesh(stage, "/Flat")
+    primvar = UsdGeom.PrimvarsAPI(flat).CreatePrimvar(
+        "st", Sdf.ValueTypeNames.TexCoord2fArray, UsdGeom.Tokens.vertex
+    )
+    primvar.Set([(0, 0)] * 4)
+    flat.GetPrim().CreateAttribute("primvars:st:indices", Sdf.ValueTypeNames.StringArray).Set(["a"])
+    scene = loaded(stage)
+    assert [(thing.name, thing.has_uvs) for thing in scene.objects] == [("Card", False), ("Flat", False)]
+    (warning,) = scene.warnings
+    assert warning.startswith("left out: mesh 'Broken' cannot be evaluated by USD (Invalid combination")
+
+
 def test_a_mistake_in_the_text_is_told_with_its_line(tmp_path):
     path = tmp_path / "a.usda"
     path.write_text('#usda 1.0\n\ndef Mesh "m" {\n int[] faceVertexIndices = [0,1,2\n}\n')

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 from jaxtyping import Float64
-from pxr import Sdf, Usd, UsdGeom
+from pxr import Sdf, Tf, Usd, UsdGeom
 
 from genrender.errors import SceneError
 from genrender.native_lines import native_lines_hidden
@@ -21,7 +21,7 @@ from genrender.scene.scene import Animation, Scene
 from genrender.scene.usd_find import UsdPart, carrier_name, find_cameras, find_parts
 from genrender.scene.usd_mesh import read_object
 from genrender.scene.usd_motion import UsdMotion
-from genrender.scene.usd_open import EVERYTHING, open_stage, usd_calls
+from genrender.scene.usd_open import EVERYTHING, open_stage, part_reason, usd_calls
 
 ANIMATION_NAME = "Timeline"
 # Time codes per second that may be frames.
@@ -83,6 +83,7 @@ def layers(folders: Folders) -> list[Path]:
 def _shown(parts: list[UsdPart], code: float, left_out: LeftOut) -> list[tuple[UsdPart, ObjectMesh]]:
     """The parts that have sound faces, with these."""
     meshes: dict[Sdf.Path, int] = {}
+    transforms = UsdGeom.XformCache(code)
     # Point instances show the same prim again and again.
     read: dict[Sdf.Path, ObjectMesh | None] = {}
     shown = []
@@ -90,10 +91,11 @@ def _shown(parts: list[UsdPart], code: float, left_out: LeftOut) -> list[tuple[U
         where = part.prim.GetPath()
         if where not in read:
             try:
+                transforms.GetLocalToWorldTransform(part.prim)
                 read[where] = read_object(part, code, meshes.setdefault(part.source, len(meshes)))
-            except PartError as error:
+            except (PartError, Tf.ErrorException) as error:
                 read[where] = None
-                left_out.add(f"mesh {part.name!r}", error)
+                left_out.add(f"mesh {part.name!r}", part_reason(error))
         if (thing := read[where]) is not None:
             shown.append((part, thing))
     return shown

@@ -9,12 +9,12 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from pxr import Sdf, Usd, UsdGeom, UsdSkel, Vt
+from pxr import Sdf, Tf, Usd, UsdGeom, UsdSkel, Vt
 
 from genrender.errors import SceneError
 from genrender.scene.left_out import LeftOut, PartError
 from genrender.scene.usd_instances import PointInstance, find_instances
-from genrender.scene.usd_open import EVERYTHING, MAX_PRIMS
+from genrender.scene.usd_open import EVERYTHING, MAX_PRIMS, part_reason
 from genrender.scene.usd_shapes import is_shape, shape_verts
 
 POINTS = (Vt.Vec3fArray, Vt.Vec3dArray, Vt.Vec3hArray)
@@ -157,8 +157,8 @@ class _Finder:
                     yield from self._part(prim, instances)
                 elif prim.IsA(UsdGeom.Gprim) and self._is_shown(prim, instances):
                     raise PartError("is no mesh; convert it to one")
-            except PartError as error:
-                self.left_out.add(f"{kind} {str(prim.GetPath())!r}", error)
+            except (PartError, Tf.ErrorException) as error:
+                self.left_out.add(f"{kind} {str(prim.GetPath())!r}", part_reason(error))
 
     def _part(self, prim: Usd.Prim, instances: tuple[PointInstance, ...]) -> Iterator[UsdPart]:
         if not self._is_shown(prim, instances):

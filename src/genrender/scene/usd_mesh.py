@@ -5,7 +5,7 @@
 
 import numpy as np
 from jaxtyping import Float32, Int64
-from pxr import Usd, UsdGeom, UsdShade
+from pxr import Tf, Usd, UsdGeom, UsdShade
 
 from genrender.scene.assemble import ObjectMesh
 from genrender.scene.left_out import CHANGES_FACES, PartError
@@ -102,7 +102,11 @@ def _uvs(
     primvar = _uv_primvar(mesh)
     if primvar is None:
         return None
-    values = np.asarray(primvar.ComputeFlattened(code) or [], np.float32).reshape(-1, 2)
+    try:
+        flat = primvar.ComputeFlattened(code)
+    except Tf.ErrorException:  # of indices that are none
+        return None
+    values = np.asarray(flat or [], np.float32).reshape(-1, 2)
     interpolation = primvar.GetInterpolation()
     if interpolation == UsdGeom.Tokens.faceVarying:
         rows = corners

@@ -13,7 +13,7 @@ from pxr import Ar, Sdf, Tf, Usd, UsdUtils
 
 from genrender.errors import SceneError
 from genrender.scene.folders import Folders
-from genrender.scene.left_out import LeftOut
+from genrender.scene.left_out import LeftOut, PartError
 
 # Prototypes are often mere "over" prims, so that nothing but the instancer shows them.
 EVERYTHING = Usd.TraverseInstanceProxies(Usd.PrimIsActive & Usd.PrimIsLoaded & ~Usd.PrimIsAbstract)
@@ -79,6 +79,14 @@ def _text(error: object) -> str:
         )
     except UnicodeDecodeError as reason:
         return _text(reason)
+
+
+def part_reason(error: PartError | Tf.ErrorException) -> str:
+    """Why one part cannot be shown, as `LeftOut` tells it."""
+    if isinstance(error, PartError):
+        return str(error)
+    words = " ".join(_ERROR_HEAD.sub("", _text(error)).split()).strip("' ")
+    return f"cannot be evaluated by USD ({_OWN_WORDS.sub('', words)[:120]}); export it again"
 
 
 def open_stage(folders: Folders, left_out: LeftOut) -> Usd.Stage:
