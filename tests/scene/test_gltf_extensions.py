@@ -10,6 +10,8 @@ from test_rig import QUARTER_TURN, skinned_strip
 from genrender.errors import SceneError
 from genrender.render import ShotConfig, render_clip
 from genrender.scene.load import load_scene
+from genrender.scene.rewrite_gltf import write_with_uvs
+from genrender.scene.unwrap import unwrap
 
 UV_SQUARE = np.array([[0, 0], [1, 0], [0, 1], [1, 1]])
 
@@ -386,3 +388,27 @@ def test_a_backdrop_is_seen_beyond_the_far_plane(tmp_path):
     seen, depth = seen_between(tmp_path, 0.1, 3.9, backdrop="dome")
     assert seen == [16383, 1]
     assert 3.9 < depth[0] < np.inf
+
+
+# Written back
+
+
+def written_back(builder, tmp_path):
+    scene = loaded(builder, tmp_path)
+    unwrapped = unwrap(scene, "unwrap").scene
+    write_with_uvs(unwrapped, set(range(len(scene.objects))), tmp_path / "b.glb")
+    return unwrapped, load_scene(tmp_path / "b.glb")
+
+
+def test_new_coordinates_are_not_transformed_again(tmp_path):
+    unwrapped, again = written_back(textured({"scale": [4, 4], "offset": [0.5, 0]}), tmp_path)
+    np.testing.assert_array_equal(again.uvs, unwrapped.uvs)
+
+
+def test_instances_stay_instances(tmp_path):
+    unwrapped, again = written_back(
+        instanced(one_triangle(), 0, TRANSLATION=[[0, 0, 0], [3, 0, 0]]), tmp_path
+    )
+    assert len(again.objects) == 2
+    np.testing.assert_array_equal(again.rest_verts, unwrapped.rest_verts)
+    np.testing.assert_array_equal(again.uvs, unwrapped.uvs)
