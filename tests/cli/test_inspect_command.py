@@ -124,3 +124,10 @@ def test_no_command_waits_for_pytorch_that_does_not_need_it(scene, words):
 def test_every_command_explains_itself(capsys, command):
     assert main([command, "--help"]) == 0
     assert f"usage: genrender {command}" in capsys.readouterr().out
+
+
+def test_where_a_scene_lies_is_told_where_it_is_far_away(call, tmp_path):
+    for name, x in (("near", 0), ("far", 446506)):
+        (tmp_path / f"{name}.obj").write_text(f"v {x} 0 0\nv {x + 1} 0 0\nv {x} 1 0\nf 1 2 3\n")
+    assert "1 m wide, 1 m high, 0 m deep, around 446506.50, 0.50, 0.00\n" in call("inspect", "far.obj").out
+    assert "1 m wide, 1 m high, 0 m deep\n" in call("inspect", "near.obj").out

@@ -91,7 +91,11 @@ def _print_scene(report: dict[str, Any]) -> None:
     counts = (f"{count} {name[:-1] if count == 1 else name}" for name, count in report["totals"].items())
     say(f"{report['file']}: {', '.join(counts)}")
     width, height, depth = (f"{side:.3g}" for side in report["size_m"])
-    say(f"{width} m wide, {height} m high, {depth} m deep")
+    # Georeferenced scenes lie hundreds of kilometres away: a camera file needs these numbers.
+    middle = [(a + b) / 2 for a, b in zip(*report["rest_bounds"].values(), strict=True)]
+    is_far = max(map(abs, middle)) > 10 * max(report["size_m"])
+    where = f", around {', '.join(f'{place:.2f}' for place in middle)}" if is_far else ""
+    say(f"{width} m wide, {height} m high, {depth} m deep{where}")
     console.print(_objects(report["objects"]))
     if any(entry["uv"]["advice"] != "fine" for entry in report["objects"]):
         print("genrender unwrap keeps new charts in a file\n")
