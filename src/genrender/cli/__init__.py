@@ -11,15 +11,17 @@ import sys
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from functools import reduce
+from operator import or_
+from typing import Annotated, Any
 
 import tyro
 
 import genrender
 from genrender.cli.console import note, tell_error
 from genrender.cli.given import check_given, check_run_dir
+from genrender.cli.groups import flat, grouped
 from genrender.cli.options import (
-    Command,
     Compare,
     Diagnose,
     Evaluate,
@@ -29,14 +31,30 @@ from genrender.cli.options import (
     Render,
     Resume,
     Study,
-    Train,
     Unwrap,
     Verify,
 )
+from genrender.cli.train_options import Train
 from genrender.errors import GenRenderError
 from genrender.untrusted import shown
 
 DESCRIPTION = "An animated 3D scene and a sentence in, a temporally consistent video out."
+
+
+COMMANDS: dict[str, type] = {
+    "render": Render,
+    "resume": Resume,
+    "compare": Compare,
+    "study": Study,
+    "gbuffers": Gbuffers,
+    "preview": Preview,
+    "unwrap": Unwrap,
+    "inspect": Inspect,
+    "verify": Verify,
+    "evaluate": Evaluate,
+    "diagnose": Diagnose,
+    "train": Train,
+}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -52,6 +70,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # what the terminal's encoding lacks is spelled out
             stream.reconfigure(errors="backslashreplace")
+    try:
+        code = _answer(words)
+        sys.stdout.flush()
+        return code
+    except BrokenPipeError:
+        # Whoever read our output has enough of it, as `genrender inspect ... | head` does.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
+
+
+def _answer(words: list[str]) -> int:
     if words == ["--version"]:
         print(genrender.__version__)
         return 0
@@ -62,8 +91,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         with _third_parties_quiet(command.debug):
             check_given(command)
-            code = _run(command, ["genrender", *words])
-            sys.stdout.flush()
+            return _run(command, ["genrender", *words])
     except GenRenderError as error:
         if command.debug:
             raise
@@ -72,11 +100,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         note("interrupted")
         return 130
-    except BrokenPipeError:
-        # Whoever read our output has enough of it, as `genrender inspect ... | head` does.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 141
-    return code
 
 
 def parse(words: Sequence[str]) -> Any:
@@ -92,14 +115,25 @@ def parse(words: Sequence[str]) -> Any:
 
 
 def _parse(words: Sequence[str], is_quiet: bool = False) -> Any:
-    return tyro.cli(
-        Command,  # pyright: ignore[reportArgumentType] (a union is a type to tyro)
+    classes = {grouped(command): (name, command) for name, command in COMMANDS.items()}
+    choices: Any = (
+        Annotated[made, tyro.conf.subcommand(name)]  # pyright: ignore[reportInvalidTypeForm] (made here)
+        for made, (name, _) in classes.items()
+    )
+    parsed: Any = tyro.cli(
+        reduce(or_, choices),
         prog="genrender",
         description=DESCRIPTION,
         args=words,
-        config=(tyro.conf.FlagCreatePairsOff, tyro.conf.DisallowNone, tyro.conf.OmitSubcommandPrefixes),
+        config=(
+            tyro.conf.FlagCreatePairsOff,
+            tyro.conf.DisallowNone,
+            tyro.conf.OmitSubcommandPrefixes,
+            tyro.conf.OmitArgPrefixes,
+        ),
         console_outputs=not is_quiet,
     )
+    return flat(classes[type(parsed)][1], parsed)
 
 
 def _run(

@@ -5,7 +5,8 @@ from pathlib import Path
 from typing import NoReturn
 
 from genrender.cli.console import note, warn
-from genrender.cli.options import Gbuffers, Preview, Render, parse_size
+from genrender.cli.options import Gbuffers, Preview, Render
+from genrender.cli.words import parse_size
 from genrender.config import RunConfig
 from genrender.errors import ConfigError, MediaError
 from genrender.gbuffer.exr_channels import AUTOMATIC, ExrMap, read_exr_map

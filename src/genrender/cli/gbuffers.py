@@ -7,8 +7,9 @@ import numpy as np
 from genrender.atomic import atomic_folder, check_can_hold_files
 from genrender.cli.console import Bars, say
 from genrender.cli.exr import exr_map, read_exr_shot
-from genrender.cli.options import Gbuffers, parse_times
+from genrender.cli.options import Gbuffers
 from genrender.cli.scene import object_rule, picture_size, with_all_uvs
+from genrender.cli.words import parse_times
 from genrender.estimate import EXR_BYTES, check_disk
 from genrender.gbuffer.control import inverse_depth_range
 from genrender.gbuffer.exr import read_exr, write_exr

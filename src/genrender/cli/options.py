@@ -1,6 +1,5 @@
 """The options of every command: plain data, so that `genrender --help` imports nothing heavy."""
 
-import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -18,8 +17,6 @@ from genrender.config import (
     UnifyRule,
     UvMode,
 )
-from genrender.errors import ConfigError
-from genrender.untrusted import SHOWN_LENGTH, shown
 
 
 def option(metavar: str, default: str) -> Any:
@@ -454,95 +451,3 @@ class Diagnose:
     reference: Annotated[Path | None, option("RUN_DIR", "none")] = None
     json: bool = False
     debug: bool = False
-
-
-@dataclass(frozen=True)
-class Train:
-    """Train the pocket model from scratch, on pictures that genrender makes itself.
-
-    Every stage can be stopped and started again: it goes on from its last checkpoint.
-
-    Attributes:
-        model: which model to train.
-        out: the finished model folder, for `genrender render --model`; with --report the one to judge.
-        work_dir: training pictures and checkpoints.
-        size: cpu makes a model for 128-pixel pictures, gpu one for 256-pixel pictures.
-        shards: training pictures in shards of 512.
-        vae_steps: optimiser steps of the autoencoder.
-        clip_steps: optimiser steps of the CLIP, whose text tower reads the prompts.
-        steps: optimiser steps of the diffusion model.
-        batch: pictures per step of the diffusion model.
-        learning_rate: of the diffusion model.
-        characters: scene files that the report paints besides unseen shapes, for instance Fox.glb=fox.
-        init: pocket model folder whose weights to start from, instead of random ones.
-        stage: all, or one stage alone. vision, which is no part of all, trains the CLIP further, but for its
-            text tower.
-        report: train nothing; paint unseen shapes, print how well that goes, and write figures and pictures
-            to report/ in the work folder.
-        device: where to train, for instance cpu or cuda.
-        debug: show where an error comes from.
-    """
-
-    model: tyro.conf.Positional[Literal["pocket"]]
-    out: Annotated[
-        Path | None, option("DIR", "model/ in the work folder; with --report the packaged pocket")
-    ] = None
-    work_dir: Annotated[Path, tyro.conf.arg(metavar="DIR")] = Path("runs/train-pocket")
-    size: Literal["cpu", "gpu"] = "cpu"
-    shards: Annotated[int | None, option("N", "as in genrender.train.pocket")] = None
-    vae_steps: Annotated[int | None, option("N", "as in genrender.train.pocket")] = None
-    clip_steps: Annotated[int | None, option("N", "as in genrender.train.pocket")] = None
-    steps: Annotated[int | None, option("N", "as in genrender.train.pocket")] = None
-    batch: Annotated[int | None, option("N", "as in genrender.train.pocket")] = None
-    learning_rate: Annotated[float | None, option("RATE", "as in genrender.train.pocket")] = None
-    characters: Annotated[tuple[str, ...], tyro.conf.arg(metavar="FILE=NOUN")] = ()
-    init: Annotated[Path | None, option("DIR", "random weights")] = None
-    stage: Literal["all", "data", "vae", "clip", "diffusion", "vision", "export"] = "all"
-    report: bool = False
-    device: Annotated[str | None, option("DEVICE", "cpu")] = None
-    debug: bool = False
-
-
-Command = (
-    Annotated[Render, tyro.conf.subcommand("render")]
-    | Annotated[Resume, tyro.conf.subcommand("resume")]
-    | Annotated[Compare, tyro.conf.subcommand("compare")]
-    | Annotated[Study, tyro.conf.subcommand("study")]
-    | Annotated[Gbuffers, tyro.conf.subcommand("gbuffers")]
-    | Annotated[Preview, tyro.conf.subcommand("preview")]
-    | Annotated[Unwrap, tyro.conf.subcommand("unwrap")]
-    | Annotated[Inspect, tyro.conf.subcommand("inspect")]
-    | Annotated[Verify, tyro.conf.subcommand("verify")]
-    | Annotated[Evaluate, tyro.conf.subcommand("evaluate")]
-    | Annotated[Diagnose, tyro.conf.subcommand("diagnose")]
-    | Annotated[Train, tyro.conf.subcommand("train")]
-)
-
-
-def parse_size(text: str) -> tuple[int, int]:
-    """Width and height of "128" or "192x128".
-
-    Raises:
-        ConfigError: it is neither.
-    """
-    sides = text.lower().split("x")
-    if len(sides) > 2 or not all(re.fullmatch("0*[1-9][0-9]{0,8}", side) for side in sides):
-        raise ConfigError(
-            f"size is {shown(repr(text), SHOWN_LENGTH)}, expected pixels, for instance 128 or 192x128"
-        )
-    return int(sides[0]), int(sides[-1])
-
-
-def parse_times(text: str) -> tuple[float, ...]:
-    """The numbers of "0,0.5,1".
-
-    Raises:
-        ConfigError: it holds something else.
-    """
-    try:
-        return tuple(float(part) for part in text.split(","))
-    except ValueError:
-        given = shown(repr(text), SHOWN_LENGTH)
-        raise ConfigError(
-            f"times are {given}, expected seconds separated by commas, for instance 0,0.5,1"
-        ) from None

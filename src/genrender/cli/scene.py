@@ -6,7 +6,8 @@ from dataclasses import replace
 import numpy as np
 
 from genrender.cli.console import note, warn
-from genrender.cli.options import Gbuffers, Inspect, Preview, Render, parse_size
+from genrender.cli.options import Gbuffers, Inspect, Preview, Render
+from genrender.cli.words import parse_size
 from genrender.errors import ConfigError
 from genrender.render import Shot
 from genrender.scene.moments import rate_as_text, shape_as_text

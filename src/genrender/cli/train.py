@@ -3,7 +3,7 @@
 from dataclasses import asdict
 
 from genrender.cli.console import say
-from genrender.cli.options import Train
+from genrender.cli.train_options import Train
 from genrender.diffusion.models import POCKET_FOLDER
 from genrender.errors import ConfigError
 from genrender.train.pocket import PocketTraining, train_pocket
