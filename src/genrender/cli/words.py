@@ -1,5 +1,7 @@
 """Words of a command line that stand for several numbers."""
 
+import re
+
 from genrender.errors import ConfigError
 from genrender.untrusted import SHOWN_LENGTH, shown
 
