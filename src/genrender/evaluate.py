@@ -22,9 +22,9 @@ from genrender.metrics.surface import SurfaceErrors, surface_errors
 from genrender.metrics.texel_std import texel_std
 from genrender.per_frame import Pictures
 from genrender.render import Clip
+from genrender.run_files import METRICS_FILE
 
 STRIDES = (1, 4, 16, "first")
-METRICS_FILE = "metrics.json"
 NOTHING_COMPARED = SurfaceErrors(None, None, None)
 
 
@@ -96,15 +96,21 @@ def _relative(sharp: float, reference: FinishedRun) -> float | None:
 
 
 def write_metrics(run: FinishedRun, metrics: Mapping[str, Any]) -> str:
-    """Keep metrics as `metrics.json` in the run's folder; returns the text.
+    """Keep metrics as `metrics.json` in the run's folder, where they are not there already; returns the text.
 
     Raises:
         MediaError: the file cannot be written.
     """
-    text = json.dumps(metrics, indent=2)
-    with atomic_write(run.folder.path / METRICS_FILE) as part:
-        part.write_text(text + "\n", encoding="utf-8")
+    text, file = metrics_text(metrics), run.folder.path / METRICS_FILE
+    if not file.is_file() or file.read_bytes() != (text + "\n").encode():
+        with atomic_write(file) as part:
+            part.write_bytes((text + "\n").encode())
     return text
+
+
+def metrics_text(metrics: Mapping[str, Any]) -> str:
+    """Metrics as JSON."""
+    return json.dumps(metrics, indent=2)
 
 
 def measure_surface(frames: Pictures, clip: Clip) -> dict[str, Any]:

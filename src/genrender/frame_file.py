@@ -1,17 +1,19 @@
 """Arrays of all frames of a clip in one file, read and written a few frames at a time.
 
-Plain reads and writes instead of a memory map: what a map has touched counts as this process's memory.
+Plain reads and writes instead of a memory map: what a map has touched counts as this process's memory. Behind
+every frame's array stands its checksum.
 """
 
 import errno
 import os
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from genrender.checked_file import CHECKSUM_BYTES, DamagedFile, checksum
 from genrender.errors import MediaError
 
 
@@ -27,8 +29,9 @@ class FrameFile:
         must_exist: the file is one of these already, and what it holds counts.
 
     Raises:
-        MediaError: the file cannot be made, read or written, or it must exist and is missing or of another
-            size.
+        MediaError: the file cannot be made, read or written.
+        DamagedFile: it must exist and is missing or of another size, or what is read is not what was written;
+            a frame that never was written counts as damaged.
     """
 
     def __init__(
@@ -45,9 +48,9 @@ class FrameFile:
         self._n_frames = n_frames
         self._bytes = int(np.prod(self._shape, dtype=np.int64)) * self._dtype.itemsize
         try:
-            size = n_frames * self._bytes
+            size = n_frames * (self._bytes + CHECKSUM_BYTES)
             if must_exist and (not path.exists() or path.stat().st_size != size):
-                raise MediaError(f"{path} is missing or damaged: render the run again")
+                raise DamagedFile(path)
             path.touch()
             self._file = path.open("r+b", buffering=0)
             self._file.truncate(size)
@@ -65,10 +68,11 @@ class FrameFile:
         out = np.empty((len(frames), *self._shape), self._dtype)
         try:
             for row, frame in enumerate(frames):
-                self._go_to(frame)
+                position = self._go_to(frame)
                 view: Any = out[row : row + 1].view(np.uint8)
-                if self._file.readinto(view) != self._bytes:
-                    raise MediaError(f"cannot read {self._path}: it is shorter than it should be")
+                n_bytes, found = self._file.readinto(view), self._file.read(CHECKSUM_BYTES)
+                if n_bytes != self._bytes or found != checksum(view.data, position):
+                    raise DamagedFile(self._path)
         except OSError as error:
             raise self._error(error) from error
         return out
@@ -78,12 +82,18 @@ class FrameFile:
         data = np.ascontiguousarray(arrays, self._dtype)
         try:
             for row, frame in enumerate(frames):
-                self._go_to(frame)
-                left = data[row : row + 1].tobytes()
+                position = self._go_to(frame)
+                array = data[row : row + 1].tobytes()
+                left = array + checksum(array, position)
                 while left:
                     left = left[self._file.write(left) :]
         except OSError as error:
             raise self._error(error) from error
+
+    def check(self, frames: Sequence[int]) -> None:
+        """Raises DamagedFile unless all of these frames can be read."""
+        for frame in frames:
+            self.read([frame])
 
     def sync(self) -> None:
         """What was written outlives a crash of the machine from here on."""
@@ -100,8 +110,10 @@ class FrameFile:
         if hasattr(self, "_file"):
             self._file.close()
 
-    def _go_to(self, frame: int) -> None:
-        self._file.seek(range(self._n_frames)[frame] * self._bytes)
+    def _go_to(self, frame: int) -> int:
+        position = range(self._n_frames)[frame]
+        self._file.seek(position * (self._bytes + CHECKSUM_BYTES))
+        return position
 
     def _error(self, error: OSError) -> MediaError:
         if isinstance(error, MediaError):
@@ -135,7 +147,8 @@ class FrameCache:
                 self._in_memory[frame] = self._find(frame)
             return self._in_memory[frame]
         if self._file is not None and self._is_in_file[frame]:
-            return self._file.read([frame])[0]
+            with suppress(DamagedFile):  # then it is found once more
+                return self._file.read([frame])[0]
         found = self._find(frame)
         if self._file is None:
             self._file = FrameFile(self._path, self._n_frames, found.shape, found.dtype)

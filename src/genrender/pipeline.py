@@ -63,6 +63,7 @@ from genrender.gbuffer.control import inverse_depth_range, scale_inverse_depth
 from genrender.gbuffer.gbuffer import GBuffer
 from genrender.gbuffer.tracking import SurfaceTracker
 from genrender.noise import surface_noise
+from genrender.run_files import CONTROL_FILE
 
 logger = logging.get_logger(__name__)
 
@@ -230,7 +231,7 @@ class GenerativeRenderingPipeline(StableDiffusionControlNetPipeline):
         control = FrameCache(
             lambda f: scale_inverse_depth(gbuffers[f], inverse_range),
             n_frames,
-            None if store_folder is None else store_folder / "control.bin",
+            None if store_folder is None else store_folder / CONTROL_FILE,
         )
 
         def control_images(frames: Sequence[int]) -> Tensor:

@@ -314,7 +314,9 @@ def render_shot(shot: Shot | ExrShot, report: Report | None = None, file: Path |
         check_memory(n_bytes, "G-buffers of all frames")
     else:
         check_disk(n_bytes - (file.stat().st_size if file.is_file() else 0), file.parent)
-    stored = None if file is None else StoredGBuffers(file, shot.n_frames, shot.height, shot.width)
+    stored = None
+    if file is not None:
+        stored = StoredGBuffers(file, shot.n_frames, shot.height, shot.width, shot.gbuffer)
     kept: list[GBuffer] = []
     report("G-buffers", 0, shot.n_frames)
     for frame in range(shot.n_frames):

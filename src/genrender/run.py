@@ -27,7 +27,7 @@ from genrender.diffusion.appearance import Appearance, AppearanceRecorder
 from genrender.diffusion.chunks import is_out_of_memory
 from genrender.diffusion.keyframes import choose_keyframes, default_n_keyframes, seen_surface
 from genrender.diffusion.models import read_guidance_scale, video_scale
-from genrender.diffusion.run_store import FrameTensors
+from genrender.diffusion.run_store import FrameTensors, n_steps_done
 from genrender.errors import ModelError
 from genrender.feedback import Feedback
 from genrender.gbuffer.composite import composite_backdrop
@@ -37,6 +37,7 @@ from genrender.media.run_folder import RunFolder
 from genrender.per_frame import PerFrame
 from genrender.pipeline import GenerativeRenderingPipeline
 from genrender.render import Clip, Report, Shot
+from genrender.run_files import RECORDED_FILE
 from genrender.scene.objects import BY_NODE
 from genrender.stabilise import stabilised
 from genrender.unfinished import UnfinishedRun
@@ -140,8 +141,8 @@ def _recorder(
     scheduler.set_timesteps(config.n_steps)
     factor = pipeline.vae_scale_factor
     shape = (pipeline.unet.config.in_channels, clip.shot.height // factor, clip.shot.width // factor)
-    file = unfinished.path / "appearance.bin"
-    return AppearanceRecorder(frames, len(scheduler.timesteps), shape, file, unfinished.can_be_resumed)
+    file, n_kept = unfinished.path / RECORDED_FILE, n_steps_done(unfinished.path)
+    return AppearanceRecorder(frames, len(scheduler.timesteps), shape, file, n_kept)
 
 
 def _resolve(config: RunConfig, n_frames: int, pipeline: GenerativeRenderingPipeline) -> RunConfig:

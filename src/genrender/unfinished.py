@@ -19,12 +19,18 @@ try:
 except ImportError:  # on Windows
     fcntl = None
 
-from genrender.atomic import atomic_write
-from genrender.diffusion.run_store import STATE_FILE
+from genrender.atomic import atomic_write, remove_leftovers
+from genrender.checked_file import DamagedFile, checksum, read_checked, write_checked
 from genrender.errors import MediaError
-from genrender.media.run_folder import PART, REQUEST_FILE, UNFINISHED_DIR, RunFolder, to_plain, versions
-
-PREVIEW_FILE = "preview.png"
+from genrender.media.run_folder import RunFolder, to_plain, versions
+from genrender.run_files import (
+    GBUFFERS_FILE,
+    PREVIEW_FILE,
+    REQUEST_FILE,
+    SECONDS_FILE,
+    STATE_FILE,
+    UNFINISHED_DIR,
+)
 
 
 class UnfinishedRun:
@@ -46,7 +52,7 @@ class UnfinishedRun:
     def __init__(self, folder: RunFolder, command: Sequence[str], resume: bool = False):
         self.path = folder.unfinished_dir
         self.preview_file = self.path / PREVIEW_FILE
-        self.gbuffer_file = self.path / "gbuffers.bin"
+        self.gbuffer_file = self.path / GBUFFERS_FILE
         self.is_begun = False
         self._folder = folder
         self._command = list(command)
@@ -64,8 +70,8 @@ class UnfinishedRun:
             if not self._resume:
                 self._remove()
             self.path.mkdir(exist_ok=True)
-            _remove_leftovers(self._folder.path, "part")
-            _remove_leftovers(self.path, "part")
+            for folder in (self._folder.path, self.path):
+                remove_leftovers(folder)
         except MediaError:
             self._leave()
             raise
@@ -81,16 +87,13 @@ class UnfinishedRun:
     ) -> None:
         if kind is None:
             # What a kill in the middle of an exchange has left of the run before this one.
-            _remove_leftovers(self._folder.path, "old")
+            remove_leftovers(self._folder.path, kinds=("old",))
         if kind is None or not self.can_be_resumed:
             self._remove()
         self._leave()
 
     def _remove(self) -> None:
-        """Take the folder away; what makes it count goes first, lest half of it be resumed."""
-        for name in (STATE_FILE, REQUEST_FILE):
-            (self.path / name).unlink(missing_ok=True)
-        shutil.rmtree(self.path, ignore_errors=True)
+        _remove_unfinished(self.path)
 
     def _leave(self) -> None:
         if self._lock is not None:
@@ -128,8 +131,9 @@ class UnfinishedRun:
             self._check(read_request(self._folder.path), record)
             seconds = self._read_seconds()
         else:
+            sealed = {**record, "checksum": _checksum_of(record)}
             with atomic_write(self.path / REQUEST_FILE) as part:
-                part.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+                part.write_text(json.dumps(sealed, indent=2) + "\n", encoding="utf-8")
         self.is_begun = True
         return seconds
 
@@ -148,14 +152,17 @@ class UnfinishedRun:
 
     def note_seconds(self, seconds: float) -> None:
         """Keep how long all attempts together have taken."""
-        with atomic_write(self.path / "seconds.json") as part:
-            part.write_text(json.dumps(seconds))
+        write_checked(self.path / SECONDS_FILE, json.dumps(seconds).encode())
 
     def _read_seconds(self) -> float:
         try:
-            return float(json.loads((self.path / "seconds.json").read_text()))
-        except (OSError, ValueError):
-            return 0.0  # it was stopped before its first step was over
+            return float(json.loads(read_checked(self.path / SECONDS_FILE)))
+        except DamagedFile:
+            state = self.path / STATE_FILE
+            if not state.exists():
+                return 0.0  # it was stopped before its first step was over
+            # At most as long as this, if it was never left alone.
+            return max(0.0, state.stat().st_mtime - (self.path / REQUEST_FILE).stat().st_mtime)
 
 
 def read_request(folder: Path) -> dict[str, Any]:
@@ -173,7 +180,39 @@ def read_request(folder: Path) -> dict[str, Any]:
         raise MediaError(f"cannot read {file} ({error}); render the run again") from error
     if not isinstance(stored, dict) or not isinstance(stored.get("command"), list):
         raise MediaError(f"{file} is not of a run of genrender; render the run again")
+    if stored.pop("checksum", None) != _checksum_of(stored):
+        raise DamagedFile(file)
     return stored
+
+
+def _checksum_of(record: Mapping[str, Any]) -> str:
+    return checksum(json.dumps(record, sort_keys=True).encode()).hex()
+
+
+def tidy_finished_run(folder: Path) -> None:
+    """Takes away what a process has left that was killed when its run was complete and cleanup had begun.
+
+    Raises:
+        MediaError: another process is at work there, or what is left cannot be removed.
+    """
+    unfinished = folder / UNFINISHED_DIR
+    lock = _locked(folder)
+    try:
+        remove_leftovers(folder, kinds=("part", "probe", "old"))
+        if unfinished.exists():
+            _remove_unfinished(unfinished)
+    except OSError as error:
+        raise MediaError(f"cannot tidy {folder}: {error.strerror}; change its permissions") from error
+    finally:
+        if lock is not None:
+            os.close(lock)
+
+
+def _remove_unfinished(path: Path) -> None:
+    """What makes it count goes first, lest half of it be resumed."""
+    for name in (STATE_FILE, REQUEST_FILE):
+        (path / name).unlink(missing_ok=True)
+    shutil.rmtree(path, ignore_errors=True)
 
 
 def _locked(folder: Path) -> int | None:
@@ -189,18 +228,6 @@ def _locked(folder: Path) -> int | None:
     except OSError:
         pass  # not every network file system has locks
     return handle
-
-
-def _remove_leftovers(folder: Path, kind: str) -> None:
-    """Take away what writing leaves behind where a process is killed in the middle of it."""
-    for left in folder.iterdir():
-        found = PART.match(left.name)
-        if found is None or found.group(1) != kind:
-            continue
-        if left.is_dir():
-            shutil.rmtree(left, ignore_errors=True)
-        else:
-            left.unlink(missing_ok=True)
 
 
 def file_digest(path: Path) -> str:

@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from genrender.checked_file import checksum
 from genrender.diffusion.run_store import RunStore
 from genrender.errors import MediaError
 from genrender.feedback import Feedback
@@ -104,8 +105,12 @@ def test_what_has_changed_since_is_said(call, words, tmp_path, scene, monkeypatc
     file = tmp_path / "run" / "unfinished" / "request.json"
     begun = json.loads(file.read_text())
 
+    del begun["checksum"]
+
     def resumed_with(**changes):
-        file.write_text(json.dumps({**begun, **changes}))
+        changed = {**begun, **changes}
+        sum_ = checksum(json.dumps(changed, sort_keys=True).encode()).hex()
+        file.write_text(json.dumps({**changed, "checksum": sum_}))
         result = call("resume", "run")
         assert result.code == 2
         return result.err
@@ -119,7 +124,7 @@ def test_what_has_changed_since_is_said(call, words, tmp_path, scene, monkeypatc
     assert "gbuffers was" in resumed_with()
     own.write_bytes(scene.read_bytes())
     (tmp_path / "run" / "unfinished" / "state.pt").write_bytes(b"nonsense")
-    assert "it is missing or damaged" in resumed_with()
+    assert "state.pt is missing or damaged" in resumed_with()
     file.write_text("{")
     assert "cannot read" in call("resume", "run").err
 

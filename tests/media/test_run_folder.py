@@ -111,17 +111,17 @@ def test_a_config_that_cannot_be_written_leaves_nothing(tmp_path):
 def test_the_config_of_another_program_makes_no_run_folder(tmp_path, text):
     (tmp_path / "config.json").write_text(text)
     with pytest.raises(MediaError, match=r"no config\.json of a run; choose a new or an empty folder"):
-        RunFolder(tmp_path)
+        RunFolder(tmp_path).check_can_be_filled()
 
 
 def test_places_that_cannot_hold_a_run(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(MediaError, match="it is a file"):
-        RunFolder(tmp_path / "file")
+        RunFolder(tmp_path / "file").check_can_be_filled()
     with pytest.raises(MediaError, match="file"):
-        RunFolder(tmp_path / "file" / "run")
+        RunFolder(tmp_path / "file" / "run").check_can_be_filled()
     with pytest.raises(MediaError, match=r"no config\.json of a run; choose a new or an empty folder"):
-        RunFolder(tmp_path)
+        RunFolder(tmp_path).check_can_be_filled()
 
 
 @pytest.mark.skipif(sys.platform == "win32" or os.geteuid() == 0, reason="the superuser may write everywhere")
@@ -129,7 +129,7 @@ def test_a_parent_without_permission(tmp_path):
     tmp_path.chmod(0o500)
     try:
         with pytest.raises(MediaError, match="Permission denied"):
-            RunFolder(tmp_path / "run")
+            RunFolder(tmp_path / "run").check_can_be_filled()
     finally:
         tmp_path.chmod(0o700)
 
@@ -137,7 +137,7 @@ def test_a_parent_without_permission(tmp_path):
 @pytest.mark.skipif(not Path("/proc/self").exists(), reason="needs a file system that nobody can write to")
 def test_a_file_system_that_nobody_can_write_to():
     with pytest.raises(MediaError, match="cannot make folder /proc/run: cannot write to folder /proc"):
-        RunFolder("/proc/run")
+        RunFolder("/proc/run").check_can_be_filled()
 
 
 def test_a_folder_without_config_is_no_run(tmp_path):

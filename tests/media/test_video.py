@@ -64,7 +64,7 @@ def test_frames_are_taken_one_by_one(tmp_path):
 
     def frames():
         nonlocal alive, most
-        for k in range(40):
+        for k in range(16):
             alive += 1
             most = max(most, alive)
             yield gradient(shift=k % 8).view(Counted)
@@ -126,3 +126,20 @@ def test_files_that_are_no_video(tmp_path):
         read_video(tmp_path / "a.mp4")
     with pytest.raises(MediaError, match="no such file"):
         read_video(tmp_path / "b.mp4")
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="needs a system that can bind to a core")
+def test_equal_frames_make_equal_files_on_any_number_of_cores(tmp_path):
+    """And with other memory around the codec each time."""
+    clip = [gradient(50, 34, shift) for shift in range(6)]
+    cores, written = os.sched_getaffinity(0), set()
+    try:
+        for attempt in range(16):
+            os.sched_setaffinity(0, cores if attempt % 2 else {min(cores)})
+            kept = [os.urandom(size) for size in range(0, 40_000, 1000 + 97 * attempt)]
+            write_video(tmp_path / "a.mp4", clip, 24)
+            written.add((tmp_path / "a.mp4").read_bytes())
+            assert kept
+    finally:
+        os.sched_setaffinity(0, cores)
+    assert len(written) == 1

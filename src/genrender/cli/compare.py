@@ -15,12 +15,13 @@ from genrender.cli.console import cell, note, say, say_json
 from genrender.cli.exr import exr_map, note_missing_geometry
 from genrender.cli.options import Compare, Render
 from genrender.cli.render import run_config
-from genrender.cli.runs import Renderer, finished, load_judges
+from genrender.cli.runs import Renderer, check_can_be_had, finished, keep_metrics, load_judges
 from genrender.cli.scene import object_rule
+from genrender.cli.scratch import gbuffer_file
 from genrender.comparison_page import COLUMNS, check_plots, look_up, write_page
 from genrender.config import MethodName
 from genrender.errors import ConfigError, MediaError
-from genrender.evaluate import evaluate, write_metrics
+from genrender.evaluate import evaluate
 from genrender.finished_run import FinishedRun
 from genrender.gbuffer.exr_files import is_exr_sequence
 from genrender.gbuffer.exr_survey import open_sequence
@@ -58,26 +59,28 @@ def compare(options: Compare) -> None:
     judges = load_judges(options.clip, options.depth_model)
     folder = options.run_dir or Path("runs") / f"compare-{scene_label(options.scene)}"
     folders = {name: RunFolder(folder / name) for name in names}
+    for name in names:
+        check_can_be_had(options_of(options, name), folders[name])
 
     # 2. Runs that are not there yet, and their figures.
     runs: dict[str, FinishedRun] = {}
     clip: Clip | None = None
-    with Renderer() as renderer:
+    results: dict[str, dict[str, Any]] = {}
+    with gbuffer_file() as file, Renderer() as renderer:
         for number, name in enumerate(names, start=1):
             label = f"{name} ({number} of {len(names)})"
-            runs[name] = finished(options_of(options, name), folders[name], label, renderer, clip)
+            runs[name] = finished(options_of(options, name), folders[name], label, renderer, file, clip)
             clip = runs[name].clip
-    results: dict[str, dict[str, Any]] = {}
-    for name, run in runs.items():
-        metrics = evaluate(run, judges, runs.get(REFERENCE))
-        write_metrics(run, metrics)
-        results[name] = metrics | run.config["cost"]
+        for name, run in runs.items():
+            metrics = evaluate(run, judges, runs.get(REFERENCE))
+            keep_metrics(run, metrics)
+            results[name] = metrics | run.config["cost"]
+        if options.report is not None:
+            write_page(options.report, runs, results, {name: METHODS[name].summary for name in names})
+            note(f"report {options.report}")
 
     # 3. What came of it.
     note_missing_geometry(clip is None or clip.has_geometry)
-    if options.report is not None:
-        write_page(options.report, runs, results, {name: METHODS[name].summary for name in names})
-        note(f"report {options.report}")
     if options.json:
         say_json(results)
     else:

@@ -1,8 +1,6 @@
 """`genrender diagnose`: what is wrong with a run, and which knob to turn."""
 
-import tempfile
 from dataclasses import asdict
-from pathlib import Path
 
 import numpy as np
 from rich.console import Console
@@ -11,6 +9,7 @@ from rich.table import Table
 from genrender.cli.console import Bars, cell, say_json
 from genrender.cli.exr import note_missing_geometry
 from genrender.cli.options import Diagnose
+from genrender.cli.scratch import gbuffer_file
 from genrender.diagnose import Symptom, measure, symptoms
 from genrender.errors import ConfigError
 from genrender.finished_run import open_reference, open_run
@@ -18,8 +17,8 @@ from genrender.finished_run import open_reference, open_run
 
 def diagnose(options: Diagnose) -> None:
     """Prints every known signature with its measurement, and the remedies of those that are there."""
-    with tempfile.TemporaryDirectory() as scratch, Bars() as bars:
-        run = open_run(options.run_dir, bars, gbuffer_file=Path(scratch) / "gbuffers.bin")
+    with gbuffer_file() as file, Bars() as bars:
+        run = open_run(options.run_dir, bars, gbuffer_file=file)
         if len(run.frames) < 2:
             raise ConfigError(f"{options.run_dir} holds one frame, expected at least two to compare")
         reference = None

@@ -1,15 +1,15 @@
 """`genrender evaluate`: how good a run is, in figures."""
 
-import tempfile
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from genrender.cli.console import Bars, say, stdout_console, table
 from genrender.cli.exr import note_missing_geometry
 from genrender.cli.options import Evaluate
+from genrender.cli.runs import keep_metrics
+from genrender.cli.scratch import gbuffer_file
 from genrender.errors import ConfigError, MediaError
-from genrender.evaluate import STRIDES, Judges, write_metrics
+from genrender.evaluate import STRIDES, Judges
 from genrender.evaluate import evaluate as evaluate_run
 from genrender.finished_run import open_reference, open_run
 
@@ -32,13 +32,15 @@ SINGLE = {
 def evaluate(options: Evaluate) -> None:
     """Measures a finished run, prints the figures and keeps them as `metrics.json` in its folder.
 
+    Where nothing can be written there, that is said instead.
+
     Raises:
         ConfigError: the reference shows another shot. As with the next two, all other figures are printed.
         MediaError: the reference is no finished run.
         ModelError: a network that was asked for is not there.
     """
-    with tempfile.TemporaryDirectory() as scratch, Bars() as bars:
-        run = open_run(options.run_dir, bars, gbuffer_file=Path(scratch) / "gbuffers.bin")
+    with gbuffer_file() as file, Bars() as bars:
+        run = open_run(options.run_dir, bars, gbuffer_file=file)
         judges = Judges.load(options.clip, options.depth_model)
         reference = error = None
         try:
@@ -47,7 +49,7 @@ def evaluate(options: Evaluate) -> None:
             error = reason  # told in the end: the other metrics do without
         metrics = evaluate_run(run, judges, reference)
     note_missing_geometry(run.clip.has_geometry)
-    text = write_metrics(run, metrics)
+    text = keep_metrics(run, metrics)
     if options.json:
         print(text)
     else:

@@ -38,10 +38,11 @@ from genrender.estimate import (
 )
 from genrender.gbuffer.control import shows_own_object
 from genrender.gbuffer.exr_shot import ExrShot
-from genrender.media.run_folder import APPEARANCE_FILE, RunFolder, read_run_config
+from genrender.media.run_folder import RunFolder, read_run_config
 from genrender.pipeline import GenerativeRenderingPipeline, load_pipeline
 from genrender.render import Clip, Shot, render_shot
 from genrender.run import make_video
+from genrender.run_files import APPEARANCE_FILE
 from genrender.unfinished import UnfinishedRun, file_digest
 from genrender.untrusted import LIBRARY_ERRORS
 

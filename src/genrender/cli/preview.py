@@ -10,6 +10,7 @@ from genrender.cli.console import Bars, say
 from genrender.cli.exr import exr_map, read_exr_shot
 from genrender.cli.options import Preview
 from genrender.cli.scene import object_rule, picture_size, with_all_uvs
+from genrender.cli.scratch import gbuffer_file
 from genrender.estimate import GBUFFER_BYTES, check_disk, check_extent
 from genrender.gbuffer.control import inverse_depth_range
 from genrender.gbuffer.exr_files import is_exr_sequence
@@ -31,8 +32,8 @@ def preview(options: Preview) -> None:
     check_disk(GBUFFER_BYTES * shot.width * shot.height * shot.n_frames, Path(tempfile.gettempdir()))
     if isinstance(shot, Shot):
         shot = with_all_uvs(shot)
-    with tempfile.TemporaryDirectory() as scratch, Bars() as bars, atomic_folder(out) as part:
-        clip = render_shot(shot, bars, Path(scratch) / "gbuffers.bin")
+    with gbuffer_file() as file, Bars() as bars, atomic_folder(out) as part:
+        clip = render_shot(shot, bars, file)
         _write(clip, part)
     say(f"video          {out / 'preview.mp4'}")
     say(f"contact sheet  {out / 'contact_sheet.png'}")

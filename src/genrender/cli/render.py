@@ -25,8 +25,9 @@ from genrender.errors import ConfigError, MediaError
 from genrender.estimate import RUN_BYTES, check_disk
 from genrender.gbuffer.exr_files import is_exr_sequence
 from genrender.gbuffer.exr_shot import ExrShot
-from genrender.media.run_folder import APPEARANCE_FILE, RunFolder, read_run_config
+from genrender.media.run_folder import RunFolder, read_run_config
 from genrender.render import Shot, ShotConfig, plan_shot
+from genrender.run_files import APPEARANCE_FILE
 from genrender.scene.backdrop import parse_backdrop
 from genrender.scene.load import load_scene, scene_label
 from genrender.scene.scene import Scene
@@ -187,12 +188,14 @@ def _size(options: Render, scene: Scene, model: PictureSize) -> tuple[int, int]:
 
 
 def _run_folder(options: Render) -> RunFolder:
-    if options.run_dir is not None:
-        return RunFolder(options.run_dir)
-    name, n = f"{scene_label(options.scene)}-{timestamp()}", 1
-    while (path := Path("runs") / (name if n == 1 else f"{name}-{n}")).exists():
-        n += 1
-    return RunFolder(path)
+    path = options.run_dir
+    if path is None:
+        name, n = f"{scene_label(options.scene)}-{timestamp()}", 1
+        while (path := Path("runs") / (name if n == 1 else f"{name}-{n}")).exists():
+            n += 1
+    folder = RunFolder(path)
+    folder.check_can_be_filled()
+    return folder
 
 
 def timestamp() -> str:

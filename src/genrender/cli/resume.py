@@ -10,8 +10,8 @@ from genrender.cli.console import note
 from genrender.cli.options import Render, Resume
 from genrender.cli.render import render
 from genrender.errors import MediaError
-from genrender.media.run_folder import CONFIG_FILE, REQUEST_FILE, UNFINISHED_DIR
-from genrender.unfinished import read_request
+from genrender.run_files import CONFIG_FILE, REQUEST_FILE, UNFINISHED_DIR
+from genrender.unfinished import read_request, tidy_finished_run
 
 
 def resume(options: Resume, parse: Callable[[Sequence[str]], Any]) -> None:
@@ -27,6 +27,7 @@ def resume(options: Resume, parse: Callable[[Sequence[str]], Any]) -> None:
     if not path.is_dir():
         raise MediaError(f"no run folder {options.run_dir}: expected the folder of a run that was stopped")
     if not (path / UNFINISHED_DIR / REQUEST_FILE).exists() and (path / CONFIG_FILE).exists():
+        tidy_finished_run(path)
         note(f"{options.run_dir} is finished already")
         return
     stored = read_request(path)

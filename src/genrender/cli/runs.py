@@ -7,22 +7,24 @@ import datetime
 import json
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import fields
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 import genrender
 from genrender.cli.console import note
 from genrender.cli.options import Render
 from genrender.diffusion.models import find_model
 from genrender.errors import ConfigError, MediaError
-from genrender.evaluate import Judges
+from genrender.evaluate import Judges, metrics_text, write_metrics
 from genrender.finished_run import FinishedRun, open_run
 from genrender.gbuffer.exr_files import exr_files, is_exr_sequence
-from genrender.media.run_folder import APPEARANCE_FILE, RunFolder
+from genrender.media.run_folder import RunFolder
 from genrender.render import Clip
+from genrender.run_files import APPEARANCE_FILE
 from genrender.scene.load import scene_files
 
 
@@ -32,6 +34,15 @@ def load_judges(clip: str | None, depth: str | None = None) -> Judges:
     for error in judges.missing:
         note(f"{error}; the other figures will be measured")
     return judges
+
+
+def keep_metrics(run: FinishedRun, metrics: Mapping[str, Any]) -> str:
+    """Metrics as JSON, stored in the run's folder, too; where nothing can be written there, that is said."""
+    try:
+        return write_metrics(run, metrics)
+    except MediaError as error:
+        note(f"the figures are not stored: {error}")
+        return metrics_text(metrics)
 
 
 class Renderer:
@@ -86,8 +97,19 @@ def is_there(options: Render, folder: RunFolder) -> bool:
     return is_done(folder, options.scene, render_words(options, folder.path), inputs(options))
 
 
+def check_can_be_had(options: Render, folder: RunFolder) -> None:
+    """Raises MediaError unless the run that these options make is in that folder, or can be made there."""
+    if not is_there(options, folder):
+        folder.check_can_be_filled()
+
+
 def finished(
-    options: Render, folder: RunFolder, label: str, renderer: Renderer, clip: Clip | None = None
+    options: Render,
+    folder: RunFolder,
+    label: str,
+    renderer: Renderer,
+    file: Path,
+    clip: Clip | None = None,
 ) -> FinishedRun:
     """The run that these options make, in that folder.
 
@@ -96,6 +118,7 @@ def finished(
         folder: where the run is or will be.
         label: what it is called in notes.
         renderer: makes it where it is missing.
+        file: where the clip's G-buffers go, unless it is known.
         clip: what it shows, where that is known.
 
     Raises:
@@ -105,7 +128,7 @@ def finished(
     note(f"{label}{' is there already' if is_made else ''}")
     if not is_made and renderer(render_words(options, folder.path)):
         raise ConfigError(f"the run {label} failed; what went wrong stands above")
-    return open_run(folder.path, clip=clip)
+    return open_run(folder.path, clip=clip, gbuffer_file=file)
 
 
 def render_words(options: Render, folder: Path) -> list[str]:

@@ -10,10 +10,11 @@ from genrender.cli.console import duration, note
 from genrender.cli.exr import check_method_needs_no_geometry, check_needs_no_geometry
 from genrender.cli.options import Render, Study
 from genrender.cli.render import run_config
-from genrender.cli.runs import Renderer, finished, is_there, load_judges
+from genrender.cli.runs import Renderer, finished, is_there, keep_metrics, load_judges
+from genrender.cli.scratch import gbuffer_file
 from genrender.comparison_page import check_plots
 from genrender.errors import ConfigError, MediaError
-from genrender.evaluate import evaluate, write_metrics
+from genrender.evaluate import evaluate
 from genrender.gbuffer.exr_files import is_exr_sequence
 from genrender.gbuffer.exr_survey import open_sequence
 from genrender.media.run_folder import RunFolder
@@ -61,27 +62,31 @@ def study(options: Study) -> None:
         raise MediaError(
             f"cannot make folder {options.out}: {error.strerror}; choose another place"
         ) from error
+    folders = [RunFolder(root / scene.stem / str(seed) / v.name) for _, scene, seed, v in runs]
+    is_new = [not is_there(run, folder) for (run, *_), folder in zip(runs, folders, strict=True)]
+    for folder, new in zip(folders, is_new, strict=True):
+        if new:
+            folder.check_can_be_filled()
     judges = load_judges(options.clip)
 
     # 2. Runs that are not there yet, and their figures.
     measured: list[Measured] = []
-    clips: dict[tuple[Path, int | None], Clip] = {}
-    plans = [
-        (run, scene, seed, variant, RunFolder(root / scene.stem / str(seed) / variant.name))
-        for run, scene, seed, variant in runs
-    ]
-    is_new = [not is_there(run, folder) for run, *_, folder in plans]
-    ahead = [_frame_steps(run) for (run, *_), new in zip(plans, is_new, strict=True) if new]
-    note(f"{len(plans)} runs, of which {len(plans) - len(ahead)} are there already")
+    known: tuple[Path, int | None] | None = None
+    clip: Clip | None = None
+    ahead = [_frame_steps(run) for (run, *_), new in zip(runs, is_new, strict=True) if new]
+    note(f"{len(runs)} runs, of which {len(runs) - len(ahead)} are there already")
     pace = _Pace()
-    with Renderer() as renderer:
-        for number, (run, scene, seed, variant, folder) in enumerate(plans, start=1):
-            label = f"{scene.stem}, seed {seed}, {variant.name} ({number} of {len(plans)})"
+    with gbuffer_file() as file, Renderer() as renderer:
+        for number, (run, scene, seed, variant) in enumerate(runs, start=1):
+            folder = folders[number - 1]
+            label = f"{scene.stem}, seed {seed}, {variant.name} ({number} of {len(runs)})"
             begun_s = time.monotonic()
-            made = finished(run, folder, label, renderer, clips.get((scene, run.frames)))
-            clips = {(scene, run.frames): made.clip}
+            if known != (scene, run.frames):
+                known, clip = (scene, run.frames), None
+            made = finished(run, folder, label, renderer, file, clip)
+            clip = made.clip
             metrics = evaluate(made, judges)
-            write_metrics(made, metrics)
+            keep_metrics(made, metrics)
             figures = metrics | made.config["cost"]
             made_with = {"device": made.config["device"]} | folder.read_config()["versions"]
             measured.append(Measured(scene.stem, n_triangles[scene], seed, variant, made_with, figures))

@@ -9,6 +9,7 @@ from genrender.atomic import atomic_folder, check_can_hold_files
 from genrender.cli.console import Bars, say, say_json
 from genrender.cli.options import Verify
 from genrender.cli.scene import picture_size, with_all_uvs
+from genrender.cli.scratch import gbuffer_file
 from genrender.errors import ConfigError
 from genrender.gbuffer.exr_files import is_exr_sequence
 from genrender.media.images import write_png
@@ -43,8 +44,8 @@ def verify(options: Verify) -> None:
     from genrender.verify.pictures import feature_picture, noise_picture
 
     check_shot(shot)
-    with Bars() as bars:
-        clip = render_shot(with_all_uvs(shot), bars)
+    with Bars() as bars, gbuffer_file() as file:
+        clip = render_shot(with_all_uvs(shot), bars, file)
         verification = verify_clip(clip, options.seed, bars)
         with atomic_folder(out) as part:
             for done, (name, draw) in enumerate(

@@ -19,6 +19,7 @@ from genrender.errors import ConfigError
 from genrender.frame_file import FrameCache
 from genrender.gbuffer.gbuffer import GBuffer
 from genrender.recent import Recent
+from genrender.run_files import texels_file
 from genrender.texels import (
     N_LEVELS,
     TexelOwners,
@@ -214,7 +215,7 @@ class TextureCorrespondence:
             self._texels[shape] = FrameCache(
                 lambda f: texels_under_pixels(gbuffers[f], (height, width), side),
                 len(gbuffers),
-                None if self._folder is None else self._folder / f"texels-{height}x{width}-{side}.bin",
+                None if self._folder is None else self._folder / texels_file(height, width, side),
             )
         return torch.from_numpy(self._texels[shape][frame]).to(self._index_device)
 

@@ -4,6 +4,7 @@ In the other shot these frames run as keyframes beside its own: their keys and v
 their features reach the same surface points, through the objects' textures. Source: ours.
 """
 
+import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -81,10 +82,11 @@ class AppearanceRecorder:
         n_steps: evaluations of the model.
         shape: "C h w" of one frame's latents.
         file: where they are kept meanwhile.
-        must_exist: the run goes on, and what the file holds counts.
+        n_kept: evaluations that an earlier attempt has kept there, where the run goes on.
 
     Raises:
-        MediaError: the file cannot be made, or must exist and does not.
+        MediaError: the file cannot be made.
+        DamagedFile: what an earlier attempt has kept is not there any more.
     """
 
     def __init__(
@@ -93,10 +95,11 @@ class AppearanceRecorder:
         n_steps: int,
         shape: Sequence[int],
         file: Path,
-        must_exist: bool = False,
+        n_kept: int = 0,
     ):
         self.frames = list(frames)
-        self._steps = FrameFile(file, n_steps, (len(self.frames), *shape), must_exist=must_exist)
+        self._steps = FrameFile(file, n_steps, (len(self.frames), *shape), must_exist=n_kept > 0)
+        self._steps.check(range(n_kept))
 
     def keep(self, step: int, latents: Float32[Tensor, "R C h w"]) -> None:
         """The latents before an evaluation."""
@@ -130,6 +133,11 @@ def read_appearance(path: Path) -> Appearance:
         MediaError: there is none, or the file is damaged.
     """
     try:
+        # NumPy does not read to where an archive's reader would compare checksums.
+        with zipfile.ZipFile(path) as archive:
+            damaged = archive.testzip()
+        if damaged is not None:
+            raise MediaError(f"cannot read {path}: {damaged} in it is damaged; render that run again")
         with np.load(path) as stored:
             arrays: dict[str, Any] = dict(stored)
         gbuffers = tuple(
@@ -140,6 +148,8 @@ def read_appearance(path: Path) -> Appearance:
         return Appearance(latents, arrays["control"].astype(np.float32), gbuffers)
     except FileNotFoundError as error:
         raise MediaError(f"{path.parent} keeps no appearance: there is no {path.name} in it") from error
+    except MediaError:
+        raise
     # What a damaged archive makes the reader raise knows no limits.
     except Exception as error:
         raise MediaError(f"cannot read {path}: it is damaged; render that run again") from error

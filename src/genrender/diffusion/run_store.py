@@ -2,10 +2,10 @@
 
 In files nothing grows with the clip but the disk space, and a run that was stopped goes on from the last
 step: each step writes its latents beside those before it, and one small file says which of the two count.
+These cannot be found again, so a run goes on only where all that counts is as it was written.
 """
 
 import io
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol, cast, runtime_checkable
@@ -15,11 +15,10 @@ import torch
 from jaxtyping import Float32
 from torch import Tensor
 
-from genrender.atomic import atomic_write
+from genrender.checked_file import DamagedFile, read_checked, write_checked
 from genrender.errors import MediaError
 from genrender.frame_file import FrameFile
-
-STATE_FILE = "state.pt"
+from genrender.run_files import OUTPUTS_FILE, STATE_FILE, latents_file, scheduler_file
 
 
 @runtime_checkable
@@ -50,6 +49,9 @@ class _InFile:
     def sync(self) -> None:
         self._file.sync()
 
+    def check(self) -> None:
+        self._file.check(range(len(self)))
+
 
 class RunStore:
     """Latents and model outputs of all frames, and what the scheduler remembers of each chunk.
@@ -68,7 +70,8 @@ class RunStore:
         folder: for the files; None: in memory.
 
     Raises:
-        MediaError: a file cannot be made, or an earlier state is damaged or of another run.
+        MediaError: a file cannot be made, or an earlier state is of another run.
+        DamagedFile: what counts of an earlier state is not as it was written.
     """
 
     def __init__(
@@ -84,6 +87,7 @@ class RunStore:
         self._device = device
         self.step = 0
         self._memory: dict[int, dict[str, Any]] = {}
+        self._remembered: list[int] = []
         self._generator: Tensor | None = None
         if folder is None:
             # A frame's old latents are not needed once it has new ones.
@@ -94,8 +98,12 @@ class RunStore:
         is_begun = (folder / STATE_FILE).exists()
         if is_begun:
             self._load(folder / STATE_FILE)
-        self._latents = [_InFile(folder / f"latents-{k}.bin", shape, device, is_begun) for k in (0, 1)]
-        self.outputs = _InFile(folder / "outputs.bin", shape, device, is_begun)
+        counts = [is_begun and k == self.step % 2 for k in (0, 1)]
+        latents = [_InFile(folder / latents_file(k), shape, device, counts[k]) for k in (0, 1)]
+        if is_begun:
+            latents[self.step % 2].check()
+        self._latents = latents
+        self.outputs = _InFile(folder / OUTPUTS_FILE, shape, device, must_exist=False)
 
     @property
     def latents(self) -> FrameTensors:
@@ -130,6 +138,7 @@ class RunStore:
         else:
             storable = {name: _storable(value) for name, value in changed.items()}
             _save_state(self._memory_file(self.step + 1, chunk), storable)
+            self._remembered.append(chunk)
 
     def commit(self, generator: torch.Generator) -> None:
         """The step under way is done: from here on its latents count."""
@@ -137,12 +146,13 @@ class RunStore:
             # Before the state says that they count, they must be on the disk.
             cast(_InFile, self.next_latents).sync()
             state = {**self._run, "step": self.step + 1, "generator": generator.get_state()}
-            _save_state(self._folder / STATE_FILE, state)
+            _save_state(self._folder / STATE_FILE, {**state, "chunks": self._remembered})
+            self._remembered = []
         self.step += 1
 
     def _memory_file(self, step: int, chunk: int) -> Path:
         assert self._folder is not None
-        return self._folder / f"scheduler-{step % 2}-{chunk}.pt"
+        return self._folder / scheduler_file(step, chunk)
 
     def _read(self, chunk: int) -> dict[str, Any]:
         if self.step == 0:
@@ -168,24 +178,32 @@ class RunStore:
                 f"{file} is of another run: its {name} is {state.get(name)}, expected {self._run[name]}"
             )
         self.step, self._generator = state["step"], state["generator"]
+        for chunk in state["chunks"]:
+            read_checked(self._memory_file(self.step, chunk))
+
+
+def n_steps_done(folder: Path) -> int:
+    """How many evaluations of the model are done in a folder of a run store; 0 where none has begun.
+
+    Raises:
+        DamagedFile: that cannot be told any more.
+    """
+    file = folder / STATE_FILE
+    return _load_state(file)["step"] if file.exists() else 0
 
 
 def _save_state(file: Path, state: Mapping[str, Any]) -> None:
-    # Through memory: writing to a file, PyTorch tells of a full disk in an error of its own.
     content = io.BytesIO()
     torch.save(dict(state), content)
-    with atomic_write(file) as part, part.open("wb") as stream:
-        stream.write(content.getbuffer())
-        stream.flush()
-        os.fsync(stream.fileno())
+    write_checked(file, content.getbuffer())
 
 
 def _load_state(file: Path) -> dict[str, Any]:
+    content = read_checked(file)
     try:
-        return torch.load(file, map_location="cpu", weights_only=True)
-    # What a damaged file makes the loader raise knows no limits.
-    except Exception as error:
-        raise MediaError(f"cannot read {file}: it is missing or damaged; render the run again") from error
+        return torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+    except Exception as error:  # of another version of PyTorch; what that raises knows no limits
+        raise DamagedFile(file) from error
 
 
 def _copied(value: Any) -> Any:

@@ -1,12 +1,13 @@
 """The G-buffers of a clip in a file instead of in memory, each read when it is looked at."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from jaxtyping import UInt64
 
+from genrender.checked_file import DamagedFile
 from genrender.frame_file import FrameFile
 from genrender.gbuffer.gbuffer import GBuffer
 
@@ -28,17 +29,26 @@ class StoredGBuffers(Sequence[GBuffer]):
         n_frames: how many there will be.
         height: rows.
         width: pixels per row.
+        render: a frame's G-buffer anew, for one that is damaged when it is looked at; None: that is an error.
 
     Raises:
         MediaError: the file cannot be made, read or written.
     """
 
-    def __init__(self, path: Path, n_frames: int, height: int, width: int):
+    def __init__(
+        self,
+        path: Path,
+        n_frames: int,
+        height: int,
+        width: int,
+        render: Callable[[int], GBuffer] | None = None,
+    ):
         # Field after field, not pixel after pixel, so that each is read as an array of its own.
         dtype = np.dtype([(name, kind, (height, width, *more)) for name, kind, more in _RECORD])
         self._file = FrameFile(path, n_frames, (), dtype)
         self._dtype = dtype
         self._texture_keys: UInt64[np.ndarray, "n_ids"] | None = None  # of the clip
+        self._render = render
 
     def __len__(self) -> int:
         return len(self._file)
@@ -46,7 +56,12 @@ class StoredGBuffers(Sequence[GBuffer]):
     def __getitem__(self, index: Any) -> Any:
         if isinstance(index, slice):
             return [self[frame] for frame in range(len(self))[index]]
-        record = self._file.read([index])[0]
+        try:
+            record = self._file.read([index])[0]
+        except DamagedFile:
+            if self._render is None:
+                raise
+            return self._render(index)
         return GBuffer(**{name: record[name] for name, *_ in _RECORD}, texture_keys=self._texture_keys)
 
     def write(self, frame: int, gbuffer: GBuffer) -> None:

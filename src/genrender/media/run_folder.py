@@ -4,7 +4,6 @@ import datetime
 import json
 import os
 import platform
-import re
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -16,10 +15,23 @@ import numpy as np
 from jaxtyping import UInt8
 
 import genrender
-from genrender.atomic import atomic_folder, atomic_write, check_can_hold_files
+from genrender.atomic import TEMPORARY, atomic_folder, atomic_write, check_can_hold_files
 from genrender.errors import MediaError
 from genrender.media.images import contact_sheet, enlarged, read_png, write_png
 from genrender.media.video import write_video
+from genrender.run_files import (
+    APPEARANCE_FILE,
+    CONFIG_FILE,
+    CONTACT_SHEET_FILE,
+    FRAME_FILES,
+    FRAMES_DIR,
+    OF_FINISHED,
+    OF_UNFINISHED,
+    REQUEST_FILE,
+    UNFINISHED_DIR,
+    VIDEO_FILE,
+    frame_file,
+)
 from genrender.run_record import read_record
 from genrender.untrusted import read_json
 
@@ -36,21 +48,11 @@ LIBRARIES = (
     "av",
 )
 
-# What a process leaves behind that is killed while it writes.
-PART = re.compile(r"\..*\.[0-9a-f]{8}\.(part|old)")
-
-CONFIG_FILE, UNFINISHED_DIR, REQUEST_FILE = "config.json", "unfinished", "request.json"
-APPEARANCE_FILE = "appearance.npz"
-# What may lie in an unfinished run.
-OF_UNFINISHED = re.compile(r"(\w+|latents-\d|scheduler-\d-\d+|texels-\d+x\d+-\d+)\.(bin|pt|json|png)")
-FRAME_FILES = "frames/[0-9][0-9][0-9][0-9][0-9].png"
-
-# What an earlier run leaves in its folder, and the next one replaces.
-OWN_FILES = (CONFIG_FILE, FRAME_FILES, "video.mp4", "contact_sheet.png", "metrics.json", APPEARANCE_FILE)
-
 
 class RunFolder:
     """Writes and finds the files of one run. The whole run appears at once, or not at all.
+
+    Naming a run folder neither looks at it nor changes it: it may be one that can only be read.
 
     Attributes:
         path: the folder.
@@ -63,7 +65,16 @@ class RunFolder:
     """
 
     def __init__(self, path: str | os.PathLike[str]):
-        """Names a run folder, and makes sure that it can be written before any work begins.
+        self.path = Path(path)
+        self.config_file = self.path / CONFIG_FILE
+        self.frames_dir = self.path / FRAMES_DIR
+        self.video_file = self.path / VIDEO_FILE
+        self.contact_sheet_file = self.path / CONTACT_SHEET_FILE
+        self.appearance_file = self.path / APPEARANCE_FILE
+        self.unfinished_dir = self.path / UNFINISHED_DIR
+
+    def check_can_be_filled(self) -> None:
+        """Makes sure, before any work begins, that a run can be written here.
 
         Nothing is created yet: a run that fails at its next check leaves no empty folder behind. The folder
         of an earlier run is welcome, any other folder must be empty.
@@ -71,13 +82,6 @@ class RunFolder:
         Raises:
             MediaError: the folder cannot be made or written, is a file, or holds something other than a run.
         """
-        self.path = Path(path)
-        self.config_file = self.path / CONFIG_FILE
-        self.frames_dir = self.path / "frames"
-        self.video_file = self.path / "video.mp4"
-        self.contact_sheet_file = self.path / "contact_sheet.png"
-        self.appearance_file = self.path / APPEARANCE_FILE
-        self.unfinished_dir = self.path / UNFINISHED_DIR
         _check_can_become_run_folder(self)
 
     @contextmanager
@@ -91,7 +95,7 @@ class RunFolder:
             >>> with folder.replaced() as draft:
             ...     draft.write_config({"prompt": "a fox"}, seed=0)
         """
-        with atomic_folder(self.path, replaces=OWN_FILES) as part:
+        with atomic_folder(self.path, replaces=OF_FINISHED) as part:
             draft = RunFolder(part)
             draft.frames_dir.mkdir()
             yield draft
@@ -127,7 +131,7 @@ class RunFolder:
 
     def write_frame(self, index: int, picture: UInt8[np.ndarray, "H W 3"]) -> None:
         """Writes frame number `index`, which counts from 0."""
-        write_png(self.frames_dir / f"{index:05d}.png", picture)
+        write_png(self.frames_dir / frame_file(index), picture)
 
     def frame_files(self) -> list[Path]:
         """The frames written so far, in order."""
@@ -210,8 +214,10 @@ def _check_can_become_run_folder(folder: RunFolder) -> None:
 def _is_left_by_a_run(path: Path) -> bool:
     """Whether a run that was killed left this: something half-written, or `unfinished/` and nothing else."""
     if path.name == UNFINISHED_DIR and path.is_dir():
-        return all(OF_UNFINISHED.fullmatch(file.name) or PART.match(file.name) for file in path.iterdir())
-    return bool(PART.match(path.name))
+        return all(
+            OF_UNFINISHED.fullmatch(file.name) or TEMPORARY.fullmatch(file.name) for file in path.iterdir()
+        )
+    return bool(TEMPORARY.fullmatch(path.name))
 
 
 def _is_run(folder: RunFolder) -> bool:

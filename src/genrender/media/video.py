@@ -17,6 +17,10 @@ from genrender.errors import MediaError
 # x264's constant rate factor: 16 is hardly distinguishable from the frames, and a clip is small anyway.
 QUALITY = "16"
 
+# Equal frames make equal files on all machines. x264 divides its work by threads, as many as there are cores;
+# and its macroblock tree (core 165, vectorised) gives other bits once in some ten to a hundred files.
+REPRODUCIBLE = {"threads": "1", "x264-params": "mbtree=0"}
+
 # The number of ITU-R BT.709 in the tables of colour spaces, primaries and transfer curves in H.264.
 BT709 = 1
 
@@ -25,6 +29,8 @@ def write_video(
     path: str | os.PathLike[str], frames: Iterable[UInt8[np.ndarray, "H W 3"]], fps: int | float
 ) -> None:
     """Writes frames to an MP4 file as they come, so that a long clip never lies in memory.
+
+    Equal frames make equal files, byte for byte.
 
     The codec stores colour at half resolution and needs even sizes: an odd height or width grows by repeating
     the last row or column.
@@ -55,7 +61,7 @@ def _encode(
 ) -> None:
     # `faststart` moves the index to the front, so that a browser can play while it loads.
     with av.open(str(part), "w", format="mp4", options={"movflags": "+faststart"}) as container:
-        stream = container.add_stream("libx264", rate=rate, options={"crf": QUALITY})
+        stream = container.add_stream("libx264", rate=rate, options={"crf": QUALITY, **REPRODUCIBLE})
         stream.pix_fmt = "yuv420p"
         _tag_colours(stream.codec_context)
         size = None
