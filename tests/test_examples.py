@@ -184,8 +184,7 @@ def test_example_04(tmp_path: Path, tiny_model: str, capsys: pytest.CaptureFixtu
 def test_example_01(tmp_path: Path):
     example("01_render_a_clip").main(frames=4, steps=4, out=tmp_path / "out")
     frames, fps = read_video(tmp_path / "out" / "video.mp4")
-    assert frames.shape == (4, 512, 512, 3)  # pocket's frames are small, and players show stamps as stamps
-    assert len(read_png(tmp_path / "out" / "frames" / "00000.png")) == 128
+    assert frames.shape == (4, 128, 128, 3)
     assert fps == 24
     assert frames.std() > 10
     assert (tmp_path / "out" / "contact_sheet.png").is_file()
