@@ -204,16 +204,16 @@ def check_text(name: str, text: str, error: ErrorKind, max_length: int = MAX_TEX
     if len(text) > max_length:
         raise error(f"{name} has {len(text):,} characters, expected at most {max_length:,}: shorten it")
     if valid_text(text) != text:
-        raise error(f"{name} is {shown(text, SHOWN_LENGTH)!r}, which is no valid text: give it in UTF-8")
+        raise error(f"{name} is '{shown(text, SHOWN_LENGTH)}', which is no valid text: give it in UTF-8")
     if "\0" in text:
-        raise error(f"{name} is {shown(text, SHOWN_LENGTH)!r}, expected text without null characters")
+        raise error(f"{name} is '{shown(text, SHOWN_LENGTH)}', expected text without null characters")
 
 
 def check_path(name: str, path: Path, error: ErrorKind) -> None:
     """Raises the error for a path that no file system takes; whether there is a file is not asked."""
     text = str(path)
     if "\0" in text:
-        raise error(f"{name} is {shown(text, SHOWN_LENGTH)!r}, expected a path without null characters")
+        raise error(f"{name} is '{shown(text, SHOWN_LENGTH)}', expected a path without null characters")
     parts = [
         ("a path", text, MAX_PATH_BYTES),
         *(("a name", part, MAX_FILE_NAME_BYTES) for part in path.parts),
@@ -222,7 +222,7 @@ def check_path(name: str, path: Path, error: ErrorKind) -> None:
         try:
             n_bytes = len(os.fsencode(part))
         except UnicodeEncodeError:
-            raise error(f"{name} is {shown(text, SHOWN_LENGTH)!r}, which is no valid text") from None
+            raise error(f"{name} is '{shown(text, SHOWN_LENGTH)}', which is no valid text") from None
         if n_bytes > limit:
             raise error(
                 f"{name} has {what} of {n_bytes:,} bytes ({shown(part, 24)}), expected at most {limit:,}: "

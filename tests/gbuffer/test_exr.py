@@ -6,6 +6,7 @@ import pytest
 
 from genrender.errors import MediaError
 from genrender.gbuffer.exr import read_exr, write_exr
+from genrender.gbuffer.exr_channels import AUTOMATIC, find_channels
 from genrender.gbuffer.gbuffer import GBuffer
 
 
@@ -159,3 +160,9 @@ def test_a_failed_write_keeps_the_old_file(tmp_path, monkeypatch):
         write_exr(tmp_path / "a.exr", make_gbuffer(seed=1))
     assert (tmp_path / "a.exr").read_bytes() == before
     assert [item.name for item in tmp_path.iterdir()] == ["a.exr"]
+
+
+def test_messages_show_channels_of_any_name_in_one_line():
+    with pytest.raises(MediaError, match=r"the channels are .*, UV\.U, UV\.V") as raised:
+        find_channels("a.exr", ["A\nB\x1b.Z", "UV.U", "UV.V"], [], AUTOMATIC)
+    assert "\n" not in str(raised.value)

@@ -392,3 +392,10 @@ def test_any_change_to_a_file_gives_a_scene_or_a_scene_error(tmp_path, seed):
         except SceneError:
             outcomes["refused"] += 1
     assert all(outcomes.values())
+
+
+def test_key_times_that_are_signalling_nans(tmp_path):
+    builder = one_triangle()
+    times = np.array([0, 0x7FA00000], np.uint32).view(np.float32)
+    builder.animate("Go", [(0, "translation", times, np.zeros((2, 3), np.float32), "LINEAR")])
+    assert_refused(builder.save(tmp_path / "a.glb"), "no finite numbers")

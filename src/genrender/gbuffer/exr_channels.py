@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from genrender.errors import ConfigError, MediaError
-from genrender.untrusted import read_json
+from genrender.untrusted import read_json, shown
 
 DepthKind = Literal["planar", "distance", "inverse", "negative"]
 
@@ -207,13 +207,17 @@ def _only(where: str, role: str, found: Sequence[str], names: Sequence[str]) -> 
         return found[0]
     if found:
         raise MediaError(
-            f"{where}: {len(found)} channels could be the {role}: {', '.join(sorted(found))}; "
+            f"{where}: {len(found)} channels could be the {role}: {_listed(found)}; "
             "say which with --exr-map, or give a pattern that one clip's files match"
         )
     raise MediaError(
         f"{where}: no channel for the {role}; render that pass, or name its channel with --exr-map; "
-        f"the channels are {', '.join(sorted(names))}"
+        f"the channels are {_listed(names)}"
     )
+
+
+def _listed(names: Iterable[str]) -> str:
+    return shown(", ".join(sorted(names)), 500)
 
 
 def _layers(names: Iterable[str]) -> dict[str, dict[str, str]]:

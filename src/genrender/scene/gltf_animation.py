@@ -133,11 +133,12 @@ def _pointer(channel: pygltflib.AnimationChannel) -> str | None:
 
 
 def _read_times(file: GltfFile, where: str, index: object, budget: Budget) -> Float64[np.ndarray, "K"]:
-    times = read_floats(file, index, ("SCALAR",))[:, 0].astype(np.float64)
+    times = read_floats(file, index, ("SCALAR",))[:, 0]
     budget.spend("animation keys", len(times))
+    # Before the change of type, which warns of numbers that are none.
     if not len(times) or not np.isfinite(times).all() or (np.diff(times) < 0).any():
         raise file.error(f"{where} has key times that do not rise or are no finite numbers; export it again")
-    return times
+    return times.astype(np.float64)
 
 
 def _bundle(
