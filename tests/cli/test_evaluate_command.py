@@ -50,6 +50,7 @@ def test_people_get_plain_words_and_nothing_is_cut(call, run_dir, monkeypatch):
     ):
         assert text in out
     assert "\N{HORIZONTAL ELLIPSIS}" not in out
+    assert out.splitlines()[0] == f"{run_dir}: 6 frames"
     metrics = json.loads(call("evaluate", run_dir, "--json").out)
     assert f"{metrics['surface_error']['1']:.3g}" in out
     assert f"{metrics['sharpness']:.3g}" in out

@@ -61,7 +61,7 @@ def evaluate(options: Evaluate) -> None:
 
 def _print_figures(title: str, metrics: Mapping[str, Any]) -> None:
     """What can be compared stands side by side; names in JSON are others, and stay what they are."""
-    say(f"{title}: {metrics['n_frames']} frames\n")
+    say(f"{title}: {metrics['n_frames']} frames")
     console = stdout_console()
     made = table(
         "Colour change of equal surface points, 0 to 1 (less is steadier)",
