@@ -6,7 +6,7 @@ import torch
 
 from genrender.errors import ModelError
 from genrender.train import data as shards
-from genrender.train.judge import SIDE, UNKNOWN, Judge, labels_of, named_objects, score, train_judge
+from genrender.train.judge import SIDE, UNKNOWN, Judge, cut_out, labels_of, named_objects, score, train_judge
 from genrender.train.loop import LoopConfig
 from genrender.train.vocabulary import COLORS, LOOKS, Described
 from genrender.train.world import make_sample
@@ -20,8 +20,22 @@ def test_instances_belong_to_the_groups_in_their_order():
     (fox, fox_mask), (boxes, boxes_mask) = named_objects(object_id, (FOX, BOXES))
     assert (fox, boxes) == (FOX, BOXES)
     np.testing.assert_array_equal(fox_mask, object_id == 1)
-    np.testing.assert_array_equal(boxes_mask, object_id > 1)
+    np.testing.assert_array_equal(boxes_mask, object_id == 4)  # the larger one
     assert named_objects(object_id, (FOX,)) == []  # one is named, three are seen: nobody knows which
+
+
+@pytest.mark.parametrize("cell", [1, 8])
+@pytest.mark.parametrize(("y", "x"), [(0, 0), (80, 104), (96, 64)])
+def test_an_object_is_as_large_in_every_cut_out_wherever_it_is(cell, y, x):
+    picture = np.zeros((128, 128, 3), np.float32)
+    picture[y : y + 32, x : x + 16] = 1
+    mask = picture[::cell, ::cell, 0] > 0
+    pixels, own = cut_out(picture, mask, 0.15)
+    assert pixels.shape == (3, SIDE, SIDE)
+    # 32 of 32 + 2 * 0.15 * 32 pixels, rounded to cells.
+    shown = float(pixels[0].max(1).values.sum())
+    assert 0.62 * SIDE <= shown <= 0.85 * SIDE
+    assert ((own[0] > 0.5) == (pixels[0] > 0.5)).float().mean() > 0.97
 
 
 def test_labels_hold_what_is_told_and_nothing_else():
@@ -39,7 +53,7 @@ def test_weights_come_back_from_a_small_file(tmp_path):
     file = tmp_path / "judge.safetensors"
     judge.save(file)
     assert file.stat().st_size < 3e6
-    pixels, mask = torch.randn(2, 3, SIDE, SIDE), torch.ones(2, 1, 32, 32)
+    pixels, mask = torch.randn(2, 3, SIDE, SIDE), torch.ones(2, 1, SIDE, SIDE)
     with torch.no_grad():
         for mine, theirs in zip(judge(pixels, mask), Judge.load(file)(pixels, mask), strict=True):
             torch.testing.assert_close(mine, theirs, atol=5e-3, rtol=0)
@@ -58,8 +72,8 @@ def test_what_lies_outside_the_mask_changes_no_look():
     torch.manual_seed(0)
     judge = Judge().eval()
     pixels = torch.randn(1, 3, SIDE, SIDE, generator=torch.Generator().manual_seed(0))
-    mask = torch.zeros(1, 1, 32, 32)
-    mask[..., :4, :4] = 1
+    mask = torch.zeros(1, 1, SIDE, SIDE)
+    mask[..., :16, :16] = 1
     other = pixels.clone()
     other[..., -16:, -16:] = 1.0
     with torch.no_grad():

@@ -151,7 +151,9 @@ def _control(rng: np.random.Generator, rendered: Rendered, n_objects: int, flat:
         meant = seen
     if meant.any():
         far, near = np.percentile(1 / rendered.depth[meant], [2, 98])
-        far, near = far * rng.uniform(0.75, 1.0), near * rng.uniform(1.0, 1.25)
+        # A camera that comes nearer doubles what is near within one clip, whose frames share one range.
+        low, high = (0.45, 2.3) if rng.random() < 0.3 else (0.75, 1.25)
+        far, near = far * rng.uniform(low, 1.0), near * rng.uniform(1.0, high)
         inverse = 1 / rendered.depth[seen]
         share = np.clip((inverse - far) / max(near - far, 0.02 * near), 0, 1)
         value = FARTHEST_SURFACE + (1 - FARTHEST_SURFACE) * share
