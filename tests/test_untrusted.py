@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from genrender.errors import ConfigError, MediaError
 from genrender.json_kinds import Range, misfit
+from genrender.scene.load import scene_label
 from genrender.untrusted import (
     MAX_FILE_NAME_BYTES,
     check_number,
@@ -236,3 +237,10 @@ FITTING = {
 )
 def test_entries_that_do_not_fit(change, message):
     assert misfit({**FITTING, **change}, Record, "r") == message
+
+
+def test_folders_named_after_scenes_have_names_that_file_systems_take():
+    assert scene_label(Path("a/wave_*.obj")) == "wave"
+    assert scene_label(Path("a/Robot Arm.glb")) == "Robot_Arm"
+    assert len(f"compare-{scene_label(Path('x' * 250 + '.glb'))}-20260101-000000-12".encode()) <= 255
+    assert scene_label(Path("a/wave \udcff<1>.glb")) == "wave_\N{REPLACEMENT CHARACTER}_1"

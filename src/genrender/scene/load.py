@@ -11,6 +11,7 @@ from genrender.scene.folders import Folders
 from genrender.scene.gltf import load_gltf
 from genrender.scene.scene import Scene
 from genrender.scene.sequence import find_sequence, load_sequence, load_single
+from genrender.untrusted import file_name
 
 
 def load_scene(path: str | Path, allowed_folders: Sequence[str | Path] = ()) -> Scene:
@@ -57,7 +58,8 @@ def scene_files(path: Path, allowed_folders: Sequence[Path] = ()) -> list[Path]:
 
 def scene_label(path: Path) -> str:
     """A scene's path as part of a folder's name: the stem, of a sequence without what stands for numbers."""
-    return Path(re.split(r"[*?\[#%@]", path.name)[0]).stem.rstrip("_-. ") or path.resolve().parent.name
+    stem = Path(re.split(r"[*?\[#%@]", path.name)[0]).stem.rstrip("_-. ")
+    return file_name(stem) or file_name(path.resolve().parent.name) or "scene"
 
 
 def _load_gltf(folders: Folders) -> Scene:
