@@ -84,3 +84,9 @@ def test_unseen_pictures_find_their_captions(scorer):
 def test_a_missing_model_is_said_in_one_line(tmp_path):
     with pytest.raises(ModelError, match="no CLIP model"):
         ClipScorer.load(tmp_path)
+
+
+def test_a_file_is_no_model(tmp_path):
+    (tmp_path / "config.json").write_text("{}")
+    with pytest.raises(ModelError, match=r"no CLIP model .*config\.json: it is a file; give a folder"):
+        ClipScorer.load(tmp_path / "config.json")

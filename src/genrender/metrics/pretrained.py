@@ -22,6 +22,8 @@ def load_pretrained(what: str, source: str | Path, model: Any, *companions: Any)
         ModelError: there is no such network.
     """
     is_folder = Path(source).exists()
+    if is_folder and not Path(source).is_dir():  # transformers would take it for weights, of an older format
+        raise ModelError(f"no {what} {source}: it is a file; give a folder or a hub id that holds one")
     if is_folder:  # only downloads are worth a progress bar
         transformers.utils.logging.disable_progress_bar()
     try:
