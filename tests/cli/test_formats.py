@@ -64,7 +64,8 @@ def test_inspect_shows_the_animation(call, growing_card):
     report = json.loads(result.out)
     assert report["totals"]["triangles"] == 2
     assert report["objects"][0]["uv"]["state"] == "ok"
-    assert report["animations"][0]["duration_s"] == pytest.approx(0.125)
+    assert report["animations"][0]["duration_s"] == pytest.approx(2 / 24, abs=1e-6)
+    assert report["animations"][0]["fps"] == 24
 
 
 def test_render_makes_a_run_of_it(call, model, growing_card, tmp_path):

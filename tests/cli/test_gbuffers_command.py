@@ -48,7 +48,7 @@ def test_times_choose_the_moments(call, scene, tmp_path):
 
 def test_without_frames_the_animation_is_covered_once(call, scene, tmp_path):
     assert call("gbuffers", scene, "--out", "g", "--size", 8, "--fps", 20).code == 0
-    assert len(list((tmp_path / "g").glob("*.exr"))) == 5  # of a quarter of a second
+    assert len(list((tmp_path / "g").glob("*.exr"))) == 6  # of a quarter of a second, both ends shown
     assert call("gbuffers", scene, "--out", "h", "--size", 8, "--animation", "1", "--frames", 2).code == 0
     assert len(list((tmp_path / "h").glob("*.exr"))) == 2
 

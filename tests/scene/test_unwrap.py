@@ -238,6 +238,10 @@ def test_inspection_of_the_truck():
     (animation,) = report["animations"]
     told = {key: animation[key] for key in ("index", "name", "duration_s", "together")}
     assert told == {"index": 0, "name": "animation_0", "duration_s": 1.25, "together": []}
+    lower, upper = report["rest_bounds"]["min"], report["rest_bounds"]["max"]
+    assert report["size_m"] == pytest.approx([high - low for low, high in zip(lower, upper, strict=True)])
+    assert report["plays"] == "animation_0"
+    assert (animation["fps"], animation["first_frame"], animation["last_frame"]) == (24, 0, 30)
 
 
 @needs_assets
