@@ -21,6 +21,7 @@ from genrender.media.images import write_png
 from genrender.per_frame import PerFrame
 from genrender.render import Shot, ShotConfig, plan_shot
 from genrender.scene.load import load_scene
+from genrender.scene.scene import DOME_ID, GROUND_ID
 
 # What an earlier clip leaves in a folder. If it was longer, its last frames must not follow this one.
 FRAME_FILES = tuple(
@@ -63,10 +64,16 @@ def _plan(options: Gbuffers) -> Shot | ExrShot:
 
 
 def _write(shot: Shot | ExrShot, folder: Path) -> None:
+    names = None
+    if isinstance(shot, Shot):  # those of EXR files may be another order of numbers
+        names = {index: thing.name for index, thing in enumerate(shot.scene.objects, start=1)}
+        own = set(np.unique(shot.scene.object_id).tolist())
+        backdrops = {GROUND_ID: "ground", DOME_ID: "dome"}
+        names = {index: name for index, name in {**names, **backdrops}.items() if index in own}
     with Bars() as bars:
         bars("G-buffers", 0, shot.n_frames)
         for frame in range(shot.n_frames):
-            write_exr(_file(folder, frame, "exr"), shot.gbuffer(frame))
+            write_exr(_file(folder, frame, "exr"), shot.gbuffer(frame), names)
             bars("G-buffers", frame + 1, shot.n_frames)
         # The previews need the clip's range of depths, so the files are read again: only the depths of what
         # is visible are in memory for all frames at once.

@@ -4,6 +4,7 @@ In a file V grows upwards and the background's depth is 1e10; in a `GBuffer` V g
 What other software writes differs; `Channels` says how. The conversion happens here and nowhere else.
 """
 
+import json
 import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -34,6 +35,8 @@ MAX_INDEX = (1 << 14) - 1
 MAX_DEPTH_RATIO = 1e6
 # The library unpacks all channels of a file at once; a file of 200 bytes may announce any size.
 MAX_BYTES = 2**30
+# The header's entry for names of objects, by their indices.
+OBJECT_NAMES = "genrender/objectNames"
 CHANNELS = ("Depth.Z", "UV.U", "UV.V", "IndexOB.X")
 
 
@@ -66,10 +69,15 @@ class ExrHeader:
         return self.attributes[self.parts[channel]]["compression"].name.removesuffix("_COMPRESSION")
 
 
-def write_exr(path: str | os.PathLike[str], gbuffer: GBuffer) -> None:
+def write_exr(path: str | os.PathLike[str], gbuffer: GBuffer, names: Mapping[int, str] | None = None) -> None:
     """Writes one frame as float32 channels Depth.Z, UV.U, UV.V and IndexOB.X.
 
     Triangle indices and barycentric weights are not kept: they mean nothing without the scene.
+
+    Args:
+        path: the file.
+        gbuffer: the frame.
+        names: of the objects, by their ids; kept in the header, since indices have none.
 
     Raises:
         MediaError: the file cannot be written. Nothing half-written stays behind.
@@ -81,7 +89,9 @@ def write_exr(path: str | os.PathLike[str], gbuffer: GBuffer) -> None:
         np.where(visible, 1 - gbuffer.uv[..., 1], np.float32(0)),
         gbuffer.object_id.astype(np.float32),
     )
-    header = {"compression": OpenEXR.ZIP_COMPRESSION, "type": OpenEXR.scanlineimage}
+    header: dict[str, Any] = {"compression": OpenEXR.ZIP_COMPRESSION, "type": OpenEXR.scanlineimage}
+    if names:
+        header[OBJECT_NAMES] = json.dumps({str(index): name for index, name in names.items()})
     channels = {name: np.ascontiguousarray(value) for name, value in zip(CHANNELS, values, strict=True)}
     with atomic_write(path) as part:
         try:

@@ -12,12 +12,13 @@ from jaxtyping import Int32, Shaped, UInt64
 
 from genrender.errors import MediaError
 from genrender.gbuffer.cryptomatte import id_bits, manifest, object_name
-from genrender.gbuffer.exr import ExrHeader, check_index, make_gbuffer, read_channels
+from genrender.gbuffer.exr import MAX_INDEX, OBJECT_NAMES, ExrHeader, check_index, make_gbuffer, read_channels
 from genrender.gbuffer.exr_channels import Channels
 from genrender.gbuffer.gbuffer import GBuffer
 from genrender.scene.moments import tidy_rate
 from genrender.scene.names import texture_keys
 from genrender.scene.scene import GROUND_ID
+from genrender.untrusted import parse_json, valid_name
 
 
 def full_name(series: str, channel: str) -> str:
@@ -65,9 +66,9 @@ class ExrSequence:
         return self._at(frame, channel)[0].path
 
     def object_names(self, ids: Sequence[int]) -> dict[int, str]:
-        """What objects are called; without a cryptomatte they have no names but their numbers."""
+        """What objects are called; without a cryptomatte or names in the header by their numbers."""
         if self.channels.cryptomatte is None:
-            return {object_id: f"object {object_id}" for object_id in ids}
+            return {object_id: self._index_names.get(object_id, f"object {object_id}") for object_id in ids}
         return {object_id: self._seen[1][object_id - 1] for object_id in ids}
 
     @property
@@ -84,12 +85,26 @@ class ExrSequence:
     @cached_property
     def texture_keys(self) -> UInt64[np.ndarray, "n_ids"] | None:
         """What the noise of each texture is drawn by; None where objects have no names."""
-        if self.channels.cryptomatte is None:
-            return None
+        names = self._index_names
+        if self.channels.cryptomatte is not None:
+            names = dict(enumerate(self._seen[1], start=1))
         ids: dict[str, list[int]] = {}
-        for object_id, name in enumerate(self._seen[1], start=1):
+        for object_id, name in names.items():
             ids.setdefault(name, []).append(object_id)
-        return texture_keys(ids)
+        return texture_keys(ids) if ids else None
+
+    @cached_property
+    def _index_names(self) -> dict[int, str]:
+        """Names by object index, where `write_exr` has kept them."""
+        header, name = self._at(0, self.channels.object)
+        told = header.attributes[header.parts[name]].get(OBJECT_NAMES)
+        try:
+            stored = parse_json(told) if isinstance(told, str) else {}
+            return {
+                int(index): valid_name(text) for index, text in stored.items() if 0 < int(index) <= MAX_INDEX
+            }
+        except (ValueError, AttributeError):
+            return {}  # not ours: indices go by their numbers
 
     @property
     def manifest_fault(self) -> str | None:
