@@ -45,7 +45,7 @@ def test_the_video_is_that_of_the_scene(call, render, passes, scene, tmp_path):
     config = json.loads((tmp_path / "exr" / "config.json").read_text())["config"]
     assert config["scene"] == str(passes)
     assert (config["exr_frames"], config["exr_map"]["depth"]) == ([0, 1, 2], "Depth.Z")
-    assert (config["width"], config["height"], config["atlas_ids"]) == (64, 64, {"object 1": [1]})
+    assert (config["width"], config["height"], config["atlas_ids"]) == (64, 64, {"card": [1]})
 
     # What needs no geometry is measured, and the rest says why not.
     shutil.copytree(tmp_path / "exr", tmp_path / "copy")
