@@ -97,7 +97,7 @@ class Judge(nn.Module):
         super().__init__()
         self.features = nn.Sequential(
             *(
-                _step(4, 24),
+                _step(5, 24),
                 _step(24, 48),
                 _Block(48),
                 _step(48, 96),
@@ -121,8 +121,8 @@ class Judge(nn.Module):
             mask: 1 where the object is.
         """
         dtype = self.look.weight.dtype
-        both = torch.cat([pixels, mask], 1).to(dtype, memory_format=torch.channels_last)
-        features = self.features(both)
+        seen = torch.cat([pixels, mask, _contrast(pixels, mask)], 1)
+        features = self.features(seen.to(dtype, memory_format=torch.channels_last))
         inside = F.adaptive_avg_pool2d(mask.to(features.dtype), features.shape[-2:])
         on, off = _pooled(features, inside), _pooled(features, 1 - inside)
         peak = features.where(inside > 0.3, features.new_zeros(())).amax((2, 3))
@@ -175,6 +175,23 @@ class Judge(nn.Module):
                 )
             ]
         return verdicts
+
+
+@torch.no_grad()
+def _contrast(
+    pixels: Float32[Tensor, "N 3 H W"], mask: Float32[Tensor, "N 1 H W"]
+) -> Float32[Tensor, "N 1 H W"]:
+    """The object along the axis on which its colours differ most: so a pattern looks alike in all colours."""
+    # Principal components in float32, whatever the network computes in.
+    with torch.autocast(pixels.device.type, enabled=False):
+        own = (mask > 0.9).float()
+        own = own / own.sum((2, 3), keepdim=True).clamp(min=1)
+        apart = pixels - (pixels * own).sum((2, 3), keepdim=True)
+        covariance = torch.einsum("nchw,ndhw->ncd", apart * own, apart)
+        variance, axes = torch.linalg.eigh(covariance)
+        along = torch.einsum("nchw,nc->nhw", apart, axes[:, :, 2])[:, None]
+        spread = variance[:, 2].clamp(min=0).sqrt().clamp(min=0.15)[:, None, None, None]
+        return (along / spread).clamp(-2, 2) * mask
 
 
 def _pooled(features: Float[Tensor, "N C h w"], weight: Float[Tensor, "N 1 h w"]) -> Float[Tensor, "N C"]:
