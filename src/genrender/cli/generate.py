@@ -43,6 +43,7 @@ from genrender.pipeline import GenerativeRenderingPipeline, load_pipeline
 from genrender.render import Clip, Shot, render_shot
 from genrender.run import make_video
 from genrender.run_files import APPEARANCE_FILE
+from genrender.scene.names import partners
 from genrender.unfinished import UnfinishedRun, file_digest
 from genrender.untrusted import LIBRARY_ERRORS
 
@@ -116,11 +117,11 @@ def _copy_out(options: Render, folder: RunFolder) -> None:
 
 def _lent_appearance(path: Path, clip: Clip) -> Appearance:
     """The appearance that a run has kept, with the texture ids of this clip."""
-    theirs = read_run_config(path)
+    theirs, ours = read_run_config(path)["atlas_ids"], clip_atlas_ids(clip)
     if not clip.has_geometry:
-        note_partners(path, theirs["atlas_ids"], clip_atlas_ids(clip))
-    appearance = read_appearance(path / APPEARANCE_FILE)
-    return appearance.matched(theirs["atlas_ids"], clip_atlas_ids(clip), clip_objects(clip))
+        note_partners(path, theirs, ours)
+    theirs = {our: theirs[their] for our, their in partners(ours, theirs).items()}
+    return read_appearance(path / APPEARANCE_FILE).matched(theirs, ours, clip_objects(clip))
 
 
 def _frames(indices: list[int]) -> str:

@@ -30,6 +30,7 @@ from genrender.render import Shot, ShotConfig, plan_shot
 from genrender.run_files import APPEARANCE_FILE
 from genrender.scene.backdrop import parse_backdrop
 from genrender.scene.load import load_scene, scene_label
+from genrender.scene.names import partners
 from genrender.scene.scene import Scene
 from genrender.settings import change_setting
 
@@ -249,7 +250,8 @@ def note_partners(path: Path, theirs: Collection[str], ours: Collection[str]) ->
     Raises:
         ConfigError: it has one for none of them.
     """
-    lacking = [name for name in ours if name not in theirs]
+    known = partners(ours, theirs)
+    lacking = [name for name in ours if name not in known]
     if len(lacking) == len(ours):
         raise ConfigError(
             f"no object of this shot is called as one of the run {path}: here {listed(ours)}; there "

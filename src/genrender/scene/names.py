@@ -3,7 +3,8 @@
 import hashlib
 import re
 import unicodedata
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from fnmatch import fnmatchcase
 
 import numpy as np
 from jaxtyping import UInt64
@@ -13,6 +14,8 @@ from genrender.untrusted import valid_name
 # Exporters write one for another of these: Blender's "Crate.001" is Crate_001 in USD and Alembic.
 _SEPARATORS = re.compile(r"[\W_]+")
 
+# What stands for other characters in a pattern.
+_WILDCARDS = re.compile(r"([*?]|\[[^\]]*\])")
 # In the names of files. A minus that joins two words, as in shot-001, is none.
 FRAME_NUMBER = re.compile(r"((?:(?<![^\W_])-)?\d+)")
 
@@ -57,4 +60,53 @@ def texture_keys(atlas_ids: Mapping[str, Sequence[int]]) -> UInt64[np.ndarray, "
 
 def plain_name(name: str) -> str:
     """A name without what exporters change of it: separators, case, and ways to write one letter."""
-    return _SEPARATORS.sub("_", unicodedata.normalize("NFC", name)).strip("_").casefold()
+    return _plain(name).strip("_")
+
+
+def _plain(text: str) -> str:
+    return _SEPARATORS.sub("_", unicodedata.normalize("NFC", text)).casefold()
+
+
+def is_called(name: str, pattern: str, as_exported: bool = False) -> bool:
+    """Whether a pattern such as `wheel*` names something; case does not count.
+
+    Args:
+        pattern: as in shells.
+        as_exported: what exporters change of names does not count either, see `plain_name`.
+    """
+    if not as_exported:
+        return fnmatchcase(name.lower(), pattern.lower())
+    pieces = _WILDCARDS.split(pattern)
+    plain = "".join(piece if index % 2 else _plain(piece) for index, piece in enumerate(pieces)).strip("_")
+    return bool(plain) and fnmatchcase(plain_name(name), plain)
+
+
+def has_wildcards(pattern: str) -> bool:
+    """Whether a pattern may mean several names."""
+    return bool(_WILDCARDS.search(pattern))
+
+
+def partners(ours: Collection[str], theirs: Collection[str]) -> dict[str, str]:
+    """Which object of another scene each of a scene's objects is, by name.
+
+    Returns:
+        Their name by ours: the same one, else the only one that `plain_name` makes the same of, on both sides.
+        Objects without a partner are not in it.
+    """
+    same = {name: name for name in ours if name in theirs}
+    left_ours = _by_plain_name(name for name in ours if name not in same)
+    left_theirs = _by_plain_name(name for name in theirs if name not in same)
+    alike = {
+        names[0]: left_theirs[plain][0]
+        for plain, names in left_ours.items()
+        if len(names) == len(left_theirs.get(plain, ())) == 1
+    }
+    return {name: found for name in ours if (found := {**same, **alike}.get(name)) is not None}
+
+
+def _by_plain_name(names: Iterable[str]) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = {}
+    for name in names:
+        # A backdrop's name, which begins with a null character, is no object's.
+        found.setdefault(name if name.startswith("\0") else plain_name(name), []).append(name)
+    return found

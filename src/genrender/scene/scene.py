@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from fnmatch import fnmatchcase
 from functools import cached_property
 from pathlib import Path
 
@@ -13,7 +12,7 @@ from genrender.errors import SceneError
 from genrender.scene.camera import Camera
 from genrender.scene.charts import atlas_ids
 from genrender.scene.motion import MAX_COORDINATE, Looped, Motion, SceneCamera, is_placeable
-from genrender.scene.names import texture_keys
+from genrender.scene.names import has_wildcards, is_called, plain_name, texture_keys
 
 # Object ids that a backdrop has in every scene, so that whoever sees a G-buffer, or a file of one, knows what
 # is ground and what is sky. They are the largest that texel ids have room for.
@@ -285,15 +284,25 @@ def atlas_ids_by_name(scene: Scene) -> dict[str, list[int]]:
 def find_by_name(names: Mapping[int, str], file: str, pattern: str) -> list[int]:
     """The ids of what a pattern such as `wheel*` names; case does not count.
 
+    Where nothing has such a name, what exporters change of names does not count either: `Robot.Red` finds
+    `Robot_Red`, which is its name in USD and Alembic.
+
     Args:
         names: by id.
         file: where the names come from.
         pattern: as in shells.
 
     Raises:
-        SceneError: nothing has such a name.
+        SceneError: nothing has such a name, or names without wildcards could be several.
     """
-    found = [i for i, name in names.items() if fnmatchcase(name.lower(), pattern.lower())]
+    found = [i for i, name in names.items() if is_called(name, pattern)]
+    if not found:
+        found = [i for i, name in names.items() if is_called(name, pattern, as_exported=True)]
+        alike = sorted({names[i] for i in found})
+        if len(alike) > 1 and not has_wildcards(pattern):
+            raise SceneError(
+                f"{file}: {pattern!r} may be any of {', '.join(alike[:20])}; write it as the file does"
+            )
     if not found:
         shown = list(names.values())[:20]
         more = f" and {len(names) - 20} more" if len(names) > 20 else ""
@@ -302,7 +311,7 @@ def find_by_name(names: Mapping[int, str], file: str, pattern: str) -> list[int]
 
 
 def _find(path: Path, kind: str, names: list[str], wanted: str) -> int:
-    """Exactly that name, else that number, else the one name that differs in case only."""
+    """Exactly that name, else that number, else the one name that differs in case, then in separators, only."""
     if wanted in names:
         return names.index(wanted)
     if wanted.isdecimal() and int(wanted) < len(names):
@@ -310,6 +319,7 @@ def _find(path: Path, kind: str, names: list[str], wanted: str) -> int:
     if not names:
         raise SceneError(f"{path.name}: no {kind} {wanted!r}: the file has none")
     alike = [index for index, name in enumerate(names) if name.casefold() == wanted.casefold()]
+    alike = alike or [index for index, name in enumerate(names) if plain_name(name) == plain_name(wanted) != ""]
     if len(alike) == 1:
         return alike[0]
     if alike:
