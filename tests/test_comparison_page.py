@@ -45,7 +45,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, FinishedRun]:
     pipe.set_progress_bar_config(disable=True)
     scene = load_scene(one_triangle().save(folder / "triangle.glb"))
     clip = render_clip(scene, ShotConfig(size=(64, 48), n_frames=5, camera="orbit"))
-    config = RunConfig(prompt="a <red> fox", n_steps=1)
+    config = RunConfig(prompt='a <red> fox"> $fps [b] &lt;', n_steps=1)
     made = {"ours": config, "per-frame": replace(config, method=PER_FRAME)}
     for name, wanted in made.items():
         make_video(pipe, clip, wanted, RunFolder(folder / name), {"model": "tiny"})
@@ -62,13 +62,14 @@ def test_the_page_is_whole_in_itself(runs, tmp_path):
     assert page.count('src="data:video/mp4;base64,') == 2
     assert page.count('src="data:image/png;base64,') == 2
     assert page.count("<svg") == 1
-    assert "a &lt;red&gt; fox" in page
+    shown = "a &lt;red&gt; fox&quot;&gt; $fps [b] &amp;lt;"
+    assert page.count(shown) == 2  # in the head and above the videos
     assert "<red>" not in page
     assert all(column.title in page for column in COLUMNS.values())
     assert '<td class="best">0.5</td>' in page
     assert "<td>1.5</td>" in page
     assert "<td>9</td>" in page  # more sharpness is not always better
-    assert "$" not in page.split("<svg")[0]
+    assert "$" not in page.split("<svg")[0].replace(shown, "")
 
 
 @pytest.fixture(scope="module")

@@ -1,5 +1,6 @@
 """Known failures, made on purpose, are told by their names; a painted surface shows none of them."""
 
+from dataclasses import replace
 from functools import cache
 
 import numpy as np
@@ -61,3 +62,26 @@ def test_each_failure_is_told_by_its_name(ball):
 def test_without_a_reference_blur_cannot_be_told(ball):
     (blur,) = (s for s in symptoms(measure(painted(ball), ball)) if s.name == "blur")
     assert blur.is_present is None
+
+
+def test_what_a_clip_does_not_show_cannot_be_told(ball, tmp_path):
+    def told(frames, clip):
+        return {one.name: one.is_present for one in symptoms(measure(frames, clip))}
+
+    # One colour throughout: no point has a neighbour of another colour to be taken for.
+    plain = np.full_like(painted(ball), 0.5)
+    assert told(plain, ball) == {
+        "flicker": None,
+        "texture sticking": None,
+        "blur": None,
+        "colour drift": False,
+    }
+    # Nothing moves: what sticks to the screen sticks to the surface, too.
+    path = tmp_path / "ball.glb"
+    write_glb(path, GltfScene((MeshNode("ball", sphere()),)))
+    still = render_clip(load_scene(path), ShotConfig((SIZE, SIZE), n_frames=3))
+    of_still = {"flicker": False, "texture sticking": None, "blur": None, "colour drift": False}
+    assert told(painted(still), still) == of_still
+    # One frame has none to be compared with.
+    (first,) = (replace(still, gbuffers=still.gbuffers[:1]),)
+    assert set(told(painted(first), first).values()) == {None}

@@ -1,6 +1,7 @@
 """The gate for what users and files say: bounded, valid Unicode, finite, fit to be shown."""
 
 import json
+import math
 import os
 from pathlib import Path
 from typing import Annotated, Literal, NotRequired, TypedDict
@@ -18,6 +19,7 @@ from genrender.untrusted import (
     check_path,
     check_text,
     file_name,
+    json_text,
     library_errors,
     parse_json,
     read_bytes,
@@ -187,6 +189,23 @@ def test_what_libraries_raise_becomes_one_line(error):
     for other in (KeyboardInterrupt, MemoryError, OSError):
         with pytest.raises(other), library_errors("a.usd", MediaError, ""):
             raise other
+
+
+def test_written_json_is_strict():
+    value = {
+        "rate": math.inf,
+        "low": [-math.inf, (math.nan, 1.5)],
+        "name": "fox\udcff",
+        "scene": Path("a.glb"),
+    }
+    text = json_text(value, str)
+    read = json.loads(text, parse_constant=pytest.fail)
+    assert read == {
+        "rate": "Infinity",
+        "low": ["-Infinity", ["NaN", 1.5]],
+        "name": "fox\ufffd",
+        "scene": "a.glb",
+    }
 
 
 class Inner(TypedDict):

@@ -7,7 +7,6 @@ Example:
     0.041
 """
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -23,6 +22,7 @@ from genrender.metrics.texel_std import texel_std
 from genrender.per_frame import Pictures
 from genrender.render import Clip
 from genrender.run_files import METRICS_FILE
+from genrender.untrusted import json_text
 
 STRIDES = (1, 4, 16, "first")
 NOTHING_COMPARED = SurfaceErrors(None, None, None)
@@ -110,7 +110,7 @@ def write_metrics(run: FinishedRun, metrics: Mapping[str, Any]) -> str:
 
 def metrics_text(metrics: Mapping[str, Any]) -> str:
     """Metrics as JSON."""
-    return json.dumps(metrics, indent=2)
+    return json_text(metrics)
 
 
 def measure_surface(frames: Pictures, clip: Clip) -> dict[str, Any]:

@@ -71,6 +71,16 @@ class Settings(TypedDict):
     weights: NotRequired[str]
 
 
+class Request(TypedDict):
+    """What an unfinished run was asked for."""
+
+    request: dict[str, Any]
+    versions: dict[str, str]
+    command: list[str]
+    working_directory: str
+    checksum: str
+
+
 class RunRecord(TypedDict):
     """The whole file."""
 
@@ -89,7 +99,7 @@ def read_record(file: Path) -> dict[str, Any]:
     """
     expected = "what a run of genrender writes: render the run again"
     try:
-        # Schedulers have settings that are infinite.
+        # Schedulers have settings that are infinite, which earlier versions wrote as they are.
         record = read_json(file, MediaError, expected, allow_infinity=True)
     except FileNotFoundError as error:
         raise MediaError(f"{file.parent} is no run folder: it holds no {file.name}") from error

@@ -22,6 +22,7 @@ except ImportError:  # on Windows
 from genrender.atomic import atomic_write, remove_leftovers
 from genrender.checked_file import DamagedFile, checksum, read_checked, write_checked
 from genrender.errors import MediaError
+from genrender.json_kinds import misfit
 from genrender.media.run_folder import RunFolder, to_plain, versions
 from genrender.run_files import (
     GBUFFERS_FILE,
@@ -31,6 +32,8 @@ from genrender.run_files import (
     STATE_FILE,
     UNFINISHED_DIR,
 )
+from genrender.run_record import Request
+from genrender.untrusted import json_text, read_json
 
 
 class UnfinishedRun:
@@ -121,7 +124,7 @@ class UnfinishedRun:
             MediaError: the earlier attempt was another request, or by another version.
         """
         record = {
-            "request": json.loads(json.dumps(request, default=to_plain)),
+            "request": json.loads(json_text(request, to_plain)),
             "versions": versions(),
             "command": self._command,
             "working_directory": os.getcwd(),
@@ -133,7 +136,7 @@ class UnfinishedRun:
         else:
             sealed = {**record, "checksum": _checksum_of(record)}
             with atomic_write(self.path / REQUEST_FILE) as part:
-                part.write_text(json.dumps(sealed, indent=2) + "\n", encoding="utf-8")
+                part.write_text(json_text(sealed) + "\n", encoding="utf-8")
         self.is_begun = True
         return seconds
 
@@ -172,15 +175,15 @@ def read_request(folder: Path) -> dict[str, Any]:
         MediaError: there is no unfinished run, or its file cannot be read.
     """
     file = folder / UNFINISHED_DIR / REQUEST_FILE
+    expected = "what a run of genrender begins with: render the run again"
     try:
-        stored = json.loads(file.read_text(encoding="utf-8"))
+        stored = read_json(file, MediaError, expected, allow_infinity=True)
     except FileNotFoundError as error:
         raise MediaError(f"{folder} holds no unfinished run: there is no {file}") from error
-    except (OSError, ValueError) as error:
-        raise MediaError(f"cannot read {file} ({error}); render the run again") from error
-    if not isinstance(stored, dict) or not isinstance(stored.get("command"), list):
-        raise MediaError(f"{file} is not of a run of genrender; render the run again")
-    if stored.pop("checksum", None) != _checksum_of(stored):
+    if (wrong := misfit(stored, Request, "")) is not None:
+        what = wrong if isinstance(stored, dict) else "it holds no entries"
+        raise MediaError(f"{file}: {what}; it is damaged, or of another version: render the run again")
+    if stored.pop("checksum") != _checksum_of(stored):
         raise DamagedFile(file)
     return stored
 

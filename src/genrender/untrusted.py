@@ -81,7 +81,7 @@ def read_json(path: Path, error: ErrorKind, expected: str, allow_infinity: bool 
     Args:
         error: raised for what `parse_json` refuses, and for what cannot be read or is too large.
         expected: what the file should be, for the message.
-        allow_infinity: read Infinity and NaN, too, which Python writes although they are no JSON.
+        allow_infinity: read Infinity and NaN, too, which earlier versions wrote although they are no JSON.
 
     Raises:
         FileNotFoundError: there is none.
@@ -151,6 +151,27 @@ def with_valid_texts(value: Any) -> Any:
         return [with_valid_texts(item) for item in value]
     if isinstance(value, dict):
         return {with_valid_texts(key): with_valid_texts(item) for key, item in value.items()}
+    return value
+
+
+def json_text(value: Any, default: Callable[[Any], Any] | None = None) -> str:
+    """Strict JSON, whatever texts and numbers there are: numbers that it lacks are texts such as "-Infinity".
+
+    Args:
+        value: what JSON can hold.
+        default: makes that of other values.
+    """
+    plain = _with_finite_numbers(with_valid_texts(value))
+    return json.dumps(plain, indent=2, default=default, allow_nan=False)
+
+
+def _with_finite_numbers(value: Any) -> Any:
+    if isinstance(value, float) and not math.isfinite(value):
+        return json.dumps(value)
+    if isinstance(value, list | tuple):
+        return [_with_finite_numbers(item) for item in value]
+    if isinstance(value, dict):
+        return {key: _with_finite_numbers(item) for key, item in value.items()}
     return value
 
 
@@ -263,18 +284,24 @@ def check_number(name: str, number: float, error: ErrorKind) -> None:
 
 
 @contextmanager
-def library_errors(where: str, error: ErrorKind, remedy: str) -> Iterator[None]:
+def library_errors(
+    where: str,
+    error: ErrorKind,
+    remedy: str,
+    kinds: type[Exception] | tuple[type[Exception], ...] = LIBRARY_ERRORS,
+) -> Iterator[None]:
     """Tells what a library raises on foreign data in one line; for its calls alone, not for our own code.
 
     Args:
         where: what was read, for instance the file's name.
         error: the kind of error to raise instead.
         remedy: what to do about it.
+        kinds: what the library is known to raise; `Exception` for one that has errors of its own.
     """
     try:
         yield
     except GenRenderError:
         raise
-    except LIBRARY_ERRORS as reason:
+    except kinds as reason:
         first = next(iter(str(reason).splitlines()), "") or type(reason).__name__
         raise error(f"{where}: its library cannot read it ({shown(first, 120)}); {remedy}") from reason

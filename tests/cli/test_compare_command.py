@@ -144,3 +144,12 @@ def test_the_table_of_all_methods_can_be_read_in_a_narrow_terminal(capsys, monke
     assert max(map(len, lines)) <= 80
     assert sum(line.count(" 0.0751") for line in lines) == len(names)
     assert not any("16 apart" in line for line in lines), "nobody measured it"
+
+
+def test_a_prompt_is_shown_as_it_was_given(capsys):
+    """Square brackets are no markup, and escape sequences steer nothing."""
+    strides = {"1": 0.1, "4": 0.2, "16": 0.3, "first": 0.4}
+    figures = {key.split(".")[0]: strides if "." in key else 1.0 for key in COLUMNS}
+    print_table("a [red] fox [/bold] \x1b[2J", {"generative": figures})
+    title = capsys.readouterr().out.splitlines()[0]
+    assert title.rstrip() == "a [red] fox [/bold] \\x1b[2J"

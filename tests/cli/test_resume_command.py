@@ -1,6 +1,7 @@
 """Runs that are stopped, at any moment and by anything, end as if they had never been."""
 
 import json
+import math
 import os
 import random
 import resource
@@ -19,6 +20,7 @@ from genrender.diffusion.run_store import RunStore
 from genrender.errors import MediaError
 from genrender.feedback import Feedback
 from genrender.media.run_folder import RunFolder
+from genrender.run_record import Request
 from genrender.unfinished import UnfinishedRun
 
 N_KILLS = 12
@@ -119,14 +121,57 @@ def test_what_has_changed_since_is_said(call, words, tmp_path, scene, monkeypatc
     assert "genrender was '0.0.1' when it was begun" in said
     said = resumed_with(request={**begun["request"], "seed": 7})
     assert "seed was 7 when it was begun, and is 0 now" in said
+    # Of a version that drew the noise of surfaces by other keys.
+    older = {name: value for name, value in begun["request"].items() if name != "noise_keys"}
+    said = resumed_with(request=older)
+    assert "noise_keys was None when it was begun, and is 'object names' now; render it again" in said
     one, other = np.float32(1).tobytes(), np.float32(1.25).tobytes()
     own.write_bytes(scene.read_bytes().replace(one, other))
     assert "gbuffers was" in resumed_with()
     own.write_bytes(scene.read_bytes())
     (tmp_path / "run" / "unfinished" / "state.pt").write_bytes(b"nonsense")
     assert "state.pt is missing or damaged" in resumed_with()
-    file.write_text("{")
-    assert "cannot read" in call("resume", "run").err
+
+
+@pytest.fixture
+def begun(tmp_path):
+    """The request of a run that has done nothing yet, and its file."""
+    with UnfinishedRun(RunFolder(tmp_path / "run"), ["genrender", "render"]) as unfinished:
+        unfinished.begin({"seed": 7, "scheduler_config": {"lowest": -math.inf}, "scene": Path("a.glb")})
+        file = tmp_path / "run" / "unfinished" / "request.json"
+        yield json.loads(file.read_text(), parse_constant=pytest.fail), file
+
+
+def test_a_request_says_all_in_strict_json(begun):
+    stored, _ = begun
+    assert stored["request"] == {"seed": 7, "scheduler_config": {"lowest": "-Infinity"}, "scene": "a.glb"}
+
+
+@pytest.mark.parametrize("name", sorted(Request.__required_keys__))
+@pytest.mark.parametrize("value", [None, 3, [3], {"a": {}}, ...])
+def test_a_request_that_is_none_is_refused_in_one_line(call, begun, name, value):
+    stored, file = begun
+    if value is ...:
+        del stored[name]
+    else:
+        stored[name] = value
+    file.write_text(json.dumps(stored))
+    result = call("resume", "run")
+    assert result.code == 2
+    assert result.err.count("\n") == 1, result.err
+    is_of_its_kind = name == "request" and isinstance(value, dict)
+    found = "is missing or damaged" if is_of_its_kind else f"request.json: {name}"
+    assert found in result.err
+    assert "render the run again" in result.err
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", "3", "[" * 100_000, '{"seed": 1e999}', "\xff"])
+def test_a_request_that_is_no_record_is_refused_in_one_line(call, begun, content):
+    _, file = begun
+    file.write_text(content, encoding="latin-1")
+    result = call("resume", "run")
+    assert (result.code, result.err.count("\n")) == (2, 1), result.err
+    assert "render the run again" in result.err
 
 
 def test_two_processes_never_work_on_one_run(call, words, tmp_path):

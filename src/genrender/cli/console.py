@@ -1,6 +1,5 @@
 """What people see while something is going on: notes, warnings and progress, all of it on stderr."""
 
-import json
 import os
 import sys
 import threading
@@ -16,7 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from genrender.cost import peak_memory_mb
-from genrender.untrusted import shown, with_valid_texts
+from genrender.untrusted import json_text, shown
 
 # How far back rich looks for the speed of work. Its own 30 seconds are too few: a step may take longer, and
 # then no time left is shown at all.
@@ -32,7 +31,7 @@ def say(text: str) -> None:
 
 def say_json(value: Any) -> None:
     """A result for programs, and nothing else."""
-    print(json.dumps(with_valid_texts(value), indent=2))
+    print(json_text(value))
 
 
 def note(text: str) -> None:

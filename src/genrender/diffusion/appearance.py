@@ -20,6 +20,7 @@ from genrender.errors import MediaError
 from genrender.frame_file import FrameFile
 from genrender.gbuffer.gbuffer import PIXEL_FIELDS, GBuffer
 from genrender.per_frame import PerFrame
+from genrender.untrusted import library_errors
 
 # Texture ids of each object, by its name; those of one object are in the order of its charts.
 AtlasIds = Mapping[str, Sequence[int]]
@@ -132,24 +133,24 @@ def read_appearance(path: Path) -> Appearance:
     Raises:
         MediaError: there is none, or the file is damaged.
     """
-    try:
+    if not path.is_file():
+        raise MediaError(f"{path.parent} keeps no appearance: there is no {path.name} in it")
+    damaged = "it is damaged: render that run again"
+    with library_errors(str(path), MediaError, damaged, Exception):
         # NumPy does not read to where an archive's reader would compare checksums.
         with zipfile.ZipFile(path) as archive:
-            damaged = archive.testzip()
-        if damaged is not None:
-            raise MediaError(f"cannot read {path}: {damaged} in it is damaged; render that run again")
+            part = archive.testzip()
         with np.load(path) as stored:
             arrays: dict[str, Any] = dict(stored)
-        gbuffers = tuple(
-            GBuffer(**{name: arrays[name][row] for name in PIXEL_FIELDS})
-            for row in range(len(arrays["depth"]))
-        )
-        latents = torch.from_numpy(arrays["latents"].astype(np.float32))
-        return Appearance(latents, arrays["control"].astype(np.float32), gbuffers)
-    except FileNotFoundError as error:
-        raise MediaError(f"{path.parent} keeps no appearance: there is no {path.name} in it") from error
-    except MediaError:
-        raise
-    # What a damaged archive makes the reader raise knows no limits.
-    except Exception as error:
-        raise MediaError(f"cannot read {path}: it is damaged; render that run again") from error
+    names = ("control", *PIXEL_FIELDS)
+    if part is not None or not {"latents", *names} <= arrays.keys():
+        raise MediaError(f"cannot read {path}: {damaged}")
+    n_kept = len(arrays["control"])
+    n_dims = {"latents": 5, "uv": 4, "bary": 4}
+    for name, array in arrays.items():
+        rows = array.shape[1:2] if name == "latents" else array.shape[:1]
+        if rows != (n_kept,) or array.ndim != n_dims.get(name, 3):
+            raise MediaError(f"cannot read {path}: {name} in it is of shape {array.shape}; render it again")
+    gbuffers = tuple(GBuffer(**{name: arrays[name][row] for name in PIXEL_FIELDS}) for row in range(n_kept))
+    latents = torch.from_numpy(arrays["latents"].astype(np.float32))
+    return Appearance(latents, arrays["control"].astype(np.float32), gbuffers)

@@ -19,6 +19,7 @@ from genrender.checked_file import DamagedFile, read_checked, write_checked
 from genrender.errors import MediaError
 from genrender.frame_file import FrameFile
 from genrender.run_files import OUTPUTS_FILE, STATE_FILE, latents_file, scheduler_file
+from genrender.untrusted import library_errors
 
 
 @runtime_checkable
@@ -200,10 +201,9 @@ def _save_state(file: Path, state: Mapping[str, Any]) -> None:
 
 def _load_state(file: Path) -> dict[str, Any]:
     content = read_checked(file)
-    try:
+    # Of another version of PyTorch, perhaps.
+    with library_errors(file.name, lambda _: DamagedFile(file), "", Exception):
         return torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
-    except Exception as error:  # of another version of PyTorch; what that raises knows no limits
-        raise DamagedFile(file) from error
 
 
 def _copied(value: Any) -> Any:

@@ -23,6 +23,7 @@ from genrender.gbuffer.exr_types import HALF, pixel_types
 from genrender.gbuffer.gbuffer import GBuffer
 from genrender.gbuffer.raycast import wrap_uv
 from genrender.quiet import silent_library
+from genrender.untrusted import library_errors
 
 BACKGROUND_DEPTH = 1e10
 # The largest half float, which infinity and 1e10 become where software clamps them.
@@ -160,11 +161,9 @@ def read_header(path: Path) -> ExrHeader:
 
 
 def _own_names(path: Path, header: Mapping[str, Any]) -> list[str]:
-    try:
+    with library_errors(str(path), MediaError, "its header is damaged: render it again"):
         crypto_names(header)  # text, too, that is decoded only when it is looked at
         return [channel.name for channel in header["channels"]]
-    except UnicodeDecodeError:
-        raise MediaError(f"cannot read {path}: its header is damaged; render it again") from None
 
 
 def _size(window: Any) -> tuple[int, int]:
@@ -181,13 +180,9 @@ def _say_window(window: Any) -> str:
 def _open(path: Path, header_only: bool = False) -> Any:
     if not path.is_file():
         raise MediaError(f"cannot read {path}: there is no such file")
-    try:
-        with silent_library():
-            return OpenEXR.File(str(path), separate_channels=True, header_only=header_only)
-    except (RuntimeError, ValueError) as error:
-        raise MediaError(
-            f"cannot read {path}: it is no OpenEXR file, or it is damaged; render it again"
-        ) from error
+    remedy = "it is no OpenEXR file, or it is damaged: render it again"
+    with library_errors(str(path), MediaError, remedy), silent_library():
+        return OpenEXR.File(str(path), separate_channels=True, header_only=header_only)
 
 
 def read_channels(header: ExrHeader, names: Iterable[str]) -> list[Shaped[np.ndarray, "H W"]]:

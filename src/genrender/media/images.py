@@ -6,10 +6,11 @@ from pathlib import Path
 
 import numpy as np
 from jaxtyping import UInt8
-from PIL import Image, ImageDraw, ImageFont, UnidentifiedImageError
+from PIL import Image, ImageDraw, ImageFont
 
 from genrender.atomic import atomic_write
 from genrender.errors import MediaError
+from genrender.untrusted import library_errors
 
 PAPER = (250, 250, 248)
 INK = (70, 70, 68)
@@ -34,11 +35,9 @@ def read_png(path: str | os.PathLike[str]) -> UInt8[np.ndarray, "H W 3"]:
     """
     if not Path(path).is_file():
         raise MediaError(f"cannot read {path}: there is no such file")
-    try:
-        with Image.open(path) as image:
-            return np.array(image.convert("RGB"))
-    except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
-        raise MediaError(f"cannot read {path}: it is no picture, or it is damaged") from error
+    remedy = "it is no picture, or it is damaged"
+    with library_errors(str(path), MediaError, remedy, Exception), Image.open(path) as image:
+        return np.array(image.convert("RGB"))
 
 
 def spread(n_frames: int, n_columns: int) -> list[int]:

@@ -1,7 +1,6 @@
 """The folder beside every video: what was asked for, with which versions, and every frame."""
 
 import datetime
-import json
 import os
 import platform
 import sys
@@ -33,7 +32,7 @@ from genrender.run_files import (
     frame_file,
 )
 from genrender.run_record import read_record
-from genrender.untrusted import read_json
+from genrender.untrusted import json_text, read_json
 
 # What a run may depend on beside this package and Python.
 LIBRARIES = (
@@ -110,7 +109,7 @@ class RunFolder:
             seed: the number that every random choice of the run derives from.
             command: the words of the command line. None: this process's own.
         """
-        text = json.dumps(
+        text = json_text(
             {
                 "config": config,
                 "seed": seed,
@@ -119,8 +118,7 @@ class RunFolder:
                 "versions": versions(),
                 "platform": platform.platform(),
             },
-            indent=2,
-            default=to_plain,
+            to_plain,
         )
         with atomic_write(self.config_file) as part:
             part.write_text(text + "\n", encoding="utf-8")

@@ -6,7 +6,6 @@
 import math
 import re
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,6 +24,7 @@ from genrender.scene.motion import SceneCamera, rigid
 from genrender.scene.names import UniqueNames
 from genrender.scene.polygons import triangulate
 from genrender.scene.scene import Animation, Scene
+from genrender.untrusted import library_errors
 
 MESHES = (AbcGeom.IPolyMesh, AbcGeom.ISubD)
 # What else may be seen; its own words for what a user knows by these.
@@ -130,20 +130,10 @@ def load_alembic(path: Path) -> Scene:
     Raises:
         SceneError: the archive cannot be opened, or shows nothing.
     """
-    with native_lines_hidden(), _archive_calls(path):
+    # Everything that the library's binding says is a RuntimeError.
+    errors = library_errors(path.name, SceneError, "export it as Alembic again", RuntimeError)
+    with native_lines_hidden(), errors:
         return _load(path)
-
-
-@contextmanager
-def _archive_calls(path: Path) -> Iterator[None]:
-    """The library's errors become ours."""
-    try:
-        yield
-    except RuntimeError as error:
-        if isinstance(error, SceneError):
-            raise
-        why = " ".join(str(error).split())[:200]
-        raise SceneError(f"{path.name}: cannot be read as Alembic ({why}); export it again") from None
 
 
 def _load(path: Path) -> Scene:

@@ -90,7 +90,7 @@ def partners(ours: Collection[str], theirs: Collection[str]) -> dict[str, str]:
     """Which object of another scene each of a scene's objects is, by name.
 
     Returns:
-        Their name by ours: the same one, else the only one that `plain_name` makes the same of, on both sides.
+        Their name by ours: the same one, else the only one on both sides that `plain_name` makes the same of.
         Objects without a partner are not in it.
     """
     same = {name: name for name in ours if name in theirs}

@@ -65,13 +65,13 @@ def read_ply(path: Path) -> MeshFile:
             columns = _read_ascii(data[header.n_bytes :], header)
         else:
             columns = _read_binary(data, header)
-        if "vertex" not in columns or not columns["vertex"].keys() >= set("xyz"):
-            raise ValueError("no element vertex with x, y and z")
-        vertex = columns["vertex"]
+        vertex = columns.get("vertex", {})
+        if not all(isinstance(vertex.get(axis), np.ndarray) for axis in "xyz"):
+            raise ValueError("no element vertex with numbers x, y and z")
         verts = np.stack([np.asarray(vertex[axis], np.float64) for axis in "xyz"], axis=1)
     except SceneError:
         raise
-    except (ValueError, KeyError, IndexError, OverflowError, TypeError) as error:
+    except ValueError as error:  # of this file's own parser
         raise SceneError(f"{path.name}: cannot be read as PLY ({error}); export it again") from None
     face = columns.get("face", {})
     found = next((face[name] for name in INDEX_NAMES if isinstance(face.get(name), tuple)), None)
@@ -119,7 +119,9 @@ def _header(data: bytes) -> _Header:
                 encoding = name
             case ["element", name, n] if n.isdecimal():
                 elements.append(_Element(name, int(n), ()))
-            case ["property", "list", count_type, kind, name] if {count_type, kind} <= TYPES.keys():
+            case ["property", "list", count_type, kind, name] if (
+                kind in TYPES and TYPES.get(count_type, "f")[0] in "iu"
+            ):
                 _add_property(elements, _Property(name, TYPES[kind], TYPES[count_type]))
             case ["property", kind, name] if kind in TYPES:
                 _add_property(elements, _Property(name, TYPES[kind], None))
@@ -292,7 +294,8 @@ def _uvs(
     vertex: Columns, face: Columns, counts: Int64[np.ndarray, "P"], corners: Int64[np.ndarray, "C"]
 ) -> Float32[np.ndarray, "C 2"] | None:
     """Coordinates of corners, of the faces where these have them, else of the vertices."""
-    names = next((names for names in UV_NAMES if vertex.keys() >= set(names)), None)
+    numbers = {name for name, values in vertex.items() if isinstance(values, np.ndarray)}
+    names = next((names for names in UV_NAMES if numbers >= set(names)), None)
     of_vertices = np.full((len(corners), 2), np.nan)
     if names is not None:
         of_vertices = np.stack([np.asarray(vertex[name], np.float64)[corners] for name in names], axis=-1)

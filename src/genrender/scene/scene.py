@@ -311,7 +311,7 @@ def find_by_name(names: Mapping[int, str], file: str, pattern: str) -> list[int]
 
 
 def _find(path: Path, kind: str, names: list[str], wanted: str) -> int:
-    """Exactly that name, else that number, else the one name that differs in case, then in separators, only."""
+    """Exactly that name, else that number, else the one that differs in case, else in separators, only."""
     if wanted in names:
         return names.index(wanted)
     if wanted.isdecimal() and int(wanted) < len(names):
@@ -319,7 +319,8 @@ def _find(path: Path, kind: str, names: list[str], wanted: str) -> int:
     if not names:
         raise SceneError(f"{path.name}: no {kind} {wanted!r}: the file has none")
     alike = [index for index, name in enumerate(names) if name.casefold() == wanted.casefold()]
-    alike = alike or [index for index, name in enumerate(names) if plain_name(name) == plain_name(wanted) != ""]
+    if not alike and (plain := plain_name(wanted)):
+        alike = [index for index, name in enumerate(names) if plain_name(name) == plain]
     if len(alike) == 1:
         return alike[0]
     if alike:

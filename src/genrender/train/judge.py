@@ -23,6 +23,7 @@ from genrender.train.data import Shard, complete_shards, read_shard
 from genrender.train.loop import LoopConfig, train
 from genrender.train.vocabulary import COLORS, LOOKS, OBJECTS, Described
 from genrender.train.world import Sample
+from genrender.untrusted import library_errors
 
 FILE = "judge.safetensors"
 KINDS, LOOK_NAMES, COLOR_NAMES = tuple(OBJECTS), tuple(LOOKS), tuple(COLORS)
@@ -141,14 +142,11 @@ class Judge(nn.Module):
             ModelError: there is no judge, or not one of this version's.
         """
         judge = cls()
-        try:
+        if not path.is_file():
+            raise ModelError(f"no judge {path}: run `genrender train pocket --stage judge` first")
+        with library_errors(str(path), ModelError, "train the judge again", Exception):
             weights = load_file(path)
             judge.load_state_dict({name: value.float() for name, value in weights.items()})
-        except FileNotFoundError as error:
-            raise ModelError(f"no judge {path}: run `genrender train pocket --stage judge` first") from error
-        except Exception as error:
-            reason = str(error).splitlines()[0]
-            raise ModelError(f"the judge {path} cannot be read ({reason}); train it again") from error
         return judge.to(device).eval()
 
     @torch.no_grad()
