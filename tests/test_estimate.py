@@ -4,6 +4,7 @@ import pytest
 from scene.gltf_builder import one_triangle
 
 from genrender import estimate
+from genrender.checked_file import CHECKSUM_BYTES
 from genrender.errors import ConfigError, MediaError
 from genrender.estimate import as_text, check_disk, check_extent, check_memory
 from genrender.gbuffer.store import StoredGBuffers
@@ -100,6 +101,6 @@ def test_gbuffers_that_do_not_fit_are_refused_before_the_first(scene, monkeypatc
 
 def test_a_gbuffer_takes_what_the_estimate_says(tmp_path):
     StoredGBuffers(tmp_path / "g.bin", 3, 5, 7)
-    assert (tmp_path / "g.bin").stat().st_size == estimate.GBUFFER_BYTES * 3 * 5 * 7
+    assert (tmp_path / "g.bin").stat().st_size == 3 * (estimate.GBUFFER_BYTES * 5 * 7 + CHECKSUM_BYTES)
     # One frame's record must be below 2 GiB, which is what a single read returns at most.
     assert estimate.GBUFFER_BYTES * estimate.MAX_PIXELS < 2**31

@@ -8,6 +8,7 @@ import pytest
 import torch
 from scenes import in_front, panned_plane, rotating_sphere
 
+from genrender.checked_file import CHECKSUM_BYTES
 from genrender.config import CorrespondenceConfig
 from genrender.correspondence import texture as texture_module
 from genrender.correspondence.texture import (
@@ -213,7 +214,9 @@ def test_what_is_remembered_is_bounded_and_changes_nothing(clip, monkeypatch, tm
     for _ in range(2):
         assert torch.equal(engine.blend(*arguments)(features)[0], expected)
     assert len(engine._textures) == 1
-    assert [file.stat().st_size for file in tmp_path.iterdir()] == [len(clip) * 16 * 16 * 8]
+    assert [file.stat().st_size for file in tmp_path.iterdir()] == [
+        len(clip) * (16 * 16 * 8 + CHECKSUM_BYTES)
+    ]
 
 
 @pytest.mark.parametrize("rule", RULES)

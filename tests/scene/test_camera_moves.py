@@ -219,7 +219,7 @@ def test_lenses_of_camera_files(tmp_path):
 @pytest.mark.parametrize(
     ("keys", "said"),
     [
-        ([{**VIEW, "focal_mm": 0}], "focal_mm 0, expected a focal length in mm above 0"),
+        ([{**VIEW, "focal_mm": 0}], "focal_mm 0, expected a focal length in mm, 0.01 to"),
         ([{**VIEW, "ymag": -1}], "ymag -1, expected half the height"),
         ([{**VIEW, "ymag": 1, "yfov_deg": 40}], "both yfov_deg and ymag; give one of them"),
         ([{**VIEW, "ymag": 1, "time": 0}, {**VIEW, "time": 1}], "give it to all or to none"),
