@@ -116,3 +116,9 @@ def test_a_study_goes_on_where_it_stopped(capsys, tmp_path, monkeypatch):
     assert main(words) == 0
     assert capsys.readouterr().err.count("is there already") == 2
     assert (tmp_path / "out" / "keyframes.csv").read_text() == before
+
+
+def test_runs_of_sequences_of_one_name_would_share_a_folder(capsys):
+    """Folders are named after scenes without what stands for their numbers."""
+    assert main(["study", "alpha", "a/wave_*.obj=a wave", "b/wave_####.obj=a wave"]) == 2
+    assert "two scenes have the same file name" in capsys.readouterr().err

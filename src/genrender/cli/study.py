@@ -19,7 +19,7 @@ from genrender.gbuffer.exr_files import is_exr_sequence
 from genrender.gbuffer.exr_survey import open_sequence
 from genrender.media.run_folder import RunFolder
 from genrender.render import Clip
-from genrender.scene.load import load_scene
+from genrender.scene.load import load_scene, scene_label
 from genrender.studies import STUDIES, Measured, Variant, write_study
 
 
@@ -37,8 +37,8 @@ def study(options: Study) -> None:
     shots = [parse_shot(text) for text in options.shots]
     if not shots:
         raise ConfigError('no scene is given, expected SCENE=TEXT, for instance fox.glb="a red fox"')
-    stems = [scene.stem for scene, _ in shots]
-    if len(set(stems)) < len(stems):
+    labels = {scene: scene_label(scene) for scene, _ in shots}
+    if len(set(labels.values())) < len(shots):
         raise ConfigError("two scenes have the same file name, and their runs would lie in one folder")
     seeds = parse_seeds(options.seeds)
     # More keyframes than frames are all frames, whatever their number.
@@ -62,7 +62,7 @@ def study(options: Study) -> None:
         raise MediaError(
             f"cannot make folder {options.out}: {error.strerror}; choose another place"
         ) from error
-    folders = [RunFolder(root / scene.stem / str(seed) / v.name) for _, scene, seed, v in runs]
+    folders = [RunFolder(root / labels[scene] / str(seed) / v.name) for _, scene, seed, v in runs]
     is_new = [not is_there(run, folder) for (run, *_), folder in zip(runs, folders, strict=True)]
     for folder, new in zip(folders, is_new, strict=True):
         if new:
@@ -79,7 +79,7 @@ def study(options: Study) -> None:
     with gbuffer_file() as file, Renderer() as renderer:
         for number, (run, scene, seed, variant) in enumerate(runs, start=1):
             folder = folders[number - 1]
-            label = f"{scene.stem}, seed {seed}, {variant.name} ({number} of {len(runs)})"
+            label = f"{labels[scene]}, seed {seed}, {variant.name} ({number} of {len(runs)})"
             begun_s = time.monotonic()
             if known != (scene, run.frames):
                 known, clip = (scene, run.frames), None
@@ -89,7 +89,7 @@ def study(options: Study) -> None:
             keep_metrics(made, metrics)
             figures = metrics | made.config["cost"]
             made_with = {"device": made.config["device"]} | folder.read_config()["versions"]
-            measured.append(Measured(scene.stem, n_triangles[scene], seed, variant, made_with, figures))
+            measured.append(Measured(labels[scene], n_triangles[scene], seed, variant, made_with, figures))
             # After every run, so that one may look at a long study while it goes on.
             write_study(options.out, options.name, measured)
             if is_new[number - 1]:
