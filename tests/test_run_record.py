@@ -73,6 +73,15 @@ def test_an_entry_of_another_kind_is_named_with_what_was_found(tmp_path, name):
         read_record(written(tmp_path, record) / "config.json")
 
 
+@pytest.mark.parametrize("frames", [{}, {"exr_frames": []}])
+def test_passes_of_no_frames_are_named(tmp_path, frames):
+    passes = {"depth": None, "u": None, "v": None, "object": None, "depth_is": "planar"}
+    record = copy.deepcopy(RECORD)
+    record["config"] |= {"exr_map": {**passes, "yfov_deg": None, "v_up": None}, **frames}
+    with pytest.raises(MediaError, match=r"config\.json: config\.exr_frames is missing; "):
+        read_record(written(tmp_path, record) / "config.json")
+
+
 @pytest.mark.parametrize("content", ["", "[]", "null", "3", "[" * 100_000, '{"config": 1e999}', "\xff"])
 def test_no_record_at_all(tmp_path, content):
     folder = written(tmp_path, {})

@@ -131,7 +131,7 @@ def _read_clip(path: Path, config: dict[str, Any], report: Report | None, gbuffe
     frames = config["exr_frames"]
     shot = ExrShot.of(sequence, len(frames), config["fps"], size, start=frames[0])
     shown = [sequence.numbers[frame] for frame in shot.frames]
-    if shown != config.get("exr_frames"):
+    if shown != frames:
         raise MediaError(
             f"{path} holds other frames ({shown[0]}..{shown[-1]}) than when the run was made; render it again"
         )

@@ -104,6 +104,8 @@ def read_record(file: Path) -> dict[str, Any]:
     except FileNotFoundError as error:
         raise MediaError(f"{file.parent} is no run folder: it holds no {file.name}") from error
     wrong = misfit(record, RunRecord, "")
+    if wrong is None and "exr_map" in record["config"] and not record["config"].get("exr_frames"):
+        wrong = "config.exr_frames is missing"
     if wrong is not None:
         what = wrong if isinstance(record, dict) else "it holds no entries"
         raise MediaError(f"{file}: {what}; it is damaged, or of another version: render the run again")
