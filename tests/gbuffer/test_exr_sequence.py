@@ -1,7 +1,7 @@
 """EXR sequences in the conventions of Blender, Houdini and Unreal, and what of them cannot be used."""
 
 import json
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 
 import numpy as np
@@ -18,8 +18,11 @@ from genrender.gbuffer.exr_inspect import inspect_exr
 from genrender.gbuffer.exr_shot import ExrShot
 from genrender.gbuffer.exr_survey import open_sequence, survey_files
 from genrender.gbuffer.gbuffer import GBuffer
+from genrender.noise import surface_noise
 from genrender.render import ShotConfig, render_clip
 from genrender.scene.load import load_scene
+from genrender.scene.names import texture_keys
+from genrender.scene.scene import BACKDROP_NAMES, GROUND_ID
 
 STILL_LIFE = Path(__file__).resolve().parents[2] / "examples" / "scenes" / "still_life.glb"
 REFERENCE = ASSETS.parent / "reference"
@@ -431,3 +434,17 @@ def test_the_librarys_own_lines_stay_off_the_screen(tmp_path, truth, capfd, shar
     assert capfd.readouterr() == ("", "")
     print("later lines are seen")
     assert capfd.readouterr().out == "later lines are seen\n"
+
+
+def test_indices_without_a_name_go_by_their_numbers_and_a_backdrop_is_no_object(tmp_path, truth):
+    names = {1: "Ground", GROUND_ID: "ground"}
+    shown = replace(truth[0], object_id=np.where(truth[0].visible, np.int32(9), np.int32(0)))
+    for number, gbuffer in enumerate((truth[0], shown)):
+        write_exr(tmp_path / f"a_{number}.exr", gbuffer, names)
+    sequence = open_sequence(tmp_path)
+    keys = sequence.texture_keys
+    expected = texture_keys({"Ground": [1], BACKDROP_NAMES[GROUND_ID]: [GROUND_ID]})
+    assert (keys[1], keys[GROUND_ID]) == (expected[1], expected[GROUND_ID])
+    assert keys[9] == 9
+    noise = surface_noise([sequence.gbuffer(frame) for frame in (0, 1)], 4, 8, 0)
+    assert np.isfinite(noise.numpy()).all()

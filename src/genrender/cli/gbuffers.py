@@ -21,7 +21,7 @@ from genrender.media.images import write_png
 from genrender.per_frame import PerFrame
 from genrender.render import Shot, ShotConfig, plan_shot
 from genrender.scene.load import load_scene
-from genrender.scene.scene import DOME_ID, GROUND_ID
+from genrender.scene.scene import BACKDROP_NAMES
 
 # What an earlier clip leaves in a folder. If it was longer, its last frames must not follow this one.
 FRAME_FILES = tuple(
@@ -68,7 +68,7 @@ def _write(shot: Shot | ExrShot, folder: Path) -> None:
     if isinstance(shot, Shot):  # those of EXR files may be another order of numbers
         names = {index: thing.name for index, thing in enumerate(shot.scene.objects, start=1)}
         own = set(np.unique(shot.scene.object_id).tolist())
-        backdrops = {GROUND_ID: "ground", DOME_ID: "dome"}
+        backdrops = {index: name.removeprefix("\0") for index, name in BACKDROP_NAMES.items()}
         names = {index: name for index, name in {**names, **backdrops}.items() if index in own}
     with Bars() as bars:
         bars("G-buffers", 0, shot.n_frames)

@@ -17,7 +17,7 @@ from genrender.gbuffer.exr_channels import Channels
 from genrender.gbuffer.gbuffer import GBuffer
 from genrender.scene.moments import tidy_rate
 from genrender.scene.names import texture_keys
-from genrender.scene.scene import GROUND_ID
+from genrender.scene.scene import BACKDROP_NAMES, GROUND_ID
 from genrender.untrusted import parse_json, valid_name
 
 
@@ -88,10 +88,16 @@ class ExrSequence:
         names = self._index_names
         if self.channels.cryptomatte is not None:
             names = dict(enumerate(self._seen[1], start=1))
+        if not names:
+            return None
         ids: dict[str, list[int]] = {}
         for object_id, name in names.items():
-            ids.setdefault(name, []).append(object_id)
-        return texture_keys(ids) if ids else None
+            ids.setdefault(BACKDROP_NAMES.get(object_id, name), []).append(object_id)
+        named = texture_keys(ids)
+        # Indices that the header names nowhere go by their numbers.
+        keys = np.arange(max(MAX_INDEX + 1, len(named)), dtype=np.uint64)
+        keys[list(names)] = named[list(names)]
+        return keys
 
     @cached_property
     def _index_names(self) -> dict[int, str]:

@@ -18,6 +18,8 @@ from genrender.scene.names import has_wildcards, is_called, plain_name, texture_
 # is ground and what is sky. They are the largest that texel ids have room for.
 GROUND_ID = 16382
 DOME_ID = 16383
+# Names that no object of a file has: objects may be called ground, too.
+BACKDROP_NAMES = {GROUND_ID: "\0ground", DOME_ID: "\0dome"}
 
 # Poses whose vertices differ by less than this part of the scene's size are one.
 SAME_POSE = 1e-4
@@ -272,9 +274,7 @@ def atlas_ids_by_name(scene: Scene) -> dict[str, list[int]]:
     """The texture ids of every object, for another scene's objects of these names to be matched with."""
     ids: dict[str, list[int]] = {}
     for object_id in np.unique(scene.object_id).tolist():
-        # A name that no object of a file has: objects may be called ground, too.
-        backdrop = {GROUND_ID: "\0ground", DOME_ID: "\0dome"}
-        name = backdrop.get(object_id) or scene.objects[object_id - 1].name
+        name = BACKDROP_NAMES.get(object_id) or scene.objects[object_id - 1].name
         atlases = np.unique(scene.atlas_id[scene.object_id == object_id])
         # Objects of one name are taken in their order.
         ids.setdefault(name, []).extend(atlases.tolist())
