@@ -90,7 +90,7 @@ def test_reading_a_run_writes_nothing_and_resume_tidies_up(call, words, tmp_path
     for command in (["evaluate", "run"], ["diagnose", "run"], ["diagnose", "run", "--reference", "run"]):
         assert call(*command).code == 0
         assert state_of(run) == before, command
-    call(*words, "--run-dir", "other", "--appearance-from", "run")
+    assert call(*words, "--run-dir", "other", "--appearance-from", "run").code == 0
     assert state_of(run) == before
     touch = Path.touch
 

@@ -82,13 +82,13 @@ def test_names_of_a_file_are_spelled_out_and_are_no_markup(tmp_path, capsys):
     path = builder.save(tmp_path / "[bold]a.gltf")
     path.write_text(path.read_text().replace('"c"', '"half \\ud83e"'))
     assert [thing.name for thing in load_scene(path).objects][1] == "half \N{REPLACEMENT CHARACTER}"
-    assert main(["inspect", str(path), "--json"]) in (0, 1)
+    assert main(["inspect", str(path), "--json"]) == 0
     report = json.loads(capsys.readouterr().out)
     assert [thing["name"] for thing in report["objects"]] == [
         "[red]a[/]\x1b[2J\u202eb",
         "half \N{REPLACEMENT CHARACTER}",
     ]
-    assert main(["inspect", str(path)]) in (0, 1)
+    assert main(["inspect", str(path)]) == 0
     table = capsys.readouterr().out
     assert "[bold]a.gltf" in table
     assert "\x1b" not in table

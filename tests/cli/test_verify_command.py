@@ -84,7 +84,9 @@ def test_bad_input(call, tmp_path, scene, words, pattern):
     before = sorted(tmp_path.rglob("*"))
     result = call("verify", *(scene if word == "SCENE" else word for word in words))
     assert (result.code, result.out) == (2, "")
-    errors = [line for line in result.err.splitlines() if line.startswith("genrender: error:")]
+    lines = result.err.splitlines()
+    assert all(line.startswith("genrender: ") for line in lines)
+    errors = [line for line in lines if "error" in line]
     assert len(errors) == 1
     assert errors[0].startswith("genrender: error: ")
     assert pattern in errors[0]

@@ -14,7 +14,7 @@ from genrender.errors import ModelError
 
 
 def test_a_hub_that_does_not_answer_is_told_at_once(monkeypatch):
-    # A port of this machine that nobody listens to, and one that only pretends to be there.
+    # A port of this machine that nobody listens to.
     monkeypatch.setattr(huggingface_hub.constants, "ENDPOINT", "http://127.0.0.1:9")
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", False)
     begun_s = time.monotonic()
