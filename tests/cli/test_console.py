@@ -6,7 +6,7 @@ import time
 
 from rich.console import Console
 
-from genrender.cli.console import Bars, duration
+from genrender.cli.console import Bars
 
 
 def test_slow_steps_have_a_time_left():
@@ -47,13 +47,3 @@ def test_what_is_done_is_no_longer_told(capsys):
         bars("frames", 1, 1)
         time.sleep(0.1)
     assert capsys.readouterr().err.count("\n") == 1
-
-
-def test_durations_are_told_as_people_say_them():
-    assert [duration(seconds) for seconds in (4.4, 89, 90, 720, 5400)] == [
-        "4 s",
-        "89 s",
-        "2 min",
-        "12 min",
-        "1.5 h",
-    ]

@@ -26,5 +26,5 @@ def test_estimates_grow_with_what_is_asked_for():
 
 
 def test_times_as_people_say_them():
-    texts = [duration_as_text(seconds) for seconds in (0.1, 20, 200, 9000)]
-    assert texts == ["1 s", "20 s", "3 min", "2.5 h"]
+    texts = [duration_as_text(seconds) for seconds in (0.1, 4.4, 89, 90, 200, 720, 5400, 9000)]
+    assert texts == ["1 s", "4 s", "89 s", "2 min", "3 min", "12 min", "1.5 h", "2.5 h"]

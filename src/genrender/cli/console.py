@@ -15,6 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from genrender.cost import peak_memory_mb
+from genrender.estimate import duration_as_text
 from genrender.untrusted import json_text, shown
 
 # How far back rich looks for the speed of work. Its own 30 seconds are too few: a step may take longer, and
@@ -143,17 +144,10 @@ class Bars:
         said = [f"{work}: {done} of {total}"]
         if done > done_before:
             left_s = (time.monotonic() - begun_s) / (done - done_before) * (total - done)
-            said.append(f"about {duration(left_s)} left")
+            said.append(f"about {duration_as_text(left_s)} left")
         if memory := _memory():
             said.append(memory)
         return ", ".join(said)
-
-
-def duration(seconds: float) -> str:
-    """Seconds as people say them: "40 s", "12 min", "3.5 h"."""
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 
 def _memory() -> str:

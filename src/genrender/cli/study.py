@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from genrender.cli.console import duration, note
+from genrender.cli.console import note
 from genrender.cli.exr import check_method_needs_no_geometry, check_needs_no_geometry
 from genrender.cli.options import Render, Study
 from genrender.cli.render import run_config
@@ -14,6 +14,7 @@ from genrender.cli.runs import Renderer, finished, is_there, keep_metrics, load_
 from genrender.cli.scratch import gbuffer_file
 from genrender.comparison_page import check_plots
 from genrender.errors import ConfigError, MediaError
+from genrender.estimate import duration_as_text
 from genrender.evaluate import evaluate
 from genrender.gbuffer.exr_files import is_exr_sequence
 from genrender.gbuffer.exr_survey import open_sequence
@@ -96,7 +97,7 @@ def study(options: Study) -> None:
                 pace.add(ahead.pop(0), time.monotonic() - begun_s)
                 if ahead:
                     left = f"{len(ahead)} {'run is' if len(ahead) == 1 else 'runs are'} ahead"
-                    note(f"{left}, about {duration(pace.seconds(sum(ahead)))}")
+                    note(f"{left}, about {duration_as_text(pace.seconds(sum(ahead)))}")
     note(f"figures, plots and table: {options.out / options.name}.csv, .svg, .md")
     judges.check()
 
