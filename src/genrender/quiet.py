@@ -1,6 +1,7 @@
 """Libraries whose own lines must not reach the user's screen: their errors are told in our words."""
 
 import os
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout
@@ -10,10 +11,13 @@ _LOCK = threading.RLock()
 
 @contextmanager
 def silent_library() -> Iterator[None]:
-    """Keeps what is written meanwhile, by native code too, off standard output and standard error.
+    """Keeps off the screen what Python writes meanwhile, and what native code writes to standard error.
 
-    The streams belong to the whole process: what other threads write meanwhile is lost as well.
+    The streams belong to the whole process: what other threads write meanwhile, a progress bar for instance,
+    is lost as well. What is raised is not kept back.
     """
+    if sys.stderr is not None:
+        sys.stderr.flush()
     with _LOCK, open(os.devnull, "w") as nowhere, redirect_stdout(nowhere):
         try:
             kept = os.dup(2)

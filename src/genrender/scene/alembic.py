@@ -15,7 +15,7 @@ from alembic3d import Abc, AbcGeom
 from jaxtyping import Float32, Float64, Int64
 
 from genrender.errors import SceneError
-from genrender.native_lines import native_lines_hidden
+from genrender.quiet import silent_library
 from genrender.scene.assemble import ObjectMesh, assemble
 from genrender.scene.camera import Camera
 from genrender.scene.left_out import CHANGES_FACES, LeftOut, PartError
@@ -132,7 +132,7 @@ def load_alembic(path: Path) -> Scene:
     """
     # Everything that the library's binding says is a RuntimeError.
     errors = library_errors(path.name, SceneError, "export it as Alembic again", RuntimeError)
-    with native_lines_hidden(), errors:
+    with silent_library(), errors:
         return _load(path)
 
 

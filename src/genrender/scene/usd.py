@@ -10,7 +10,7 @@ from jaxtyping import Float64
 from pxr import Sdf, Tf, Usd, UsdGeom
 
 from genrender.errors import SceneError
-from genrender.native_lines import native_lines_hidden
+from genrender.quiet import silent_library
 from genrender.scene.assemble import ObjectMesh, assemble
 from genrender.scene.folders import Folders
 from genrender.scene.left_out import LeftOut, PartError
@@ -37,7 +37,7 @@ def load_usd(folders: Folders) -> Scene:
     Raises:
         SceneError: the stage cannot be opened, shows nothing, or refers to files outside the folders.
     """
-    with native_lines_hidden(), usd_calls(folders.scene):
+    with silent_library(), usd_calls(folders.scene):
         return _load(folders)
 
 
@@ -74,7 +74,7 @@ def _frame_rate(stage: Usd.Stage) -> float:
 
 def layers(folders: Folders) -> list[Path]:
     """The files that a stage is composed of."""
-    with native_lines_hidden(), usd_calls(folders.scene):
+    with silent_library(), usd_calls(folders.scene):
         stage = _open(folders, LeftOut())
         used = [Path(layer.realPath) for layer in stage.GetUsedLayers() if layer.realPath]
     return sorted({folders.scene.resolve(), *(layer for layer in used if layer.is_file())})
