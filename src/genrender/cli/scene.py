@@ -10,13 +10,11 @@ from genrender.cli.options import Gbuffers, Inspect, Preview, Render
 from genrender.cli.words import parse_size
 from genrender.errors import ConfigError
 from genrender.render import Shot
-from genrender.scene.moments import rate_as_text, shape_as_text
+from genrender.scene.moments import DEFAULT_ASPECT, rate_as_text, shape_as_text
 from genrender.scene.objects import ObjectRule
 from genrender.scene.scene import Scene
 from genrender.scene.unwrap import unwrap
 
-# Of the pictures of cameras that tell none: what video has.
-VIDEO_ASPECT = 16 / 9
 # Shapes that differ by less are the same: sides are whole numbers of pixels.
 SAME_SHAPE = 0.02
 
@@ -60,7 +58,8 @@ def picture_size(
     if camera is None or not camera.startswith("scene:"):
         return width, height
     seen = scene.find_camera(camera.removeprefix("scene:"))
-    aspect, shape = seen.aspect or VIDEO_ASPECT, shape_as_text(seen.aspect or VIDEO_ASPECT)
+    aspect = seen.aspect or DEFAULT_ASPECT
+    shape = shape_as_text(aspect)
     if text is not None and "x" in text.lower():
         if seen.aspect is not None and abs(np.log(width / height / aspect)) > SAME_SHAPE:
             what = "cut off" if width / height < aspect else "beyond what it framed"

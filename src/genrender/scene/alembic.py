@@ -19,7 +19,7 @@ from genrender.quiet import silent_library
 from genrender.scene.assemble import ObjectMesh, assemble
 from genrender.scene.camera import Camera
 from genrender.scene.left_out import CHANGES_FACES, LeftOut, PartError
-from genrender.scene.moments import DEFAULT_FPS, tidy_rate
+from genrender.scene.moments import DEFAULT_ASPECT, DEFAULT_FPS, tidy_rate
 from genrender.scene.motion import SceneCamera, rigid
 from genrender.scene.names import UniqueNames
 from genrender.scene.polygons import triangulate
@@ -29,8 +29,6 @@ from genrender.untrusted import library_errors
 MESHES = (AbcGeom.IPolyMesh, AbcGeom.ISubD)
 # What else may be seen; its own words for what a user knows by these.
 NO_MESHES = {"Curve": "curves", "Points": "points", "NuPatch": "NURBS patch"}
-# Of the pictures that cameras are made for, which archives do not tell. Other shapes keep the longer side.
-PICTURE_ASPECT = 16 / 9
 
 
 @dataclass(frozen=True, eq=False)
@@ -109,12 +107,12 @@ class AlembicMotion:
         node, now_s = self.cameras[camera.node], self._time(time_s, animation)
         width, height, focal, right, up, near, far = _between(node.schema, now_s, _lens)
         half_width = max(width, height) / 2
-        yfov_deg = float(np.rad2deg(2 * np.arctan2(half_width / PICTURE_ASPECT, focal)))
+        yfov_deg = float(np.rad2deg(2 * np.arctan2(half_width / DEFAULT_ASPECT, focal)))
         shift = (float(right / focal), float(up / focal)) if focal > 0 else (0.0, 0.0)
         if not 0 <= near < far:
             near, far = 0.0, np.inf
         pose = rigid(node.world(now_s))
-        return Camera(pose, yfov_deg, None, float(near), float(far), shift, PICTURE_ASPECT)
+        return Camera(pose, yfov_deg, None, float(near), float(far), shift, DEFAULT_ASPECT)
 
     def _time(self, time_s: float, animation: int | None) -> float:
         if animation is None:

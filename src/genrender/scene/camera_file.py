@@ -8,6 +8,7 @@ import numpy as np
 from jaxtyping import Float64
 
 from genrender.errors import SceneError
+from genrender.estimate import MAX_TIME_S
 from genrender.scene.camera import Camera
 from genrender.scene.framing import yfov_of_focal_length
 from genrender.untrusted import SHOWN_LENGTH, read_json, shown
@@ -26,7 +27,6 @@ EXPECTED = (
 MAX_COORDINATE = 1e12
 # Shorter directions than this are rounding.
 MIN_LENGTH = 1e-12
-MAX_TIME_S = 1e9
 EYE, TARGET, UP, LENS = slice(0, 3), slice(3, 6), slice(6, 9), slice(9, 10)
 
 

@@ -8,6 +8,8 @@ from jaxtyping import Float32, Float64
 
 # What paints a surface comes first: its picture is what people mean by a surface's texture.
 BY_IMPORTANCE = ("baseColorTexture", "diffuseTexture", "emissiveTexture")
+# Larger ones leave float32, in which coordinates are kept.
+MAX_NUMBER = 1e30
 
 
 def texture_infos(value: Any, name: str = "") -> Iterator[tuple[str, dict[str, Any]]]:
@@ -70,7 +72,3 @@ def _numbers(value: Any, default: tuple[float, ...]) -> Float64[np.ndarray, "N"]
     if not fits or not all(isinstance(v, int | float) and abs(v) <= MAX_NUMBER for v in value):
         return np.array(default)
     return np.array(value, np.float64)
-
-
-# Larger ones leave float32, in which coordinates are kept.
-MAX_NUMBER = 1e30

@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from genrender.scene.moments import DEFAULT_FPS, shape_as_text
+from genrender.scene.moments import DEFAULT_ASPECT, DEFAULT_FPS, shape_as_text
 from genrender.scene.motion import SceneCamera
 from genrender.scene.scene import Animation, Scene
 from genrender.scene.unwrap import report_of, spans
@@ -87,7 +87,7 @@ def _lens_mm(camera: SceneCamera) -> float | None:
     """The focal length on a film whose longer side is 36 mm, as Blender counts it; 16:9 if none is told."""
     if camera.ymag is not None:
         return None
-    aspect = camera.aspect or 16 / 9
+    aspect = camera.aspect or DEFAULT_ASPECT
     return round(18 / (np.tan(np.deg2rad(camera.yfov_deg) / 2) * max(aspect, 1)), 2)
 
 

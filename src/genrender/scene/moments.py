@@ -12,6 +12,8 @@ from genrender.errors import ConfigError
 
 # Where neither the file nor the user tells one.
 DEFAULT_FPS = 24.0
+# Width / height of the pictures of a camera that tells none: what video has.
+DEFAULT_ASPECT = 16 / 9
 # Rates at which pictures are shown.
 STANDARD_RATES = (24.0, 25.0, 30.0, 48.0, 50.0, 60.0, 24000 / 1001, 30000 / 1001, 60000 / 1001)
 # Key times come as float32, and exporters round: a key may miss its frame by this much of one.

@@ -32,8 +32,8 @@ def typical_clip(path: Path, size: int, n_frames: int = TYPICAL_FRAMES) -> Clip:
     """
     scene = with_objects(load_scene(path), ObjectRule(merge=(("*", "Character"),)))
     animation = 0 if scene.animations else None
-    duration_s = scene.animations[0].duration_s if scene.animations else 1.0
-    times_s = tuple(np.linspace(0, max(duration_s, 1e-3), n_frames, endpoint=False).tolist())
+    start_s, end_s = (scene.animations[0].start_s, scene.animations[0].end_s) if scene.animations else (0, 1)
+    times_s = tuple(np.linspace(start_s, max(end_s, start_s + 1e-3), n_frames, endpoint=False).tolist())
     lower, upper = (corner.astype(np.float64) for corner in as_clip(scene, animation, times_s).bounds())
     side = 0.5 * float(upper[1] - lower[1])
     beside = np.array([upper[0] + 0.9 * side, lower[1] + 0.5 * side, (lower[2] + upper[2]) / 2])
