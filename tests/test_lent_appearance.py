@@ -10,6 +10,7 @@ from genrender.clip_objects import atlas_ids_by_name
 from genrender.config import CorrespondenceConfig, InjectionConfig, MethodConfig, RunConfig
 from genrender.diffusion.appearance import Appearance, read_appearance
 from genrender.errors import ConfigError, MediaError
+from genrender.gbuffer.gbuffer import PIXEL_FIELDS
 from genrender.media.run_folder import RunFolder
 from genrender.pipeline import GenerativeRenderingPipeline
 from genrender.render import Clip, ShotConfig, render_clip
@@ -111,6 +112,18 @@ def test_what_does_not_fit_is_said(pipe, first, tmp_path):
     with pytest.raises(ConfigError, match="texture engine alone"):
         pipe("a fox", num_inference_steps=3, config=method, **arguments)
     with pytest.raises(MediaError, match="keeps no appearance"):
+        read_appearance(tmp_path / "appearance.npz")
+    kept = {"latents": np.zeros((3, 2, 4, 4, 8), np.float16), "control": np.zeros((2, 32, 64), np.float16)}
+    pixels = {name: np.stack([getattr(g, name) for g in clip.gbuffers[:2]]) for name in PIXEL_FIELDS}
+    whole = {**kept, **pixels}
+    np.savez_compressed(tmp_path / "appearance.npz", **whole)
+    assert len(read_appearance(tmp_path / "appearance.npz").gbuffers) == 2
+    np.savez_compressed(tmp_path / "appearance.npz", **{**whole, "uv": whole["uv"][:1]})
+    with pytest.raises(MediaError, match=r"uv in it is of shape \(1, 32, 64, 2\); render it again"):
+        read_appearance(tmp_path / "appearance.npz")
+    del whole["depth"]
+    np.savez_compressed(tmp_path / "appearance.npz", **whole)
+    with pytest.raises(MediaError, match="it is damaged"):
         read_appearance(tmp_path / "appearance.npz")
     (tmp_path / "appearance.npz").write_bytes(b"nonsense")
     with pytest.raises(MediaError, match="it is damaged"):

@@ -341,6 +341,13 @@ FACES = "element face 2\nproperty list uchar int vertex_indices\nend_header\n"
         (PLY.format("ascii", 1) + "property half w\n", "line 7: 'property half w' is no element or property"),
         ("ply\nproperty float x\n", "property 'x' stands before any element"),
         ("\xff\xfe", "UTF-16"),
+        ("ply\nelement face 1\nproperty list float int vertex_indices\n", "line 3: 'property list float int"),
+        (
+            "ply\nformat ascii 1.0\nelement vertex 1\n"
+            + "".join(f"property list uchar float {axis}\n" for axis in "xyz")
+            + "end_header\n1 0 1 0 1 0\n",
+            "no element vertex with numbers x, y and z",
+        ),
     ],
 )
 def test_lines_of_a_ply_that_make_no_sense_are_named(tmp_path, text, pattern):

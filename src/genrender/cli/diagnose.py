@@ -39,7 +39,8 @@ def diagnose(options: Diagnose) -> None:
     for column in ("signature", "value", "limit", "found"):
         table.add_column(column, justify="right" if column in ("value", "limit") else "left")
     for symptom in found:
-        table.add_row(symptom.name, f"{symptom.value:.3f}", f"{symptom.limit:.2f}", _verdict(symptom))
+        value = "-" if symptom.is_present is None else f"{symptom.value:.3f}"
+        table.add_row(symptom.name, value, f"{symptom.limit:.2f}", _verdict(symptom))
     Console().print(table)
     for symptom in found:
         if symptom.is_present:
