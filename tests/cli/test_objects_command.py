@@ -166,7 +166,7 @@ def test_objects_without_a_partner_are_named_and_none_at_all_is_refused(call, wo
     assert "loading model" not in result.err
     assert not (tmp_path / "lent").exists()
     result = call(
-        *alone, "--merge", "card 3=steel", "--ignore", "card 2", "--appearance-from", "run", "--run-dir", "l"
+        *alone, "--merge", "card 3=Steel.", "--ignore", "card 2", "--appearance-from", "run", "--run-dir", "l"
     )
     assert result.code == 0, result.err
     told = "no look is taken over by what the run run has no object of that name for: card 0, card 1"
