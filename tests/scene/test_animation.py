@@ -239,6 +239,15 @@ def test_where_all_move_the_same_the_first_plays(tmp_path):
     )
 
 
+def test_an_animation_that_moves_nothing_is_not_the_one_that_plays(tmp_path):
+    builder = one_triangle()
+    builder.animate("Blink", [])
+    builder.animate(*RUN)
+    scene = load_scene(builder.save(tmp_path / "a.gltf"))
+    assert scene.find_animation(None) == 1
+    assert scene.find_animation("0") == 0
+
+
 def test_a_single_animation_needs_no_word(tmp_path):
     scene = moved_triangle(tmp_path, [0, 1], [[0, 0, 0], [1, 0, 0]], "LINEAR")
     assert scene.find_animation("all") == 0

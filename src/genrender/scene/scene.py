@@ -207,7 +207,8 @@ class Scene:
 
         Args:
             name_or_index: a name that differs in case only will do if it is the only one; `all` and None ask
-                for all that can play together, where the file has no such animation for the first.
+                for all that can play together, where the file has no such animation for the first that moves
+                something.
 
         Returns:
             The index, or None if none was named and the file has none.
@@ -221,7 +222,8 @@ class Scene:
         )
         if is_open and (names or name_or_index is None):
             together = [index for index, animation in enumerate(self.animations) if animation.together]
-            return together[0] if together else 0 if names else None
+            moving = [index for index, animation in enumerate(self.animations) if animation.duration_s > 0]
+            return next(iter((*together, *moving)), 0 if names else None)
         return _find(self.path, "animation", names, str(name_or_index))
 
     def describe_animation(self, index: int | None) -> str | None:
