@@ -45,6 +45,13 @@ def test_what_is_in_the_cache_needs_no_network(monkeypatch, tmp_path):
         hub_file("somebody/model", "elsewhere")
 
 
+@pytest.mark.filterwarnings("error")
+def test_an_address_that_is_none_is_no_hub(monkeypatch):
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", False)
+    monkeypatch.setattr(huggingface_hub.constants, "ENDPOINT", "nonsense")
+    assert not is_reachable()
+
+
 def test_offline_is_offline(monkeypatch):
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
     assert not is_reachable()

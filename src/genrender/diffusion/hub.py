@@ -1,5 +1,6 @@
 """Files of hub models: what was fetched before is used as it is, and a hub out of reach is told at once."""
 
+import http.client
 import threading
 import urllib.error
 import urllib.request
@@ -46,11 +47,11 @@ def is_reachable() -> bool:
 
 
 def _answers() -> bool:
-    request = urllib.request.Request(huggingface_hub.constants.ENDPOINT, method="HEAD")
     try:
+        request = urllib.request.Request(huggingface_hub.constants.ENDPOINT, method="HEAD")
         with urllib.request.urlopen(request, timeout=PATIENCE_S):
             return True
     except urllib.error.HTTPError:
         return True  # an answer, if not a kind one
-    except OSError:
+    except (OSError, http.client.HTTPException, ValueError):  # the last: of an address that is none
         return False
