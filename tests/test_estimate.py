@@ -6,7 +6,7 @@ from scene.gltf_builder import one_triangle
 from genrender import estimate
 from genrender.checked_file import CHECKSUM_BYTES
 from genrender.errors import ConfigError, MediaError
-from genrender.estimate import as_text, check_disk, check_extent, check_memory
+from genrender.estimate import bytes_as_text, bytes_on_disk, check_disk, check_extent, check_memory
 from genrender.gbuffer.store import StoredGBuffers
 from genrender.render import ShotConfig, plan_shot, render_clip
 from genrender.scene.load import load_scene
@@ -69,7 +69,7 @@ def test_a_container_has_no_more_memory_than_its_limit(monkeypatch, tmp_path):
 
 
 def test_bytes_are_told_as_people_read_them():
-    assert [as_text(n) for n in (1, 999_000_000, 1_000_000_000, 12_340_000_000)] == [
+    assert [bytes_as_text(n) for n in (1, 999_000_000, 1_000_000_000, 12_340_000_000)] == [
         "1 MB",
         "999 MB",
         "1.0 GB",
@@ -97,6 +97,14 @@ def test_gbuffers_that_do_not_fit_are_refused_before_the_first(scene, monkeypatc
         render_clip(scene, config, lambda *_: asked.append(1), tmp_path / "gbuffers.bin")
     assert not asked
     assert not list(tmp_path.iterdir())
+
+
+def test_a_file_with_holes_takes_what_is_written_of_it(tmp_path):
+    with (tmp_path / "hole.bin").open("wb") as file:
+        file.truncate(10_000_000)
+    (tmp_path / "full.bin").write_bytes(bytes([1]) * 100_000)
+    names = ("hole.bin", "full.bin", "not-there.bin")
+    assert 100_000 <= bytes_on_disk(tmp_path / name for name in names) < 1_000_000
 
 
 def test_a_gbuffer_takes_what_the_estimate_says(tmp_path):

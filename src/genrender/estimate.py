@@ -5,7 +5,7 @@ that would have gone well.
 """
 
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import psutil
@@ -95,8 +95,8 @@ def check_memory(needed_bytes: int, what: str, available_bytes: int | None = Non
     available = available_memory() if available_bytes is None else available_bytes
     if needed_bytes > available:
         raise ConfigError(
-            f"{what} need at least {as_text(needed_bytes)} of memory, and {as_text(available)} are free: "
-            "take a smaller size"
+            f"{what} need at least {bytes_as_text(needed_bytes)} of memory, and {bytes_as_text(available)} "
+            "are free: take a smaller size"
         )
 
 
@@ -115,10 +115,23 @@ def check_disk(needed_bytes: int, folder: Path) -> None:
     free = free_disk(place)
     if needed_bytes > free:
         raise MediaError(
-            f"files of about {as_text(needed_bytes)} would go to {folder}, where {as_text(free)} are free: "
-            f"free {as_text(needed_bytes - free)} more, choose another place, or take fewer frames or a "
-            "smaller size"
+            f"files of about {bytes_as_text(needed_bytes)} would go to {folder}, where {bytes_as_text(free)} "
+            f"are free: free {bytes_as_text(needed_bytes - free)} more, choose another place, or take fewer "
+            "frames or a smaller size"
         )
+
+
+def bytes_on_disk(files: Iterable[Path]) -> int:
+    """What those of these files that are there take already.
+
+    Files of frames have their full size from the beginning; the room for what is not written yet is still to
+    be found.
+    """
+    taken = 0
+    for status in (file.stat() for file in files if file.is_file()):
+        blocks = getattr(status, "st_blocks", None)  # of 512 bytes; Windows tells none
+        taken += status.st_size if blocks is None else min(status.st_size, 512 * blocks)
+    return taken
 
 
 def available_memory() -> int:
@@ -142,6 +155,6 @@ def duration_as_text(seconds: float) -> str:
     return f"{round(seconds / 60)} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 
-def as_text(n_bytes: int) -> str:
+def bytes_as_text(n_bytes: int) -> str:
     """Bytes as people read them: "3.2 GB", "450 MB"."""
     return f"{n_bytes / 1e9:.1f} GB" if n_bytes >= 1e9 else f"{max(1, round(n_bytes / 1e6))} MB"

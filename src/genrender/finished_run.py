@@ -15,7 +15,7 @@ from genrender.gbuffer.exr_survey import open_sequence
 from genrender.media.run_folder import RunFolder
 from genrender.per_frame import PerFrame
 from genrender.render import Clip, Report, ShotConfig, render_clip, render_shot
-from genrender.run_record import Passes, read_record
+from genrender.run_record import Passes
 from genrender.scene.load import load_scene
 from genrender.scene.objects import ObjectRule
 
@@ -89,7 +89,7 @@ def open_run(
     if not Path(path).is_dir():
         raise MediaError(f"no run folder {path}: expected the folder that `genrender render` printed")
     folder = RunFolder(path)
-    config = read_record(folder.config_file)["config"]
+    config = folder.read_config()["config"]
     pictures = folder.frames()
     shot = ShotConfig(
         size=(config["width"], config["height"]),

@@ -22,6 +22,7 @@ from genrender.estimate import (
     MAX_FPS,
     MAX_FRAMES,
     MIN_FPS,
+    bytes_on_disk,
     check_disk,
     check_extent,
     check_memory,
@@ -313,7 +314,7 @@ def render_shot(shot: Shot | ExrShot, report: Report | None = None, file: Path |
     if file is None:
         check_memory(n_bytes, "G-buffers of all frames")
     else:
-        check_disk(n_bytes - (file.stat().st_size if file.is_file() else 0), file.parent)
+        check_disk(n_bytes - bytes_on_disk([file]), file.parent)
     stored = None
     if file is not None:
         stored = StoredGBuffers(file, shot.n_frames, shot.height, shot.width, shot.gbuffer)

@@ -31,14 +31,14 @@ from genrender.errors import ConfigError
 from genrender.estimate import (
     NETWORK_BYTES,
     RUN_BYTES,
-    as_text,
+    bytes_as_text,
     check_memory,
     duration_as_text,
     network_memory,
 )
 from genrender.gbuffer.control import shows_own_object
 from genrender.gbuffer.exr_shot import ExrShot
-from genrender.media.run_folder import RunFolder, read_run_config
+from genrender.media.run_folder import RunFolder
 from genrender.pipeline import GenerativeRenderingPipeline, load_pipeline
 from genrender.render import Clip, Shot, render_shot
 from genrender.run import make_video
@@ -117,7 +117,7 @@ def _copy_out(options: Render, folder: RunFolder) -> None:
 
 def _lent_appearance(path: Path, clip: Clip) -> Appearance:
     """The appearance that a run has kept, with the texture ids of this clip."""
-    theirs, ours = read_run_config(path)["atlas_ids"], clip_atlas_ids(clip)
+    theirs, ours = RunFolder(path).read_config()["config"]["atlas_ids"], clip_atlas_ids(clip)
     if not clip.has_geometry:
         note_partners(path, theirs, ours)
     theirs = {our: theirs[their] for our, their in partners(ours, theirs).items()}
@@ -195,8 +195,8 @@ def _note_estimate(pipeline: GenerativeRenderingPipeline, config: RunConfig, sho
         )
     note(
         f"about {duration_as_text(seconds)} for {config.n_steps} steps of {shot.n_frames} frames of "
-        f"{shot.width}x{shot.height} on {pipeline.device.type}, {as_text(memory)} of memory, and "
-        f"{as_text(RUN_BYTES * n_pixels * shot.n_frames)} on the disk meanwhile"
+        f"{shot.width}x{shot.height} on {pipeline.device.type}, {bytes_as_text(memory)} of memory, and "
+        f"{bytes_as_text(RUN_BYTES * n_pixels * shot.n_frames)} on the disk meanwhile"
     )
 
 

@@ -22,10 +22,10 @@ from genrender.diffusion.models import (
 from genrender.diffusion.picture_size import PictureSize, read_picture_size
 from genrender.diffusion.suggest import nearest_word
 from genrender.errors import ConfigError, MediaError
-from genrender.estimate import RUN_BYTES, check_disk
+from genrender.estimate import RUN_BYTES, bytes_on_disk, check_disk
 from genrender.gbuffer.exr_files import is_exr_sequence
 from genrender.gbuffer.exr_shot import ExrShot
-from genrender.media.run_folder import RunFolder, read_run_config
+from genrender.media.run_folder import RunFolder
 from genrender.render import Shot, ShotConfig, plan_shot
 from genrender.run_files import APPEARANCE_FILE
 from genrender.scene.backdrop import parse_backdrop
@@ -217,13 +217,13 @@ def _check_out(out: Path | None, folder: RunFolder) -> None:
 
 def _check_disk(shot: Shot | ExrShot, folder: RunFolder) -> None:
     """Raises MediaError unless the run's files will fit; those of an earlier attempt are made use of."""
-    there = sum(file.stat().st_size for file in folder.unfinished_dir.glob("*") if file.is_file())
+    there = bytes_on_disk(folder.unfinished_dir.glob("*"))
     check_disk(RUN_BYTES * shot.width * shot.height * shot.n_frames - there, folder.path)
 
 
 def _check_lent(path: Path, config: RunConfig, source: ModelSource, shot: Shot | ExrShot) -> None:
     """Raises ConfigError or MediaError unless a run's appearance can be taken over."""
-    theirs = read_run_config(path)
+    theirs = RunFolder(path).read_config()["config"]
     if not (path / APPEARANCE_FILE).is_file():
         raise MediaError(f"{path} keeps no appearance: there is no {APPEARANCE_FILE} in it; render it again")
     config.method.check_can_carry_appearance()

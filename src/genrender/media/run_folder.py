@@ -157,15 +157,6 @@ class RunFolder:
         write_png(self.contact_sheet_file, contact_sheet({**rows, "result": self.frames()}))
 
 
-def read_run_config(path: Path) -> dict[str, Any]:
-    """The settings of a finished run, which may lie where nothing can be written.
-
-    Raises:
-        MediaError: there is no such run.
-    """
-    return read_record(path / CONFIG_FILE)["config"]
-
-
 class Frames(Sequence[np.ndarray]):
     """PNG files that behave like a list of uint8 RGB pictures without all being in memory."""
 
