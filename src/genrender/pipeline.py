@@ -52,6 +52,7 @@ from genrender.diffusion.models import (
     unknown_words,
 )
 from genrender.diffusion.object_prompts import ObjectPrompts, regional_texts
+from genrender.diffusion.precision import default_dtype
 from genrender.diffusion.processors import injected_attention
 from genrender.diffusion.request import check_appearance, check_request
 from genrender.diffusion.run_store import FrameTensors, RunStore
@@ -461,7 +462,8 @@ def load_pipeline(
         model: `pocket` (packaged), `sd15`, a folder with model_index.json, or a hub id owner/name.
         controlnet: folder or hub id of a depth ControlNet, for models that bring none.
         device: None takes CUDA where there is one, else Apple's GPU (MPS), else the CPU.
-        dtype: None computes in float16 on CUDA, in float32 elsewhere and for the pocket model.
+        dtype: None computes in float16 on CUDA (pocket: float32), in bfloat16 on CPUs that do so in hardware, in
+            float32 elsewhere.
         vae: folder or hub id of an autoencoder to use instead of the model's own, such as the small and fast
             `madebyollin/taesd`.
 
@@ -475,7 +477,7 @@ def load_pipeline(
     source = find_model(model, controlnet)
     device = default_device() if device is None else torch.device(device)
     if dtype is None:
-        dtype = torch.float16 if device.type == "cuda" and model != "pocket" else torch.float32
+        dtype = default_dtype(device, is_pocket=model == "pocket")
     try:
         has_controlnet = "controlnet" in read_model_index(source)
         components: dict[str, Any] = {}

@@ -118,7 +118,11 @@ class Render:
     vae: Annotated[str | None, option("MODEL", "the model's own")] = None
     device: Annotated[str | None, option("DEVICE", "cuda where there is one, else mps, else cpu")] = None
     dtype: Annotated[
-        Dtype | None, option("float32|float16|bfloat16", "float16 on cuda, but for pocket; else float32")
+        Dtype | None,
+        option(
+            "float32|float16|bfloat16",
+            "float16 on cuda, float32 there for pocket; bfloat16 on a CPU that computes in it; else float32",
+        ),
     ] = None
     chunk: Annotated[int, tyro.conf.arg(metavar="N")] = 8
     allow_folder: Annotated[tyro.conf.UseAppendAction[tuple[Path, ...]], option("DIR", "none")] = ()

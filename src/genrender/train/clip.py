@@ -153,7 +153,7 @@ def train_clip(
         ends = (len(pool) + np.cumsum([len(others) for others in looks])).tolist()
         rivals = [range(end - len(others), end) for end, others in zip(ends, looks, strict=True)]
         ids = tokenize(tokenizer, pool + [text for others in looks for text in others])
-        out = cast(Any, model)(input_ids=ids.to(device), pixel_values=pixels.to(device))
+        out = cast(Any, model)(input_ids=ids.to(device), pixel_values=pixels.to(device, cast(Any, model).dtype))
         every = out.logits_per_image.float()
         logits = every[:, : len(pool)]  # of a picture: the captions, then their altered twins
         truth = torch.arange(len(logits), device=logits.device)

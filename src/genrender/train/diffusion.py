@@ -6,9 +6,10 @@ several times in a look that the caption does not name (see `train.world`).
 """
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -20,7 +21,7 @@ from torch import Tensor, nn
 from transformers import CLIPTextModel, CLIPTokenizer
 
 from genrender.train.data import PROGRESS, complete_shards, read_shard
-from genrender.train.loop import LoopConfig, mixed_precision, save_checkpoint, train
+from genrender.train.loop import LoopConfig, save_checkpoint, train, working_copy
 from genrender.train.models import Denoiser, PocketSize, make_scheduler
 from genrender.train.tokenizer import tokenize
 
@@ -37,17 +38,22 @@ class LatentSet:
 
     Attributes:
         latents: scaled to unit variance; axis 0 holds the picture and its mirror image.
-        depth: depth control image.
+        depth: depth control image, memory-mapped per shard.
         object_id: instance per latent pixel, 0 is background.
         token_ids: caption.
         scaling_factor: what the autoencoder's latents were multiplied with.
     """
 
     latents: Float16[Tensor, "2 N C h w"]
-    depth: UInt8[Tensor, "N H W"]
+    depth: list[UInt8[np.ndarray, "M H W"]]
     object_id: UInt8[Tensor, "N h w"]
     token_ids: Int64[Tensor, "N L"]
     scaling_factor: float
+
+    def depth_of(self, picked: Sequence[int]) -> UInt8[Tensor, "n H W"]:
+        """Depth control images of some pictures; at picture size they are what would fill the memory."""
+        per_shard = len(self.depth[0])
+        return torch.from_numpy(np.stack([self.depth[i // per_shard][i % per_shard] for i in picked]))
 
 
 def weights_hash(model: nn.Module) -> str:
@@ -62,6 +68,7 @@ def weights_hash(model: nn.Module) -> str:
 def encode_pictures(folder: Path, vae: AutoencoderTiny, tokenizer: CLIPTokenizer, device: str) -> LatentSet:
     """Encode every complete shard in `folder`; latents are kept beside it under the autoencoder's hash."""
     vae_hash = weights_hash(vae)
+    encoder = cast(Any, working_copy(cast(nn.Module, vae)))
     latents, depth, object_id, token_ids = [], [], [], []
     for index in track(complete_shards(folder), description="latents", console=PROGRESS):
         shard = read_shard(folder, index)
@@ -70,20 +77,19 @@ def encode_pictures(folder: Path, vae: AutoencoderTiny, tokenizer: CLIPTokenizer
             images = torch.from_numpy(np.array(shard.image)).permute(0, 3, 1, 2)
             both = []
             for pictures in (images, images.flip(3)):
-                batches = (x.to(device).float() / 127.5 - 1 for x in pictures.split(64))
-                with mixed_precision(torch.device(device).type):
-                    encoded = [vae.encode(x, return_dict=False)[0].float().cpu() for x in batches]
+                batches = (x.to(device, encoder.dtype) / 127.5 - 1 for x in pictures.split(32))
+                encoded = [encoder.encode(x, return_dict=False)[0].float().cpu() for x in batches]
                 both.append(torch.cat(encoded))
             save_checkpoint(cache, torch.stack(both).half())
         latents.append(torch.load(cache, weights_only=True))
-        depth.append(torch.from_numpy(np.array(shard.depth)))
+        depth.append(shard.depth)
         object_id.append(torch.from_numpy(np.array(shard.object_id)))
         token_ids.append(tokenize(tokenizer, list(shard.captions)))
     stacked = torch.cat(latents, dim=1)
     scaling_factor = float(1 / stacked[:, :2048].float().std())
     return LatentSet(
         (stacked.float() * scaling_factor).half(),
-        torch.cat(depth),
+        depth,
         torch.cat(object_id),
         torch.cat(token_ids),
         scaling_factor,
@@ -126,7 +132,7 @@ def train_denoiser(
     Returns:
         The averaged weights.
     """
-    model = Denoiser(size).to(device)
+    model = Denoiser(size).to(device).to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
     cast(nn.Module, text_encoder).to(device)
     alphas = make_scheduler().alphas_cumprod.to(device)
     empty = tokenize(tokenizer, [""])[0]
@@ -138,7 +144,7 @@ def train_denoiser(
         picked = torch.from_numpy(rng.integers(n_pictures, size=config.batch))
         mirrored = torch.from_numpy(rng.integers(2, size=config.batch))
         clean = data.latents[mirrored, picked].float()
-        depth, object_id = data.depth[picked], data.object_id[picked]
+        depth, object_id = data.depth_of(picked.tolist()), data.object_id[picked]
         depth = torch.where(mirrored[:, None, None] == 1, depth.flip(2), depth)
         object_id = torch.where(mirrored[:, None, None] == 1, object_id.flip(2), object_id)
         token_ids = torch.where(

@@ -50,8 +50,8 @@ class PocketSize:
 
 
 SIZES = {
-    "cpu": PocketSize(128, 4, 4, (64, 128, 192), (1, 1, 1), (2, 4, 4), (False, True, True)),
-    "gpu": PocketSize(256, 8, 8, (128, 192, 256), (2, 1, 1), (4, 4, 4), (True, True, True)),
+    "cpu": PocketSize(256, 8, 4, (64, 128, 192), (1, 1, 1), (2, 4, 4), (False, True, True)),
+    "gpu": PocketSize(256, 8, 4, (96, 160, 256), (1, 1, 1), (3, 5, 8), (False, True, True)),
 }
 
 TEXT_WIDTH = 128
@@ -63,8 +63,8 @@ def make_vae(size: PocketSize) -> AutoencoderTiny:
     return AutoencoderTiny(
         encoder_block_out_channels=(48,) * n_levels,
         decoder_block_out_channels=(48,) * n_levels,
-        num_encoder_blocks=(0, 1, 3, 4)[:n_levels],
-        num_decoder_blocks=(4, 3, 1, 1)[-n_levels:],
+        num_encoder_blocks=(0, 1, 1, 3)[-n_levels:],
+        num_decoder_blocks=(3, 1, 1, 1)[:n_levels],
         latent_channels=size.latent_channels,
     )
 
@@ -137,6 +137,9 @@ class Denoiser(nn.Module):
         """Predicted v. `text` N L D: the caption's hidden states. `control_scale` N: 0 takes a picture's
         ControlNet away.
         """
+        dtype = self.unet.dtype
+        noisy, text, control = noisy.to(dtype), text.to(dtype), control.to(dtype)
+        control_scale = control_scale.to(dtype)
         down, mid = self.controlnet(noisy, timestep, text, control, return_dict=False)
         scale = control_scale[:, None, None, None]
         return self.unet(

@@ -117,7 +117,7 @@ def train_pocket(config: PocketTraining) -> None:
     if "data" in stages:
         write_shards(pictures, config.shards, size.image, size.latent_side, config.workers)
     if "vae" in stages:
-        loop = LoopConfig(config.vae_steps, batch=32, learning_rate=1e-3, warmup=100, ema=0.99)
+        loop = LoopConfig(config.vae_steps, batch=16, learning_rate=1e-3, warmup=100, ema=0.99)
         train_vae(pictures, size, _vae_file(config), loop, config.device)
     if "clip" in stages or "vision" in stages:
         loop = LoopConfig(config.clip_steps, batch=128, learning_rate=1e-3, warmup=100, ema=0.995)

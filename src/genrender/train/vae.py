@@ -15,6 +15,8 @@ from genrender.train.loop import LoopConfig, train
 from genrender.train.models import PocketSize, make_vae
 
 LATENT_NOISE = 0.05
+# Side of a training crop in latent pixels: twice what a pattern's feature spans.
+CROP_LATENTS = 16
 
 
 def random_crops(folder: Path, step: int, batch: int, side: int) -> Float[Tensor, "N 3 side side"]:
@@ -47,10 +49,12 @@ def train_vae(
 
     def loss_at(model: nn.Module, step: int) -> tuple[Tensor, dict[str, float]]:
         assert isinstance(model, AutoencoderTiny)
-        images = random_crops(folder, step, config.batch, 64).to(device, memory_format=torch.channels_last)
-        latents = model.encode(images, return_dict=False)[0].float()
+        side = CROP_LATENTS * size.vae_factor
+        images = random_crops(folder, step, config.batch, side).to(device, memory_format=torch.channels_last)
+        latents = model.encode(images.to(model.dtype), return_dict=False)[0].float()
         noise = torch.randn(latents.shape, generator=torch.Generator().manual_seed(step)).to(device)
-        decoded = model.decode(latents + LATENT_NOISE * noise, return_dict=False)[0].float()
+        noisy = (latents + LATENT_NOISE * noise).to(model.dtype)
+        decoded = model.decode(noisy, return_dict=False)[0].float()
         color = (decoded - images).abs().mean()
         edges = sum((a - b).abs().mean() for a, b in zip(_edges(decoded), _edges(images), strict=True))
         pull = latents.square().mean()

@@ -1,0 +1,30 @@
+"""Which numbers a machine computes networks in fastest without losing the picture."""
+
+import torch
+
+
+def computes_in_bfloat16(device: torch.device) -> bool:
+    """Whether a device multiplies bfloat16 matrices in hardware; one that emulates it is many times slower.
+
+    A CPU does with AMX or AVX512-BF16. Asked of PyTorch, whose kernels have to know, not of a list of names.
+    """
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported()
+    if device.type != "cpu":
+        return False
+    # PyTorch 2.4 and 2.5 have the first question only under other names; there the answer is no.
+    questions = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
+    return any(bool(getattr(torch.cpu, name, bool)()) for name in questions)
+
+
+def default_dtype(device: torch.device, is_pocket: bool) -> torch.dtype:
+    """What `--dtype` means when it is not given.
+
+    float16 on CUDA (what the large models are published in; pocket's activations fit float32 and are small),
+    bfloat16 on CPUs that compute in it, float32 elsewhere.
+    """
+    if device.type == "cuda":
+        return torch.float32 if is_pocket else torch.float16
+    if device.type == "cpu" and computes_in_bfloat16(device):
+        return torch.bfloat16
+    return torch.float32
