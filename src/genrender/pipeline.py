@@ -462,8 +462,8 @@ def load_pipeline(
         model: `pocket` (packaged), `sd15`, a folder with model_index.json, or a hub id owner/name.
         controlnet: folder or hub id of a depth ControlNet, for models that bring none.
         device: None takes CUDA where there is one, else Apple's GPU (MPS), else the CPU.
-        dtype: None computes in float16 on CUDA (pocket: float32), in bfloat16 on CPUs that do so in hardware, in
-            float32 elsewhere.
+        dtype: None computes in float16 on CUDA (pocket: float32), in bfloat16 on a CPU that does so in
+            hardware, in float32 elsewhere.
         vae: folder or hub id of an autoencoder to use instead of the model's own, such as the small and fast
             `madebyollin/taesd`.
 

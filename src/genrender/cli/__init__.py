@@ -204,7 +204,7 @@ def _run(
         case Train():
             from genrender.cli.train import train
 
-            train(command)
+            train(command, words)
     return 0
 
 

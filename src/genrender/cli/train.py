@@ -6,15 +6,21 @@ from genrender.cli.console import say
 from genrender.cli.train_options import Train
 from genrender.diffusion.models import POCKET_FOLDER
 from genrender.errors import ConfigError
+from genrender.train.background import start_in_background
 from genrender.train.pocket import PocketTraining, train_pocket
 
 
-def train(options: Train) -> None:
+def train(options: Train, command: list[str]) -> None:
     """Trains a model; options that were not given keep the defaults of `PocketTraining`."""
     out = options.out or (POCKET_FOLDER if options.report else options.work_dir / "model")
     given = {name: value for name, value in asdict(options).items() if value is not None}
-    for name in ("model", "out", "debug", "report"):
+    for name in ("model", "out", "debug", "report", "background"):
         given.pop(name, None)
+    if options.background:
+        words = [word for word in command if word != "--background"]
+        process, log = start_in_background(words, options.work_dir)
+        say(f"training as process {process}; stop it with: kill {process}\nprogress  {log}")
+        return
     if options.report:
         if options.stage != "all":
             raise ConfigError("--report trains nothing, so --stage means nothing with it; leave one out")

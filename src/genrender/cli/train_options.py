@@ -19,7 +19,7 @@ class Train:
         model: which model to train.
         out: the finished model folder, for `genrender render --model`; with --report the one to judge.
         work_dir: training pictures and checkpoints.
-        size: cpu makes a model for 128-pixel pictures, gpu one for 256-pixel pictures.
+        size: cpu makes a model that two processor cores can train, gpu a larger one; both paint 256 pixels.
         shards: training pictures in shards of 512.
         vae_steps: optimiser steps of the autoencoder.
         clip_steps: optimiser steps of the CLIP, whose text tower reads the prompts.
@@ -33,6 +33,9 @@ class Train:
         report: train nothing; paint unseen shapes, print how well that goes, and write figures and pictures
             to report/ in the work folder.
         device: where to train, for instance cpu or cuda.
+        background: train at lowest priority while you do other things, from a copy of this version's code in
+            the work folder, so that later changes do not reach it; progress goes to train.log there. While a
+            file called pause lies in the work folder, training stands still.
         debug: show where an error comes from.
     """
 
@@ -53,4 +56,5 @@ class Train:
     stage: Literal["all", "data", "vae", "clip", "diffusion", "vision", "export"] = "all"
     report: bool = False
     device: Annotated[str | None, option("DEVICE", "cpu")] = None
+    background: bool = False
     debug: bool = False

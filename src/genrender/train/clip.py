@@ -153,13 +153,14 @@ def train_clip(
         ends = (len(pool) + np.cumsum([len(others) for others in looks])).tolist()
         rivals = [range(end - len(others), end) for end, others in zip(ends, looks, strict=True)]
         ids = tokenize(tokenizer, pool + [text for others in looks for text in others])
-        out = cast(Any, model)(input_ids=ids.to(device), pixel_values=pixels.to(device, cast(Any, model).dtype))
+        working = cast(Any, model)
+        out = working(input_ids=ids.to(device), pixel_values=pixels.to(device, working.dtype))
         every = out.logits_per_image.float()
         logits = every[:, : len(pool)]  # of a picture: the captions, then their altered twins
         truth = torch.arange(len(logits), device=logits.device)
         loss = (F.cross_entropy(logits, truth) + F.cross_entropy(logits[:, : len(logits)].T, truth)) / 2
         top1 = (logits.argmax(1) == truth).float().mean()
-        embeddings = cast(Any, model).text_model.embeddings.token_embedding.weight
+        embeddings = working.text_model.embeddings.token_embedding.weight
         hidden = out.text_model_output.last_hidden_state
         words = word_loss(hidden, embeddings, ids.to(device), special_ids.to(device))
         look, told = look_loss(every, rivals)

@@ -1,4 +1,4 @@
-"""The one training loop: bfloat16 weights with float32 masters, averaged weights, atomic checkpoints, resumable from any step."""
+"""The one training loop: bfloat16 weights, float32 masters, averaged weights, checkpoints to resume from."""
 
 import time
 from collections.abc import Callable
@@ -91,6 +91,8 @@ def train(
 ) -> nn.Module:
     """Train `model` in place and return its averaged copy.
 
+    A checkpoint also counts the pictures that were seen, those of earlier runs included.
+
     Args:
         model: all modules that are trained, as one; parameters that need no gradient stay as averaged.
         loss_at: the loss of a step and figures to show; it must draw all random numbers from the step, so
@@ -104,7 +106,7 @@ def train(
     optimizer = torch.optim.AdamW(
         masters, lr=config.learning_rate, betas=(0.9, 0.99), weight_decay=0.01, fused=True
     )
-    first = 0
+    first = seen = 0
     if checkpoint.exists():
         # Loading copies to the parameters' device; counts of steps stay, on a GPU AdamW waits to read them.
         state = torch.load(checkpoint, map_location="cpu", weights_only=True)
@@ -117,11 +119,12 @@ def train(
                     current.copy_(kept)
         if "optimizer" in state:  # weights taken over from a finished model have none
             optimizer.load_state_dict(state["optimizer"])
-        first = state["step"]
+        first, seen = state["step"], state.get("seen", state["step"] * config.batch)
 
     def save(step: int) -> None:
         state = {"model": model.state_dict(), "averaged": averaged.state_dict()}
-        save_checkpoint(checkpoint, {**state, "optimizer": optimizer.state_dict(), "step": step})
+        facts = {"step": step, "seen": seen + (step - first) * config.batch}
+        save_checkpoint(checkpoint, {**state, "optimizer": optimizer.state_dict(), **facts})
 
     columns = [TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()]
     progress = Progress(

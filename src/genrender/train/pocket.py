@@ -46,7 +46,7 @@ class PocketTraining:
     Attributes:
         work_dir: pictures and checkpoints; a run that was stopped goes on from here.
         out: the finished model folder, in the layout of Stable Diffusion 1.5.
-        size: `cpu` paints 128-pixel pictures, `gpu` 256-pixel ones.
+        size: `cpu` for two processor cores, `gpu` a larger network for the same 256-pixel pictures.
         shards: training pictures in shards of 512.
         vae_steps: optimiser steps of the autoencoder, 32 crops each.
         clip_steps: optimiser steps of the CLIP, 128 pairs each.
@@ -184,6 +184,8 @@ def _take_over(config: PocketTraining, init: Path) -> None:
     if json.loads(words.read_text()) != vocabulary():
         raise ConfigError(f"the model in {init} knows other words than this version trains; leave --init out")
     size = SIZES[config.size]
+    told = init / "training.json"
+    seen = json.loads(told.read_text()).get("pictures_seen", 0) if told.is_file() else 0
     denoiser = Denoiser(size)
     parts: tuple[tuple[Path, nn.Module, dict[str, Any]], ...] = (
         (_vae_file(config), vae := cast(nn.Module, make_vae(size)), {"vae": vae}),
@@ -203,7 +205,7 @@ def _take_over(config: PocketTraining, init: Path) -> None:
                 "choose another --size or leave --init out"
             ) from error
         state = module.state_dict()
-        save_checkpoint(checkpoint, {"model": state, "averaged": state, "step": 0})
+        save_checkpoint(checkpoint, {"model": state, "averaged": state, "step": 0, "seen": seen})
 
 
 def _load_averaged(module: Any, checkpoint: Path) -> dict[str, Any]:
@@ -298,7 +300,7 @@ def export(config: PocketTraining) -> None:
         write_image_processor(part / "clip", SIZES[config.size].image)
         (part / "vocabulary.json").write_text(json.dumps(vocabulary(), indent=0))
         (part / "genrender.json").write_text(json.dumps(SHOWN))
-        training = {"size": config.size, "steps": state["step"], "n_pictures": facts["n_pictures"]}
+        training = {"size": config.size, "pictures_seen": state["seen"], "n_pictures": facts["n_pictures"]}
         (part / "training.json").write_text(json.dumps(training, indent=2))
 
 

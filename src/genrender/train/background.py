@@ -1,0 +1,41 @@
+"""Training for days beside other work: a process of its own, from a copy of the code, at lowest priority."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import genrender
+from genrender.train.loop import PAUSE_FILE
+
+
+def start_in_background(command: list[str], work_dir: Path) -> tuple[int, Path]:
+    """Run a genrender command that goes on when this process ends.
+
+    The code is copied first: a training that is started again in a week, or that starts processes of its own,
+    would otherwise run whatever the source has become by then.
+
+    Args:
+        command: the command line behind `genrender`.
+        work_dir: holds `code/`, the copy, and `train.log`, where the output is appended.
+
+    Returns:
+        The process id, and the log.
+    """
+    code = work_dir / "code"
+    shutil.rmtree(code, ignore_errors=True)
+    source = Path(genrender.__file__).parent
+    shutil.copytree(source, code / source.name, ignore=shutil.ignore_patterns("__pycache__"))
+    (work_dir / PAUSE_FILE).unlink(missing_ok=True)
+    log = work_dir / "train.log"
+    with log.open("ab") as out:
+        process = subprocess.Popen(
+            ["nice", "-n", "19", sys.executable, "-m", "genrender", *command],
+            stdin=subprocess.DEVNULL,
+            stdout=out,
+            stderr=out,
+            env={**os.environ, "PYTHONPATH": str(code.absolute())},
+            start_new_session=True,
+        )
+    return process.pid, log
