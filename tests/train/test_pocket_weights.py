@@ -19,6 +19,7 @@ from genrender.train.report import nearest_color, silhouette_iou
 from genrender.train.subjects import world_subjects
 
 N_PICTURES = 8
+PICTURE_SIDE = 128
 
 
 @pytest.mark.slow
@@ -26,7 +27,7 @@ def test_the_shipped_model_obeys_background_colours_and_silhouettes():
     pipeline = load_pipeline("pocket", device="cpu", dtype=torch.float32)
     pipeline.set_progress_bar_config(disable=True)
     obeyed, overlaps = [], []
-    for index, subject in enumerate(islice(world_subjects(128), N_PICTURES)):
+    for index, subject in enumerate(islice(world_subjects(PICTURE_SIDE), N_PICTURES)):
         picture = paint_seeds(pipeline, subject.depth, subject.prompt(), 5.0, [index], 12)[0]
         mask = subject.depth > 0
         obeyed.append(nearest_color(picture[~mask]) == subject.background)
@@ -38,12 +39,12 @@ def test_the_shipped_model_obeys_background_colours_and_silhouettes():
 
 def test_both_pipelines_load_the_folder_and_agree():
     """Ours with all mechanisms off, and diffusers' own, from the same noise."""
-    subject = next(world_subjects(128))
+    subject = next(world_subjects(PICTURE_SIDE))
     theirs: Any = StableDiffusionControlNetPipeline.from_pretrained(POCKET_FOLDER, local_files_only=True)
     ours = GenerativeRenderingPipeline.from_pretrained(POCKET_FOLDER, local_files_only=True)
     side, n_channels = ours.unet.config.sample_size, ours.unet.config.in_channels
     latents = torch.randn(1, n_channels, side, side, generator=torch.Generator().manual_seed(0))
-    gbuffer = rotating_sphere(128)
+    gbuffer = rotating_sphere(PICTURE_SIDE)
     control = torch.from_numpy(depth_control([gbuffer]))[:, None].expand(-1, 3, -1, -1)
     arguments = {"num_inference_steps": 3, "guidance_scale": 4.0, "latents": latents, "output_type": "latent"}
     for pipeline in (ours, theirs):

@@ -24,7 +24,7 @@ from genrender.scene.write_gltf import GltfScene, MeshNode, write_glb
 from genrender.train import data as shards
 from genrender.train.clip import look_loss, word_loss
 from genrender.train.diffusion import cleaner_region, encode_pictures, spread_timesteps
-from genrender.train.loop import LoopConfig, learning_rate, train
+from genrender.train.loop import PAUSE_FILE, LoopConfig, learning_rate, train
 from genrender.train.models import SIZES, make_clip, make_vae, text_tower
 from genrender.train.pocket import PocketTraining, pictures_folder, train_pocket
 from genrender.train.report import ReportConfig, report
@@ -65,7 +65,8 @@ def test_a_resumed_run_ends_with_the_weights_of_an_uninterrupted_one(tmp_path):
         def loss_at(model, step):
             if step == stop_at:
                 raise Stopped
-            x = torch.randn(4, 3, generator=torch.Generator().manual_seed(step))
+            dtype = next(model.parameters()).dtype
+            x = torch.randn(4, 3, generator=torch.Generator().manual_seed(step)).to(dtype)
             loss = (model(x) - x.sum(1, keepdim=True)).square().mean()
             return loss, {"loss": float(loss.detach())}
 
@@ -77,6 +78,53 @@ def test_a_resumed_run_ends_with_the_weights_of_an_uninterrupted_one(tmp_path):
     resumed = run(tmp_path / "part.pt")
     for name, value in whole.items():
         assert torch.equal(value, resumed[name]), name
+
+
+def test_small_steps_add_up_in_the_masters_though_weights_are_computed_in_bfloat16(tmp_path):
+    """At 1, bfloat16 knows no number nearer than 1/256; a thousand steps of 1e-5 must not be lost."""
+    model = torch.nn.Linear(1, 1, bias=False)
+    torch.nn.init.ones_(model.weight)
+
+    def loss_at(model, _step):
+        return model(torch.ones(1, 1, dtype=next(model.parameters()).dtype)).sum(), {}
+
+    config = LoopConfig(steps=50, batch=1, learning_rate=1e-5, warmup=1)
+    train(model, loss_at, config, tmp_path / "c.pt", "test")
+    moved = 1 - float(model.weight)
+    # Adam moves by the rate; it falls to a tenth over the last quarter.
+    assert moved == pytest.approx(1e-5 * (37.5 + 12.5 * 0.55), rel=0.05)
+
+
+def test_training_stands_still_while_a_file_called_pause_is_there(tmp_path):
+    pause = tmp_path / PAUSE_FILE
+    pause.touch()
+    waited = []
+
+    def sleep(seconds):
+        waited.append(seconds)
+        if len(waited) == 3:
+            pause.unlink()
+
+    def loss_at(model, _step):
+        assert len(waited) == 3
+        return model(torch.ones(1, 1, dtype=next(model.parameters()).dtype)).sum(), {}
+
+    with patch("genrender.train.loop.time.sleep", sleep):
+        train(torch.nn.Linear(1, 1), loss_at, LoopConfig(steps=1), tmp_path / "c.pt", "test")
+    assert torch.load(tmp_path / "c.pt", weights_only=True)["step"] == 1
+
+
+def test_a_checkpoint_counts_the_pictures_of_earlier_runs_too(tmp_path):
+    model = torch.nn.Linear(1, 1)
+    state = model.state_dict()
+    torch.save({"model": state, "averaged": state, "step": 0, "seen": 1000}, tmp_path / "c.pt")
+
+    def loss_at(model, _step):
+        return model(torch.ones(1, 1, dtype=next(model.parameters()).dtype)).sum(), {}
+
+    for steps in (3, 5):
+        train(model, loss_at, LoopConfig(steps=steps, batch=4), tmp_path / "c.pt", "test")
+    assert torch.load(tmp_path / "c.pt", weights_only=True)["seen"] == 1020
 
 
 def test_learning_rate_rises_holds_and_falls():
@@ -97,7 +145,8 @@ def test_a_cleaner_region_never_covers_the_picture():
 
 def test_fewer_steps_than_a_checkpoint_has_leave_it_alone(tmp_path):
     def loss_at(model, step):
-        return model(torch.ones(1, 1)).sum(), {"loss": float(step)}
+        ones = torch.ones(1, 1, dtype=next(model.parameters()).dtype)
+        return model(ones).sum(), {"loss": float(step)}
 
     for steps in (6, 2):
         train(torch.nn.Linear(1, 1), loss_at, LoopConfig(steps=steps), tmp_path / "c.pt", "test")
@@ -106,7 +155,8 @@ def test_fewer_steps_than_a_checkpoint_has_leave_it_alone(tmp_path):
 
 def test_progress_stays_off_standard_output(tmp_path, capsys):
     def loss_at(model, step):
-        return model(torch.ones(1, 1)).sum(), {"loss": float(step)}
+        ones = torch.ones(1, 1, dtype=next(model.parameters()).dtype)
+        return model(ones).sum(), {"loss": float(step)}
 
     train(torch.nn.Linear(1, 1), loss_at, LoopConfig(steps=2), tmp_path / "c.pt", "test")
     captured = capsys.readouterr()
@@ -146,9 +196,9 @@ def test_the_whole_training_ends_with_a_folder_that_paints(tmp_path):
     for stage in ("data", "vae", "clip", "diffusion", "export"):
         train_pocket(replace(config, stage=stage))
     pipe = load_pipeline(str(tmp_path / "model"))
-    gbuffers = [rotating_sphere(128, 0.0), rotating_sphere(128, 10.0)]
+    gbuffers = [rotating_sphere(256, 0.0), rotating_sphere(256, 10.0)]
     result = pipe("a red ball", gbuffers, num_inference_steps=2)
-    assert result.frames.shape == (2, 128, 128, 3)
+    assert result.frames.shape == (2, 256, 256, 3)
     assert np.isfinite(result.frames).all()
 
     glb = tmp_path / "ball.glb"
@@ -161,7 +211,7 @@ def test_the_whole_training_ends_with_a_folder_that_paints(tmp_path):
         assert 0 <= figures[name] <= 1
     for name in ("shared_keys_spread_ratio", "injected_surface_error_ratio", "injected_sharpness_ratio"):
         assert figures[name] > 0
-    assert read_png(tmp_path / "report" / "shapes.png").shape[1] == 128
+    assert read_png(tmp_path / "report" / "shapes.png").shape[1] == 256
 
     # The weights of a finished model start another training, whose parts are all there from the beginning.
     another = replace(config, work_dir=tmp_path / "more", init=tmp_path / "model", stage="diffusion")
@@ -224,7 +274,7 @@ def test_all_stages_run_on_a_gpu(tmp_path, device):
     with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
         pool.submit(train_on_device, config).result()
     pipe = load_pipeline(str(tmp_path / "model"), device="cpu")
-    assert np.isfinite(pipe("a red ball", [rotating_sphere(128, 0.0)], num_inference_steps=1).frames).all()
+    assert np.isfinite(pipe("a red ball", [rotating_sphere(256, 0.0)], num_inference_steps=1).frames).all()
 
 
 @pytest.mark.usefixtures("small_shards")
