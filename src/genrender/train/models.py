@@ -50,8 +50,8 @@ class PocketSize:
 
 
 SIZES = {
-    "cpu": PocketSize(256, 8, 4, (64, 128, 192), (1, 1, 1), (2, 4, 4), (False, True, True)),
-    "gpu": PocketSize(256, 8, 4, (96, 160, 256), (1, 1, 1), (3, 5, 8), (False, True, True)),
+    "cpu": PocketSize(256, 8, 8, (64, 128, 192), (1, 1, 1), (2, 4, 4), (False, True, True)),
+    "gpu": PocketSize(256, 8, 8, (96, 160, 256), (1, 1, 1), (3, 5, 8), (False, True, True)),
 }
 
 TEXT_WIDTH = 128
