@@ -19,7 +19,8 @@ def train(options: Train, command: list[str]) -> None:
     if options.background:
         words = [word for word in command if word != "--background"]
         process, log = start_in_background(words, options.work_dir)
-        say(f"training as process {process}; stop it with: kill {process}\nprogress  {log}")
+        say(f"training as process {process}; stop it with: kill {process}")
+        say(f"progress  {log}")
         return
     if options.report:
         if options.stage != "all":

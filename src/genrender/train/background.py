@@ -23,6 +23,7 @@ def start_in_background(command: list[str], work_dir: Path) -> tuple[int, Path]:
     Returns:
         The process id, and the log.
     """
+    work_dir.mkdir(parents=True, exist_ok=True)
     code = work_dir / "code"
     shutil.rmtree(code, ignore_errors=True)
     source = Path(genrender.__file__).parent
