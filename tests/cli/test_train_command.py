@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from genrender.cli.options import Train
+from genrender.cli.train_options import Train
 from genrender.diffusion.models import POCKET_FOLDER
 from genrender.train.pocket import PocketTraining
 
