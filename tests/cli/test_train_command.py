@@ -1,5 +1,7 @@
 """`genrender train pocket` hands its options on; what training does is tested with the training code."""
 
+import os
+import re
 from dataclasses import fields
 from pathlib import Path
 
@@ -69,6 +71,18 @@ def test_a_report_and_a_stage_contradict_each_other(call, configs):
     assert configs == []
 
 
+def test_training_in_the_background_goes_on_alone(call, tmp_path, monkeypatch):
+    """It runs from a copy of the code, says what it does in a file, and outlives the command."""
+    monkeypatch.chdir(tmp_path)
+    # A stage without its input ends at once, with one line.
+    result = call("train", "pocket", "--work-dir", "w", "--stage", "vae", "--background")
+    assert result.code == 0, result.err
+    process = int(re.search(r"process (\d+)", result.out)[1])
+    os.waitpid(process, 0)
+    assert "run `genrender train pocket --stage data` first" in (tmp_path / "w" / "train.log").read_text()
+    assert (tmp_path / "w" / "code" / "genrender" / "train" / "pocket.py").is_file()
+
+
 def test_every_option_is_a_setting_of_the_training():
-    ours = {field.name for field in fields(Train)} - {"model", "debug", "report"}
+    ours = {field.name for field in fields(Train)} - {"model", "debug", "report", "background"}
     assert ours <= {field.name for field in fields(PocketTraining)}
