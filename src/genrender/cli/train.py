@@ -17,7 +17,7 @@ def train(options: Train, command: list[str]) -> None:
     for name in ("model", "out", "debug", "report", "background"):
         given.pop(name, None)
     if options.background:
-        words = [word for word in command if word != "--background"]
+        words = [word for word in command[1:] if word != "--background"]  # the first is the program
         process, log = start_in_background(words, options.work_dir)
         say(f"training as process {process}; stop it with: kill {process}")
         say(f"progress  {log}")
