@@ -28,8 +28,8 @@ class Train:
         learning_rate: of the diffusion model.
         characters: scene files that the report paints besides unseen shapes, for instance Fox.glb=fox.
         init: pocket model folder whose weights to start from, instead of random ones.
-        stage: all, or one stage alone. vision, which is no part of all, trains the CLIP further, but for its
-            text tower.
+        stage: all, or one stage alone. vision and decoder, which are no part of all, train the CLIP but for
+            its text tower, and the autoencoder but for its encoder: what the diffusion model reads stays.
         report: train nothing; paint unseen shapes, print how well that goes, and write figures and pictures
             to report/ in the work folder.
         device: where to train, for instance cpu or cuda.
@@ -53,7 +53,7 @@ class Train:
     learning_rate: Annotated[float | None, option("RATE", "as in genrender.train.pocket")] = None
     characters: Annotated[tuple[str, ...], tyro.conf.arg(metavar="FILE=NOUN")] = ()
     init: Annotated[Path | None, option("DIR", "random weights")] = None
-    stage: Literal["all", "data", "vae", "clip", "diffusion", "vision", "export"] = "all"
+    stage: Literal["all", "data", "vae", "clip", "diffusion", "vision", "decoder", "export"] = "all"
     report: bool = False
     device: Annotated[str | None, option("DEVICE", "cpu")] = None
     background: bool = False

@@ -66,13 +66,13 @@ def weights_hash(model: nn.Module) -> str:
 
 @torch.no_grad()
 def encode_pictures(folder: Path, vae: AutoencoderTiny, tokenizer: CLIPTokenizer, device: str) -> LatentSet:
-    """Encode every complete shard in `folder`; latents are kept beside it under the autoencoder's hash."""
-    vae_hash = weights_hash(vae)
+    """Encode every complete shard in `folder`; latents are kept beside it under the encoder's hash."""
+    encoder_hash = weights_hash(cast(Any, vae).encoder)
     encoder = cast(Any, working_copy(cast(nn.Module, vae)))
     latents, depth, object_id, token_ids = [], [], [], []
     for index in track(complete_shards(folder), description="latents", console=PROGRESS):
         shard = read_shard(folder, index)
-        cache = folder / f"{index:05d}.latents-{vae_hash}.pt"
+        cache = folder / f"{index:05d}.latents-{encoder_hash}.pt"
         if not cache.exists():
             images = torch.from_numpy(np.array(shard.image)).permute(0, 3, 1, 2)
             both = []

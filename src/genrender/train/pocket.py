@@ -36,7 +36,7 @@ PARTS = ("vae", "text_encoder", "tokenizer", "unet", "controlnet", "scheduler", 
 SHOWN = {"guidance_scale": GUIDANCE_SCALE, "video_side": 512}
 FACTS = ("model_index.json", "vocabulary.json", "genrender.json", "training.json")
 STAGES = ("data", "vae", "clip", "diffusion", "export", "report")
-Stage = Literal["all", "data", "vae", "clip", "diffusion", "vision", "export", "report"]
+Stage = Literal["all", "data", "vae", "clip", "diffusion", "vision", "decoder", "export", "report"]
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,8 @@ class PocketTraining:
         learning_rate: of UNet and ControlNet.
         stage: `all`, or one stage alone. `export` turns the latest checkpoints into a model folder, `report`
             paints unseen shapes with it. `vision`, which is no part of `all`, trains the CLIP up to
-            `clip_steps` without its text tower, which the diffusion model goes on reading.
+            `clip_steps` without its text tower, which the diffusion model goes on reading; `decoder`, likewise,
+            the autoencoder up to `vae_steps` without its encoder, whose latents the diffusion model has learned.
         device: where to train.
         workers: processes that make pictures.
         characters: scene files that the report paints besides unseen shapes, each as `FILE=NOUN`.
@@ -116,9 +117,9 @@ def train_pocket(config: PocketTraining) -> None:
         _take_over(config, config.init)
     if "data" in stages:
         write_shards(pictures, config.shards, size.image, size.latent_side, config.workers)
-    if "vae" in stages:
+    if "vae" in stages or "decoder" in stages:
         loop = LoopConfig(config.vae_steps, batch=16, learning_rate=1e-3, warmup=100, ema=0.99)
-        train_vae(pictures, size, _vae_file(config), loop, config.device)
+        train_vae(pictures, size, _vae_file(config), loop, config.device, "decoder" in stages)
     if "clip" in stages or "vision" in stages:
         loop = LoopConfig(config.clip_steps, batch=128, learning_rate=1e-3, warmup=100, ema=0.995)
         train_clip(
@@ -143,9 +144,9 @@ def pictures_folder(config: PocketTraining) -> Path:
 def _check_inputs(config: PocketTraining, stage: str, pictures: Path) -> None:
     """Raises ConfigError where the first stage that is to run lacks what an earlier one makes."""
     taken_over = config.init is not None
-    if stage in ("vae", "clip", "vision"):
+    if stage in ("vae", "clip", "vision", "decoder"):
         _require(bool(complete_shards(pictures)), f"training pictures in {pictures}", "data")
-    if stage == "diffusion":
+    if stage in ("diffusion", "decoder"):
         _require(taken_over or _vae_file(config).exists(), f"autoencoder {_vae_file(config)}", "vae")
     if stage in ("diffusion", "vision"):
         _require(taken_over or _clip_file(config).exists(), f"CLIP {_clip_file(config)}", "clip")
@@ -261,8 +262,8 @@ def _train_diffusion(config: PocketTraining, pictures: Path) -> None:
     train_denoiser(data, text_encoder, tokenizer, size, checkpoint, loop, config.device)
 
 
-def _hashes(vae: nn.Module, text_encoder: nn.Module) -> list[str]:
-    return [weights_hash(vae), weights_hash(text_encoder)]
+def _hashes(vae: AutoencoderTiny, text_encoder: nn.Module) -> list[str]:
+    return [weights_hash(vae.encoder), weights_hash(text_encoder)]
 
 
 def export(config: PocketTraining) -> None:

@@ -1,7 +1,7 @@
 """The pocket model's autoencoder: pictures to latents and back."""
 
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -39,13 +39,22 @@ def _edges(image: Float[Tensor, "N C H W"]) -> tuple[Tensor, Tensor]:
 
 
 def train_vae(
-    folder: Path, size: PocketSize, checkpoint: Path, config: LoopConfig, device: str = "cpu"
+    folder: Path,
+    size: PocketSize,
+    checkpoint: Path,
+    config: LoopConfig,
+    device: str = "cpu",
+    lock_encoder: bool = False,
 ) -> AutoencoderTiny:
     """Train on the pictures in `folder`: L1 on colours and on edges.
 
     A little noise on the latents and a weak pull to zero keep the latent space smooth and its scale fixed.
+    With `lock_encoder` the latents stay what they are, so that a diffusion model that has learned them still
+    fits, and only what is made of them improves.
     """
     vae = cast(nn.Module, make_vae(size)).to(device).to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
+    if lock_encoder:
+        cast(nn.Module, cast(Any, vae).encoder).requires_grad_(False)
 
     def loss_at(model: nn.Module, step: int) -> tuple[Tensor, dict[str, float]]:
         assert isinstance(model, AutoencoderTiny)
