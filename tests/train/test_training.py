@@ -191,9 +191,9 @@ def small_shards(monkeypatch):
 @pytest.mark.usefixtures("small_shards")
 def test_the_whole_training_ends_with_a_folder_that_paints(tmp_path):
     work = tmp_path / "work"
-    few = {"vae_steps": 2, "clip_steps": 2, "steps": 2}
+    few = {"vae_steps": 2, "clip_steps": 2, "judge_steps": 2, "steps": 2}
     config = PocketTraining(work, tmp_path / "model", shards=2, batch=2, workers=1, **few)
-    for stage in ("data", "vae", "clip", "diffusion", "export"):
+    for stage in ("data", "vae", "clip", "judge", "diffusion", "export"):
         train_pocket(replace(config, stage=stage))
     pipe = load_pipeline(str(tmp_path / "model"))
     gbuffers = [rotating_sphere(256, 0.0), rotating_sphere(256, 10.0)]

@@ -23,6 +23,7 @@ class Train:
         shards: training pictures in shards of 512.
         vae_steps: optimiser steps of the autoencoder.
         clip_steps: optimiser steps of the CLIP, whose text tower reads the prompts.
+        judge_steps: optimiser steps of the judge, which names looks and colours for the report.
         steps: optimiser steps of the diffusion model.
         batch: pictures per step of the diffusion model.
         learning_rate: of the diffusion model.
@@ -48,12 +49,13 @@ class Train:
     shards: Annotated[int | None, option("N", "as in genrender.train.pocket")] = None
     vae_steps: Annotated[int | None, option("N", "as in genrender.train.pocket")] = None
     clip_steps: Annotated[int | None, option("N", "as in genrender.train.pocket")] = None
+    judge_steps: Annotated[int | None, option("N", "as in genrender.train.pocket")] = None
     steps: Annotated[int | None, option("N", "as in genrender.train.pocket")] = None
     batch: Annotated[int | None, option("N", "as in genrender.train.pocket")] = None
     learning_rate: Annotated[float | None, option("RATE", "as in genrender.train.pocket")] = None
     characters: Annotated[tuple[str, ...], tyro.conf.arg(metavar="FILE=NOUN")] = ()
     init: Annotated[Path | None, option("DIR", "random weights")] = None
-    stage: Literal["all", "data", "vae", "clip", "diffusion", "vision", "decoder", "export"] = "all"
+    stage: Literal["all", "data", "vae", "clip", "judge", "diffusion", "vision", "decoder", "export"] = "all"
     report: bool = False
     device: Annotated[str | None, option("DEVICE", "cpu")] = None
     background: bool = False

@@ -19,6 +19,8 @@ from genrender.pipeline import GenerativeRenderingPipeline
 from genrender.train.clip import train_clip, write_image_processor
 from genrender.train.data import PROGRESS, WORLD_VERSION, complete_shards, write_shards
 from genrender.train.diffusion import encode_pictures, train_denoiser, weights_hash
+from genrender.train.judge import FILE as JUDGE_FILE
+from genrender.train.judge import Judge, train_judge
 from genrender.train.loop import LoopConfig, save_checkpoint
 from genrender.train.models import SIZES, Denoiser, make_clip, make_scheduler, make_vae, text_tower
 from genrender.train.report import ReportConfig, report
@@ -34,9 +36,9 @@ GUIDANCE_SCALE = 4.0
 PARTS = ("vae", "text_encoder", "tokenizer", "unet", "controlnet", "scheduler", "clip")
 # How the model is used best: its guidance, and the longer side of its videos, whose frames are small.
 SHOWN = {"guidance_scale": GUIDANCE_SCALE, "video_side": 512}
-FACTS = ("model_index.json", "vocabulary.json", "genrender.json", "training.json")
-STAGES = ("data", "vae", "clip", "diffusion", "export", "report")
-Stage = Literal["all", "data", "vae", "clip", "diffusion", "vision", "decoder", "export", "report"]
+FACTS = ("model_index.json", "vocabulary.json", "genrender.json", "training.json", JUDGE_FILE)
+STAGES = ("data", "vae", "clip", "judge", "diffusion", "export", "report")
+Stage = Literal["all", "data", "vae", "clip", "judge", "diffusion", "vision", "decoder", "export", "report"]
 
 
 @dataclass(frozen=True)
@@ -50,13 +52,14 @@ class PocketTraining:
         shards: training pictures in shards of 512.
         vae_steps: optimiser steps of the autoencoder, 32 crops each.
         clip_steps: optimiser steps of the CLIP, 128 pairs each.
+        judge_steps: optimiser steps of the judge, 32 pictures each.
         steps: optimiser steps of UNet and ControlNet.
         batch: pictures per step of UNet and ControlNet.
         learning_rate: of UNet and ControlNet.
         stage: `all`, or one stage alone. `export` turns the latest checkpoints into a model folder, `report`
-            paints unseen shapes with it. `vision`, which is no part of `all`, trains the CLIP up to
-            `clip_steps` without its text tower, which the diffusion model goes on reading; `decoder`, likewise,
-            the autoencoder up to `vae_steps` without its encoder, whose latents the diffusion model has learned.
+            paints unseen shapes with it. No part of `all`, for a diffusion model that goes on reading what it
+            has learned: `vision` trains the CLIP up to `clip_steps` without its text tower, `decoder` the
+            autoencoder up to `vae_steps` without its encoder.
         device: where to train.
         workers: processes that make pictures.
         characters: scene files that the report paints besides unseen shapes, each as `FILE=NOUN`.
@@ -69,6 +72,7 @@ class PocketTraining:
     shards: int = 32
     vae_steps: int = 3000
     clip_steps: int = 3000
+    judge_steps: int = 2500
     steps: int = 20_000
     batch: int = 16
     learning_rate: float = 5e-4
@@ -85,7 +89,7 @@ def train_pocket(config: PocketTraining) -> None:
     Raises:
         ConfigError: a count is not positive, or an earlier stage has not been run.
     """
-    for name in ("shards", "vae_steps", "clip_steps", "steps", "batch", "workers"):
+    for name in ("shards", "vae_steps", "clip_steps", "judge_steps", "steps", "batch", "workers"):
         if getattr(config, name) < 1:
             raise ConfigError(f"{name} is {getattr(config, name)}, expected at least 1")
     try:
@@ -125,6 +129,9 @@ def train_pocket(config: PocketTraining) -> None:
         train_clip(
             pictures, _tokenizer(config), size, _clip_file(config), loop, config.device, "vision" in stages
         )
+    if "judge" in stages:
+        loop = LoopConfig(config.judge_steps, batch=32, learning_rate=2e-3, warmup=100, ema=0.995)
+        train_judge(pictures, _judge_file(config), loop, config.device)
     if "diffusion" in stages:
         _train_diffusion(config, pictures)
     if "export" in stages:
@@ -144,7 +151,7 @@ def pictures_folder(config: PocketTraining) -> Path:
 def _check_inputs(config: PocketTraining, stage: str, pictures: Path) -> None:
     """Raises ConfigError where the first stage that is to run lacks what an earlier one makes."""
     taken_over = config.init is not None
-    if stage in ("vae", "clip", "vision", "decoder"):
+    if stage in ("vae", "clip", "judge", "vision", "decoder"):
         _require(bool(complete_shards(pictures)), f"training pictures in {pictures}", "data")
     if stage in ("diffusion", "decoder"):
         _require(taken_over or _vae_file(config).exists(), f"autoencoder {_vae_file(config)}", "vae")
@@ -162,6 +169,10 @@ def _vae_file(config: PocketTraining) -> Path:
 
 def _clip_file(config: PocketTraining) -> Path:
     return config.work_dir / f"clip-{config.size}.pt"
+
+
+def _judge_file(config: PocketTraining) -> Path:
+    return config.work_dir / "judge.pt"
 
 
 def _denoiser_file(config: PocketTraining) -> Path:
@@ -299,6 +310,10 @@ def export(config: PocketTraining) -> None:
         clip.half().save_pretrained(part / "clip")
         tokenizer.save_pretrained(part / "clip")
         write_image_processor(part / "clip", SIZES[config.size].image)
+        if _judge_file(config).exists():
+            judge = Judge()
+            _load_averaged(judge, _judge_file(config))
+            judge.save(part / JUDGE_FILE)
         (part / "vocabulary.json").write_text(json.dumps(vocabulary(), indent=0))
         (part / "genrender.json").write_text(json.dumps(SHOWN))
         training = {"size": config.size, "pictures_seen": state["seen"], "n_pictures": facts["n_pictures"]}
