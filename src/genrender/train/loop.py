@@ -1,7 +1,7 @@
 """The one training loop: bfloat16 weights, float32 masters, averaged weights, checkpoints to resume from."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
@@ -66,7 +66,7 @@ def save_checkpoint(path: Path, state: Any) -> None:
         torch.save(state, stream)
 
 
-def _move_gradients(weights: list[Tensor], masters: list[Tensor]) -> None:
+def _move_gradients(weights: Sequence[Tensor], masters: Sequence[Tensor]) -> None:
     """From the weights that were computed with to the float32 masters; what a step did not use has none."""
     for weight, master in zip(weights, masters, strict=True):
         master.grad = None if weight.grad is None else weight.grad.float()
@@ -154,9 +154,11 @@ def train(
                 nn.utils.clip_grad_norm_(masters, 1.0)
                 optimizer.step()
                 optimizer.zero_grad()
-                if working is not model:
-                    torch._foreach_copy_(weights, masters)
-                torch._foreach_lerp_(kept, masters, 1 - min(config.ema, (1 + step) / (10 + step)))
+                share = 1 - min(config.ema, (1 + step) / (10 + step))
+                for weight, master, mean in zip(weights, masters, kept, strict=True):
+                    mean.lerp_(master, share)
+                    if weight is not master:
+                        weight.copy_(master)
                 for mean, current in zip(averaged.buffers(), working.buffers(), strict=True):
                     mean.copy_(current)
             for name, value in figures.items():
