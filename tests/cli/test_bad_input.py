@@ -173,8 +173,11 @@ def test_nothing_is_fetched_before_what_needs_no_network_is_checked(
     ("words", "pattern"),
     [
         (["--times", "0,soon"], "times are '0,soon'"),
-        (["--times", "nan"], "expected one or more numbers"),
-        (["--times", "0,1", "--frames", "2"], "both times and a number of frames"),
+        (["--times", "nan"], "a time is nan, expected one or more in seconds"),
+        (
+            ["--times", "0,1", "--frames", "2"],
+            "times are given, and a number of frames, a start or an end as well",
+        ),
         (["--out", "a-file"], "it is a file"),
         (["--out", "a-file/g"], "cannot make folder a-file/g"),
     ],

@@ -280,7 +280,7 @@ def test_all_stages_run_on_a_gpu(tmp_path, device):
 @pytest.mark.usefixtures("small_shards")
 def test_latents_are_encoded_anew_for_another_autoencoder(tmp_path):
     tokenizer = write_tokenizer(tmp_path / "tokenizer", vocabulary())
-    shards.write_shard(tmp_path, 32, 8, 0)
+    shards.write_shard(tmp_path, 32, 4, 0)
     first, second = make_vae(SIZES["cpu"]), make_vae(SIZES["cpu"])
     one = encode_pictures(tmp_path, first, tokenizer, "cpu")
     other = encode_pictures(tmp_path, second, tokenizer, "cpu")

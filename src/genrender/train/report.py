@@ -166,7 +166,9 @@ def judge_pictures(
             count("look_where_patterned", look == subject.look)
         elif mask.any():
             count("object_color", nearest_color(picture[_inside(mask)]) == subject.color)
-            count("inner_edges", inner_edges(picture, subject.depth))
+            edges = inner_edges(picture, subject.depth)
+            if not np.isnan(edges):  # an object without steps in its depth has none
+                count("inner_edges", edges)
     verdicts = judge.look_at(pictures, masks) if judge is not None else []
     for verdict, subject in zip(verdicts, subjects, strict=judge is not None):
         count("judged_look", verdict.look == subject.look)
@@ -175,7 +177,7 @@ def judge_pictures(
         asked = subject.colors
         count("judged_colors", set(verdict.colors[: len(asked)]) == set(asked))
         count("judged_background_color", verdict.background == subject.background)
-    return {name: float(np.nanmean(values)) for name, values in right.items()}
+    return {name: float(np.mean(values)) for name, values in right.items()}
 
 
 def report(model: Path, out: Path, config: ReportConfig, device: str = "cpu") -> dict[str, float]:
