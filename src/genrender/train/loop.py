@@ -102,7 +102,8 @@ def train(
         label: shown before the progress bar.
     """
     averaged = deepcopy(model).requires_grad_(False)
-    masters = [p for p in model.parameters() if p.requires_grad]
+    # Those that need no gradient, too: a later run of the same checkpoint may train them.
+    masters = list(model.parameters())
     optimizer = torch.optim.AdamW(
         masters, lr=config.learning_rate, betas=(0.9, 0.99), weight_decay=0.01, fused=True
     )
@@ -135,8 +136,7 @@ def train(
         console=Console(stderr=True),
     )
     working = working_copy(model)
-    weights = [p for p in working.parameters() if p.requires_grad]
-    kept = [p for p, q in zip(averaged.parameters(), model.parameters(), strict=True) if q.requires_grad]
+    weights, kept = list(working.parameters()), list(averaged.parameters())
     smooth: dict[str, float] = {}
     saved_at = started_at = time.monotonic()
     working.train()
