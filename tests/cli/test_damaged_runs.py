@@ -1,5 +1,6 @@
 """Runs whose files were changed, that cannot be written to, or that were killed while they tidied up."""
 
+import os
 import random
 import shutil
 from pathlib import Path
@@ -8,6 +9,9 @@ import pytest
 
 from genrender.diffusion.run_store import RunStore
 from genrender.media.run_folder import RunFolder
+
+# Each takes a second or two; `DAMAGE_TRIALS=160 pytest tests/cli/test_damaged_runs.py` tries more.
+N_TRIALS = int(os.environ.get("DAMAGE_TRIALS", "16"))
 
 
 @pytest.fixture
@@ -29,7 +33,7 @@ def damage(file: Path, kind: str, rng: random.Random) -> None:
     file.write_bytes(content)
 
 
-def check_damaged(call, words, tmp_path, monkeypatch, n_trials: int) -> None:
+def test_damage_is_mended_or_refused(call, words, tmp_path, monkeypatch):
     """Whatever file of a stopped run is damaged: the whole run's frames, or one clear line."""
     assert call(*words, "--run-dir", "whole").code == 0
     whole = RunFolder(tmp_path / "whole")
@@ -47,7 +51,7 @@ def check_damaged(call, words, tmp_path, monkeypatch, n_trials: int) -> None:
     (tmp_path / "run").rename(tmp_path / "kept")
     files = sorted(file.name for file in (tmp_path / "kept" / "unfinished").iterdir())
     rng, codes = random.Random(0), {}
-    for trial in range(n_trials):
+    for trial in range(N_TRIALS):
         shutil.rmtree(tmp_path / "run", ignore_errors=True)
         shutil.copytree(tmp_path / "kept", tmp_path / "run")
         name, kind = files[trial % len(files)], ("flip", "zeros", "cut")[trial // len(files) % 3]
@@ -67,15 +71,6 @@ def check_damaged(call, words, tmp_path, monkeypatch, n_trials: int) -> None:
         assert codes[name] == {0}, name
     for name in ("state.pt", "latents-1.bin", "request.json"):
         assert 2 in codes[name], name
-
-
-def test_damage_is_mended_or_refused(call, words, tmp_path, monkeypatch):
-    check_damaged(call, words, tmp_path, monkeypatch, 16)
-
-
-@pytest.mark.slow
-def test_damage_is_mended_or_refused_many_times(call, words, tmp_path, monkeypatch):
-    check_damaged(call, words, tmp_path, monkeypatch, 160)
 
 
 def state_of(folder: Path) -> dict[str, int]:
