@@ -10,6 +10,7 @@ appearance lent by another run, and G-buffers read from EXR files.
 """
 
 import argparse
+import contextlib
 import hashlib
 import sys
 import tempfile
@@ -46,7 +47,9 @@ class Stopped(KeyboardInterrupt):
 
 def call(*words: str | Path) -> int:
     """One genrender command in this process; its exit code."""
-    return genrender.cli.main([str(word) for word in words])
+    # Standard output is for the hashes.
+    with contextlib.redirect_stdout(sys.stderr):
+        return genrender.cli.main([str(word) for word in words])
 
 
 def succeed(*words: str | Path) -> None:
@@ -83,7 +86,7 @@ def main() -> None:
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
-        exr = root / "exr"
+        exr = root / "passes"
         succeed("gbuffers", BIPED, "--out", exr, "--size", "128", "--times", "0,0.1,0.2,0.3,0.4")
         hashes: dict[str, str] = {}
         for name, (scene, options) in RUNS.items():
