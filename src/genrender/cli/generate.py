@@ -26,6 +26,7 @@ from genrender.diffusion.appearance import Appearance, read_appearance
 from genrender.diffusion.loading import default_device
 from genrender.diffusion.models import ModelSource, read_guidance_scale, weights_digest
 from genrender.diffusion.pace import seconds_of_run, seconds_per_pass
+from genrender.diffusion.precision import default_dtype
 from genrender.diffusion.processors import select_layers
 from genrender.errors import ConfigError
 from genrender.estimate import (
@@ -168,8 +169,10 @@ def _check_memory(options: Render, shot: Shot | ExrShot) -> None:
         _check_device(options.device)
     device = default_device() if options.device is None else torch.device(options.device)
     available = torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else None
-    # Numbers of half the size take half the memory.
-    share = 1.0 if device.type != "cuda" and options.dtype in (None, "float32") else 0.5
+    dtype = default_dtype(device, options.model == "pocket")
+    if options.dtype is not None:
+        dtype = getattr(torch, options.dtype)
+    share = dtype.itemsize / torch.float32.itemsize
     what = f"the networks' maps for pictures of {shot.width}x{shot.height} pixels"
     check_memory(round(share * NETWORK_BYTES * shot.width * shot.height), what, available)
 
@@ -182,7 +185,7 @@ def _note_estimate(pipeline: GenerativeRenderingPipeline, config: RunConfig, sho
         guidance = read_guidance_scale(pipeline.name_or_path)
     pass_s = seconds_per_pass(pipeline, (shot.height // factor, shot.width // factor))
     seconds = seconds_of_run(pass_s, shot.n_frames, config.n_steps, 2 if guidance > 1 else 1)
-    share = 1.0 if pipeline.unet.dtype == torch.float32 else 0.5
+    share = pipeline.unet.dtype.itemsize / torch.float32.itemsize
     at_once = min(config.chunk_size, shot.n_frames)
     memory = round(share * network_memory(n_pixels, at_once))
     if pipeline.device.type == "cpu":

@@ -12,7 +12,7 @@ def computes_in_bfloat16(device: torch.device) -> bool:
         return torch.cuda.is_bf16_supported()
     if device.type != "cpu":
         return False
-    # PyTorch 2.4 and 2.5 have the first question only under other names; there the answer is no.
+    # A PyTorch that lacks one of these functions counts as answering no.
     questions = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
     return any(bool(getattr(torch.cpu, name, bool)()) for name in questions)
 
@@ -20,8 +20,8 @@ def computes_in_bfloat16(device: torch.device) -> bool:
 def default_dtype(device: torch.device, is_pocket: bool) -> torch.dtype:
     """What `--dtype` means when it is not given.
 
-    float16 on CUDA (what the large models are published in; pocket's activations fit float32 and are small),
-    bfloat16 on CPUs that compute in it, float32 elsewhere.
+    float16 on CUDA, in which the large models are published, and float32 there for the small pocket; bfloat16
+    on CPUs that compute in it; float32 elsewhere.
     """
     if device.type == "cuda":
         return torch.float32 if is_pocket else torch.float16
