@@ -5,6 +5,7 @@ import pytest
 
 from genrender.errors import SceneError
 from genrender.scene.load import load_scene
+from genrender.scene.uv_quality import surface_area
 
 pytest.importorskip("alembic3d", reason="alembic3d is not installed")
 import imath
@@ -57,6 +58,21 @@ def add_card(top, samples, name="Card", moves=()):
     mesh = AbcGeom.OPolyMesh(transform, name + "Shape", 1)
     for sample in samples:
         mesh.getSchema().set(sample)
+
+
+def test_polygons_that_are_not_convex_keep_their_area(write):
+    """An L of area 3; cut as a fan from its first corner, triangles would lie outside of it."""
+    corner = [(2, 1, 0), (1, 1, 0), (1, 2, 0), (0, 2, 0), (0, 0, 0), (2, 0, 0)]
+    path = write(lambda top: add_card(top, [mesh_sample(corner, [tuple(range(6))[::-1]])]))
+    scene = load_scene(path)
+    assert surface_area(scene.evaluate(0.0)[scene.tris]).sum() == pytest.approx(3)
+
+
+def test_far_transforms_keep_their_digits(write):
+    """5,000 km away float32 knows half metres only."""
+    path = write(lambda top: add_card(top, [mesh_sample(SQUARE, [(3, 2, 1, 0)])], moves=(5e6 + 0.125,)))
+    verts = load_scene(path).evaluate(0.0)
+    assert sorted(set(verts[:, 0] - 5e6)) == [0.125, 1.125]
 
 
 def test_points_and_transforms_move(write):
