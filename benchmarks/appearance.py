@@ -18,9 +18,9 @@ from pathlib import Path
 
 import numpy as np
 
-from genrender.finished_run import FinishedRun, open_run
 from genrender.metrics.surface import EROSION_PX, erode
-from genrender.texels import texel_ids
+from genrender.runs.finished import FinishedRun, open_run
+from genrender.surface.texels import texel_ids
 
 SCENE = Path(__file__).resolve().parents[1] / "examples" / "scenes" / "walking_biped.glb"
 TEXELS = 64

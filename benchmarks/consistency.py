@@ -49,7 +49,6 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from genrender.baselines.methods import METHODS as PACKAGE_METHODS
 from genrender.config import (
     PER_FRAME,
     PRESETS,
@@ -59,14 +58,15 @@ from genrender.config import (
     MethodConfig,
     MethodName,
 )
-from genrender.cost import gpu_peak_memory_mb, peak_memory_mb
 from genrender.errors import GenRenderError
 from genrender.gbuffer.preview import to_picture
 from genrender.media.images import contact_sheet, write_png
+from genrender.methods.table import METHODS as PACKAGE_METHODS
 from genrender.metrics.sharpness import sharpness
 from genrender.metrics.surface import surface_errors
-from genrender.render import Clip, ShotConfig, render_clip
 from genrender.scene.load import load_scene
+from genrender.shots.clip import Clip, ShotConfig, render_clip
+from genrender.storage.memory import gpu_peak_memory_mb, peak_memory_mb
 
 STRIDES = (1, 4, 8)
 DEFAULT_SCENE = Path(__file__).resolve().parents[1] / "examples" / "scenes" / "walking_biped.glb"

@@ -28,17 +28,17 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from genrender import __version__
-from genrender.atomic import atomic_write
-from genrender.comparison_page import look_up
 from genrender.config import PER_FRAME, PRESETS, InjectionConfig, MethodConfig, NoiseConfig, RunConfig
 from genrender.errors import GenRenderError
-from genrender.evaluate import METRICS_FILE, Judges, evaluate, write_metrics
-from genrender.finished_run import open_run
+from genrender.evaluation.evaluate import METRICS_FILE, Judges, evaluate, write_metrics
+from genrender.evaluation.page import look_up
 from genrender.media.images import contact_sheet
-from genrender.media.run_folder import RunFolder
-from genrender.render import ShotConfig, render_clip
-from genrender.run import make_video
+from genrender.runs.finished import open_run
+from genrender.runs.folder import RunFolder
+from genrender.runs.make import make_video
 from genrender.scene.load import load_scene
+from genrender.shots.clip import ShotConfig, render_clip
+from genrender.storage.atomic import atomic_write
 from genrender.train.diffusion import weights_hash
 
 SCENES_FOLDER = Path(__file__).resolve().parents[1] / "examples" / "scenes"

@@ -20,7 +20,7 @@ from unittest.mock import patch
 import torch
 
 import genrender.cli
-from genrender.diffusion.run_store import RunStore
+from genrender.sampling.store import RunStore
 from genrender.scene.load import load_scene
 
 SCENES = Path(__file__).parent.parent / "examples" / "scenes"

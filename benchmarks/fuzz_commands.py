@@ -307,10 +307,10 @@ CAMERA = [
 
 def make_folder(folder: Path) -> dict[str, Any]:
     """Files for command lines to name: a scene, a finished run, odd things; returns the run's record."""
-    from genrender.clip_objects import clip_atlas_ids
-    from genrender.media.run_folder import RunFolder
-    from genrender.render import ShotConfig, render_clip
+    from genrender.runs.folder import RunFolder
     from genrender.scene.load import load_scene
+    from genrender.shots.clip import ShotConfig, render_clip
+    from genrender.shots.objects import clip_atlas_ids
 
     (folder / SCENE).write_text(fuzz_scenes.OBJ)
     clip = render_clip(load_scene(folder / SCENE), ShotConfig(size=(16, 16), n_frames=2))

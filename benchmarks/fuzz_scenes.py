@@ -230,9 +230,9 @@ def damaged(path: Path, rng: random.Random) -> bytes:
 
 def make_samples(folder: Path) -> list[Path]:
     """Small files of the kinds that the assets lack."""
-    from genrender.gbuffer.exr import write_exr
-    from genrender.render import ShotConfig, plan_shot
+    from genrender.gbuffer.exr.frame import write_exr
     from genrender.scene.load import load_scene
+    from genrender.shots.clip import ShotConfig, plan_shot
 
     (folder / "sample.obj").write_text(OBJ)
     (folder / "ascii.ply").write_text(PLY)
@@ -289,10 +289,10 @@ def default_files(folder: Path, is_small: bool) -> list[Path]:
 
 def show(path: Path) -> None:
     """Loads a file and renders one small G-buffer; raises whatever goes wrong."""
-    from genrender.gbuffer.exr_shot import ExrShot
-    from genrender.gbuffer.exr_survey import open_sequence
-    from genrender.render import ShotConfig, plan_shot
+    from genrender.gbuffer.exr.survey import open_sequence
     from genrender.scene.load import load_scene
+    from genrender.shots.clip import ShotConfig, plan_shot
+    from genrender.shots.exr_shot import ExrShot
 
     if path.suffix == ".exr":
         ExrShot.of(open_sequence(path)).gbuffer(0)
@@ -307,9 +307,6 @@ def show(path: Path) -> None:
 
 def work(files: list[Path], jobs: list[tuple[int, int]], folder: Path, pipe: Connection) -> None:
     """In a process of its own: tries jobs (index of the file, seed) and reports each."""
-    import genrender.gbuffer.exr_shot
-    import genrender.gbuffer.exr_survey
-    import genrender.render  # noqa: F401
     from genrender.errors import GenRenderError
 
     used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()

@@ -16,7 +16,7 @@ import numpy as np
 
 from genrender.gbuffer.raycast import intersect, render_gbuffer
 from genrender.scene.camera import Camera
-from genrender.scene.primitives import MeshPart, lathe
+from genrender.scene.procedural.primitives import MeshPart, lathe
 
 TARGET_MS = 150
 

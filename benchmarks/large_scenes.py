@@ -25,12 +25,12 @@ from typing import Any
 import numpy as np
 import psutil
 
-from genrender.cost import peak_memory_mb
 from genrender.gbuffer.raycast import accelerate, render_gbuffer, trace
-from genrender.render import ShotConfig, plan_shot
 from genrender.scene.load import load_scene
 from genrender.scene.scene import Scene
-from genrender.scene.unwrap import unwrap
+from genrender.scene.uv.unwrap import unwrap
+from genrender.shots.clip import ShotConfig, plan_shot
+from genrender.storage.memory import peak_memory_mb
 
 STAGES = ("load", "uv keep", "uv auto", "framing", "frames", "embree")
 FPS = 24.0

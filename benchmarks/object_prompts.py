@@ -22,7 +22,7 @@ from genrender.media.images import contact_sheet, write_png
 from genrender.metrics.surface import erode
 from genrender.pipeline import load_pipeline
 from genrender.scene.camera import Camera
-from genrender.scene.primitives import box, rotation_about, torus
+from genrender.scene.procedural.primitives import box, rotation_about, torus
 from genrender.train.report import nearest_color
 from genrender.train.vocabulary import COLORS
 

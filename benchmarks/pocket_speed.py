@@ -20,7 +20,7 @@ from genrender.gbuffer.gbuffer import GBuffer
 from genrender.gbuffer.raycast import render_gbuffer
 from genrender.pipeline import GenerativeRenderingPipeline, load_pipeline
 from genrender.scene.camera import Camera
-from genrender.scene.primitives import rotation_about, torus
+from genrender.scene.procedural.primitives import rotation_about, torus
 
 TARGET_MS = 100
 

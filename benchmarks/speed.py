@@ -49,11 +49,11 @@ from torch.utils._pytree import tree_leaves
 from transformers import CLIPTextConfig, CLIPTextModel
 
 from genrender.config import InjectionConfig, MethodConfig
-from genrender.cost import gpu_peak_memory_mb, peak_memory_mb, reset_gpu_peak_memory
 from genrender.gbuffer.control import depth_control
 from genrender.pipeline import GenerativeRenderingPipeline, load_pipeline
-from genrender.render import Clip, ShotConfig, render_clip
 from genrender.scene.load import load_scene
+from genrender.shots.clip import Clip, ShotConfig, render_clip
+from genrender.storage.memory import gpu_peak_memory_mb, peak_memory_mb, reset_gpu_peak_memory
 
 DEFAULT_SCENE = Path(__file__).resolve().parents[1] / "examples" / "scenes" / "walking_biped.glb"
 SETTINGS = ("model", "frames", "steps", "size", "chunk", "device", "dtype", "compile")

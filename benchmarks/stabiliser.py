@@ -27,12 +27,12 @@ import numpy as np
 
 from genrender.gbuffer.gbuffer import GBuffer
 from genrender.gbuffer.raycast import render_gbuffer
-from genrender.gbuffer.tracking import SurfaceTracker
 from genrender.metrics.sharpness import sharpness
 from genrender.metrics.surface import EROSION_PX, erode, surface_error
 from genrender.scene.camera import Camera
-from genrender.scene.primitives import box, rotation_about, sphere
-from genrender.stabilise import StabiliserConfig, stabilised
+from genrender.scene.procedural.primitives import box, rotation_about, sphere
+from genrender.surface.stabiliser import StabiliserConfig, stabilised
+from genrender.surface.tracking import SurfaceTracker
 
 OVERSAMPLING = 3
 BACKGROUND = (0.1, 0.15, 0.3)

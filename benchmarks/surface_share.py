@@ -21,10 +21,10 @@ import torch
 import genrender.pipeline as pipeline_module
 from genrender.config import CorrespondenceConfig, MethodConfig
 from genrender.correspondence.engines import Blend, SurfaceEngine, make_engine
-from genrender.noise import surface_noise
+from genrender.noise.initial import surface_noise
 from genrender.pipeline import load_pipeline
-from genrender.render import Clip, ShotConfig, render_clip
 from genrender.scene.load import load_scene
+from genrender.shots.clip import Clip, ShotConfig, render_clip
 
 DEFAULT_SCENE = Path(__file__).resolve().parents[1] / "examples" / "scenes" / "walking_biped.glb"
 TARGET = 0.15

@@ -12,11 +12,11 @@ import numpy as np
 import tyro
 
 from genrender.gbuffer.control import inverse_depth_range
-from genrender.gbuffer.exr import read_exr, write_exr
+from genrender.gbuffer.exr.frame import read_exr, write_exr
 from genrender.gbuffer.preview import depth_picture, object_picture, uv_picture
 from genrender.media.images import contact_sheet, write_png
-from genrender.render import ShotConfig, render_clip
 from genrender.scene.load import load_scene
+from genrender.shots.clip import ShotConfig, render_clip
 
 SCENES = Path(__file__).parent / "scenes"
 

@@ -19,9 +19,9 @@ from genrender.gbuffer.gbuffer import GBuffer
 from genrender.gbuffer.preview import to_picture, uv_picture
 from genrender.media.images import contact_sheet, write_png
 from genrender.metrics.surface import correspond
-from genrender.noise import surface_noise
-from genrender.render import Clip, ShotConfig, render_clip
+from genrender.noise.initial import surface_noise
 from genrender.scene.load import load_scene
+from genrender.shots.clip import Clip, ShotConfig, render_clip
 
 SCENES = Path(__file__).parent / "scenes"
 VAE_FACTOR = 8  # a latent pixel covers 8x8 pixels of the picture

@@ -18,8 +18,8 @@ from genrender.gbuffer.preview import to_picture, uv_picture
 from genrender.media.images import contact_sheet, write_png
 from genrender.media.video import write_video
 from genrender.pipeline import load_pipeline
-from genrender.render import ShotConfig, render_clip
 from genrender.scene.load import load_scene
+from genrender.shots.clip import ShotConfig, render_clip
 
 SCENES = Path(__file__).parent / "scenes"
 

@@ -17,8 +17,8 @@ from genrender.gbuffer.preview import to_picture
 from genrender.media.images import contact_sheet, write_png
 from genrender.metrics.surface import surface_error
 from genrender.pipeline import load_pipeline
-from genrender.render import ShotConfig, render_clip
 from genrender.scene.load import load_scene
+from genrender.shots.clip import ShotConfig, render_clip
 
 SCENES = Path(__file__).parent / "scenes"
 

@@ -13,9 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from genrender.scene.camera import Camera
-from genrender.scene.creatures import Creature, biped, quadruped
-from genrender.scene.primitives import MeshPart, box, lathe, merge, pyramid, rotation_about, sphere, torus
-from genrender.scene.write_gltf import (
+from genrender.scene.formats.gltf.write import (
     CameraNode,
     CreatureNode,
     GltfScene,
@@ -23,6 +21,17 @@ from genrender.scene.write_gltf import (
     NodeKeys,
     creature_keys,
     write_glb,
+)
+from genrender.scene.procedural.creatures import Creature, biped, quadruped
+from genrender.scene.procedural.primitives import (
+    MeshPart,
+    box,
+    lathe,
+    merge,
+    pyramid,
+    rotation_about,
+    sphere,
+    torus,
 )
 
 FPS = 24

@@ -7,7 +7,7 @@ import numpy as np
 from genrender.gbuffer.gbuffer import GBuffer
 from genrender.gbuffer.raycast import render_gbuffer
 from genrender.scene.camera import Camera
-from genrender.scene.primitives import box, rotation_about, sphere
+from genrender.scene.procedural.primitives import box, rotation_about, sphere
 
 
 def _pixel_grid(size: int) -> tuple[np.ndarray, np.ndarray]:

@@ -18,7 +18,6 @@ from pretend_gpu import PretendTensor
 from tiny_models import tiny_pipeline
 from torch import Tensor
 
-from genrender.baselines.methods import METHODS
 from genrender.config import (
     PER_FRAME,
     PRESETS,
@@ -29,11 +28,12 @@ from genrender.config import (
     NoiseConfig,
     RunConfig,
 )
-from genrender.media.run_folder import RunFolder
+from genrender.methods.table import METHODS
 from genrender.pipeline import GenerativeRenderingPipeline, load_pipeline
-from genrender.render import Clip, ShotConfig, render_clip
-from genrender.run import make_video
+from genrender.runs.folder import RunFolder
+from genrender.runs.make import make_video
 from genrender.scene.load import load_scene
+from genrender.shots.clip import Clip, ShotConfig, render_clip
 
 BIPED = Path(__file__).parents[1] / "examples" / "scenes" / "walking_biped.glb"
 PROMPT = "a red fox"

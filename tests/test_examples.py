@@ -12,15 +12,15 @@ import numpy as np
 import pytest
 from tiny_models import tiny_components
 
-from genrender.diffusion.models import POCKET_FOLDER
-from genrender.gbuffer.exr import read_exr
+from genrender.backbones.sources import POCKET_FOLDER
+from genrender.gbuffer.exr.frame import read_exr
 from genrender.media.images import read_png
 from genrender.media.video import read_video
 from genrender.pipeline import GenerativeRenderingPipeline
-from genrender.render import ShotConfig, render_clip
+from genrender.scene.formats.gltf.write import glb_bytes
 from genrender.scene.inspect import inspect_scene
 from genrender.scene.load import load_scene
-from genrender.scene.write_gltf import glb_bytes
+from genrender.shots.clip import ShotConfig, render_clip
 
 ROOT = Path(__file__).resolve().parents[1]
 SCENES = ROOT / "examples" / "scenes"

@@ -31,6 +31,8 @@ from tiny_models import empty_clip, sd15_shaped_unet, sliding_card, tiny_compone
 from torch import Tensor
 from transformers import CLIPConfig, CLIPImageProcessor, CLIPVisionConfig, CLIPVisionModelWithProjection
 
+from genrender.backbones import precision
+from genrender.backbones.loading import default_device
 from genrender.config import (
     PER_FRAME,
     PRESETS,
@@ -41,11 +43,9 @@ from genrender.config import (
 )
 from genrender.correspondence import engines
 from genrender.correspondence.texture import TextureCorrespondence
-from genrender.diffusion import models, precision
-from genrender.diffusion.attention_state import AttentionState
-from genrender.diffusion.loading import default_device
 from genrender.errors import ConfigError, ModelError
 from genrender.gbuffer.control import depth_control
+from genrender.injection.state import AttentionState
 from genrender.pipeline import GenerativeRenderingPipeline, load_pipeline
 
 HEIGHT, WIDTH = 40, 56  # latents of 5 x 7: neither square nor even
@@ -646,7 +646,7 @@ def test_half_precision_weights_compute_in_what_the_cpu_computes_in(tmp_path, cl
         part.half()
     half.save_pretrained(tmp_path)
     (tmp_path / "vocabulary.json").write_text(json.dumps(["a", "red"]))
-    monkeypatch.setattr(models, "POCKET_FOLDER", tmp_path)
+    monkeypatch.setattr(sources, "POCKET_FOLDER", tmp_path)
     loaded = load_pipeline("pocket", device="cpu")
     assert {part.dtype for part in (loaded.vae, loaded.text_encoder, loaded.unet, loaded.controlnet)} == {
         torch.bfloat16 if is_native else torch.float32
@@ -682,7 +682,7 @@ def test_words_that_the_model_does_not_know_are_named(saved, tmp_path, clip, cap
 
 def test_unknown_words_are_found_whatever_the_punctuation():
     known = {"a", "red", "striped", "fox"}
-    assert models.unknown_words("A RED-striped fox, a fox's tail; 3 tails", known) == [
+    assert sources.unknown_words("A RED-striped fox, a fox's tail; 3 tails", known) == [
         "fox's",
         "tail",
         "3",
@@ -703,11 +703,11 @@ def test_a_damaged_model_index_is_reported(tmp_path, index):
 def test_a_damaged_vocabulary_is_reported(tmp_path, text):
     (tmp_path / "vocabulary.json").write_text(text)
     with pytest.raises(ModelError, match=r"vocabulary\.json: .*list of words"):
-        models.read_vocabulary(tmp_path)
+        sources.read_vocabulary(tmp_path)
 
 
 def test_a_model_may_tell_the_guidance_it_was_made_for(tmp_path, saved, clip):
-    assert models.read_guidance_scale(tmp_path) == models.read_guidance_scale("") == 7.5
+    assert sources.read_guidance_scale(tmp_path) == sources.read_guidance_scale("") == 7.5
     folder = tmp_path / "model"
     shutil.copytree(saved["ours"], folder)
     (folder / "genrender.json").write_text('{"guidance_scale": 2.5}')
@@ -730,15 +730,15 @@ def test_an_unknown_model_lists_what_there_is(name):
 
 
 def test_names_resolve_without_loading_anything(tmp_path):
-    assert models.find_model("sd15") == models.ModelSource(
-        models.SD15_HUB_ID, models.SD15_DEPTH_CONTROLNET, is_local=False
+    assert sources.find_model("sd15") == sources.ModelSource(
+        sources.SD15_HUB_ID, sources.SD15_DEPTH_CONTROLNET, is_local=False
     )
-    assert models.find_model("owner/name") == models.ModelSource("owner/name", None, is_local=False)
-    assert models.find_model(str(tmp_path)) == models.ModelSource(str(tmp_path), None, is_local=True)
+    assert sources.find_model("owner/name") == sources.ModelSource("owner/name", None, is_local=False)
+    assert sources.find_model(str(tmp_path)) == sources.ModelSource(str(tmp_path), None, is_local=True)
 
 
 def test_a_missing_pocket_model_says_how_to_get_it(tmp_path, monkeypatch):
-    monkeypatch.setattr(models, "POCKET_FOLDER", tmp_path)
+    monkeypatch.setattr(sources, "POCKET_FOLDER", tmp_path)
     with pytest.raises(ModelError, match=r"model pocket: .*genrender train pocket"):
         load_pipeline("pocket")
 

@@ -15,13 +15,13 @@ import pytest
 from scene.gltf_builder import GltfBuilder
 
 from genrender.config import NoiseConfig
-from genrender.gbuffer.exr_shot import ExrShot
-from genrender.gbuffer.exr_survey import open_sequence
+from genrender.gbuffer.exr.survey import open_sequence
 from genrender.gbuffer.gbuffer import GBuffer
-from genrender.noise import surface_noise
-from genrender.render import Clip, ShotConfig, render_clip, render_shot
+from genrender.noise.initial import surface_noise
 from genrender.scene.load import load_scene
-from genrender.scene.primitives import MeshPart, box, sphere
+from genrender.scene.procedural.primitives import MeshPart, box, sphere
+from genrender.shots.clip import Clip, ShotConfig, render_clip, render_shot
+from genrender.shots.exr_shot import ExrShot
 
 RATE, FIRST, N = 30, 5, 6
 FRAMES = np.arange(FIRST, FIRST + N)

@@ -5,10 +5,10 @@ import pytest
 import torch
 from jaxtyping import TypeCheckError
 
-from genrender.diffusion.prediction import predicted_x0
 from genrender.gbuffer.gbuffer import GBuffer
 from genrender.gbuffer.preview import to_picture
-from genrender.gbuffer.tracking import sample_bilinear
+from genrender.sampling.prediction import predicted_x0
+from genrender.surface.tracking import sample_bilinear
 
 
 def test_a_wrong_number_of_axes_is_noticed():

@@ -19,7 +19,7 @@ UvMode = Literal["keep", "auto", "unwrap"]
 ObjectsBy = Literal["node", "material", "mesh"]
 FillOrder = Literal["quality", "sequence"]
 
-# Texels along a side of a texture; see `genrender.texels`.
+# Texels along a side of a texture; see `genrender.surface.texels`.
 MAX_TEXTURE_SIDE = 16_384
 MAX_REPEAT = 1000
 
@@ -340,7 +340,7 @@ PRESETS = {
         sampler="dpm++-karras",
     ),
 }
-# See `genrender.baselines.methods`, which needs torch; the command line only needs the names.
+# See `genrender.methods.table`, which needs torch; the command line only needs the names.
 MethodName = Literal[
     "generative",
     "generative-paper",

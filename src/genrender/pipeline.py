@@ -30,41 +30,41 @@ from jaxtyping import Float32
 from torch import Tensor
 from transformers import CLIPImageProcessor, CLIPTextModel, CLIPTokenizer, CLIPVisionModelWithProjection
 
-from genrender.config import MethodConfig
-from genrender.correspondence.engines import make_engine
-from genrender.diffusion.appearance import Appearance, AppearanceRecorder, with_lent
-from genrender.diffusion.attention_state import AttentionState
-from genrender.diffusion.chunks import Chunks, feed_forward_row_by_row, frame_chunks
-from genrender.diffusion.guided_model import GuidedModel, guided_output
-from genrender.diffusion.hub import is_reachable
-from genrender.diffusion.keyframes import (
-    default_n_keyframes,
-    keyframe_draws,
-    seen_surface,
-)
-from genrender.diffusion.latents import LatentRules, latent_objects
-from genrender.diffusion.loading import check_networks, default_device, load_controlnet, load_vae
-from genrender.diffusion.models import (
+from genrender.backbones.attention_sites import injected_attention
+from genrender.backbones.hub import is_reachable
+from genrender.backbones.loading import check_networks, default_device, load_controlnet, load_vae
+from genrender.backbones.object_prompts import ObjectPrompts, regional_texts
+from genrender.backbones.precision import default_dtype
+from genrender.backbones.sources import (
     find_model,
     read_guidance_scale,
     read_model_index,
     read_vocabulary,
     unknown_words,
 )
-from genrender.diffusion.object_prompts import ObjectPrompts, regional_texts
-from genrender.diffusion.precision import default_dtype
-from genrender.diffusion.processors import injected_attention
-from genrender.diffusion.request import check_appearance, check_request
-from genrender.diffusion.run_store import FrameTensors, RunStore
-from genrender.diffusion.step import model_input_of, predicted_x0_of
-from genrender.diffusion.step_noise import StepNoise
+from genrender.config import MethodConfig
+from genrender.correspondence.engines import make_engine
 from genrender.errors import ConfigError, ModelError
-from genrender.frame_file import FrameCache
 from genrender.gbuffer.control import inverse_depth_range, scale_inverse_depth
 from genrender.gbuffer.gbuffer import GBuffer
-from genrender.gbuffer.tracking import SurfaceTracker
-from genrender.noise import surface_noise
-from genrender.run_files import CONTROL_FILE
+from genrender.injection.keyframes import (
+    default_n_keyframes,
+    keyframe_draws,
+    seen_surface,
+)
+from genrender.injection.state import AttentionState
+from genrender.noise.initial import surface_noise
+from genrender.sampling.appearance import Appearance, AppearanceRecorder, with_lent
+from genrender.sampling.chunks import Chunks, feed_forward_row_by_row, frame_chunks
+from genrender.sampling.guided_model import GuidedModel, guided_output
+from genrender.sampling.latents import LatentRules, latent_objects
+from genrender.sampling.request import check_appearance, check_request
+from genrender.sampling.scheduler_noise import StepNoise
+from genrender.sampling.step import model_input_of, predicted_x0_of
+from genrender.sampling.store import FrameTensors, RunStore
+from genrender.storage.frame_file import FrameCache
+from genrender.storage.run_files import CONTROL_FILE
+from genrender.surface.tracking import SurfaceTracker
 
 logger = logging.get_logger(__name__)
 
@@ -188,7 +188,7 @@ class GenerativeRenderingPipeline(StableDiffusionControlNetPipeline):
             callback_on_step_end: called after each step with (pipeline, step, timestep, {"latents":
                 latents}), all frames in memory; may return a dict with other latents. Setting
                 `pipeline._interrupt` ends the run.
-            attention_state: what happens in the selected self-attention layers; see `genrender.baselines` for
+            attention_state: what happens in the selected self-attention layers; see `genrender.methods` for
                 others than ours.
             on_outputs: called within each step, when the model has seen all frames, with the step and a
                 function that returns the clean latents that it predicts for some frames.

@@ -12,7 +12,7 @@ from scene.gltf_builder import TRIANGLE, GltfBuilder, one_triangle
 
 from genrender.cli import main
 from genrender.errors import MediaError, SceneError
-from genrender.media.run_folder import RunFolder
+from genrender.runs.folder import RunFolder
 
 
 def files(folder: Path) -> list[Path]:
@@ -163,7 +163,7 @@ def test_nothing_is_fetched_before_what_needs_no_network_is_checked(
     def fetch(*_, **__):
         raise AssertionError("asked for a file of a hub model")
 
-    monkeypatch.setattr("genrender.diffusion.hub.hf_hub_download", fetch)
+    monkeypatch.setattr("genrender.backbones.hub.hf_hub_download", fetch)
     (tmp_path / "a-file").write_text("")
     words = [scene if word == "SCENE" else word for word in words]
     assert_refused(call, ["render", *words, "--prompt", "a fox", "--model", "somebody/model"], pattern)
@@ -243,7 +243,7 @@ def contents(folder: Path) -> dict[Path, bytes | None]:
 
 @pytest.mark.parametrize("words", [[], ["--run-dir", "r"], ["--run-dir", "deep/down/r"]])
 def test_a_run_that_fails_before_its_first_step_leaves_none(call, tmp_path, scene, model, monkeypatch, words):
-    monkeypatch.setattr("genrender.diffusion.run_store.RunStore.commit", disk_full)
+    monkeypatch.setattr("genrender.sampling.store.RunStore.commit", disk_full)
     words = ["--prompt", "a fox", "--model", model, "--frames", 2, "--steps", 1, "--size", 16, *words]
     result = call("render", scene, *words)
     assert result.code == 2

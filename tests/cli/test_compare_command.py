@@ -6,14 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from genrender.baselines.methods import METHODS
 from genrender.cli import main
 from genrender.cli.compare import method_names, options_of, print_table
 from genrender.cli.options import Compare
 from genrender.cli.render import run_config
 from genrender.cli.runs import render_words
-from genrender.comparison_page import COLUMNS, look_up
 from genrender.errors import ConfigError
+from genrender.evaluation.page import COLUMNS, look_up
+from genrender.methods.table import METHODS
 
 SCENE = Path(__file__).parents[2] / "examples" / "scenes" / "walking_biped.glb"
 OPTIONS = Compare(

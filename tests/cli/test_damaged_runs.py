@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from genrender.diffusion.run_store import RunStore
-from genrender.media.run_folder import RunFolder
+from genrender.runs.folder import RunFolder
+from genrender.sampling.store import RunStore
 
 # Each takes a second or two; `DAMAGE_TRIALS=160 pytest tests/cli/test_damaged_runs.py` tries more.
 N_TRIALS = int(os.environ.get("DAMAGE_TRIALS", "16"))

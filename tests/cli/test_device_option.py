@@ -5,8 +5,8 @@ import json
 import numpy as np
 import pytest
 
-from genrender.diffusion.run_store import RunStore
-from genrender.media.run_folder import RunFolder
+from genrender.runs.folder import RunFolder
+from genrender.sampling.store import RunStore
 
 
 @pytest.fixture
@@ -20,7 +20,7 @@ def pictures(folder) -> np.ndarray:
 
 
 def test_a_run_is_stopped_resumed_evaluated_and_lends_its_look(call, words, device, tmp_path, monkeypatch):
-    monkeypatch.setattr("genrender.feedback.PREVIEW_EVERY_S", 0.0)
+    monkeypatch.setattr("genrender.runs.progress.PREVIEW_EVERY_S", 0.0)
     assert call(*words, "--device", "cpu", "--run-dir", "here").code == 0
     there = [*words, "--device", device]
     commit = RunStore.commit

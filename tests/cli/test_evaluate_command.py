@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from genrender.media.run_folder import RunFolder
+from genrender.runs.folder import RunFolder
 
 
 @pytest.fixture

@@ -73,7 +73,7 @@ def test_a_stopped_run_goes_on(call, render, passes, tmp_path, monkeypatch):
         def stop(*_, **__):
             raise KeyboardInterrupt
 
-        patch.setattr("genrender.run._write_frames", stop)
+        patch.setattr("genrender.runs.make._write_frames", stop)
         assert render(passes, "--run-dir", "run").code == 130
     assert call("resume", "run").code == 0
     assert render(passes, "--run-dir", "whole").code == 0
@@ -193,7 +193,7 @@ def test_a_study_leaves_out_what_needs_triangles(passes, capsys):
     from genrender.cli.options import Study
     from genrender.cli.study import _possible, _render
     from genrender.errors import ConfigError
-    from genrender.studies import STUDIES
+    from genrender.evaluation.studies import STUDIES
 
     def runs(name):
         options = Study(name, (f"{passes}=a fox",), out=passes)

@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from genrender.gbuffer.exr import read_exr
+from genrender.gbuffer.exr.frame import read_exr
 
 CARD = "v -1 0 0\nv 1 0 0\nv 1 {0} 0\nv -1 {0} 0\nvt 0 0\nvt 1 0\nvt 1 1\nvt 0 1\nf 1/1 2/2 3/3 4/4\n"
 

@@ -4,7 +4,7 @@ import numpy as np
 import OpenEXR
 import pytest
 
-from genrender.gbuffer.exr import BACKGROUND_DEPTH, read_exr
+from genrender.gbuffer.exr.frame import BACKGROUND_DEPTH, read_exr
 from genrender.media.images import read_png
 
 

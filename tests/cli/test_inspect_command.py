@@ -11,7 +11,7 @@ from scene.gltf_builder import SQUARE, GltfBuilder
 from scenes import panned_plane
 
 from genrender.cli import main
-from genrender.gbuffer.exr import write_exr
+from genrender.gbuffer.exr.frame import write_exr
 
 
 def test_json_and_nothing_else(call, scene):

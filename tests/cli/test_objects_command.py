@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 from scene.gltf_builder import SQUARE, GltfBuilder
 
-from genrender.diffusion.appearance import read_appearance
-from genrender.diffusion.run_store import RunStore
-from genrender.finished_run import open_run
-from genrender.gbuffer.exr import read_exr
-from genrender.media.run_folder import RunFolder
+from genrender.gbuffer.exr.frame import read_exr
+from genrender.runs.finished import open_run
+from genrender.runs.folder import RunFolder
+from genrender.sampling.appearance import read_appearance
+from genrender.sampling.store import RunStore
 
 RULE = ("--objects", "material", "--merge", "wood*=Wood", "--ignore", "glass")
 

@@ -8,14 +8,14 @@ import pytest
 import torch
 from scene.gltf_builder import ASSETS
 
+from genrender.backbones.precision import default_dtype
 from genrender.cli.options import Render
 from genrender.cli.render import run_config
 from genrender.config import PER_FRAME, PRESETS
-from genrender.diffusion.precision import default_dtype
 from genrender.media.images import read_png
-from genrender.media.run_folder import RunFolder
 from genrender.media.video import read_video
 from genrender.pipeline import GenerativeRenderingPipeline
+from genrender.runs.folder import RunFolder
 
 needs_assets = pytest.mark.skipif(not ASSETS.is_dir(), reason=f"the shared scenes are not at {ASSETS}")
 

@@ -15,13 +15,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from genrender.checked_file import checksum
-from genrender.diffusion.run_store import RunStore
 from genrender.errors import MediaError
-from genrender.feedback import Feedback
-from genrender.media.run_folder import RunFolder
-from genrender.run_record import Request
-from genrender.unfinished import UnfinishedRun
+from genrender.runs.folder import RunFolder
+from genrender.runs.progress import Feedback
+from genrender.runs.record import Request
+from genrender.runs.unfinished import UnfinishedRun
+from genrender.sampling.store import RunStore
+from genrender.storage.checked_file import checksum
 
 N_KILLS = 12
 
@@ -75,7 +75,7 @@ def test_a_stopped_run_ends_bit_identical(call, words, tmp_path, monkeypatch, pr
 
 
 def test_a_preview_shows_what_the_frames_will_be(call, words, tmp_path, monkeypatch):
-    monkeypatch.setattr("genrender.feedback.PREVIEW_EVERY_S", 0.0)
+    monkeypatch.setattr("genrender.runs.progress.PREVIEW_EVERY_S", 0.0)
     with monkeypatch.context() as stopped:
         stop_after(4, stopped, KeyboardInterrupt())
         call(*words)

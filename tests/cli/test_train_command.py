@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from genrender.backbones.sources import POCKET_FOLDER
 from genrender.cli.train_options import Train
-from genrender.diffusion.models import POCKET_FOLDER
 from genrender.train.pocket import PocketTraining
 
 

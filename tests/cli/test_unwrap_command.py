@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scene.gltf_builder import SQUARE, GltfBuilder
 
-from genrender.gbuffer.exr import read_exr
+from genrender.gbuffer.exr.frame import read_exr
 from genrender.media.images import read_png
 from genrender.scene.load import load_scene
 

@@ -3,8 +3,8 @@
 import pytest
 
 from genrender.cli.runs import Renderer
-from genrender.cost import peak_memory_mb, reset_peak_memory
-from genrender.media.run_folder import RunFolder
+from genrender.runs.folder import RunFolder
+from genrender.storage.memory import peak_memory_mb, reset_peak_memory
 
 
 def test_runs_of_one_process_are_those_of_single_ones(call, scene, model, tmp_path):

@@ -7,8 +7,8 @@ from genrender.config import CorrespondenceConfig
 from genrender.correspondence.engines import SurfaceEngine, make_engine
 from genrender.correspondence.reproject import ReprojectCorrespondence
 from genrender.errors import ConfigError
-from genrender.gbuffer.tracking import SurfaceTracker
-from genrender.texels import samples_under_pixels
+from genrender.surface.texels import samples_under_pixels
+from genrender.surface.tracking import SurfaceTracker
 
 CLIP = [panned_plane(32)]
 CPU = torch.device("cpu")

@@ -11,7 +11,7 @@ from genrender.config import CorrespondenceConfig
 from genrender.correspondence.engines import make_engine
 from genrender.correspondence.reproject import ReprojectCorrespondence
 from genrender.errors import ConfigError
-from genrender.gbuffer.tracking import SurfaceTracker
+from genrender.surface.tracking import SurfaceTracker
 
 SIZE, MAP = 96, 12
 PLAIN = CorrespondenceConfig("reproject", fill_order="sequence", restore_spread=False)

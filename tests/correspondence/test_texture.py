@@ -8,7 +8,6 @@ import pytest
 import torch
 from scenes import in_front, panned_plane, rotating_sphere
 
-from genrender.checked_file import CHECKSUM_BYTES
 from genrender.config import CorrespondenceConfig
 from genrender.correspondence import texture as texture_module
 from genrender.correspondence.texture import (
@@ -19,7 +18,8 @@ from genrender.correspondence.texture import (
 )
 from genrender.errors import ConfigError
 from genrender.gbuffer.gbuffer import GBuffer
-from genrender.texels import join_texel, pixel_of_sample, sample_under_pixel, texel_ids
+from genrender.storage.checked_file import CHECKSUM_BYTES
+from genrender.surface.texels import join_texel, pixel_of_sample, sample_under_pixel, texel_ids
 
 RULES = ["fill", "mean", "paper"]
 

@@ -9,7 +9,7 @@ from genrender.errors import ConfigError
 from genrender.gbuffer import raycast
 from genrender.gbuffer.raycast import intersect, render_gbuffer, tris_at_pixel_centres, wrap_uv
 from genrender.scene.camera import Camera
-from genrender.scene.primitives import sphere
+from genrender.scene.procedural.primitives import sphere
 
 FRONT = Camera.look_at(np.array([0.0, 0.0, 2.0]), np.zeros(3), ymag=1.0)
 TRIANGLE = np.array([[-0.8, -0.8, 0.0], [0.8, -0.8, 0.0], [-0.8, 0.8, 0.0]])

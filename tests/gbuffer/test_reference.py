@@ -5,12 +5,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from genrender.gbuffer.exr import read_exr
+from genrender.gbuffer.exr.frame import read_exr
 from genrender.gbuffer.gbuffer import GBuffer
 from genrender.gbuffer.raycast import render_gbuffer
 from genrender.scene.camera import Camera
 from genrender.scene.load import load_scene
-from genrender.scene.primitives import box, sphere
+from genrender.scene.procedural.primitives import box, sphere
 
 SHARED = Path(__file__).resolve().parents[3] / "shared"
 FOX_VIEW = Camera.look_at(np.array([150.0, 90.0, 180.0]), np.array([0.0, 40.0, 0.0]), yfov_deg=45.0)

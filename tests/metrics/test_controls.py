@@ -3,12 +3,12 @@
 import numpy as np
 import pytest
 
-from genrender.evaluate import measure_surface
+from genrender.evaluation.evaluate import measure_surface
 from genrender.metrics.sharpness import sharpness
-from genrender.render import ShotConfig, render_clip
+from genrender.scene.formats.gltf.write import GltfScene, MeshNode, write_glb
 from genrender.scene.load import load_scene
-from genrender.scene.primitives import sphere
-from genrender.scene.write_gltf import GltfScene, MeshNode, write_glb
+from genrender.scene.procedural.primitives import sphere
+from genrender.shots.clip import ShotConfig, render_clip
 
 SIZE = 64
 

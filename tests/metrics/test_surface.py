@@ -7,12 +7,12 @@ import pytest
 from scenes import ball_behind_slab
 
 from genrender.errors import ConfigError
-from genrender.gbuffer.exr import read_exr, write_exr
+from genrender.gbuffer.exr.frame import read_exr, write_exr
 from genrender.gbuffer.raycast import render_gbuffer
-from genrender.gbuffer.tracking import sample_bilinear
 from genrender.metrics.surface import correspond, erode, surface_error, surface_errors
 from genrender.scene.camera import Camera
 from genrender.scene.scene import GROUND_ID
+from genrender.surface.tracking import sample_bilinear
 
 SIZE = 96
 

@@ -6,7 +6,7 @@ from scenes import rotating_sphere, surface_position
 
 from genrender.metrics.surface import EROSION_PX, erode
 from genrender.metrics.texel_std import MIN_FRAMES, texel_std
-from genrender.texels import texel_ids
+from genrender.surface.texels import texel_ids
 
 CLIP = [rotating_sphere(64, 3.0 * frame) for frame in range(8)]
 RNG = np.random.default_rng(0)

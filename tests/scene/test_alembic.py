@@ -5,7 +5,7 @@ import pytest
 
 from genrender.errors import SceneError
 from genrender.scene.load import load_scene
-from genrender.scene.uv_quality import surface_area
+from genrender.scene.uv.quality import surface_area
 
 pytest.importorskip("alembic3d", reason="alembic3d is not installed")
 import imath

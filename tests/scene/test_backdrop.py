@@ -14,8 +14,7 @@ from genrender.gbuffer.control import depth_control, inverse_depth_range
 from genrender.gbuffer.gbuffer import GBuffer
 from genrender.gbuffer.raycast import render_gbuffer
 from genrender.metrics.surface import SurfaceFlow, correspond
-from genrender.noise import surface_noise
-from genrender.render import Shot, ShotConfig, plan_shot, render_clip
+from genrender.noise.initial import surface_noise
 from genrender.scene.backdrop import (
     Backdrop,
     BackdropKind,
@@ -26,14 +25,15 @@ from genrender.scene.backdrop import (
     parse_backdrop,
 )
 from genrender.scene.camera import Camera
-from genrender.scene.camera_path import camera_path
-from genrender.scene.framing import as_clip
+from genrender.scene.cameras.framing import as_clip
+from genrender.scene.cameras.path import camera_path
 from genrender.scene.load import load_scene
-from genrender.scene.primitives import MeshPart
+from genrender.scene.procedural.primitives import MeshPart
 from genrender.scene.scene import DOME_ID, GROUND_ID, Scene
-from genrender.scene.unwrap import unwrap, weld
-from genrender.scene.uv_quality import outside_percent, overlap_percent, surface_area
-from genrender.texels import MAX_SIDE, sample_under_pixel
+from genrender.scene.uv.quality import outside_percent, overlap_percent, surface_area
+from genrender.scene.uv.unwrap import unwrap, weld
+from genrender.shots.clip import Shot, ShotConfig, plan_shot, render_clip
+from genrender.surface.texels import MAX_SIDE, sample_under_pixel
 
 SCENES = Path(__file__).resolve().parents[2] / "examples" / "scenes"
 KINDS = ("ground", "dome", "both")

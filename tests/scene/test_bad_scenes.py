@@ -11,9 +11,9 @@ from gltf_builder import SQUARE, GltfBuilder
 
 from genrender.cli import main
 from genrender.errors import SceneError
+from genrender.scene.formats.gltf.rewrite import write_with_uvs
 from genrender.scene.load import load_scene
-from genrender.scene.rewrite_gltf import write_with_uvs
-from genrender.scene.unwrap import unwrap
+from genrender.scene.uv.unwrap import unwrap
 
 ROOT = Path(__file__).resolve().parents[2]
 # A good triangle, one that names a vertex twice, one without area, one with a corner that is no number.

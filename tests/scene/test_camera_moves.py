@@ -9,9 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from genrender.errors import ConfigError, SceneError
-from genrender.scene.camera_file import Spline, read_camera_file
-from genrender.scene.camera_path import camera_path
-from genrender.scene.framing import FRAMING_YFOV_DEG, MARGIN
+from genrender.scene.cameras.file import Spline, read_camera_file
+from genrender.scene.cameras.framing import FRAMING_YFOV_DEG, MARGIN
+from genrender.scene.cameras.path import camera_path
 from genrender.scene.load import load_scene
 from genrender.scene.scene import Scene
 

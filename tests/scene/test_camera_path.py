@@ -8,9 +8,9 @@ import pytest
 from gltf_builder import ASSETS, TRIANGLE, GltfBuilder, one_triangle
 
 from genrender.errors import ConfigError, SceneError
-from genrender.scene.camera_file import read_camera_file
-from genrender.scene.camera_path import camera_path
-from genrender.scene.framing import MARGIN
+from genrender.scene.cameras.file import read_camera_file
+from genrender.scene.cameras.framing import MARGIN
+from genrender.scene.cameras.path import camera_path
 from genrender.scene.load import load_scene
 
 needs_assets = pytest.mark.skipif(not ASSETS.is_dir(), reason=f"the shared scenes are not at {ASSETS}")

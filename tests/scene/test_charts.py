@@ -7,11 +7,11 @@ from hypothesis import strategies as st
 
 from genrender.config import NoiseConfig
 from genrender.gbuffer.raycast import render_gbuffer
-from genrender.noise import surface_noise
+from genrender.noise.initial import surface_noise
 from genrender.scene.camera import Camera
-from genrender.scene.charts import MAX_TEXTURES, atlas_ids
-from genrender.scene.primitives import box, merge, sphere, torus
-from genrender.scene.uv_quality import overlap_percent
+from genrender.scene.procedural.primitives import box, merge, sphere, torus
+from genrender.scene.uv.charts import MAX_TEXTURES, atlas_ids
+from genrender.scene.uv.quality import overlap_percent
 
 END_ID = 16382
 CORNERS = np.array([[0, 0], [1, 0], [1, 1], [0, 1]], np.float32)

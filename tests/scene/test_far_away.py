@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 
 from genrender.gbuffer.raycast import render_gbuffer
-from genrender.render import ShotConfig, plan_shot, render_shot
 from genrender.scene.camera import Camera
 from genrender.scene.inspect import inspect_scene
 from genrender.scene.load import load_scene
 from genrender.scene.rig import Skin, VertexBlock, skinned
+from genrender.shots.clip import ShotConfig, plan_shot, render_shot
 
 # Not representable in float32, which there has steps of 0.03 and 0.5 m.
 FAR = np.array([446506.3, 12.1, 5412301.7])

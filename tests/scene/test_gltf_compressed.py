@@ -12,10 +12,10 @@ from gltf_builder import SQUARE, GltfBuilder
 from test_rewrite_gltf import document
 
 from genrender.errors import SceneError
-from genrender.scene import meshopt
+from genrender.scene.formats.gltf import meshopt
+from genrender.scene.formats.gltf.rewrite import write_with_uvs
 from genrender.scene.load import load_scene
-from genrender.scene.rewrite_gltf import write_with_uvs
-from genrender.scene.unwrap import unwrap
+from genrender.scene.uv.unwrap import unwrap
 
 # Made with meshoptimizer 0.2.30a0: encoded data, and what that library decodes them to.
 SAMPLES = json.loads((Path(__file__).parent / "meshopt_samples.json").read_text())

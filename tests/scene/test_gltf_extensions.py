@@ -8,10 +8,10 @@ from gltf_builder import SQUARE, TRIANGLE, GltfBuilder, one_triangle
 from test_rig import QUARTER_TURN, skinned_strip
 
 from genrender.errors import SceneError
-from genrender.render import ShotConfig, render_clip
+from genrender.scene.formats.gltf.rewrite import write_with_uvs
 from genrender.scene.load import load_scene
-from genrender.scene.rewrite_gltf import write_with_uvs
-from genrender.scene.unwrap import unwrap
+from genrender.scene.uv.unwrap import unwrap
+from genrender.shots.clip import ShotConfig, render_clip
 
 UV_SQUARE = np.array([[0, 0], [1, 0], [0, 1], [1, 1]])
 

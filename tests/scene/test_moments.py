@@ -7,7 +7,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from genrender.errors import ConfigError
-from genrender.render import ShotConfig, plan_shot
 from genrender.scene.load import load_scene
 from genrender.scene.moments import (
     STANDARD_RATES,
@@ -18,6 +17,7 @@ from genrender.scene.moments import (
     tidy_rate,
 )
 from genrender.scene.scene import Scene
+from genrender.shots.clip import ShotConfig, plan_shot
 
 TRIS = [0, 1, 2, 2, 1, 3]
 

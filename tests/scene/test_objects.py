@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 from gltf_builder import ASSETS, SQUARE, GltfBuilder
 
-from genrender.clip_objects import atlas_ids_by_name
 from genrender.errors import SceneError
-from genrender.render import ShotConfig, plan_shot, render_clip
 from genrender.scene.load import load_scene
 from genrender.scene.objects import NO_MATERIAL, ObjectRule, with_objects
-from genrender.scene.unwrap import unwrap
-from genrender.texels import texel_ids
+from genrender.scene.uv.unwrap import unwrap
+from genrender.shots.clip import ShotConfig, plan_shot, render_clip
+from genrender.shots.objects import atlas_ids_by_name
+from genrender.surface.texels import texel_ids
 
 UVS = [[0, 1], [1, 1], [0, 0], [1, 0]]
 BY_MATERIAL, BY_MESH = ObjectRule("material"), ObjectRule("mesh")

@@ -5,9 +5,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from genrender.scene.formats.polygons import fans, triangulate
 from genrender.scene.load import load_scene
-from genrender.scene.polygons import fans, triangulate
-from genrender.scene.uv_quality import surface_area
+from genrender.scene.uv.quality import surface_area
 
 L_SHAPE = [(1, 2), (0, 2), (0, 0), (2, 0), (2, 1), (1, 1)]
 ARROW = [(0, 2), (0, 0), (2, 0), (0.5, 0.5)]
@@ -49,7 +49,7 @@ def test_triangles_cover_what_the_polygon_covers(shape, area, turn, first, is_cl
 
 
 def test_many_polygons_at_once_are_as_each_alone(monkeypatch):
-    monkeypatch.setattr("genrender.scene.polygons.AT_ONCE", 3)
+    monkeypatch.setattr("genrender.scene.formats.polygons.AT_ONCE", 3)
     shapes = [
         *(shape for shape, _ in AREAS),
         ARROW[:3],

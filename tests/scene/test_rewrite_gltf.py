@@ -9,12 +9,12 @@ import trimesh
 from gltf_builder import ASSETS, GltfBuilder
 
 from genrender.errors import SceneError
-from genrender.scene.gltf_accessor import read_as_stored, read_floats, read_ints
-from genrender.scene.gltf_file import open_gltf
+from genrender.scene.formats.gltf.accessor import read_as_stored, read_floats, read_ints
+from genrender.scene.formats.gltf.file import open_gltf
+from genrender.scene.formats.gltf.rewrite import write_with_uvs
 from genrender.scene.load import load_scene
-from genrender.scene.rewrite_gltf import write_with_uvs
-from genrender.scene.unwrap import report_of, spans, unwrap
-from genrender.scene.uv_quality import overlap_percent
+from genrender.scene.uv.quality import overlap_percent
+from genrender.scene.uv.unwrap import report_of, spans, unwrap
 
 needs_assets = pytest.mark.skipif(not ASSETS.is_dir(), reason=f"the shared scenes are not at {ASSETS}")
 SCENES = [

@@ -10,14 +10,14 @@ from gltf_builder import ASSETS, SQUARE, GltfBuilder
 
 from genrender.scene.inspect import inspect_scene
 from genrender.scene.load import load_scene
-from genrender.scene.unwrap import charts, unwrap
-from genrender.scene.uv_quality import (
+from genrender.scene.uv.quality import (
     is_degenerate,
     largest_free_square,
     outside_percent,
     overlap_percent,
     texel_coverage,
 )
+from genrender.scene.uv.unwrap import charts, unwrap
 
 needs_assets = pytest.mark.skipif(not ASSETS.is_dir(), reason=f"the shared scenes are not at {ASSETS}")
 

@@ -7,13 +7,13 @@ import pytest
 from gltf_builder import ASSETS, GltfBuilder
 
 from genrender.errors import SceneError
-from genrender.media.chart_picture import CELL_PX, chart_picture
+from genrender.evaluation.chart_picture import CELL_PX, chart_picture
 from genrender.scene.inspect import inspect_scene
 from genrender.scene.load import load_scene
 from genrender.scene.scene import Scene
-from genrender.scene.unwrap import report_of, spans, unwrap
-from genrender.scene.uv_quality import is_usable
-from genrender.scene.uv_report import UvReport, uv_report
+from genrender.scene.uv.quality import is_usable
+from genrender.scene.uv.report import UvReport, uv_report
+from genrender.scene.uv.unwrap import report_of, spans, unwrap
 
 needs_assets = pytest.mark.skipif(not ASSETS.is_dir(), reason=f"the shared scenes are not at {ASSETS}")
 CORNERS = np.array([[0, 0], [1, 0], [1, 1], [0, 1]], np.float64)
@@ -164,7 +164,7 @@ def test_an_object_that_cannot_be_unwrapped_is_named(tmp_path, monkeypatch):
     def refuse(_):
         raise RuntimeError("1 of 2 triangles came back")
 
-    monkeypatch.setattr("genrender.scene.unwrap.charts", refuse)
+    monkeypatch.setattr("genrender.scene.uv.unwrap.charts", refuse)
     with pytest.raises(SceneError, match=r"object 'cards' cannot be unwrapped .*give it UVs"):
         unwrap(scene)
 

@@ -12,11 +12,7 @@ from hypothesis import strategies as st
 from genrender.errors import MediaError, SceneError
 from genrender.scene.animation import slerp
 from genrender.scene.camera import Camera
-from genrender.scene.creatures import Creature, biped, fish, quadruped, walk_cycle
-from genrender.scene.load import load_scene
-from genrender.scene.primitives import box, rotation_about, sphere
-from genrender.scene.rig import local_from_trs
-from genrender.scene.write_gltf import (
+from genrender.scene.formats.gltf.write import (
     CameraNode,
     CreatureNode,
     GltfScene,
@@ -28,6 +24,10 @@ from genrender.scene.write_gltf import (
     quaternions,
     write_glb,
 )
+from genrender.scene.load import load_scene
+from genrender.scene.procedural.creatures import Creature, biped, fish, quadruped, walk_cycle
+from genrender.scene.procedural.primitives import box, rotation_about, sphere
+from genrender.scene.rig import local_from_trs
 
 TIMES_S = np.arange(9) / 8
 OFFSETS = np.stack([0.1 * TIMES_S, np.sin(TIMES_S), -0.2 * TIMES_S], axis=1)

@@ -9,10 +9,10 @@ from diffusers import StableDiffusionControlNetPipeline
 from scenes import rotating_sphere
 from transformers import CLIPModel, CLIPTextModel
 
+from genrender.backbones.sources import POCKET_FOLDER
 from genrender.config import PER_FRAME
-from genrender.diffusion.models import POCKET_FOLDER
 from genrender.gbuffer.control import depth_control
-from genrender.metrics.clip import POCKET_CLIP
+from genrender.metrics.clip_score import POCKET_CLIP
 from genrender.pipeline import GenerativeRenderingPipeline, load_pipeline
 from genrender.train.appearance import paint_seeds
 from genrender.train.report import nearest_color, silhouette_iou

@@ -15,12 +15,12 @@ import torch
 from scenes import rotating_sphere
 from transformers import CLIPModel
 
-from genrender.diffusion.models import POCKET_FOLDER
+from genrender.backbones.sources import POCKET_FOLDER
 from genrender.errors import ConfigError, MediaError
 from genrender.media.images import read_png
 from genrender.pipeline import load_pipeline
-from genrender.scene.primitives import sphere
-from genrender.scene.write_gltf import GltfScene, MeshNode, write_glb
+from genrender.scene.formats.gltf.write import GltfScene, MeshNode, write_glb
+from genrender.scene.procedural.primitives import sphere
 from genrender.train import data as shards
 from genrender.train.clip import look_loss, word_loss
 from genrender.train.diffusion import cleaner_region, encode_pictures, spread_timesteps

@@ -3,8 +3,17 @@
 import numpy as np
 import pytest
 
-from genrender.scene.creatures import biped, quadruped, walk_cycle
-from genrender.scene.primitives import box, capsule, lathe, merge, pyramid, rotation_about, sphere, torus
+from genrender.scene.procedural.creatures import biped, quadruped, walk_cycle
+from genrender.scene.procedural.primitives import (
+    box,
+    capsule,
+    lathe,
+    merge,
+    pyramid,
+    rotation_about,
+    sphere,
+    torus,
+)
 from genrender.train.light import box_blur, outlines
 from genrender.train.looks import Look, paint, random_look
 from genrender.train.objects import CREATURES, STATIC, make_props

@@ -36,7 +36,7 @@ from genrender.cli.options import (
 )
 from genrender.cli.train_options import Train
 from genrender.errors import GenRenderError
-from genrender.untrusted import shown
+from genrender.storage.untrusted import shown
 
 DESCRIPTION = "An animated 3D scene and a sentence in, a temporally consistent video out."
 

@@ -9,8 +9,6 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from genrender.atomic import check_writable
-from genrender.baselines.methods import METHOD_OPTIONS, METHODS
 from genrender.cli.console import cell, note, say, say_json
 from genrender.cli.exr import exr_map, note_missing_geometry
 from genrender.cli.options import Compare, Render
@@ -18,17 +16,19 @@ from genrender.cli.render import run_config
 from genrender.cli.runs import Renderer, check_can_be_had, finished, keep_metrics, load_judges
 from genrender.cli.scene import object_rule
 from genrender.cli.scratch import gbuffer_file
-from genrender.comparison_page import COLUMNS, check_plots, look_up, write_page
 from genrender.config import MethodName
 from genrender.errors import ConfigError, MediaError
-from genrender.evaluate import evaluate
-from genrender.finished_run import FinishedRun
-from genrender.gbuffer.exr_files import is_exr_sequence
-from genrender.gbuffer.exr_survey import open_sequence
-from genrender.media.run_folder import RunFolder
-from genrender.render import Clip
+from genrender.evaluation.evaluate import evaluate
+from genrender.evaluation.page import COLUMNS, check_plots, look_up, write_page
+from genrender.gbuffer.exr.files import is_exr_sequence
+from genrender.gbuffer.exr.survey import open_sequence
+from genrender.methods.table import METHOD_OPTIONS, METHODS
+from genrender.runs.finished import FinishedRun
+from genrender.runs.folder import RunFolder
 from genrender.scene.load import load_scene, scene_label
 from genrender.scene.objects import with_objects
+from genrender.shots.clip import Clip
+from genrender.storage.atomic import check_writable
 
 # The method whose sharpness the others are related to: nothing is shared, so nothing can blur.
 REFERENCE: MethodName = "per-frame"

@@ -14,9 +14,9 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 from rich.table import Table
 from rich.text import Text
 
-from genrender.cost import peak_memory_mb
-from genrender.estimate import duration_as_text
-from genrender.untrusted import json_text, shown
+from genrender.storage.limits import duration_as_text
+from genrender.storage.memory import peak_memory_mb
+from genrender.storage.untrusted import json_text, shown
 
 # How far back rich looks for the speed of work. Its own 30 seconds are too few: a step may take longer, and
 # then no time left is shown at all.

@@ -10,9 +10,9 @@ from genrender.cli.console import Bars, cell, say_json
 from genrender.cli.exr import note_missing_geometry
 from genrender.cli.options import Diagnose
 from genrender.cli.scratch import gbuffer_file
-from genrender.diagnose import Symptom, measure, symptoms
 from genrender.errors import ConfigError
-from genrender.finished_run import open_reference, open_run
+from genrender.evaluation.diagnose import Symptom, measure, symptoms
+from genrender.runs.finished import open_reference, open_run
 
 
 def diagnose(options: Diagnose) -> None:

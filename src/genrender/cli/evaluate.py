@@ -9,9 +9,9 @@ from genrender.cli.options import Evaluate
 from genrender.cli.runs import keep_metrics
 from genrender.cli.scratch import gbuffer_file
 from genrender.errors import ConfigError, MediaError
-from genrender.evaluate import STRIDES, Judges
-from genrender.evaluate import evaluate as evaluate_run
-from genrender.finished_run import open_reference, open_run
+from genrender.evaluation.evaluate import STRIDES, Judges
+from genrender.evaluation.evaluate import evaluate as evaluate_run
+from genrender.runs.finished import open_reference, open_run
 
 # How far apart the frames of `STRIDES` are, in words.
 DISTANCES = {str(stride): "to the first" if stride == "first" else f"{stride} apart" for stride in STRIDES}

@@ -9,11 +9,11 @@ from genrender.cli.options import Gbuffers, Preview, Render
 from genrender.cli.words import parse_size
 from genrender.config import RunConfig
 from genrender.errors import ConfigError, MediaError
-from genrender.gbuffer.exr_channels import AUTOMATIC, ExrMap, read_exr_map
-from genrender.gbuffer.exr_files import is_exr_sequence
-from genrender.gbuffer.exr_shot import ExrShot
-from genrender.gbuffer.exr_survey import survey_files
+from genrender.gbuffer.exr.channels import AUTOMATIC, ExrMap, read_exr_map
+from genrender.gbuffer.exr.files import is_exr_sequence
+from genrender.gbuffer.exr.survey import survey_files
 from genrender.scene.backdrop import parse_backdrop
+from genrender.shots.exr_shot import ExrShot
 
 
 def exr_map(scene: Path, file: Path | None) -> ExrMap:
@@ -64,7 +64,7 @@ def _is_baked(options: Render) -> bool:
     if options.method == "generative":
         return False
     # Only here: it loads torch, and most mistakes can be told before that.
-    from genrender.baselines.methods import METHODS
+    from genrender.methods.table import METHODS
 
     return METHODS[options.method].is_baked
 

@@ -4,24 +4,24 @@ from pathlib import Path
 
 import numpy as np
 
-from genrender.atomic import atomic_folder, check_can_hold_files
 from genrender.cli.console import Bars, say
 from genrender.cli.exr import exr_map, read_exr_shot
 from genrender.cli.options import Gbuffers
 from genrender.cli.scene import object_rule, picture_size, with_all_uvs
 from genrender.cli.words import parse_times
-from genrender.estimate import EXR_BYTES, check_disk
 from genrender.gbuffer.control import inverse_depth_range
-from genrender.gbuffer.exr import read_exr, write_exr
-from genrender.gbuffer.exr_files import is_exr_sequence
-from genrender.gbuffer.exr_shot import ExrShot
+from genrender.gbuffer.exr.files import is_exr_sequence
+from genrender.gbuffer.exr.frame import read_exr, write_exr
 from genrender.gbuffer.gbuffer import GBuffer
 from genrender.gbuffer.preview import depth_picture, object_picture, uv_picture
 from genrender.media.images import write_png
-from genrender.per_frame import PerFrame
-from genrender.render import Shot, ShotConfig, plan_shot
 from genrender.scene.load import load_scene
 from genrender.scene.scene import BACKDROP_NAMES
+from genrender.shots.clip import Shot, ShotConfig, plan_shot
+from genrender.shots.exr_shot import ExrShot
+from genrender.storage.atomic import atomic_folder, check_can_hold_files
+from genrender.storage.lazy_frames import PerFrame
+from genrender.storage.limits import EXR_BYTES, check_disk
 
 # What an earlier clip leaves in a folder. If it was longer, its last frames must not follow this one.
 FRAME_FILES = tuple(

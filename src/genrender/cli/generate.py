@@ -13,23 +13,30 @@ import diffusers.utils.logging
 import torch
 import transformers.utils.logging
 
-from genrender.atomic import atomic_write
-from genrender.baselines.methods import METHODS
+from genrender.backbones.attention_sites import select_layers
+from genrender.backbones.loading import default_device
+from genrender.backbones.precision import default_dtype
+from genrender.backbones.sources import ModelSource, read_guidance_scale, weights_digest
 from genrender.cli.console import Bars, note, warn
 from genrender.cli.options import Render
 from genrender.cli.render import note_partners
 from genrender.cli.scene import with_all_uvs
-from genrender.clip_objects import clip_atlas_ids, clip_objects
 from genrender.config import RunConfig
-from genrender.cost import peak_memory_mb
-from genrender.diffusion.appearance import Appearance, read_appearance
-from genrender.diffusion.loading import default_device
-from genrender.diffusion.models import ModelSource, read_guidance_scale, weights_digest
-from genrender.diffusion.pace import seconds_of_run, seconds_per_pass
-from genrender.diffusion.precision import default_dtype
-from genrender.diffusion.processors import select_layers
 from genrender.errors import ConfigError
-from genrender.estimate import (
+from genrender.gbuffer.control import shows_own_object
+from genrender.jobs.pace import seconds_of_run, seconds_per_pass
+from genrender.methods.table import METHODS
+from genrender.pipeline import GenerativeRenderingPipeline, load_pipeline
+from genrender.runs.folder import RunFolder
+from genrender.runs.make import make_video
+from genrender.runs.unfinished import UnfinishedRun, file_digest
+from genrender.sampling.appearance import Appearance, read_appearance
+from genrender.scene.names import partners
+from genrender.shots.clip import Clip, Shot, render_shot
+from genrender.shots.exr_shot import ExrShot
+from genrender.shots.objects import clip_atlas_ids, clip_objects
+from genrender.storage.atomic import atomic_write
+from genrender.storage.limits import (
     NETWORK_BYTES,
     RUN_BYTES,
     bytes_as_text,
@@ -37,16 +44,9 @@ from genrender.estimate import (
     duration_as_text,
     network_memory,
 )
-from genrender.gbuffer.control import shows_own_object
-from genrender.gbuffer.exr_shot import ExrShot
-from genrender.media.run_folder import RunFolder
-from genrender.pipeline import GenerativeRenderingPipeline, load_pipeline
-from genrender.render import Clip, Shot, render_shot
-from genrender.run import make_video
-from genrender.run_files import APPEARANCE_FILE
-from genrender.scene.names import partners
-from genrender.unfinished import UnfinishedRun, file_digest
-from genrender.untrusted import LIBRARY_ERRORS
+from genrender.storage.memory import peak_memory_mb
+from genrender.storage.run_files import APPEARANCE_FILE
+from genrender.storage.untrusted import LIBRARY_ERRORS
 
 
 def generate(

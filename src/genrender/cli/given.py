@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from genrender.errors import ConfigError, MediaError
-from genrender.untrusted import check_number, check_path, check_text
+from genrender.storage.untrusted import check_number, check_path, check_text
 
 # Options whose text may be the name of a file or folder.
 PERHAPS_PATHS = ("camera", "model", "vae", "clip", "depth_model")

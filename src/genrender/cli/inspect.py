@@ -10,15 +10,15 @@ from genrender.cli.exr import exr_map
 from genrender.cli.options import Inspect
 from genrender.cli.scene import note_left_out, object_rule
 from genrender.errors import ConfigError
-from genrender.gbuffer.exr_files import is_exr_sequence
-from genrender.gbuffer.exr_inspect import inspect_exr
-from genrender.media.chart_picture import chart_picture
+from genrender.evaluation.chart_picture import chart_picture
+from genrender.gbuffer.exr.files import is_exr_sequence
+from genrender.gbuffer.exr.inspect import inspect_exr
 from genrender.media.images import write_png
 from genrender.scene.inspect import inspect_scene
 from genrender.scene.load import load_scene
 from genrender.scene.objects import BY_NODE, with_objects
+from genrender.storage.untrusted import shown
 from genrender.train.vocabulary import vocabulary_groups
-from genrender.untrusted import shown
 
 PERCENTAGES = ("missing", "outside", "overlap", "mirrored", "collapsed", "shared")
 # Columns of text.
@@ -81,7 +81,7 @@ def _print_exr(report: dict[str, Any]) -> None:
 
 def _model(name: str) -> dict[str, Any]:
     # Only here: it reads tensors, and a scene's report should not wait for that.
-    from genrender.diffusion.inspect_model import inspect_model
+    from genrender.backbones.inspect import inspect_model
 
     return inspect_model(name)
 

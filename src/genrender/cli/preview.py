@@ -5,22 +5,22 @@ from pathlib import Path
 
 import numpy as np
 
-from genrender.atomic import atomic_folder, check_can_hold_files
 from genrender.cli.console import Bars, say
 from genrender.cli.exr import exr_map, read_exr_shot
 from genrender.cli.options import Preview
 from genrender.cli.scene import object_rule, picture_size, with_all_uvs
 from genrender.cli.scratch import gbuffer_file
-from genrender.estimate import GBUFFER_BYTES, check_disk, check_extent
 from genrender.gbuffer.control import inverse_depth_range
-from genrender.gbuffer.exr_files import is_exr_sequence
-from genrender.gbuffer.exr_shot import ExrShot
+from genrender.gbuffer.exr.files import is_exr_sequence
 from genrender.gbuffer.preview import depth_picture, object_picture, uv_picture
 from genrender.media.images import contact_sheet, write_png
 from genrender.media.video import write_video
-from genrender.per_frame import PerFrame
-from genrender.render import Clip, Shot, ShotConfig, plan_shot, render_shot
 from genrender.scene.load import load_scene, scene_label
+from genrender.shots.clip import Clip, Shot, ShotConfig, plan_shot, render_shot
+from genrender.shots.exr_shot import ExrShot
+from genrender.storage.atomic import atomic_folder, check_can_hold_files
+from genrender.storage.lazy_frames import PerFrame
+from genrender.storage.limits import GBUFFER_BYTES, check_disk, check_extent
 
 
 def preview(options: Preview) -> None:

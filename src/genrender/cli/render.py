@@ -5,34 +5,34 @@ from collections.abc import Collection
 from dataclasses import replace
 from pathlib import Path
 
-from genrender.atomic import check_writable
-from genrender.cli.console import listed, note, say, warn
-from genrender.cli.exr import exr_map, plan_exr_shot
-from genrender.cli.options import Render
-from genrender.cli.scene import object_rule, picture_size
-from genrender.clip_objects import atlas_ids_by_name
-from genrender.config import PRESETS, MethodConfig, RunConfig
-from genrender.diffusion.models import (
+from genrender.backbones.picture_size import PictureSize, read_picture_size
+from genrender.backbones.sources import (
     ModelSource,
     find_model,
     read_vocabulary,
     unknown_words,
     weights_digest,
 )
-from genrender.diffusion.picture_size import PictureSize, read_picture_size
-from genrender.diffusion.suggest import nearest_word
+from genrender.backbones.suggest import nearest_word
+from genrender.cli.console import listed, note, say, warn
+from genrender.cli.exr import exr_map, plan_exr_shot
+from genrender.cli.options import Render
+from genrender.cli.scene import object_rule, picture_size
+from genrender.config import PRESETS, MethodConfig, RunConfig
 from genrender.errors import ConfigError, MediaError
-from genrender.estimate import RUN_BYTES, bytes_on_disk, check_disk
-from genrender.gbuffer.exr_files import is_exr_sequence
-from genrender.gbuffer.exr_shot import ExrShot
-from genrender.media.run_folder import RunFolder
-from genrender.render import Shot, ShotConfig, plan_shot
-from genrender.run_files import APPEARANCE_FILE
+from genrender.gbuffer.exr.files import is_exr_sequence
+from genrender.jobs.settings import change_setting
+from genrender.runs.folder import RunFolder
 from genrender.scene.backdrop import parse_backdrop
 from genrender.scene.load import load_scene, scene_label
 from genrender.scene.names import partners
 from genrender.scene.scene import Scene
-from genrender.settings import change_setting
+from genrender.shots.clip import Shot, ShotConfig, plan_shot
+from genrender.shots.exr_shot import ExrShot
+from genrender.shots.objects import atlas_ids_by_name
+from genrender.storage.atomic import check_writable
+from genrender.storage.limits import RUN_BYTES, bytes_on_disk, check_disk
+from genrender.storage.run_files import APPEARANCE_FILE
 
 
 def render(options: Render, command: list[str], resume: bool = False) -> None:
@@ -106,7 +106,7 @@ def run_config(options: Render) -> RunConfig:
     method = preset.method
     if options.method != "generative":
         # Only here: it loads torch, and most mistakes can be told before that.
-        from genrender.baselines.methods import METHOD_OPTIONS, METHODS
+        from genrender.methods.table import METHOD_OPTIONS, METHODS
 
         chosen = METHODS[options.method]
         method = method if chosen.config is None else _with_keyframes(chosen.config, preset)

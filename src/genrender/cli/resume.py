@@ -10,8 +10,8 @@ from genrender.cli.console import note
 from genrender.cli.options import Render, Resume
 from genrender.cli.render import render
 from genrender.errors import MediaError
-from genrender.run_files import CONFIG_FILE, REQUEST_FILE, UNFINISHED_DIR
-from genrender.unfinished import read_request, tidy_finished_run
+from genrender.runs.unfinished import read_request, tidy_finished_run
+from genrender.storage.run_files import CONFIG_FILE, REQUEST_FILE, UNFINISHED_DIR
 
 
 def resume(options: Resume, parse: Callable[[Sequence[str]], Any]) -> None:

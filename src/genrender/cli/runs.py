@@ -15,17 +15,17 @@ from types import TracebackType
 from typing import Any
 
 import genrender
+from genrender.backbones.sources import find_model
 from genrender.cli.console import note
 from genrender.cli.options import Render
-from genrender.diffusion.models import find_model
 from genrender.errors import ConfigError, MediaError
-from genrender.evaluate import Judges, metrics_text, write_metrics
-from genrender.finished_run import FinishedRun, open_run
-from genrender.gbuffer.exr_files import exr_files, is_exr_sequence
-from genrender.media.run_folder import RunFolder
-from genrender.render import Clip
-from genrender.run_files import APPEARANCE_FILE
+from genrender.evaluation.evaluate import Judges, metrics_text, write_metrics
+from genrender.gbuffer.exr.files import exr_files, is_exr_sequence
+from genrender.runs.finished import FinishedRun, open_run
+from genrender.runs.folder import RunFolder
 from genrender.scene.load import scene_files
+from genrender.shots.clip import Clip
+from genrender.storage.run_files import APPEARANCE_FILE
 
 
 def load_judges(clip: str | None, depth: str | None = None) -> Judges:

@@ -9,11 +9,11 @@ from genrender.cli.console import note, warn
 from genrender.cli.options import Gbuffers, Inspect, Preview, Render
 from genrender.cli.words import parse_size
 from genrender.errors import ConfigError
-from genrender.render import Shot
 from genrender.scene.moments import DEFAULT_ASPECT, rate_as_text, shape_as_text
 from genrender.scene.objects import ObjectRule
 from genrender.scene.scene import Scene
-from genrender.scene.unwrap import unwrap
+from genrender.scene.uv.unwrap import unwrap
+from genrender.shots.clip import Shot
 
 # Shapes that differ by less are the same: sides are whole numbers of pixels.
 SAME_SHAPE = 0.02

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from genrender.run_files import GBUFFERS_FILE
+from genrender.storage.run_files import GBUFFERS_FILE
 
 
 @contextmanager

@@ -12,16 +12,16 @@ from genrender.cli.options import Render, Study
 from genrender.cli.render import run_config
 from genrender.cli.runs import Renderer, finished, is_there, keep_metrics, load_judges
 from genrender.cli.scratch import gbuffer_file
-from genrender.comparison_page import check_plots
 from genrender.errors import ConfigError, MediaError
-from genrender.estimate import duration_as_text
-from genrender.evaluate import evaluate
-from genrender.gbuffer.exr_files import is_exr_sequence
-from genrender.gbuffer.exr_survey import open_sequence
-from genrender.media.run_folder import RunFolder
-from genrender.render import Clip
+from genrender.evaluation.evaluate import evaluate
+from genrender.evaluation.page import check_plots
+from genrender.evaluation.studies import STUDIES, Measured, Variant, write_study
+from genrender.gbuffer.exr.files import is_exr_sequence
+from genrender.gbuffer.exr.survey import open_sequence
+from genrender.runs.folder import RunFolder
 from genrender.scene.load import load_scene, scene_label
-from genrender.studies import STUDIES, Measured, Variant, write_study
+from genrender.shots.clip import Clip
+from genrender.storage.limits import duration_as_text
 
 
 def study(options: Study) -> None:

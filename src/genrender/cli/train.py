@@ -2,9 +2,9 @@
 
 from dataclasses import asdict
 
+from genrender.backbones.sources import POCKET_FOLDER
 from genrender.cli.console import say
 from genrender.cli.train_options import Train
-from genrender.diffusion.models import POCKET_FOLDER
 from genrender.errors import ConfigError
 from genrender.train.background import start_in_background
 from genrender.train.pocket import PocketTraining, train_pocket

@@ -1,13 +1,13 @@
 """`genrender unwrap`: a scene with texture coordinates that will do, as a file of its own."""
 
-from genrender.atomic import check_writable
 from genrender.cli.console import say
 from genrender.cli.options import Unwrap
 from genrender.cli.scene import by_reason, note_left_out
 from genrender.errors import MediaError
+from genrender.scene.formats.gltf.rewrite import write_with_uvs
 from genrender.scene.load import load_scene
-from genrender.scene.rewrite_gltf import write_with_uvs
-from genrender.scene.unwrap import unwrap
+from genrender.scene.uv.unwrap import unwrap
+from genrender.storage.atomic import check_writable
 
 
 def unwrap_file(options: Unwrap) -> None:

@@ -5,16 +5,16 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from genrender.atomic import atomic_folder, check_can_hold_files
 from genrender.cli.console import Bars, say, say_json
 from genrender.cli.options import Verify
 from genrender.cli.scene import picture_size, with_all_uvs
 from genrender.cli.scratch import gbuffer_file
 from genrender.errors import ConfigError
-from genrender.gbuffer.exr_files import is_exr_sequence
+from genrender.gbuffer.exr.files import is_exr_sequence
 from genrender.media.images import write_png
-from genrender.render import ShotConfig, plan_shot, render_shot
 from genrender.scene.load import load_scene, scene_label
+from genrender.shots.clip import ShotConfig, plan_shot, render_shot
+from genrender.storage.atomic import atomic_folder, check_can_hold_files
 
 
 def verify(options: Verify) -> None:
@@ -40,8 +40,8 @@ def verify(options: Verify) -> None:
     shot = plan_shot(scene, config)
 
     # Only here, when what is quick to check has been checked: PyTorch alone takes seconds to import.
-    from genrender.verify.checks import check_shot, verify_clip
-    from genrender.verify.pictures import feature_picture, noise_picture
+    from genrender.evaluation.verify.checks import check_shot, verify_clip
+    from genrender.evaluation.verify.pictures import feature_picture, noise_picture
 
     check_shot(shot)
     with Bars() as bars, gbuffer_file() as file:

@@ -3,7 +3,7 @@
 import re
 
 from genrender.errors import ConfigError
-from genrender.untrusted import SHOWN_LENGTH, shown
+from genrender.storage.untrusted import SHOWN_LENGTH, shown
 
 
 def parse_size(text: str) -> tuple[int, int]:

@@ -11,7 +11,7 @@ import os
 import sys
 
 from genrender.cli import main
-from genrender.cost import reset_peak_memory
+from genrender.storage.memory import reset_peak_memory
 
 
 def serve() -> None:

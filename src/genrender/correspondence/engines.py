@@ -12,7 +12,7 @@ from genrender.correspondence.reproject import ReprojectCorrespondence
 from genrender.correspondence.texture import TextureCorrespondence
 from genrender.errors import ConfigError
 from genrender.gbuffer.gbuffer import GBuffer
-from genrender.gbuffer.tracking import SurfaceTracker
+from genrender.surface.tracking import SurfaceTracker
 
 
 @runtime_checkable

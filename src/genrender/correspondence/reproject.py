@@ -15,9 +15,9 @@ from jaxtyping import Bool, Float, Float32, Int32, Int64
 from genrender.config import CorrespondenceConfig, UnifyRule
 from genrender.correspondence.gather import References, SurfaceBlend, WeightedGather
 from genrender.correspondence.unify import unify_weights
-from genrender.gbuffer.tracking import SurfaceTracker, bilinear_taps
-from genrender.recent import Recent
-from genrender.texels import PixelCentres, pixel_centres
+from genrender.storage.bounded_cache import Recent
+from genrender.surface.texels import PixelCentres, pixel_centres
+from genrender.surface.tracking import SurfaceTracker, bilinear_taps
 
 # One pair of frames at 64x64 features takes some 250 KB; dropped pairs are found again in a few milliseconds.
 _N_CACHED_PAIRS = 400

@@ -16,11 +16,11 @@ from genrender.config import CorrespondenceConfig, UnifyRule
 from genrender.correspondence.gather import References, SurfaceBlend, WeightedGather, gather_pixels
 from genrender.correspondence.unify import unify_weights
 from genrender.errors import ConfigError
-from genrender.frame_file import FrameCache
 from genrender.gbuffer.gbuffer import GBuffer
-from genrender.recent import Recent
-from genrender.run_files import texels_file
-from genrender.texels import (
+from genrender.storage.bounded_cache import Recent
+from genrender.storage.frame_file import FrameCache
+from genrender.storage.run_files import texels_file
+from genrender.surface.texels import (
     N_LEVELS,
     TexelOwners,
     flat_pixel_of_sample,

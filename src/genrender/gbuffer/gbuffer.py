@@ -23,8 +23,8 @@ class GBuffer:
             everywhere.
         bary: weights of the triangle's second and third corner; 0 where `tri_id` is -1.
         atlas_id: the texture that `uv` points into; 0 is background. The object's id, unless charts of an
-            object lie over each other (see `genrender.scene.charts`) or objects are joined from parts. None
-            stands for `object_id`.
+            object lie over each other (see `genrender.scene.uv.charts`) or objects are joined from parts.
+            None stands for `object_id`.
         texture_keys: what the noise of each texture is drawn by, one number for every id up to the largest,
             see `genrender.scene.names.texture_keys`; the same in all frames. None: ids serve as keys.
     """

@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 from jaxtyping import UInt64
 
-from genrender.checked_file import DamagedFile
-from genrender.frame_file import FrameFile
 from genrender.gbuffer.gbuffer import GBuffer
+from genrender.storage.checked_file import DamagedFile
+from genrender.storage.frame_file import FrameFile
 
 _RECORD = (
     ("depth", np.float32, ()),

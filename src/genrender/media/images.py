@@ -8,9 +8,9 @@ import numpy as np
 from jaxtyping import UInt8
 from PIL import Image, ImageDraw, ImageFont
 
-from genrender.atomic import atomic_write
 from genrender.errors import MediaError
-from genrender.untrusted import library_errors
+from genrender.storage.atomic import atomic_write
+from genrender.storage.untrusted import library_errors
 
 PAPER = (250, 250, 248)
 INK = (70, 70, 68)

@@ -11,8 +11,8 @@ import numpy as np
 from av.video.reformatter import ColorRange, Colorspace
 from jaxtyping import UInt8
 
-from genrender.atomic import atomic_write
 from genrender.errors import MediaError
+from genrender.storage.atomic import atomic_write
 
 # x264's constant rate factor: 16 is hardly distinguishable from the frames, and a clip is small anyway.
 QUALITY = "16"

@@ -19,8 +19,8 @@ from genrender.gbuffer.gbuffer import GBuffer
 from genrender.gbuffer.preview import to_picture
 from genrender.metrics.pretrained import load_pretrained
 from genrender.metrics.surface import EROSION_PX, erode
-from genrender.per_frame import Pictures
 from genrender.scene.scene import DOME_ID
+from genrender.storage.lazy_frames import Pictures
 
 BATCH = 8
 

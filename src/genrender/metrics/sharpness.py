@@ -6,7 +6,7 @@ import numpy as np
 
 from genrender.gbuffer.gbuffer import GBuffer
 from genrender.metrics.surface import EROSION_PX, erode
-from genrender.per_frame import Pictures
+from genrender.storage.lazy_frames import Pictures
 
 LUMINANCE = np.array([0.2126, 0.7152, 0.0722])
 

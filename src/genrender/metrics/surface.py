@@ -13,16 +13,16 @@ from jaxtyping import Bool, Float, Float64, Int32
 from genrender.errors import ConfigError
 from genrender.gbuffer.control import shows_own_object
 from genrender.gbuffer.gbuffer import GBuffer
-from genrender.gbuffer.tracking import (
+from genrender.scene.camera import Camera
+from genrender.shots.clip import Clip
+from genrender.storage.lazy_frames import Pictures
+from genrender.surface.tracking import (
     check_triangles,
     inverse_depth_and_tolerance,
     locate_points,
     sample_bilinear,
     shows_points,
 )
-from genrender.per_frame import Pictures
-from genrender.render import Clip
-from genrender.scene.camera import Camera
 
 # A pixel this close to the background may carry its colour: pictures are decoded from 8x coarser latents.
 EROSION_PX = 2

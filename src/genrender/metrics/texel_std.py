@@ -8,8 +8,8 @@ from jaxtyping import Float64, Int64
 
 from genrender.gbuffer.gbuffer import GBuffer
 from genrender.metrics.surface import EROSION_PX, erode
-from genrender.per_frame import Pictures
-from genrender.texels import texel_ids
+from genrender.storage.lazy_frames import Pictures
+from genrender.surface.texels import texel_ids
 
 # A standard deviation over fewer frames says little.
 MIN_FRAMES = 5

@@ -14,9 +14,9 @@ from PIL import ImageColor
 
 from genrender.errors import ConfigError, SceneError
 from genrender.scene.camera import Camera
-from genrender.scene.framing import Times, as_clip
+from genrender.scene.cameras.framing import Times, as_clip
 from genrender.scene.motion import WithStatic
-from genrender.scene.primitives import MeshPart
+from genrender.scene.procedural.primitives import MeshPart
 from genrender.scene.scene import DOME_ID, GROUND_ID, Scene, SceneObject
 
 BackdropKind: TypeAlias = Literal["none", "ground", "dome", "both"]

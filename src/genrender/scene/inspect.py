@@ -7,8 +7,8 @@ import numpy as np
 from genrender.scene.moments import DEFAULT_ASPECT, DEFAULT_FPS, shape_as_text
 from genrender.scene.motion import SceneCamera
 from genrender.scene.scene import Animation, Scene
-from genrender.scene.unwrap import report_of, spans
-from genrender.scene.uv_report import UvReport
+from genrender.scene.uv.report import UvReport
+from genrender.scene.uv.unwrap import report_of, spans
 
 
 def inspect_scene(scene: Scene) -> dict[str, Any]:

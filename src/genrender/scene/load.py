@@ -7,11 +7,11 @@ from dataclasses import replace
 from pathlib import Path
 
 from genrender.errors import SceneError
-from genrender.scene.folders import Folders
-from genrender.scene.gltf import load_gltf
+from genrender.scene.formats.folders import Folders
+from genrender.scene.formats.gltf.read import load_gltf
+from genrender.scene.formats.sequence import find_sequence, load_sequence, load_single
 from genrender.scene.scene import Scene
-from genrender.scene.sequence import find_sequence, load_sequence, load_single
-from genrender.untrusted import file_name
+from genrender.storage.untrusted import file_name
 
 
 def load_scene(path: str | Path, allowed_folders: Sequence[str | Path] = ()) -> Scene:
@@ -51,7 +51,7 @@ def scene_files(path: Path, allowed_folders: Sequence[Path] = ()) -> list[Path]:
         return [path, *(file for file in path.parent.iterdir() if file.is_file())]
     if suffix.startswith(".usd"):
         with _needing(path, "pxr", "usd"):
-            from genrender.scene.usd import layers
+            from genrender.scene.formats.usd.read import layers
         return layers(Folders.of(path, allowed_folders))
     return [path]
 
@@ -72,13 +72,13 @@ def _load_single(folders: Folders) -> Scene:
 
 def _load_usd(folders: Folders) -> Scene:
     with _needing(folders.scene, "pxr", "usd"):
-        from genrender.scene.usd import load_usd
+        from genrender.scene.formats.usd.read import load_usd
     return load_usd(folders)
 
 
 def _load_alembic(folders: Folders) -> Scene:
     with _needing(folders.scene, "alembic3d", "alembic"):
-        from genrender.scene.alembic import load_alembic
+        from genrender.scene.formats.alembic import load_alembic
     return load_alembic(folders.scene)
 
 

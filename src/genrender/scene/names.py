@@ -9,7 +9,7 @@ from fnmatch import fnmatchcase
 import numpy as np
 from jaxtyping import UInt64
 
-from genrender.untrusted import valid_name
+from genrender.storage.untrusted import valid_name
 
 # Exporters write one for another of these: Blender's "Crate.001" is Crate_001 in USD and Alembic.
 _SEPARATORS = re.compile(r"[\W_]+")

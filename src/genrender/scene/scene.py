@@ -10,9 +10,9 @@ from jaxtyping import Bool, Float32, Float64, Int32, UInt64
 
 from genrender.errors import SceneError
 from genrender.scene.camera import Camera
-from genrender.scene.charts import atlas_ids
 from genrender.scene.motion import MAX_COORDINATE, Looped, Motion, SceneCamera, is_placeable
 from genrender.scene.names import has_wildcards, is_called, plain_name, texture_keys
+from genrender.scene.uv.charts import atlas_ids
 
 # Object ids that a backdrop has in every scene, so that whoever sees a G-buffer, or a file of one, knows what
 # is ground and what is sky. They are the largest that texel ids have room for.

@@ -18,12 +18,12 @@ from jaxtyping import Bool, Float, Float32, UInt8
 from rich.progress import track
 from torch import Tensor
 
+from genrender.backbones.attention_sites import installed_processors, self_attention_layers
 from genrender.config import InjectionConfig, MethodConfig
-from genrender.diffusion.processors import installed_processors, self_attention_layers
 from genrender.metrics.sharpness import sharpness
 from genrender.metrics.surface import surface_error
 from genrender.pipeline import GenerativeRenderingPipeline
-from genrender.render import Clip
+from genrender.shots.clip import Clip
 from genrender.train.data import PROGRESS
 
 

@@ -12,8 +12,8 @@ from jaxtyping import UInt8
 from rich.console import Console
 from rich.progress import track
 
-from genrender.atomic import atomic_write
 from genrender.errors import ConfigError
+from genrender.storage.atomic import atomic_write
 from genrender.train.world import Sample, make_sample
 
 SHARD_SIZE = 512

@@ -18,12 +18,12 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from genrender.errors import ModelError
+from genrender.storage.untrusted import library_errors
 from genrender.train.captions import read_caption
 from genrender.train.data import Shard, complete_shards, read_shard
 from genrender.train.loop import LoopConfig, train
 from genrender.train.vocabulary import COLORS, LOOKS, OBJECTS, Described
 from genrender.train.world import Sample
-from genrender.untrusted import library_errors
 
 FILE = "judge.safetensors"
 KINDS, LOOK_NAMES, COLOR_NAMES = tuple(OBJECTS), tuple(LOOKS), tuple(COLORS)

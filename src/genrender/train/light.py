@@ -11,7 +11,7 @@ import embreex.rtcore_scene
 import numpy as np
 from jaxtyping import Bool, Float32, Int
 
-from genrender.scene.primitives import vertex_normals
+from genrender.scene.procedural.primitives import vertex_normals
 from genrender.train.looks import OBJECT_SIZE, paint
 from genrender.train.stages import Stage
 

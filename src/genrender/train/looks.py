@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float, Float32, Float64, Int
 
-from genrender.scene.primitives import rotation_about
+from genrender.scene.procedural.primitives import rotation_about
 from genrender.train.vocabulary import COLORS
 
 OBJECT_SIZE = 1.3

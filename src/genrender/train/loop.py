@@ -12,8 +12,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import Tensor, nn
 
-from genrender.atomic import atomic_write
-from genrender.diffusion.precision import computes_in_bfloat16
+from genrender.backbones.precision import computes_in_bfloat16
+from genrender.storage.atomic import atomic_write
 
 # While a file of this name lies in the working folder, training stands still.
 PAUSE_FILE = "pause"

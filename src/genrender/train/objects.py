@@ -6,8 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float64, Int
 
-from genrender.scene import creatures
-from genrender.scene.primitives import (
+from genrender.scene.procedural import creatures
+from genrender.scene.procedural.primitives import (
     MeshPart,
     box,
     capsule,

@@ -13,9 +13,9 @@ from diffusers.models.autoencoders.autoencoder_tiny import AutoencoderTiny
 from torch import nn
 from transformers import CLIPModel, CLIPTokenizer
 
-from genrender.atomic import atomic_write, check_writable, exchanged_folder
 from genrender.errors import ConfigError, MediaError
 from genrender.pipeline import GenerativeRenderingPipeline
+from genrender.storage.atomic import atomic_write, check_writable, exchanged_folder
 from genrender.train.clip import train_clip, write_image_processor
 from genrender.train.data import PROGRESS, WORLD_VERSION, complete_shards, write_shards
 from genrender.train.diffusion import encode_pictures, train_denoiser, weights_hash

@@ -11,9 +11,9 @@ import torch
 from jaxtyping import Bool, Float, Float32, UInt8
 from rich.progress import track
 
-from genrender.diffusion.models import read_guidance_scale
+from genrender.backbones.sources import read_guidance_scale
 from genrender.media.images import write_png
-from genrender.metrics.clip import ClipScorer
+from genrender.metrics.clip_score import ClipScorer
 from genrender.metrics.surface import erode
 from genrender.pipeline import GenerativeRenderingPipeline, load_pipeline
 from genrender.train.appearance import injection_effect, paint_seeds, spread_ratio

@@ -10,13 +10,13 @@ from rich.progress import track
 
 from genrender.metrics.surface import erode
 from genrender.pipeline import GenerativeRenderingPipeline
-from genrender.render import Clip, ShotConfig, render_clip
 from genrender.scene.backdrop import with_static
-from genrender.scene.framing import as_clip
+from genrender.scene.cameras.framing import as_clip
 from genrender.scene.load import load_scene
 from genrender.scene.objects import ObjectRule, with_objects
-from genrender.scene.primitives import box
+from genrender.scene.procedural.primitives import box
 from genrender.scene.scene import GROUND_ID
+from genrender.shots.clip import Clip, ShotConfig, render_clip
 from genrender.train.data import PROGRESS
 from genrender.train.vocabulary import COLORS
 

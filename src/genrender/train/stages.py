@@ -6,7 +6,7 @@ import numpy as np
 from jaxtyping import Float, Float64
 
 from genrender.scene.camera import Camera
-from genrender.scene.primitives import MeshPart, merge
+from genrender.scene.procedural.primitives import MeshPart, merge
 from genrender.train.looks import Look
 from genrender.train.objects import Prop
 

@@ -9,8 +9,8 @@ from jaxtyping import UInt8
 
 from genrender.errors import ConfigError
 from genrender.gbuffer.control import depth_control
-from genrender.render import Clip, ShotConfig, render_clip
 from genrender.scene.load import load_scene
+from genrender.shots.clip import Clip, ShotConfig, render_clip
 from genrender.train.vocabulary import COLORS, LOOKS, OBJECTS
 from genrender.train.world import Sample, make_sample
 

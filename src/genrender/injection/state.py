@@ -1,0 +1,304 @@
+"""What the attention layers of one run share, and what they do with it.
+
+Each step has two passes through the UNet. In the first the keyframes run together, every keyframe attending
+to all of them, and each selected layer remembers their keys, values and outputs. In the second the other
+frames run, chunk by chunk: their keys and values are extended with the remembered ones (pre-attention). In
+both passes outputs are blended with the remembered outputs, carried over on the surface (post-attention).
+
+With deduplication a token is left out where a keyframe's token shows its point, for keyframes and for frames:
+all read the same tokens, and a frame adds its own only where it shows something that no keyframe shows. So
+attention costs what the surface and the background that are in view cost, however many keyframes there are.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Int64
+from torch import Tensor
+
+from genrender.config import InjectionConfig
+from genrender.correspondence.engines import Blend, SurfaceEngine
+from genrender.errors import ConfigError, ModelError
+from genrender.injection.attention import (
+    attend,
+    attend_with_some_of_their_own,
+    blend_with_surface,
+    extend_with_keyframes,
+    feature_size,
+    join_frames,
+    map_to_tokens,
+    merge_heads,
+    split_frames,
+    split_heads,
+    tokens_to_map,
+)
+from genrender.injection.keyframes import choose_keyframes
+
+# Size of a layer's maps and, where the engine has textures, their side.
+_Shape = tuple[tuple[int, int], int | None]
+
+
+@dataclass
+class KeyframeMemory:
+    """What one layer remembers of the keyframes until the next step.
+
+    Attributes:
+        key: keys of the keyframes' tokens that all frames read, one row per branch.
+        value: their values, likewise.
+        own_key: keys of each keyframe, for rule `trajectory`.
+        output: layer outputs of the keyframes as maps, the branches side by side in the channels.
+    """
+
+    key: Float[Tensor, "B heads M D"] | None = None
+    value: Float[Tensor, "B heads M D"] | None = None
+    own_key: Float[Tensor, "N heads L D"] | None = None
+    output: Float[Tensor, "K BC h w"] | None = None
+
+
+@dataclass(frozen=True)
+class SharedTokens:
+    """Which tokens of the keyframes all frames read, on maps of one size.
+
+    Attributes:
+        index: of these tokens among those of all keyframes.
+        pixels: the same as masks.
+        background: where any of this clip's keyframes shows no surface.
+    """
+
+    index: Int64[Tensor, "M"]
+    pixels: Bool[Tensor, "K h w"]
+    background: Bool[Tensor, "L"]
+
+
+@dataclass
+class AttentionState:
+    """Everything that the processors of one run share. Nothing of it is ever written into a module.
+
+    Attributes:
+        config: the injection settings.
+        n_branches: 2 under classifier-free guidance, else 1.
+        latent_size: height and width of the latents, in latent pixels.
+        engine: carries features on the surface; needed for blending and for deduplication.
+        n_lent: how many keyframes, the first, are another run's: their background is not this clip's.
+    """
+
+    config: InjectionConfig
+    n_branches: int
+    latent_size: tuple[int, int]
+    engine: SurfaceEngine | None = None
+    n_lent: int = field(default=0, init=False)
+    phase: Literal["idle", "keyframes", "frames"] = field(default="idle", init=False)
+    _keyframes: tuple[int, ...] = field(default=(), init=False)
+    _frames: tuple[int, ...] = field(default=(), init=False)
+    _progress: float = field(default=0.0, init=False)
+    _memory: dict[str, KeyframeMemory] = field(default_factory=dict, init=False)
+    _blends: dict[_Shape, Blend] = field(default_factory=dict, init=False)
+    _views: dict[_Shape, list[Blend]] = field(default_factory=dict, init=False)
+    _shared_tokens: dict[_Shape, SharedTokens] = field(default_factory=dict, init=False)
+    _own_tokens: dict[_Shape, list[Int64[Tensor, "M"]]] = field(default_factory=dict, init=False)
+    _queries: dict[str, Float[Tensor, "N heads L D"]] = field(default_factory=dict, init=False)
+
+    def __post_init__(self) -> None:
+        self.config.check()
+        if self.config.needs_correspondence and self.engine is None:
+            raise ConfigError(
+                "alpha > 0 and deduplication look at the surface: pass a correspondence engine, or alpha = 0"
+            )
+
+    @property
+    def is_active(self) -> bool:
+        """Whether any injection is on; if not, the keyframe pass is not needed either."""
+        return self.config.pre_attn or self.config.uses_surface
+
+    def choose(
+        self,
+        n_frames: int,
+        n_keyframes: int,
+        seed: int,
+        draw: int,
+        seen: Bool[np.ndarray, "F S"] | None = None,
+    ) -> list[int]:
+        """The keyframes of a step, see `choose_keyframes`."""
+        return choose_keyframes(n_frames, n_keyframes, self.config.keyframes, seed, draw, seen)
+
+    def start_keyframes(self, keyframes: Sequence[int], progress: float = 0.0) -> None:
+        """From here on the UNet's rows are `keyframes`; what the last step remembered is forgotten.
+
+        Args:
+            keyframes: frame indices.
+            progress: share of the steps that are done, for schedules of alpha.
+        """
+        self._start("keyframes", keyframes)
+        self._keyframes = tuple(keyframes)
+        self._progress = progress
+        for remembered in (self._memory, self._shared_tokens):
+            remembered.clear()
+
+    def start_frames(self, frames: Sequence[int]) -> None:
+        """From here on the UNet's rows are the chunk `frames`."""
+        self._start("frames", frames)
+
+    def _start(self, phase: Literal["keyframes", "frames"], frames: Sequence[int]) -> None:
+        self.phase = phase
+        self._frames = tuple(frames)
+        for remembered in (self._blends, self._views, self._queries, self._own_tokens):
+            remembered.clear()
+
+    def attention(self, layer: str, query: Tensor, key: Tensor, value: Tensor, scale: float) -> Tensor:
+        """Self-attention with the pre-attention injection, as far as it is on.
+
+        Args:
+            layer: name of the layer.
+            query: "N heads L D", branch-major; `key` and `value` likewise.
+            key: see `query`.
+            value: see `query`.
+            scale: factor of Q K^T.
+        """
+        if self.phase == "idle":
+            return attend(query, key, value, scale)
+        if self.config.unify == "trajectory" and self.config.uses_surface:
+            self._queries[layer] = query * scale
+            if self.phase == "keyframes":
+                self._memory.setdefault(layer, KeyframeMemory()).own_key = key
+        if not self.config.pre_attn:
+            return attend(query, key, value, scale)
+        if self.phase == "keyframes":
+            memory = self._memory.setdefault(layer, KeyframeMemory())
+            joined_key, joined_value = (join_frames(tokens, self.n_branches) for tokens in (key, value))
+            if self.config.deduplicate:
+                kept = self._find_shared_tokens(self._shape_of(layer, query.shape[2])).index
+                joined_key, joined_value = joined_key[:, :, kept], joined_value[:, :, kept]
+            memory.key, memory.value = joined_key, joined_value
+            together = attend(join_frames(query, self.n_branches), joined_key, joined_value, scale)
+            return split_frames(together, query.shape[2])
+        shared_key, shared_value = self._recall_shared(layer)
+        if self.config.deduplicate:
+            own = self._find_own_tokens(self._shape_of(layer, query.shape[2]))
+            return attend_with_some_of_their_own(query, key, value, shared_key, shared_value, own, scale)
+        return attend(
+            query, extend_with_keyframes(key, shared_key), extend_with_keyframes(value, shared_value), scale
+        )
+
+    def injection(self, layer: str, output: Float[Tensor, "N L C"]) -> Float[Tensor, "N L C"]:
+        """The layer's output after the post-attention injection; alpha = 0 hands back `output` itself."""
+        alpha = self.config.alpha_at(layer, self._progress)
+        if alpha == 0 or self.phase == "idle":
+            return output
+        if self.phase == "keyframes":
+            self._remember_output(layer, output)
+        remembered = self._recall(layer).output
+        assert remembered is not None
+        if self.config.unify == "trajectory":
+            surface, valid = self._along_trajectories(layer, remembered)
+        else:
+            rendered, is_valid = self._blend(self._shape_of(layer, output.shape[1]))(remembered)
+            surface, valid = map_to_tokens(rendered, self.n_branches), is_valid.flatten(1)
+        return blend_with_surface(output, surface, valid.repeat(self.n_branches, 1), alpha)
+
+    def _remember_output(self, layer: str, output: Float[Tensor, "N L C"]) -> None:
+        size = feature_size(output.shape[1], *self.latent_size)
+        memory = self._memory.setdefault(layer, KeyframeMemory())
+        memory.output = tokens_to_map(output, self.n_branches, size)
+
+    def _along_trajectories(
+        self, layer: str, remembered: Float[Tensor, "K BC h w"]
+    ) -> tuple[Float[Tensor, "N L C"], Bool[Tensor, "F L"]]:
+        """What each keyframe shows of a frame's points, weighed by how well its key fits the query."""
+        own_key, query = self._recall(layer).own_key, self._queries[layer]
+        assert own_key is not None
+        shape = self._shape_of(layer, query.shape[2])
+        keys = tokens_to_map(merge_heads(own_key), self.n_branches, shape[0])
+        samples, fits, seen = [], [], []
+        for k, view in enumerate(self._view_of_each_keyframe(shape)):
+            feature, valid = view(remembered[[k]])
+            key, _ = view(keys[[k]])
+            key_tokens = split_heads(map_to_tokens(key, self.n_branches), query.shape[1])
+            samples.append(map_to_tokens(feature, self.n_branches))
+            fits.append((query * key_tokens).sum(-1).mean(1))  # over the channels, then over the heads
+            seen.append(valid.flatten(1))
+        stacked = torch.stack(seen)
+        fit = torch.stack(fits).masked_fill(~stacked.repeat(1, self.n_branches, 1), -torch.inf)
+        weight = torch.softmax(fit.float(), dim=0).nan_to_num(0.0).to(query.dtype)
+        return (weight[..., None] * torch.stack(samples)).sum(0), stacked.any(0)
+
+    def _recall_shared(self, layer: str) -> tuple[Float[Tensor, "B heads M D"], Float[Tensor, "B heads M D"]]:
+        """Keys and values that a layer remembers of the keyframes."""
+        memory = self._recall(layer)
+        assert memory.key is not None
+        assert memory.value is not None
+        return memory.key, memory.value
+
+    def _recall(self, layer: str) -> KeyframeMemory:
+        if layer not in self._memory:
+            raise ModelError(
+                f"layer {layer} saw no keyframe in this step: run the keyframe pass before the chunks"
+            )
+        return self._memory[layer]
+
+    def _shape_of(self, layer: str, n_tokens: int) -> _Shape:
+        assert self.engine is not None
+        size = feature_size(n_tokens, *self.latent_size)
+        return size, self.engine.side(layer, *size)
+
+    def _blend(self, shape: _Shape) -> Blend:
+        # Layers with maps of one size share the geometry, which costs more than the features.
+        if shape not in self._blends:
+            assert self.engine is not None
+            assert self.config.unify != "trajectory"
+            size, side = shape
+            self._blends[shape] = self.engine.blend(
+                self._keyframes, self._frames, *size, self.config.unify, side
+            )
+        return self._blends[shape]
+
+    def _view_of_each_keyframe(self, shape: _Shape) -> list[Blend]:
+        if shape not in self._views:
+            assert self.engine is not None
+            engine, (size, side) = self.engine, shape
+            self._views[shape] = [
+                engine.blend([k], self._frames, *size, "fill", side) for k in self._keyframes
+            ]
+        return self._views[shape]
+
+    def _find_shared_tokens(self, shape: _Shape) -> SharedTokens:
+        """The keyframes' tokens that show what no token kept of an earlier keyframe shows.
+
+        Background has no surface, so a pixel of it is new where no keyframe before had background there.
+        """
+        if shape not in self._shared_tokens:
+            surface = self._carriers(shape)[0].surface
+            kept = torch.zeros_like(surface)
+            for k in range(len(self._keyframes)):
+                # Another run's background is not this clip's.
+                first_alike = 0 if k < self.n_lent else self.n_lent
+                background = ~surface[first_alike:k].all(0)
+                kept[k] = ~torch.where(surface[k], self._show(kept, shape)[k], background)
+            index = torch.nonzero(kept.flatten()).squeeze(1)
+            background = ~surface[self.n_lent :].all(0).flatten()
+            self._shared_tokens[shape] = SharedTokens(index, kept, background)
+        return self._shared_tokens[shape]
+
+    def _find_own_tokens(self, shape: _Shape) -> list[Int64[Tensor, "M"]]:
+        """Of each frame the tokens that show something which no shared token shows."""
+        if shape not in self._own_tokens:
+            shared = self._shared_tokens[shape]
+            surface = self._carriers(shape)[0].surface.flatten(1)
+            is_own = ~torch.where(surface, self._show(shared.pixels, shape).flatten(1), shared.background)
+            tokens = torch.nonzero(is_own)[:, 1]
+            self._own_tokens[shape] = list(tokens.split(is_own.sum(1).tolist()))
+        return self._own_tokens[shape]
+
+    def _show(self, pixels: Bool[Tensor, "K h w"], shape: _Shape) -> Bool[Tensor, "F h w"]:
+        """Which pixels of the frames under way show a point that any of these of the keyframes shows."""
+        carriers = self._carriers(shape)
+        parts = zip(carriers, pixels.chunk(len(carriers)), strict=True)
+        return torch.stack([carrier.shows(part) for carrier, part in parts]).any(0)
+
+    def _carriers(self, shape: _Shape) -> list[Blend]:
+        """One blend of all keyframes, or one of each where the rule does not give all of them a share."""
+        if self.config.unify in ("mean", "paper"):
+            return [self._blend(shape)]
+        return self._view_of_each_keyframe(shape)

@@ -1,0 +1,310 @@
+"""A whole run, from the G-buffers of a clip to a folder with its frames, video and contact sheet.
+
+Example:
+    >>> from genrender.config import PRESETS
+    >>> from genrender.runs.folder import RunFolder
+    >>> config = replace(PRESETS["balanced"], prompt="a red and white striped biped")
+    >>> make_video(load_pipeline("pocket"), render_clip(scene), config, RunFolder("runs/biped"))
+"""
+
+import json
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+from diffusers.schedulers.scheduling_dpmsolver_multistep import DPMSolverMultistepScheduler
+
+from genrender.methods.table import METHODS, Method
+from genrender.methods.static_texture import static_texture
+from genrender.shots.objects import clip_atlas_ids, prompts_by_id
+from genrender.config import RunConfig
+from genrender.storage.memory import gpu_peak_memory_mb, peak_memory_mb, reset_gpu_peak_memory
+from genrender.sampling.appearance import Appearance, AppearanceRecorder
+from genrender.sampling.chunks import is_out_of_memory
+from genrender.injection.keyframes import choose_keyframes, default_n_keyframes, seen_surface
+from genrender.backbones.sources import read_guidance_scale, video_scale
+from genrender.sampling.store import FrameTensors, n_steps_done
+from genrender.errors import ModelError
+from genrender.runs.progress import Feedback
+from genrender.gbuffer.composite import composite_backdrop
+from genrender.gbuffer.control import inverse_depth_range, scale_inverse_depth
+from genrender.gbuffer.preview import depth_picture, to_picture, uv_picture
+from genrender.runs.folder import RunFolder
+from genrender.storage.lazy_frames import PerFrame
+from genrender.pipeline import GenerativeRenderingPipeline
+from genrender.shots.clip import Clip, Report, Shot
+from genrender.storage.run_files import RECORDED_FILE
+from genrender.scene.objects import BY_NODE
+from genrender.surface.stabiliser import stabilised
+from genrender.runs.unfinished import UnfinishedRun
+
+
+def make_video(
+    pipeline: GenerativeRenderingPipeline,
+    clip: Clip,
+    config: RunConfig,
+    folder: RunFolder,
+    details: Mapping[str, Any] | None = None,
+    command: Sequence[str] | None = None,
+    report: Report | None = None,
+    method: Method = METHODS["generative"],
+    unfinished: UnfinishedRun | None = None,
+    appearance: Appearance | None = None,
+) -> list[int]:
+    """Makes the frames of a clip and fills a run folder with them.
+
+    A run that does not end well keeps what an earlier one left in the folder, and leaves nothing behind but
+    what `unfinished` keeps.
+
+    Args:
+        details: what `config.json` says beside `config`, the clip and the networks, for instance how the user
+            calls the model.
+        command: the words of the command line, for `config.json`; None: this process's own.
+        report: is told about every diffusion step and every finished frame.
+        method: what happens in attention layers, and whether the result is baked; its own settings, where it
+            has any, are not looked at: `config` holds what counts.
+        unfinished: where the run keeps how far it has come, to be resumed from; memory then does not grow
+            with the clip. None: in memory. Only such a run keeps its appearance for other shots.
+        appearance: frames of another run whose look the clip takes over, matched to this scene.
+
+    Returns:
+        Indices of the frames that the model's safety checker blackened.
+
+    Raises:
+        ConfigError: a setting is out of range, or the clip does not fit the model.
+        MediaError: a file cannot be written, or there is nothing that could be resumed.
+        ModelError: the device's memory is too small.
+    """
+    config.check()
+    report = report or (lambda *_: None)
+    resolved = _resolve(config, clip.shot.n_frames, pipeline)
+
+    # 1. All frames through the diffusion model.
+    started_s = time.perf_counter()
+    reset_gpu_peak_memory()
+    with _sampler(pipeline, resolved), _memory_errors(clip, resolved):
+        painted = _painted_frames(clip, resolved, method)
+        shown = clip if painted is None else clip.only(painted)
+        description = {
+            **(details or {}),
+            **_describe_clip(clip),
+            **asdict(resolved),
+            **_describe_networks(pipeline),
+        }
+        if unfinished is not None:
+            started_s -= unfinished.begin(description)
+        report("diffusion", 0, resolved.n_steps)
+        feedback = Feedback(pipeline, len(shown.gbuffers), report, unfinished, started_s)
+        store_folder = None if unfinished is None else unfinished.path
+        recorder = None if unfinished is None else _recorder(pipeline, shown, resolved, unfinished)
+        latents = _diffuse(pipeline, shown, resolved, method, feedback, store_folder, appearance, recorder)
+
+    # 2. Frames, video and contact sheet.
+    with folder.replaced() as draft:
+        with _memory_errors(clip, resolved):
+            flagged = _write_frames(pipeline, latents, clip, painted, resolved, draft, report)
+        cost = {
+            "seconds_per_frame": (time.perf_counter() - started_s) / clip.shot.n_frames,
+            "peak_memory_mb": peak_memory_mb(),
+            "gpu_peak_memory_mb": gpu_peak_memory_mb(),
+        }
+        draft.write_config({**description, "flagged_frames": flagged, "cost": cost}, resolved.seed, command)
+        scale = video_scale(pipeline.name_or_path, clip.shot.width, clip.shot.height)
+        draft.write_video(clip.fps, scale, resolved.repeat)
+        inverse_range = inverse_depth_range(clip.gbuffers)
+        if recorder is not None:
+            kept = [shown.gbuffers[frame] for frame in recorder.frames]
+            shown_range = inverse_depth_range(shown.gbuffers)
+            control = np.stack([scale_inverse_depth(gbuffer, shown_range) for gbuffer in kept])
+            recorder.write(draft.appearance_file, kept, control)
+        gbuffers, n_frames = clip.gbuffers, clip.shot.n_frames
+        draft.write_contact_sheet(
+            {
+                "UV": PerFrame(lambda frame: uv_picture(gbuffers[frame]), n_frames),
+                "depth": PerFrame(lambda frame: depth_picture(gbuffers[frame], inverse_range), n_frames),
+            }
+        )
+    return flagged
+
+
+def _recorder(
+    pipeline: GenerativeRenderingPipeline, clip: Clip, config: RunConfig, unfinished: UnfinishedRun
+) -> AppearanceRecorder:
+    """For the frames that together show most of the clip's surface."""
+    n_frames, seen = len(clip.gbuffers), seen_surface(clip.gbuffers)
+    frames = choose_keyframes(n_frames, default_n_keyframes(n_frames), "coverage", config.seed, 0, seen)
+    scheduler = cast(Any, pipeline.scheduler)
+    scheduler.set_timesteps(config.n_steps)
+    factor = pipeline.vae_scale_factor
+    shape = (pipeline.unet.config.in_channels, clip.shot.height // factor, clip.shot.width // factor)
+    file, n_kept = unfinished.path / RECORDED_FILE, n_steps_done(unfinished.path)
+    return AppearanceRecorder(frames, len(scheduler.timesteps), shape, file, n_kept)
+
+
+def _resolve(config: RunConfig, n_frames: int, pipeline: GenerativeRenderingPipeline) -> RunConfig:
+    """The configuration with every default that depends on the clip or the model filled in."""
+    injection = config.method.injection
+    wanted = injection.n_keyframes
+    n_keyframes = default_n_keyframes(n_frames) if wanted is None else min(wanted, n_frames)
+    guidance = config.guidance_scale
+    return replace(
+        config,
+        method=replace(config.method, injection=replace(injection, n_keyframes=n_keyframes)),
+        guidance_scale=read_guidance_scale(pipeline.name_or_path) if guidance is None else guidance,
+    )
+
+
+def _describe_clip(clip: Clip) -> dict[str, Any]:
+    shot = clip.shot
+    if isinstance(shot, Shot):
+        scene = shot.scene
+        source = {
+            "scene": scene.path.resolve(),
+            "allowed_folders": list(scene.allowed_folders),
+            "animation_index": shot.animation,
+            "animation": None if shot.animation is None else scene.animations[shot.animation].name,
+            "camera": shot.camera_name,
+            "loop": shot.loop,
+            "backdrop": shot.backdrop,
+            "uv": shot.uv,
+            "objects": asdict(shot.objects),
+        }
+    else:
+        source = {
+            "scene": shot.sequence.path.resolve(),
+            "animation_index": None,
+            "animation": None,
+            "camera": None,
+            "loop": False,
+            "backdrop": "none",
+            "uv": "auto",
+            "objects": asdict(BY_NODE),
+            "exr_map": asdict(shot.sequence.channels.as_map()),
+            "exr_frames": [shot.sequence.numbers[frame] for frame in shot.frames],
+        }
+    return {
+        **source,
+        "n_frames": shot.n_frames,
+        "fps": shot.fps,
+        "times_s": list(shot.times_s),
+        "atlas_ids": clip_atlas_ids(clip),
+        # What surfaces draw their noise by: a run begun by a version with other keys cannot go on.
+        "noise_keys": "object names",
+        "width": shot.width,
+        "height": shot.height,
+    }
+
+
+def _describe_networks(pipeline: GenerativeRenderingPipeline) -> dict[str, Any]:
+    scheduler = json.loads(cast(Any, pipeline.scheduler).to_json_string())
+    return {
+        "controlnet": pipeline.controlnet.config.get("_name_or_path"),
+        "device": str(pipeline.device),
+        "dtype": str(pipeline.unet.dtype).removeprefix("torch."),
+        "scheduler": type(pipeline.scheduler).__name__,
+        "scheduler_config": {name: value for name, value in scheduler.items() if not name.startswith("_")},
+    }
+
+
+@contextmanager
+def _sampler(pipeline: GenerativeRenderingPipeline, config: RunConfig) -> Iterator[None]:
+    own = pipeline.scheduler
+    if config.sampler != "model":
+        use_karras_sigmas = config.sampler == "dpm++-karras"
+        pipeline.scheduler = DPMSolverMultistepScheduler.from_config(
+            own.config, use_karras_sigmas=use_karras_sigmas
+        )
+    try:
+        yield
+    finally:
+        pipeline.scheduler = own
+
+
+def _painted_frames(clip: Clip, config: RunConfig, method: Method) -> list[int] | None:
+    """The frames that a baked method paints, the keyframes that show most surface; None: all frames."""
+    if not method.is_baked:
+        return None
+    n_keyframes = config.method.injection.n_keyframes
+    assert n_keyframes is not None
+    seen = seen_surface(clip.gbuffers)
+    return choose_keyframes(clip.shot.n_frames, n_keyframes, "coverage", config.seed, 0, seen)
+
+
+def _diffuse(
+    pipeline: GenerativeRenderingPipeline,
+    clip: Clip,
+    config: RunConfig,
+    method: Method,
+    feedback: Feedback,
+    store_folder: Path | None,
+    appearance: Appearance | None,
+    recorder: AppearanceRecorder | None,
+) -> FrameTensors:
+    return pipeline(
+        config.prompt,
+        clip.gbuffers,
+        config.negative_prompt,
+        config.method,
+        clip.tracker if clip.has_geometry else None,
+        num_inference_steps=config.n_steps,
+        guidance_scale=config.guidance_scale,
+        seed=config.seed,
+        chunk_size=config.chunk_size,
+        output_type="latent",
+        attention_state=method.attention,
+        on_outputs=feedback.on_outputs,
+        store_folder=store_folder,
+        appearance=appearance,
+        recorder=recorder,
+        object_prompts=prompts_by_id(clip, config),
+    ).latents
+
+
+@contextmanager
+def _memory_errors(clip: Clip, config: RunConfig) -> Iterator[None]:
+    """Says what to do where the device's memory is too small, in the networks as in the decoder."""
+    try:
+        yield
+    except (MemoryError, RuntimeError) as error:
+        if not is_out_of_memory(error):
+            raise
+        raise ModelError(
+            f"the device has too little memory for frames of {clip.shot.width}x{clip.shot.height} pixels, "
+            f"even for one at a time, or for {config.method.injection.n_keyframes} keyframes together: use "
+            "fewer keyframes, a smaller size or --dtype float16"
+        ) from error
+
+
+def _write_frames(
+    pipeline: GenerativeRenderingPipeline,
+    latents: FrameTensors,
+    clip: Clip,
+    painted: list[int] | None,
+    config: RunConfig,
+    folder: RunFolder,
+    report: Report,
+) -> list[int]:
+    """Writes all frames; returns the indices of those that the safety checker blackened."""
+    n_frames = clip.shot.n_frames
+    flagged: list[int] = []
+    report("frames", 0, n_frames)
+    frames: Iterable[np.ndarray] = pipeline.decode_frames(latents, flagged.append)
+    if painted is not None:
+        pictures = np.stack(list(frames))
+        # What the safety checker has blackened is no appearance to bake, unless there is nothing else.
+        kept = [index for index in range(len(painted)) if index not in flagged] or range(len(painted))
+        frames = static_texture(pictures[list(kept)], [painted[index] for index in kept], clip.tracker)
+        flagged[:] = [painted[index] for index in flagged]
+    if config.stabilise > 0:
+        frames = stabilised(frames, clip.tracker, config.stabilise)
+    for index, frame in enumerate(frames):
+        finished = frame
+        if config.background_color is not None:
+            finished = composite_backdrop(frame, clip.gbuffers[index], config.background_color)
+        folder.write_frame(index, to_picture(finished))
+        report("frames", index + 1, n_frames)
+    return flagged

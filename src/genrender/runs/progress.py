@@ -1,0 +1,63 @@
+"""What happens beside a run while it is under way: progress and a preview."""
+
+import time
+
+from genrender.errors import ConfigError
+from genrender.gbuffer.preview import to_picture
+from genrender.media.images import contact_sheet, spread, write_png
+from genrender.storage.lazy_frames import PerFrame
+from genrender.pipeline import GenerativeRenderingPipeline, PredictedX0
+from genrender.shots.clip import Report
+from genrender.runs.unfinished import UnfinishedRun
+
+PREVIEW_EVERY_S = 10.0
+PREVIEW_FRAMES = 6
+
+
+class Feedback:
+    """Follows the diffusion of one run.
+
+    Args:
+        pipeline: what makes the frames.
+        n_frames: how many.
+        report: is told about every step.
+        unfinished: where previews and times go; None: nowhere.
+        started_s: when the run began on `time.perf_counter`, its earlier attempts counted in.
+    """
+
+    def __init__(
+        self,
+        pipeline: GenerativeRenderingPipeline,
+        n_frames: int,
+        report: Report,
+        unfinished: UnfinishedRun | None,
+        started_s: float,
+    ):
+        self._pipeline = pipeline
+        self._n_frames = n_frames
+        self._report = report
+        self._unfinished = unfinished
+        self._started_s = started_s
+        self._previewed_at_s = time.monotonic()
+
+    def on_outputs(self, step: int, predicted_x0: PredictedX0) -> None:
+        """The model has seen all frames; a step before it is over."""
+        if self._unfinished is not None:
+            self._unfinished.note_seconds(time.perf_counter() - self._started_s)
+            if time.monotonic() - self._previewed_at_s > PREVIEW_EVERY_S:
+                self._write_preview(step, predicted_x0)
+                self._previewed_at_s = time.monotonic()
+        self._report("diffusion", step + 1, len(self._pipeline.scheduler.timesteps))
+
+    def _write_preview(self, step: int, predicted_x0: PredictedX0) -> None:
+        """Some frames as the model sees them finished now: the clean latents that its output implies."""
+        assert self._unfinished is not None
+        frames = spread(self._n_frames, PREVIEW_FRAMES)
+        try:
+            x0 = predicted_x0(frames)
+        except ConfigError:
+            return  # of this scheduler's predictions no clean latents are known
+        decoded = self._pipeline.decode_frames(x0)
+        pictures = {frame: to_picture(picture) for frame, picture in zip(frames, decoded, strict=True)}
+        row = PerFrame(lambda frame: pictures[frame], self._n_frames)
+        write_png(self._unfinished.preview_file, contact_sheet({f"step {step + 1}": row}, PREVIEW_FRAMES))

@@ -1,0 +1,156 @@
+"""What a run leaves for other shots of the same characters: a few of its frames at every step.
+
+In the other shot these frames run as keyframes beside its own: their keys and values are attended to, and
+their features reach the same surface points, through the objects' textures. Source: ours.
+"""
+
+import zipfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float32
+from torch import Tensor
+
+from genrender.errors import MediaError
+from genrender.gbuffer.gbuffer import PIXEL_FIELDS, GBuffer
+from genrender.storage.atomic import atomic_write
+from genrender.storage.frame_file import FrameFile
+from genrender.storage.lazy_frames import PerFrame
+from genrender.storage.untrusted import library_errors
+
+# Texture ids of each object, by its name; those of one object are in the order of its charts.
+AtlasIds = Mapping[str, Sequence[int]]
+
+
+@dataclass(frozen=True)
+class Appearance:
+    """Frames of another run.
+
+    Attributes:
+        latents: before every evaluation of the model, as the scheduler keeps them.
+        control: their depth control images, as that run showed them to the model.
+        gbuffers: what they show.
+    """
+
+    latents: Float32[Tensor, "S R C h w"]
+    control: Float32[np.ndarray, "R H W"]
+    gbuffers: tuple[GBuffer, ...]
+
+    def matched(self, theirs: AtlasIds, ours: AtlasIds, object_of: Mapping[int, int]) -> "Appearance":
+        """With the texture ids of another scene, object by object of equal name.
+
+        Objects that the other scene lacks lend no features; their keys and values stay in the picture.
+
+        Args:
+            theirs: texture ids of the scene that was shown.
+            ours: texture ids of the scene that will be.
+            object_of: the object of each of these texture ids.
+        """
+        new_id = {
+            old: new
+            for name, ids in theirs.items()
+            for old, new in zip(ids, ours.get(name, ()), strict=False)
+        }
+        gbuffers = []
+        for gbuffer in self.gbuffers:
+            atlases, objects = np.zeros((2, gbuffer.atlas_id.max(initial=0) + 1), np.int32)
+            for old, new in new_id.items():
+                if old < len(atlases):
+                    atlases[old], objects[old] = new, object_of[new]
+            gbuffers.append(
+                replace(gbuffer, atlas_id=atlases[gbuffer.atlas_id], object_id=objects[gbuffer.atlas_id])
+            )
+        return replace(self, gbuffers=tuple(gbuffers))
+
+
+def with_lent(gbuffers: Sequence[GBuffer], appearance: Appearance | None) -> Sequence[GBuffer]:
+    """The clip, and behind it the frames that another run lends."""
+    if appearance is None:
+        return gbuffers
+    n_frames, lent = len(gbuffers), appearance.gbuffers
+    return PerFrame(lambda f: gbuffers[f] if f < n_frames else lent[f - n_frames], n_frames + len(lent))
+
+
+class AppearanceRecorder:
+    """Keeps the latents of a few frames while a run goes on.
+
+    Args:
+        frames: which frames.
+        n_steps: evaluations of the model.
+        shape: "C h w" of one frame's latents.
+        file: where they are kept meanwhile.
+        n_kept: evaluations that an earlier attempt has kept there, where the run goes on.
+
+    Raises:
+        MediaError: the file cannot be made.
+        DamagedFile: what an earlier attempt has kept is not there any more.
+    """
+
+    def __init__(
+        self,
+        frames: Sequence[int],
+        n_steps: int,
+        shape: Sequence[int],
+        file: Path,
+        n_kept: int = 0,
+    ):
+        self.frames = list(frames)
+        self._steps = FrameFile(file, n_steps, (len(self.frames), *shape), must_exist=n_kept > 0)
+        self._steps.check(range(n_kept))
+
+    def keep(self, step: int, latents: Float32[Tensor, "R C h w"]) -> None:
+        """The latents before an evaluation."""
+        self._steps.write([step], latents[None].to("cpu", torch.float32).numpy())
+        self._steps.sync()
+
+    def write(self, path: Path, gbuffers: Sequence[GBuffer], control: Float32[np.ndarray, "R H W"]) -> None:
+        """Write everything as one file.
+
+        Args:
+            path: the file, .npz.
+            gbuffers: of the frames.
+            control: depth control images of the frames.
+
+        Raises:
+            MediaError: it cannot be written.
+        """
+        arrays: dict[str, Any] = {
+            name: np.stack([getattr(g, name) for g in gbuffers]) for name in PIXEL_FIELDS
+        }
+        # Half precision is finer than what a step changes, and halves the largest part of the file.
+        latents = self._steps.read(range(len(self._steps))).astype(np.float16)
+        with atomic_write(path) as part:
+            np.savez_compressed(part, latents=latents, control=control.astype(np.float16), **arrays)
+
+
+def read_appearance(path: Path) -> Appearance:
+    """What `AppearanceRecorder.write` wrote.
+
+    Raises:
+        MediaError: there is none, or the file is damaged.
+    """
+    if not path.is_file():
+        raise MediaError(f"{path.parent} keeps no appearance: there is no {path.name} in it")
+    damaged = "it is damaged: render that run again"
+    with library_errors(str(path), MediaError, damaged, Exception):
+        # NumPy does not read to where an archive's reader would compare checksums.
+        with zipfile.ZipFile(path) as archive:
+            part = archive.testzip()
+        with np.load(path) as stored:
+            arrays: dict[str, Any] = dict(stored)
+    names = ("control", *PIXEL_FIELDS)
+    if part is not None or not {"latents", *names} <= arrays.keys():
+        raise MediaError(f"cannot read {path}: {damaged}")
+    n_kept = len(arrays["control"])
+    n_dims = {"latents": 5, "uv": 4, "bary": 4}
+    for name, array in arrays.items():
+        rows = array.shape[1:2] if name == "latents" else array.shape[:1]
+        if rows != (n_kept,) or array.ndim != n_dims.get(name, 3):
+            raise MediaError(f"cannot read {path}: {name} in it is of shape {array.shape}; render it again")
+    gbuffers = tuple(GBuffer(**{name: arrays[name][row] for name in PIXEL_FIELDS}) for row in range(n_kept))
+    latents = torch.from_numpy(arrays["latents"].astype(np.float32))
+    return Appearance(latents, arrays["control"].astype(np.float32), gbuffers)

@@ -1,0 +1,230 @@
+"""What is done to all frames' latents at a step, between the model and the scheduler.
+
+Ours changes the predicted clean latents x0 and never x_t or epsilon: averages of those lose variance, and the
+sampler takes what is lost for signal. Only the published normalisation touches x_t.
+"""
+
+from collections.abc import Sequence
+from itertools import groupby
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float32, Int64
+from torch import Tensor
+
+from genrender.config import LatentConfig
+from genrender.correspondence.engines import SurfaceEngine
+from genrender.gbuffer.gbuffer import GBuffer
+from genrender.sampling.prediction import output_for_x0, predicted_x0, signal_shares
+from genrender.surface.texels import samples_under_pixels
+
+# Statistics of fewer latent pixels say more about chance than about an object.
+MIN_PIXELS = 8
+
+
+def latent_objects(
+    gbuffers: Sequence[GBuffer], size: tuple[int, int], device: torch.device
+) -> Int64[Tensor, "F h w"]:
+    """The object under the centre of every latent pixel; 0 is background."""
+    ids = np.stack([gbuffer.object_id[samples_under_pixels(gbuffer, size)] for gbuffer in gbuffers])
+    return torch.from_numpy(ids.astype(np.int64)).to(device)
+
+
+def normalise_objects(
+    x0: Float32[Tensor, "F C h w"],
+    object_id: Int64[Tensor, "F h w"],
+    keyframe_x0: Float32[Tensor, "K C h w"],
+    keyframe_object_id: Int64[Tensor, "K h w"],
+    strength: float,
+) -> Float32[Tensor, "F C h w"]:
+    """Give every object, and the background, the keyframes' mean and spread in each channel.
+
+    x0' = s_ref (x0 - m) / s + m_ref, where m and s are those of the object in one frame, m_ref and s_ref
+    those over all keyframes together; `strength` in [0, 1] mixes x0' into x0.
+
+    Source: ours, after AdaIN (Huang and Belongie 2017). Differs from the paper's: see `normalise_background`.
+    """
+    if strength == 0:
+        return x0
+    pixels, of_keyframes = x0.movedim(1, -1).clone(), keyframe_x0.movedim(1, -1)
+    for object_ in object_id.unique().tolist():
+        inside = object_id == object_
+        pooled = of_keyframes[keyframe_object_id == object_]
+        if len(pooled) < MIN_PIXELS:
+            continue
+        m_ref, s_ref = pooled.mean(0), pooled.std(0)
+        for frame in range(len(pixels)):
+            own = pixels[frame][inside[frame]]
+            if len(own) < MIN_PIXELS:
+                continue
+            gain = s_ref / own.std(0).clamp(min=1e-6)
+            # A flat region has no spread to restore; beyond a factor of two it is not the same picture.
+            gain = gain.clamp(0.5, 2.0)
+            pixels[frame][inside[frame]] = own.lerp(gain * (own - own.mean(0)) + m_ref, strength)
+    return pixels.movedim(-1, 1)
+
+
+def normalise_background(
+    latents: Float32[Tensor, "F C h w"],
+    object_id: Int64[Tensor, "F h w"],
+    reference: Float32[Tensor, "N C"],
+) -> Float32[Tensor, "F C h w"]:
+    """Give every frame's background the mean and spread of the first frame's, in each channel.
+
+    Args:
+        latents: noisy latents of some frames.
+        object_id: what their pixels show.
+        reference: noisy latents of the first frame's background, pixel by pixel.
+
+    Source: our reading of the paper's latent normalisation; on the noisy latents, as published.
+    """
+    if len(reference) < MIN_PIXELS:
+        return latents
+    pixels = latents.movedim(1, -1).clone()
+    outside = object_id == 0
+    for frame in range(len(pixels)):
+        own = pixels[frame][outside[frame]]
+        if len(own) >= MIN_PIXELS:
+            gain = reference.std(0) / own.std(0).clamp(min=1e-6)
+            pixels[frame][outside[frame]] = gain * (own - own.mean(0)) + reference.mean(0)
+    return pixels.movedim(-1, 1)
+
+
+def nearest_two(frame: int, keyframes: Sequence[int]) -> tuple[int, ...]:
+    """The two keyframes nearest in time (all, if there are fewer), in ascending order."""
+    return tuple(sorted(sorted(keyframes, key=lambda k: (abs(k - frame), k))[:2]))
+
+
+def synchronise(
+    x0: Float32[Tensor, "F C h w"],
+    frames: Sequence[int],
+    keyframe_x0: Float32[Tensor, "K C h w"],
+    keyframes: Sequence[int],
+    engine: SurfaceEngine,
+    strength: float,
+) -> Float32[Tensor, "F C h w"]:
+    """Unify the predicted clean latents along the surface.
+
+    Every frame takes the mean of its two nearest keyframes at the surface points that they see.
+
+    Args:
+        x0: of some frames.
+        frames: which these are.
+        keyframe_x0: of the frames to take from.
+        keyframes: which these are.
+        engine: carries latents on the surface.
+        strength: weight in [0, 1] of what the surface says.
+
+    Source: ours; synchronised tweedies (Kim et al. 2024) average x0 over views in a like manner.
+    """
+    if strength == 0:
+        return x0
+    height, width = x0.shape[-2:]
+    synced = x0.clone()
+    by_pair = groupby(range(len(frames)), key=lambda row: nearest_two(frames[row], keyframes))
+    for pair, group in by_pair:
+        rows = list(group)
+        sources = keyframe_x0[[keyframes.index(frame) for frame in pair]]
+        surface, valid = engine.blend(pair, [frames[r] for r in rows], height, width, "mean")(sources)
+        synced[rows] = torch.where(valid[:, None], x0[rows].lerp(surface, strength), x0[rows])
+    return synced
+
+
+class LatentRules:
+    """The latent rules of one run, ready to be applied step by step, chunk by chunk in the frames' order.
+
+    Args:
+        config: which rules.
+        scheduler: with its timesteps set.
+        gbuffers: the clip.
+        size: height and width of the latents.
+        engine: carries latents on the surface; needed for synchronisation.
+        device: where latents live.
+    """
+
+    def __init__(
+        self,
+        config: LatentConfig,
+        scheduler: Any,
+        gbuffers: Sequence[GBuffer],
+        size: tuple[int, int],
+        engine: SurfaceEngine | None,
+        device: torch.device,
+    ):
+        self._config = config
+        self._engine = engine
+        self._gbuffers = gbuffers
+        self._size = size
+        self._device = device
+        self._reference: Tensor | None = None
+        self._keyframes: list[int] = []
+        self._keyframe_x0: Tensor | None = None
+        if config.changes_x0:
+            self._alpha_bars = signal_shares(scheduler).tolist()
+            self._kind = scheduler.config.get("prediction_type", "epsilon")
+
+    @property
+    def needs_keyframes(self) -> bool:
+        """Whether `start_step` must be told what the model says of the keyframes."""
+        return self._config.changes_x0
+
+    def start_step(
+        self,
+        keyframes: Sequence[int],
+        output: Float32[Tensor, "K C h w"],
+        model_input: Float32[Tensor, "K C h w"],
+        step: int,
+    ) -> None:
+        """Take in the guided output for the keyframes of a step, and what the model saw."""
+        self._keyframes = list(keyframes)
+        self._keyframe_x0 = predicted_x0(output, model_input, self._alpha_bars[step], self._kind)
+
+    def change_output(
+        self,
+        output: Float32[Tensor, "F C h w"],
+        model_input: Float32[Tensor, "F C h w"],
+        frames: Sequence[int],
+        step: int,
+        done: float,
+    ) -> Float32[Tensor, "F C h w"]:
+        """The model output after everything that is done to predicted clean latents.
+
+        Args:
+            output: the guided model output for a chunk.
+            model_input: what the model saw.
+            frames: the chunk.
+            step: which evaluation of the model.
+            done: share of the steps that are done, in [0, 1].
+        """
+        config = self._config
+        if not config.changes_x0:
+            return output
+        assert self._keyframe_x0 is not None
+        alpha_bar = self._alpha_bars[step]
+        x0 = predicted_x0(output, model_input, alpha_bar, self._kind)
+        if config.normalise == "objects":
+            ids, keyframe_ids = self._object_ids(frames), self._object_ids(self._keyframes)
+            x0 = normalise_objects(x0, ids, self._keyframe_x0, keyframe_ids, 1.0 - done)
+        if config.synchronise > 0 and done <= config.synchronise_until:
+            assert self._engine is not None
+            x0 = synchronise(x0, frames, self._keyframe_x0, self._keyframes, self._engine, config.synchronise)
+        return output_for_x0(x0, model_input, alpha_bar, self._kind)
+
+    def change_latents(
+        self, latents: Float32[Tensor, "F C h w"], frames: Sequence[int]
+    ) -> Float32[Tensor, "F C h w"]:
+        """The noisy latents of a chunk after what is done to them when the scheduler has made its step."""
+        if self._config.normalise != "background":
+            return latents
+        object_id = self._object_ids(frames)
+        if frames[0] == 0:
+            self._reference = latents[0].movedim(0, -1)[object_id[0] == 0]
+        assert self._reference is not None
+        rest = slice(1, None) if frames[0] == 0 else slice(None)
+        changed = latents.clone()
+        changed[rest] = normalise_background(latents[rest], object_id[rest], self._reference)
+        return changed
+
+    def _object_ids(self, frames: Sequence[int]) -> Int64[Tensor, "F h w"]:
+        return latent_objects([self._gbuffers[frame] for frame in frames], self._size, self._device)

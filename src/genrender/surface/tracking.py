@@ -1,0 +1,232 @@
+"""Where a surface point lies in another frame, and whether that frame shows it: exact, from geometry.
+
+Nothing is estimated from pictures. Metrics compare frames with this, and the `reproject` engine carries
+features with it.
+"""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+from jaxtyping import Bool, Float, Float32, Float64, Int32, Integer, Num
+
+from genrender.errors import ConfigError
+from genrender.gbuffer.gbuffer import GBuffer
+from genrender.scene.camera import Camera
+from genrender.storage.bounded_cache import Recent
+
+# Positions are rounded to this, far below what matters and above the rounding errors of float32 weights: a
+# pixel that did not move is then compared with itself and not with a mixture of its neighbours.
+SUBPIXEL = 1 / 256
+
+# How much the inverse depth of one and the same surface point may differ, relative to itself.
+DEPTH_TOLERANCE = 1e-3
+
+# A clip's vertices are evaluated when they are looked at; a step's keyframes are looked at again and again.
+_N_CACHED_FRAMES = 32
+
+
+class SurfaceTracker:
+    """Follows surface points through a clip.
+
+    Args:
+        gbuffers: what each frame shows, with triangles, so not read from image files.
+        tris: the scene's triangles.
+        verts: world-space vertices at each frame's time; a lazy sequence will do.
+        cameras: each frame's camera.
+
+    Raises:
+        ConfigError: the sequences differ in length, or the first G-buffer knows no triangles.
+    """
+
+    def __init__(
+        self,
+        gbuffers: Sequence[GBuffer],
+        tris: Int32[np.ndarray, "T 3"],
+        verts: Sequence[Float[np.ndarray, "V 3"]],
+        cameras: Sequence[Camera],
+    ):
+        if not len(gbuffers) == len(verts) == len(cameras):
+            raise ConfigError(
+                f"surface points need one G-buffer, vertex array and camera per frame; got {len(gbuffers)} "
+                f"G-buffers, {len(verts)} vertex arrays, {len(cameras)} cameras"
+            )
+        check_triangles(gbuffers[0])
+        self.gbuffers = gbuffers
+        self._tris = tris
+        self._cameras = cameras
+        self._verts = verts
+        self._kept_verts = Recent[np.ndarray](_N_CACHED_FRAMES)
+        self._kept_tolerances = Recent[tuple[np.ndarray, np.ndarray]](_N_CACHED_FRAMES)
+
+    def locate(
+        self, tri_id: Integer[np.ndarray, "N"], bary: Float[np.ndarray, "N 2"], frame: int
+    ) -> tuple[Float64[np.ndarray, "N 2"], Float64[np.ndarray, "N"]]:
+        """Where a frame's camera sees surface points, whatever hides them: see `locate_points`."""
+        gbuffer = self.gbuffers[frame]
+        verts, camera = self._seen_by_camera(frame)
+        return locate_points(verts[self._tris[tri_id]], bary, camera, gbuffer.height, gbuffer.width)
+
+    def shows(
+        self,
+        xy: Float64[np.ndarray, "N 2"],
+        depth: Float64[np.ndarray, "N"],
+        object_id: Int32[np.ndarray, "N"],
+        frame: int,
+    ) -> Bool[np.ndarray, "N"]:
+        """Whether a frame shows the surface points that lie there: see `shows_points`."""
+        gbuffer = self.gbuffers[frame]
+        tolerances = self._kept_tolerances.look_up(self._find_tolerances, frame)
+        return shows_points(gbuffer, tolerances, gbuffer.visible, xy, depth, object_id)
+
+    def _seen_by_camera(self, frame: int) -> tuple[Float32[np.ndarray, "V 3"], Camera]:
+        """A frame's vertices in the world's axes around its camera, and that camera there: in these small
+        numbers float32 is enough, as it is for the rays that made the G-buffer."""
+        camera = self._cameras[frame]
+        moved = camera.world_from_camera.copy()
+        moved[:3, 3] = 0
+        verts = self._kept_verts.look_up(self._around_camera, frame)
+        return verts, replace(camera, world_from_camera=moved)
+
+    def _around_camera(self, frame: int) -> Float32[np.ndarray, "V 3"]:
+        return np.asarray(self._verts[frame] - self._cameras[frame].world_from_camera[:3, 3], np.float32)
+
+    def _find_tolerances(self, frame: int) -> tuple[np.ndarray, np.ndarray]:
+        return inverse_depth_and_tolerance(self.gbuffers[frame])
+
+    def pixel_area(self, tri_id: Integer[np.ndarray, "N"], frame: int) -> Float64[np.ndarray, "N"]:
+        """How many pixels of a frame the points' whole triangles cover, were nothing hidden or cut off.
+
+        Between frames it tells where a surface is seen largest: nearest and most from the front.
+        """
+        unique, index = np.unique(tri_id, return_inverse=True)
+        verts, camera = self._seen_by_camera(frame)
+        corners = verts[self._tris[unique]].astype(np.float64)
+        gbuffer = self.gbuffers[frame]
+        xy, depth = camera.project(corners, gbuffer.height, gbuffer.width)
+        first, second = xy[:, 1] - xy[:, 0], xy[:, 2] - xy[:, 0]
+        area = np.abs(first[:, 0] * second[:, 1] - first[:, 1] * second[:, 0]) / 2
+        return np.where((depth > 0).all(1), area, 0)[index]
+
+
+def check_triangles(gbuffer: GBuffer) -> None:
+    """Raises ConfigError for a G-buffer that was read from an image file and knows no triangles."""
+    if not gbuffer.has_triangles:
+        raise ConfigError(
+            "these G-buffers know no triangles because they were read from image files; "
+            "exact surface points need G-buffers rendered from the scene"
+        )
+
+
+def surface_points(
+    corners: Float[np.ndarray, "N 3 3"], bary: Float[np.ndarray, "N 2"]
+) -> Float64[np.ndarray, "N 3"]:
+    """Points of triangles. `corners`: of each point's triangle; `bary`: weights of its second and third."""
+    second, third = (bary[:, k, None].astype(np.float64) for k in (0, 1))
+    return (1 - second - third) * corners[:, 0] + second * corners[:, 1] + third * corners[:, 2]
+
+
+def locate_points(
+    corners: Float[np.ndarray, "N 3 3"],
+    bary: Float[np.ndarray, "N 2"],
+    camera: Camera,
+    height: int,
+    width: int,
+) -> tuple[Float64[np.ndarray, "N 2"], Float64[np.ndarray, "N"]]:
+    """Where a camera sees points of triangles.
+
+    Args:
+        corners: world-space corners of each point's triangle.
+        bary: weights of the second and third corner.
+        camera: who looks.
+        height: of the picture in pixels.
+        width: likewise.
+
+    Returns:
+        Pixel coordinates, x right, y down, pixel centres at +0.5, rounded to `SUBPIXEL`; and planar depth. A
+        point that the picture cannot show, behind the camera or outside, has depth -1.
+    """
+    points = surface_points(corners, bary)
+    with np.errstate(divide="ignore", invalid="ignore"):  # points in the camera's own plane
+        xy, depth = camera.project(points, height, width)
+        xy = np.round(xy / SUBPIXEL) * SUBPIXEL
+        inside = (depth > 0) & np.all((xy >= 0.5) & (xy <= (width - 0.5, height - 0.5)), axis=1)
+    return np.where(inside[:, None], xy, 0.5), np.where(inside, depth, -1.0)
+
+
+def shows_points(
+    gbuffer: GBuffer,
+    inverse_and_tolerance: tuple[Float64[np.ndarray, "H W"], Float64[np.ndarray, "H W"]],
+    eligible: Bool[np.ndarray, "H W"],
+    xy: Float64[np.ndarray, "N 2"],
+    depth: Float64[np.ndarray, "N"],
+    object_id: Int32[np.ndarray, "N"],
+) -> Bool[np.ndarray, "N"]:
+    """Whether a frame shows surface points: all four pixels that a bilinear sample reads belong to them.
+
+    A pixel belongs to a point if it shows the same object at the point's depth, up to what the surface's
+    slope explains.
+
+    Args:
+        gbuffer: what the frame shows.
+        inverse_and_tolerance: of `inverse_depth_and_tolerance`.
+        eligible: pixels that may count.
+        xy: where the points lie, see `locate_points`.
+        depth: their planar depth; negative where they cannot be shown.
+        object_id: what they are part of.
+    """
+    height, width = gbuffer.depth.shape
+    inverse, tolerance = inverse_and_tolerance
+    shown = depth > 0
+    inverse_depth = 1 / np.where(shown, depth, 1.0)
+    for row, column, weight in bilinear_taps(xy, height, width):
+        belongs = (
+            eligible[row, column]
+            & (gbuffer.object_id[row, column] == object_id)
+            & (np.abs(inverse[row, column] - inverse_depth) <= tolerance[row, column])
+        )
+        shown &= belongs | (weight == 0)
+    return shown
+
+
+def sample_bilinear(
+    picture: Num[np.ndarray, "H W C"], xy: Float64[np.ndarray, "N 2"]
+) -> Float64[np.ndarray, "N C"]:
+    """The picture's values between pixel centres, which lie at +0.5; edge pixels go on beyond the picture."""
+    height, width = picture.shape[:2]
+    return sum(
+        (weight[:, None] * picture[row, column] for row, column, weight in bilinear_taps(xy, height, width)),
+        start=np.zeros((len(xy), picture.shape[2])),
+    )
+
+
+def bilinear_taps(
+    xy: Float64[np.ndarray, "N 2"], height: int, width: int
+) -> list[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+    """Row, column and weight of the four pixels around each position."""
+    corner = np.floor(xy - 0.5)
+    across, down = (xy - 0.5 - corner).T
+    left, top = corner.astype(np.int64).T
+    return [
+        (np.clip(top + dy, 0, height - 1), np.clip(left + dx, 0, width - 1), weight_y * weight_x)
+        for dy, weight_y in ((0, 1 - down), (1, down))
+        for dx, weight_x in ((0, 1 - across), (1, across))
+    ]
+
+
+def inverse_depth_and_tolerance(
+    gbuffer: GBuffer,
+) -> tuple[Float64[np.ndarray, "H W"], Float64[np.ndarray, "H W"]]:
+    """Inverse depth, and how much a point of the same surface up to one pixel away may differ from it.
+
+    Inverse depth is linear across the picture of a plane, so the slope alone tells. Of the two slopes on
+    either side the smaller one counts: at the edge of an occluder the other one is a jump and no slope.
+    """
+    inverse = np.where(gbuffer.visible, 1 / gbuffer.depth.astype(np.float64), 0)
+    slope = np.zeros_like(inverse)
+    for axis in (0, 1):
+        step = np.abs(np.diff(inverse, axis=axis))
+        edge = np.full_like(inverse.take([0], axis=axis), np.inf)
+        smaller = np.minimum(np.concatenate([edge, step], axis=axis), np.concatenate([step, edge], axis=axis))
+        slope += np.where(np.isfinite(smaller), smaller, 0)  # a picture one pixel wide has no slope
+    return inverse, DEPTH_TOLERANCE * inverse + 1.5 * slope

@@ -1,0 +1,110 @@
+"""A run's config.json, damaged in every entry that anything reads: one line that says which, and no more."""
+
+import copy
+import json
+import random
+
+import pytest
+
+from genrender.cli import main
+from genrender.errors import MediaError
+from genrender.runs.record import Settings, read_record
+
+RECORD = {
+    "config": {
+        "scene": "/nowhere/card.glb",
+        "animation_index": 0,
+        "camera": "orbit",
+        "loop": False,
+        "backdrop": "none",
+        "uv": "auto",
+        "objects": {"by": "node", "merge": [["a*", "b"]], "ignore": []},
+        "width": 64,
+        "height": 64,
+        "fps": 24.0,
+        "n_frames": 2,
+        "times_s": [0.0, 0.5],
+        "atlas_ids": {"card": [1]},
+        "prompt": "a red fox",
+        "n_steps": 2,
+        "sampler": "model",
+        "device": "cpu",
+        "cost": {"seconds_per_frame": 0.5, "peak_memory_mb": 500.0, "gpu_peak_memory_mb": None},
+    },
+    "seed": 0,
+    "command": ["genrender", "render"],
+    "created": "2026-01-01T00:00:00+00:00",
+    "versions": {"genrender": "0.1.0"},
+}
+JUNK = (None, True, -1, 0.5, 10**30, 1e308, "x", "", [], [[]], [None], {}, {"a": 1})
+
+
+def written(tmp_path, record):
+    (tmp_path / "run").mkdir(exist_ok=True)
+    (tmp_path / "run" / "config.json").write_text(json.dumps(record))
+    return tmp_path / "run"
+
+
+def places(value):
+    items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for key, inner in list(items):
+        yield value, key
+        yield from places(inner)
+
+
+def test_a_whole_record_is_read(tmp_path):
+    assert read_record(written(tmp_path, {**RECORD, "more": 1}) / "config.json") == {**RECORD, "more": 1}
+
+
+@pytest.mark.parametrize("name", sorted(Settings.__required_keys__))
+def test_a_missing_entry_is_named(tmp_path, name):
+    record = copy.deepcopy(RECORD)
+    del record["config"][name]
+    with pytest.raises(MediaError, match=rf"config\.json: config\.{name} is missing; .*render the run again"):
+        read_record(written(tmp_path, record) / "config.json")
+
+
+@pytest.mark.parametrize("name", sorted(Settings.__required_keys__))
+def test_an_entry_of_another_kind_is_named_with_what_was_found(tmp_path, name):
+    record = copy.deepcopy(RECORD)
+    record["config"][name] = {"width": []} if name not in ("objects", "cost", "atlas_ids") else 3
+    found = "3" if isinstance(record["config"][name], int) else "an object with entries"
+    with pytest.raises(MediaError, match=rf"config\.json: config\.{name} is {found}, expected "):
+        read_record(written(tmp_path, record) / "config.json")
+
+
+@pytest.mark.parametrize("frames", [{}, {"exr_frames": []}])
+def test_passes_of_no_frames_are_named(tmp_path, frames):
+    passes = {"depth": None, "u": None, "v": None, "object": None, "depth_is": "planar"}
+    record = copy.deepcopy(RECORD)
+    record["config"] |= {"exr_map": {**passes, "yfov_deg": None, "v_up": None}, **frames}
+    with pytest.raises(MediaError, match=r"config\.json: config\.exr_frames is missing; "):
+        read_record(written(tmp_path, record) / "config.json")
+
+
+@pytest.mark.parametrize("content", ["", "[]", "null", "3", "[" * 100_000, '{"config": 1e999}', "\xff"])
+def test_no_record_at_all(tmp_path, content):
+    folder = written(tmp_path, {})
+    (folder / "config.json").write_text(content, encoding="latin-1")
+    with pytest.raises(MediaError) as raised:
+        read_record(folder / "config.json")
+    assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize("command", [["evaluate", "RUN"], ["diagnose", "RUN"], ["resume", "RUN"]])
+def test_commands_refuse_any_damage_in_one_line(tmp_path, capsys, command):
+    rng = random.Random(str(command))
+    for _ in range(40):
+        record = copy.deepcopy(RECORD)
+        for _ in range(rng.choice((1, 1, 2))):
+            parent, key = rng.choice(list(places(record)))
+            if rng.random() < 0.2:
+                del parent[key]
+            else:
+                parent[key] = copy.deepcopy(rng.choice(JUNK))
+        folder = written(tmp_path, record)
+        code = main([str(folder) if word == "RUN" else word for word in command])
+        captured = capsys.readouterr()
+        # The scene is not there, so whatever gets so far is refused, too; a finished run is not gone on with.
+        assert code == (0 if command[0] == "resume" else 2)
+        assert captured.err.count("\n") == 1, captured.err

@@ -1,0 +1,184 @@
+"""Clean latents and back under every scheduler, and what the latent rules promise."""
+
+import numpy as np
+import pytest
+import torch
+from diffusers import (
+    DDIMScheduler,
+    DPMSolverMultistepScheduler,
+    EulerAncestralDiscreteScheduler,
+    EulerDiscreteScheduler,
+    HeunDiscreteScheduler,
+    LCMScheduler,
+    PNDMScheduler,
+    UniPCMultistepScheduler,
+)
+from scenes import rotating_sphere
+
+from genrender.config import CorrespondenceConfig, LatentConfig
+from genrender.correspondence.texture import TextureCorrespondence
+from genrender.errors import ConfigError
+from genrender.sampling.latents import (
+    LatentRules,
+    latent_objects,
+    nearest_two,
+    normalise_objects,
+    synchronise,
+)
+from genrender.sampling.prediction import output_for_x0, predicted_x0, signal_shares
+
+SCHEDULERS = [
+    DDIMScheduler,
+    PNDMScheduler,
+    LCMScheduler,
+    EulerDiscreteScheduler,
+    EulerAncestralDiscreteScheduler,
+    HeunDiscreteScheduler,
+    DPMSolverMultistepScheduler,
+    UniPCMultistepScheduler,
+]
+KINDS = ["epsilon", "v_prediction", "sample"]
+
+
+def randn(*shape, seed=0):
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("alpha_bar", [0.006, 0.4, 0.995])
+def test_there_and_back(kind, alpha_bar):
+    output, model_input = randn(2, 4, 6, 6), randn(2, 4, 6, 6, seed=1)
+    x0 = predicted_x0(output, model_input, alpha_bar, kind)
+    torch.testing.assert_close(output_for_x0(x0, model_input, alpha_bar, kind), output, atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize("make", [EulerDiscreteScheduler, HeunDiscreteScheduler, DDIMScheduler])
+@pytest.mark.parametrize("kind", ["epsilon", "v_prediction"])
+def test_agrees_with_what_the_scheduler_itself_predicts(make, kind):
+    scheduler = make(prediction_type=kind, **({"clip_sample": False} if make is DDIMScheduler else {}))
+    scheduler.set_timesteps(7)
+    shares = signal_shares(scheduler)
+    latents = randn(1, 4, 8, 8) * scheduler.init_noise_sigma
+    for step, timestep in enumerate(scheduler.timesteps):
+        model_input = scheduler.scale_model_input(latents, timestep)
+        output = randn(1, 4, 8, 8, seed=step + 2)
+        result = scheduler.step(output, timestep, latents)
+        x0 = predicted_x0(output, model_input, float(shares[step]), kind)
+        if make is not HeunDiscreteScheduler or step % 2 == 0:  # its second half uses another latent
+            torch.testing.assert_close(x0, result.pred_original_sample, atol=2e-3, rtol=2e-3)
+        latents = result.prev_sample
+
+
+@pytest.mark.parametrize("make", SCHEDULERS)
+def test_a_model_that_knows_the_picture_ends_with_it(make):
+    """Whatever the space in which a scheduler keeps its latents: the output for x0 leads to x0."""
+    scheduler = make()
+    scheduler.set_timesteps(8)
+    shares = signal_shares(scheduler)
+    assert (shares[1:] >= shares[:-1]).all()
+    picture = 0.5 * randn(1, 4, 8, 8, seed=3)
+    latents = randn(1, 4, 8, 8) * scheduler.init_noise_sigma
+    for step, timestep in enumerate(scheduler.timesteps):
+        model_input = scheduler.scale_model_input(latents, timestep)
+        output = output_for_x0(picture, model_input, float(shares[step]), "epsilon")
+        latents = scheduler.step(output, timestep, latents, return_dict=False)[0]
+    assert (latents - picture).abs().mean() < 0.12
+
+
+def test_flow_models_are_refused():
+    scheduler = EulerDiscreteScheduler()
+    scheduler.set_timesteps(3)
+    scheduler.register_to_config(prediction_type="flow_prediction")
+    with pytest.raises(ConfigError, match="predicts 'flow_prediction'"):
+        signal_shares(scheduler)
+
+
+def clip(n_frames=6):
+    return [rotating_sphere(64, 4.0 * frame) for frame in range(n_frames)]
+
+
+def test_objects_get_the_keyframes_statistics_and_only_theirs():
+    object_id = latent_objects(clip(), (8, 8), torch.device("cpu"))
+    assert object_id.shape == (6, 8, 8)
+    assert set(object_id.unique().tolist()) == {0, 1}
+    drift = torch.arange(6)[:, None, None, None] * 0.3 * (object_id == 1)[:, None]
+    x0 = randn(6, 4, 8, 8) + drift
+    keyframes = (x0[[0, 3]], object_id[[0, 3]])
+    result = normalise_objects(x0, object_id, *keyframes, 1.0)
+    inside = object_id == 1
+    means = torch.stack([result[f].movedim(0, -1)[inside[f]].mean(0) for f in range(6)])
+    pooled = torch.cat([x0[f].movedim(0, -1)[inside[f]] for f in (0, 3)])
+    torch.testing.assert_close(means, pooled.mean(0).expand(6, -1), atol=1e-5, rtol=0)
+    assert torch.equal(normalise_objects(x0, object_id, *keyframes, 0.0), x0)
+    half = normalise_objects(x0, object_id, *keyframes, 0.5)
+    torch.testing.assert_close(half, (x0 + result) / 2)
+
+
+def test_the_published_normalisation_touches_the_background_alone():
+    object_id = latent_objects(clip(), (8, 8), torch.device("cpu"))
+    latents = randn(6, 4, 8, 8) * torch.linspace(1, 2, 6)[:, None, None, None]
+    scheduler = DDIMScheduler()
+    rules = LatentRules(LatentConfig("background"), scheduler, clip(), (8, 8), None, torch.device("cpu"))
+    result = torch.cat([rules.change_latents(latents[c], c) for c in ([0, 1, 2], [3, 4], [5])])
+    outside = (object_id == 0)[:, None].expand_as(latents)
+    assert torch.equal(result[~outside], latents[~outside])
+    assert torch.equal(result[0], latents[0])
+    first, last = (result[f].movedim(0, -1)[object_id[f] == 0] for f in (0, 5))
+    torch.testing.assert_close(first.std(0), last.std(0), atol=1e-4, rtol=0)
+    torch.testing.assert_close(first.mean(0), last.mean(0), atol=1e-4, rtol=0)
+
+
+def test_nearest_two_keyframes():
+    assert nearest_two(5, [0, 4, 7, 12]) == (4, 7)
+    assert nearest_two(4, [0, 4, 7]) == (4, 7)
+    assert nearest_two(3, [8]) == (8,)
+
+
+def test_synchronised_latents_agree_where_keyframes_saw_and_are_unchanged_elsewhere():
+    gbuffers = clip()
+    engine = TextureCorrespondence(gbuffers, CorrespondenceConfig(restore_spread=False))
+    x0 = randn(6, 4, 8, 8)
+    result = synchronise(x0, range(6), x0[[0, 5]], [0, 5], engine, 1.0)
+    background = latent_objects(gbuffers, (8, 8), torch.device("cpu")) == 0
+    unchanged = background[:, None].expand_as(x0)
+    assert torch.equal(result[unchanged], x0[unchanged])
+
+    def disagreement(latents):
+        maps, valid = engine.blend([3], [2], 8, 8, "fill")(latents[[3]])
+        return (maps[0] - latents[2]).abs()[:, valid[0]].mean()
+
+    assert disagreement(result) < 0.3 * disagreement(x0)
+    assert torch.equal(synchronise(x0, range(6), x0[[0, 5]], [0, 5], engine, 0.0), x0)
+
+
+def test_rules_that_are_off_hand_back_the_very_tensors():
+    scheduler = DDIMScheduler()
+    scheduler.set_timesteps(4)
+    rules = LatentRules(LatentConfig(), scheduler, clip(), (8, 8), None, torch.device("cpu"))
+    output = randn(6, 4, 8, 8)
+    assert not rules.needs_keyframes
+    assert rules.change_output(output, output, range(6), 0, 0.0) is output
+    assert rules.change_latents(output, range(6)) is output
+
+
+def test_synchronisation_ends_in_time():
+    scheduler = DDIMScheduler()
+    scheduler.set_timesteps(4)
+    gbuffers = clip()
+    engine = TextureCorrespondence(gbuffers)
+    config = LatentConfig(synchronise=1.0, synchronise_until=0.5)
+    rules = LatentRules(config, scheduler, gbuffers, (8, 8), engine, torch.device("cpu"))
+    output, model_input = randn(6, 4, 8, 8), randn(6, 4, 8, 8, seed=1)
+
+    def change(step, done, chunks):
+        rules.start_step([0, 5], output[[0, 5]], model_input[[0, 5]], step)
+        return torch.cat([rules.change_output(output[c], model_input[c], c, step, done) for c in chunks])
+
+    changed = [
+        float((change(step, done, [range(6)]) - output).abs().max()) for step, done in ((1, 0.4), (3, 0.9))
+    ]
+    pieces = change(1, 0.4, [[0, 1], [2, 3, 4], [5]])
+    torch.testing.assert_close(pieces, change(1, 0.4, [range(6)]), atol=1e-6, rtol=0)
+    assert changed[0] > 0.1
+    assert changed[1] < 1e-4
+    assert np.isfinite(changed).all()
