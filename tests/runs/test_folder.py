@@ -11,8 +11,8 @@ import pytest
 import genrender
 from genrender.errors import MediaError
 from genrender.media.images import read_png
-from genrender.runs.folder import RunFolder
 from genrender.media.video import read_video
+from genrender.runs.folder import RunFolder
 
 
 def plain(value):

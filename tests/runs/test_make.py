@@ -10,15 +10,15 @@ from scene.gltf_builder import one_triangle
 from tiny_models import tiny_pipeline
 
 import genrender.sampling.chunks as chunks_module
-from genrender.methods.table import METHODS
 from genrender.config import InjectionConfig, MethodConfig, RunConfig
 from genrender.errors import ConfigError, MediaError, ModelError
 from genrender.gbuffer.preview import to_picture
-from genrender.runs.folder import RunFolder
+from genrender.methods.table import METHODS
 from genrender.pipeline import GenerativeRenderingPipeline
-from genrender.shots.clip import Clip, ShotConfig, render_clip
+from genrender.runs.folder import RunFolder
 from genrender.runs.make import make_video
 from genrender.scene.load import load_scene
+from genrender.shots.clip import Clip, ShotConfig, render_clip
 
 CONFIG = RunConfig(
     prompt="a red fox",

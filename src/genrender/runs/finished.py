@@ -10,14 +10,14 @@ from jaxtyping import Float32
 
 from genrender.errors import ConfigError, MediaError
 from genrender.gbuffer.exr.channels import ExrMap
-from genrender.shots.exr_shot import ExrShot
 from genrender.gbuffer.exr.survey import open_sequence
 from genrender.runs.folder import RunFolder
-from genrender.storage.lazy_frames import PerFrame
-from genrender.shots.clip import Clip, Report, ShotConfig, render_clip, render_shot
 from genrender.runs.record import Passes
 from genrender.scene.load import load_scene
 from genrender.scene.objects import ObjectRule
+from genrender.shots.clip import Clip, Report, ShotConfig, render_clip, render_shot
+from genrender.shots.exr_shot import ExrShot
+from genrender.storage.lazy_frames import PerFrame
 
 # Two runs in which these are equal show the same surface points in the same pixels.
 SHOT_SETTINGS = (

@@ -14,10 +14,11 @@ import numpy as np
 from jaxtyping import UInt8
 
 import genrender
-from genrender.storage.atomic import TEMPORARY, atomic_folder, atomic_write, check_can_hold_files
 from genrender.errors import MediaError
 from genrender.media.images import contact_sheet, enlarged, read_png, write_png
 from genrender.media.video import write_video
+from genrender.runs.record import read_record
+from genrender.storage.atomic import TEMPORARY, atomic_folder, atomic_write, check_can_hold_files
 from genrender.storage.run_files import (
     APPEARANCE_FILE,
     CONFIG_FILE,
@@ -31,7 +32,6 @@ from genrender.storage.run_files import (
     VIDEO_FILE,
     frame_file,
 )
-from genrender.runs.record import read_record
 from genrender.storage.untrusted import json_text, read_json
 
 # What a run may depend on beside this package and Python.

@@ -18,29 +18,29 @@ from typing import Any, cast
 import numpy as np
 from diffusers.schedulers.scheduling_dpmsolver_multistep import DPMSolverMultistepScheduler
 
-from genrender.methods.table import METHODS, Method
-from genrender.methods.static_texture import static_texture
-from genrender.shots.objects import clip_atlas_ids, prompts_by_id
-from genrender.config import RunConfig
-from genrender.storage.memory import gpu_peak_memory_mb, peak_memory_mb, reset_gpu_peak_memory
-from genrender.sampling.appearance import Appearance, AppearanceRecorder
-from genrender.sampling.chunks import is_out_of_memory
-from genrender.injection.keyframes import choose_keyframes, default_n_keyframes, seen_surface
 from genrender.backbones.sources import read_guidance_scale, video_scale
-from genrender.sampling.store import FrameTensors, n_steps_done
+from genrender.config import RunConfig
 from genrender.errors import ModelError
-from genrender.runs.progress import Feedback
 from genrender.gbuffer.composite import composite_backdrop
 from genrender.gbuffer.control import inverse_depth_range, scale_inverse_depth
 from genrender.gbuffer.preview import depth_picture, to_picture, uv_picture
-from genrender.runs.folder import RunFolder
-from genrender.storage.lazy_frames import PerFrame
+from genrender.injection.keyframes import choose_keyframes, default_n_keyframes, seen_surface
+from genrender.methods.static_texture import static_texture
+from genrender.methods.table import METHODS, Method
 from genrender.pipeline import GenerativeRenderingPipeline
-from genrender.shots.clip import Clip, Report, Shot
-from genrender.storage.run_files import RECORDED_FILE
-from genrender.scene.objects import BY_NODE
-from genrender.surface.stabiliser import stabilised
+from genrender.runs.folder import RunFolder
+from genrender.runs.progress import Feedback
 from genrender.runs.unfinished import UnfinishedRun
+from genrender.sampling.appearance import Appearance, AppearanceRecorder
+from genrender.sampling.chunks import is_out_of_memory
+from genrender.sampling.store import FrameTensors, n_steps_done
+from genrender.scene.objects import BY_NODE
+from genrender.shots.clip import Clip, Report, Shot
+from genrender.shots.objects import clip_atlas_ids, prompts_by_id
+from genrender.storage.lazy_frames import PerFrame
+from genrender.storage.memory import gpu_peak_memory_mb, peak_memory_mb, reset_gpu_peak_memory
+from genrender.storage.run_files import RECORDED_FILE
+from genrender.surface.stabiliser import stabilised
 
 
 def make_video(

@@ -5,10 +5,10 @@ import time
 from genrender.errors import ConfigError
 from genrender.gbuffer.preview import to_picture
 from genrender.media.images import contact_sheet, spread, write_png
-from genrender.storage.lazy_frames import PerFrame
 from genrender.pipeline import GenerativeRenderingPipeline, PredictedX0
-from genrender.shots.clip import Report
 from genrender.runs.unfinished import UnfinishedRun
+from genrender.shots.clip import Report
+from genrender.storage.lazy_frames import PerFrame
 
 PREVIEW_EVERY_S = 10.0
 PREVIEW_FRAMES = 6

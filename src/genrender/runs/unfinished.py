@@ -19,11 +19,12 @@ try:
 except ImportError:  # on Windows
     fcntl = None
 
+from genrender.errors import MediaError
+from genrender.runs.folder import RunFolder, to_plain, versions
+from genrender.runs.record import Request
 from genrender.storage.atomic import atomic_write, remove_leftovers
 from genrender.storage.checked_file import DamagedFile, checksum, read_checked, write_checked
-from genrender.errors import MediaError
 from genrender.storage.json_kinds import misfit
-from genrender.runs.folder import RunFolder, to_plain, versions
 from genrender.storage.run_files import (
     GBUFFERS_FILE,
     PREVIEW_FILE,
@@ -32,7 +33,6 @@ from genrender.storage.run_files import (
     STATE_FILE,
     UNFINISHED_DIR,
 )
-from genrender.runs.record import Request
 from genrender.storage.untrusted import json_text, read_json
 
 
