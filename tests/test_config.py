@@ -1,4 +1,5 @@
 from dataclasses import replace
+from typing import get_args
 
 import pytest
 
@@ -11,6 +12,7 @@ from genrender.config import (
     MethodConfig,
     NoiseConfig,
     RunConfig,
+    UnifyRule,
 )
 from genrender.errors import ConfigError
 
@@ -42,7 +44,7 @@ def test_paper_is_the_published_method():
         ),
         (CorrespondenceConfig(), "engine", "correspondence engine 'x', expected texture or reproject"),
         (CorrespondenceConfig(), "fill_order", "fill order 'x', expected quality or sequence"),
-        (InjectionConfig(), "unify", "unify rule 'x', expected fill or mean or paper or trajectory"),
+        (InjectionConfig(), "unify", f"unify rule 'x', expected {' or '.join(get_args(UnifyRule))}"),
         (
             InjectionConfig(),
             "keyframes",

@@ -1,39 +1,67 @@
+from typing import get_args
+
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from genrender.correspondence.unify import fill, mean, paper, unify_weights
+from genrender.config import InjectionConfig, UnifyRule
+from genrender.correspondence.unify import UNIFY_RULES, Samples, fill, mean, paper, trajectory, unify_weights
+from genrender.errors import ConfigError
 
-RULES = ["fill", "mean", "paper"]
 SEEN = torch.tensor([[0, 1, 0, 1], [0, 1, 1, 0], [0, 1, 1, 0]], dtype=torch.bool)
 
 
-@pytest.mark.parametrize("rule", RULES)
+def test_the_table_holds_what_the_configuration_names():
+    assert tuple(UNIFY_RULES) == get_args(UnifyRule)
+    for name in UNIFY_RULES:
+        InjectionConfig(unify=name).check()
+
+
+@pytest.mark.parametrize("rule", UNIFY_RULES)
 @given(data=st.data())
 def test_weights_are_a_partition_of_unity_over_who_sees(rule, data):
     n_keyframes, n_points = data.draw(st.integers(1, 6)), data.draw(st.integers(0, 12))
     generator = torch.Generator().manual_seed(data.draw(st.integers(0, 10_000)))
     seen = torch.rand(n_keyframes, n_points, generator=generator) < 0.5
     quality = torch.randint(0, 9, seen.shape, generator=generator) if data.draw(st.booleans()) else None
-    weights = unify_weights(rule, seen, quality)
+    fit = torch.randn(seen.shape, generator=generator) if UNIFY_RULES[rule].reads_keys else None
+    weights = unify_weights(rule, Samples(seen, quality, fit))
     assert (weights >= 0).all()
     assert (weights[~seen] == 0).all()
     torch.testing.assert_close(weights.sum(0), seen.any(0).float())
+    # What a rule says of itself.
+    if UNIFY_RULES[rule].averages:
+        assert (weights[seen] > 0).all()
+    else:
+        assert ((weights == 0) | (weights == 1)).all()
 
 
 def test_fill_takes_the_first_keyframe_that_sees():
-    assert fill(SEEN).tolist() == [[0, 1, 0, 1], [0, 0, 1, 0], [0, 0, 0, 0]]
+    assert fill(Samples(SEEN)).tolist() == [[0, 1, 0, 1], [0, 0, 1, 0], [0, 0, 0, 0]]
 
 
 def test_fill_by_quality_takes_the_best_and_on_a_tie_the_first():
     quality = torch.tensor([[9, 1, 9, 0], [9, 3, 2, 9], [9, 3, 5, 9]])
-    assert fill(SEEN, quality).tolist() == [[0, 0, 0, 1], [0, 1, 0, 0], [0, 0, 1, 0]]
+    assert fill(Samples(SEEN, quality)).tolist() == [[0, 0, 0, 1], [0, 1, 0, 0], [0, 0, 1, 0]]
 
 
 def test_mean_and_paper():
-    third = 1 / 3
+    samples, third = Samples(SEEN), 1 / 3
     torch.testing.assert_close(
-        mean(SEEN), torch.tensor([[0, third, 0, 1], [0, third, 0.5, 0], [0, third, 0.5, 0]])
+        mean(samples), torch.tensor([[0, third, 0, 1], [0, third, 0.5, 0], [0, third, 0.5, 0]])
     )
-    torch.testing.assert_close(paper(SEEN), (fill(SEEN) + mean(SEEN)) / 2)
+    torch.testing.assert_close(paper(samples), (fill(samples) + mean(samples)) / 2)
+
+
+def test_trajectory_is_the_softmax_over_who_sees():
+    fit = torch.tensor([[9.0, 1, 9, 0], [0, 1, 2, 0], [0, 1, 0, 0]])
+    # Of the points 1, 2 and 3: three alike, two whose fits differ by two, one alone. Nobody sees the first.
+    near = 1 / (1 + torch.exp(torch.tensor(-2.0)).item())
+    expected = [[0, 1 / 3, 0, 1], [0, 1 / 3, near, 0], [0, 1 / 3, 1 - near, 0]]
+    torch.testing.assert_close(trajectory(Samples(SEEN, fit=fit)), torch.tensor(expected))
+
+
+def test_a_rule_that_reads_keys_is_refused_where_there_are_none():
+    with pytest.raises(ConfigError, match=r"'trajectory' needs queries and keys.*use fill or mean or paper"):
+        unify_weights("trajectory", Samples(SEEN))

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 import tyro
 
@@ -103,7 +103,7 @@ class Render:
     noise: Annotated[NoiseMode | None, option("partition|nearest|fixed|independent", "the preset's")] = None
     engine: Annotated[Engine | None, option("texture|reproject", "the preset's")] = None
     alpha: Annotated[float | None, option("A", "the preset's")] = None
-    unify: Annotated[UnifyRule | None, option("fill|mean|paper|trajectory", "the preset's")] = None
+    unify: Annotated[UnifyRule | None, option("|".join(get_args(UnifyRule)), "the preset's")] = None
     set: Annotated[tyro.conf.UseAppendAction[tuple[str, ...]], option("STAGE.NAME=VALUE", "none")] = ()
     stabilise: Annotated[float, tyro.conf.arg(metavar="S")] = 0.0
     repeat: Annotated[int, tyro.conf.arg(metavar="N")] = 1

@@ -30,8 +30,8 @@ class Blend(Protocol):
     def shows(self, pixels: Tensor) -> Tensor:
         """Which of the frames' pixels "F h w" show a point that any of the keyframes' pixels "K h w" shows.
 
-        Every keyframe must have a share of the points that it sees, so the rule must not be `fill`, unless
-        there is but one keyframe.
+        Every keyframe must have a share of the points that it sees, so the rule must be one that averages,
+        unless there is but one keyframe.
         """
         ...
 

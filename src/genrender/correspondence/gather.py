@@ -118,7 +118,7 @@ class SurfaceBlend:
     def shows(self, pixels: Bool[Tensor, "K h w"]) -> Bool[Tensor, "F h w"]:
         """Which of the frames' pixels show a surface point that any of these pixels of the keyframes shows.
 
-        The unify rule must have given every keyframe that sees a point a share of it: `fill` gives it to one.
+        The unify rule must average: one that does not gives a point to a single keyframe.
         """
         shown = (self._frames(pixels.flatten(1)[..., None].float()) > 0).view_as(self._valid)
         return shown if self._inpainted is None else shown & ~self._inpainted

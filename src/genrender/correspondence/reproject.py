@@ -14,7 +14,7 @@ from jaxtyping import Bool, Float, Float32, Int32, Int64
 
 from genrender.config import CorrespondenceConfig, UnifyRule
 from genrender.correspondence.gather import References, SurfaceBlend, WeightedGather
-from genrender.correspondence.unify import unify_weights
+from genrender.correspondence.unify import Samples, unify_weights
 from genrender.storage.bounded_cache import Recent
 from genrender.surface.texels import PixelCentres, pixel_centres
 from genrender.surface.tracking import SurfaceTracker, bilinear_taps
@@ -126,7 +126,7 @@ class ReprojectCorrespondence:
             pixel, weight = pixel[..., kept], weight[..., kept]
             quality, seen = quality[:, kept], seen[:, kept]
         by_quality = torch.from_numpy(quality) if self._config.fill_order == "quality" else None
-        share = unify_weights(rule, torch.from_numpy(seen), by_quality)
+        share = unify_weights(rule, Samples(torch.from_numpy(seen), by_quality))
         n_rows = seen.shape[1]
         source = pixel + (np.arange(len(keyframes)) * height * width)[:, None, None]
         total = share[:, None] * torch.from_numpy(weight)

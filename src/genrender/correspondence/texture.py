@@ -14,7 +14,7 @@ from torch import Tensor
 
 from genrender.config import CorrespondenceConfig, UnifyRule
 from genrender.correspondence.gather import References, SurfaceBlend, WeightedGather, gather_pixels
-from genrender.correspondence.unify import unify_weights
+from genrender.correspondence.unify import UNIFY_RULES, Samples, unify_weights
 from genrender.errors import ConfigError
 from genrender.gbuffer.gbuffer import GBuffer
 from genrender.storage.bounded_cache import Recent
@@ -164,7 +164,7 @@ class TextureCorrespondence:
         texel = torch.cat([self._texel_under_pixels(f, shape) for f in frames])
         gather, valid, inpainted = self._gather(keyframes, texel, shape, rule)
         reference = None
-        if self._config.restore_spread and rule != "fill" and len(keyframes) > 1:
+        if self._config.restore_spread and UNIFY_RULES[rule].averages and len(keyframes) > 1:
             reference = self._references.look_up(self._find_reference, tuple(keyframes), shape, rule)
 
         def as_maps(mask: Bool[Tensor, "N"]) -> Bool[Tensor, "F h w"]:
@@ -195,7 +195,7 @@ class TextureCorrespondence:
         samples = [sample_texture(texture, texel) for texture in textures]
         pixel, quality, filled = (torch.stack(column) for column in zip(*samples, strict=True))
         by_quality = quality if self._config.fill_order == "quality" else None
-        weights = unify_weights(rule, filled, by_quality).to(self._device)
+        weights = unify_weights(rule, Samples(filled, by_quality)).to(self._device)
         gather = gather_pixels(pixel.to(self._device), weights, height * width)
         return gather, filled.any(0), inpainted
 

@@ -1,27 +1,44 @@
 """How keyframes that show the same surface point are combined: a rule is a set of weights over the keyframes.
 
-Each rule maps `seen` (which of K keyframes see each of N surface points) to weights that are >= 0, sum to one
-wherever any keyframe sees the point, and are zero elsewhere.
+Each rule maps what K keyframes show of N surface points to weights that are >= 0, sum to one wherever any
+keyframe sees the point, and are zero for keyframes that do not see it. To add a rule, write its function and
+name it in `UNIFY_RULES` and in `genrender.config.UnifyRule`.
 """
 
+from collections.abc import Callable
+from dataclasses import dataclass
+
 import torch
-from jaxtyping import Bool, Float32, Int64
+from jaxtyping import Bool, Float, Float32, Int64
 from torch import Tensor
 
 from genrender.config import UnifyRule
 from genrender.errors import ConfigError
 
 
-def fill(seen: Bool[Tensor, "K N"], quality: Int64[Tensor, "K N"] | None = None) -> Float32[Tensor, "K N"]:
-    """Visit the keyframes one after the other and write only what is still empty.
+@dataclass(frozen=True)
+class Samples:
+    """What the keyframes show of some surface points.
 
-    Args:
+    Attributes:
         seen: which keyframes see each point.
-        quality: how well; the best comes first, point by point. None: keyframes come in the order given.
+        quality: how well, at least 0; None: keyframes are as good as they come first.
+        fit: q . k / sqrt(d) of the point's query in the frame and its key in the keyframe, averaged over the
+            heads; there for rules that read keys.
+    """
+
+    seen: Bool[Tensor, "K N"]
+    quality: Int64[Tensor, "K N"] | None = None
+    fit: Float[Tensor, "K N"] | None = None
+
+
+def fill(samples: Samples) -> Float32[Tensor, "K N"]:
+    """Visit the keyframes one after the other, the best first, and write only what is still empty.
 
     Source: section 4 of the paper (sequential texture filling, against over-smoothing).
     Differs: the order by quality is ours.
     """
+    seen, quality = samples.seen, samples.quality
     n_keyframes = seen.shape[0]
     score = seen.long() if quality is None else torch.where(seen, quality + 1, 0)
     # The second term breaks ties by order on every device; argmax alone promises no order.
@@ -30,28 +47,58 @@ def fill(seen: Bool[Tensor, "K N"], quality: Int64[Tensor, "K N"] | None = None)
     return torch.zeros_like(seen, dtype=torch.float32).scatter_(0, first, 1.0) * seen
 
 
-def mean(seen: Bool[Tensor, "K N"]) -> Float32[Tensor, "K N"]:
+def mean(samples: Samples) -> Float32[Tensor, "K N"]:
     """All keyframes that see the point count alike."""
-    return seen / seen.sum(0).clamp(min=1)
+    return samples.seen / samples.seen.sum(0).clamp(min=1)
 
 
-def paper(seen: Bool[Tensor, "K N"], quality: Int64[Tensor, "K N"] | None = None) -> Float32[Tensor, "K N"]:
+def paper(samples: Samples) -> Float32[Tensor, "K N"]:
     """Half `fill`, half `mean`."""
-    return 0.5 * fill(seen, quality) + 0.5 * mean(seen)
+    return 0.5 * fill(samples) + 0.5 * mean(samples)
 
 
-def unify_weights(
-    rule: UnifyRule, seen: Bool[Tensor, "K N"], quality: Int64[Tensor, "K N"] | None = None
-) -> Float32[Tensor, "K N"]:
+def trajectory(samples: Samples) -> Float32[Tensor, "K N"]:
+    """Attention along the point's path through the keyframes: the softmax of `fit` over those that see it."""
+    assert samples.fit is not None
+    fit = samples.fit.float().masked_fill(~samples.seen, -torch.inf)
+    return torch.softmax(fit, dim=0).nan_to_num(0.0)
+
+
+@dataclass(frozen=True)
+class Rule:
+    """One way to combine keyframes.
+
+    Attributes:
+        meaning: in one line.
+        weights: of the samples at each point.
+        averages: every keyframe that sees a point has a share in it; False: a point comes from one keyframe,
+            and no spread is lost.
+        reads_keys: the weights depend on queries and keys, so layers and steps have weights of their own.
+    """
+
+    meaning: str
+    weights: Callable[[Samples], Float32[Tensor, "K N"]]
+    averages: bool = True
+    reads_keys: bool = False
+
+
+UNIFY_RULES: dict[UnifyRule, Rule] = {
+    "fill": Rule("the keyframe that sees the point best, or first", fill, averages=False),
+    "mean": Rule("all keyframes that see the point, alike", mean),
+    "paper": Rule("half fill, half mean", paper),
+    "trajectory": Rule("each keyframe by how well its key fits the query", trajectory, reads_keys=True),
+}
+
+
+def unify_weights(rule: UnifyRule, samples: Samples) -> Float32[Tensor, "K N"]:
     """The weights of the rule with this name.
 
     Raises:
-        ConfigError: unknown rule.
+        ConfigError: unknown rule, or one that reads keys, and the samples have none.
     """
-    if rule == "fill":
-        return fill(seen, quality)
-    if rule == "mean":
-        return mean(seen)
-    if rule == "paper":
-        return paper(seen, quality)
-    raise ConfigError(f"unify: unknown rule {rule!r}, expected fill, mean or paper; trajectory needs queries")
+    if rule not in UNIFY_RULES:
+        raise ConfigError(f"unknown unify rule {rule!r}, expected {' or '.join(UNIFY_RULES)}")
+    if UNIFY_RULES[rule].reads_keys and samples.fit is None:
+        without = " or ".join(name for name, other in UNIFY_RULES.items() if not other.reads_keys)
+        raise ConfigError(f"unify rule {rule!r} needs queries and keys, there are none here: use {without}")
+    return UNIFY_RULES[rule].weights(samples)

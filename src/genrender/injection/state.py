@@ -21,6 +21,7 @@ from torch import Tensor
 
 from genrender.config import InjectionConfig
 from genrender.correspondence.engines import Blend, SurfaceEngine
+from genrender.correspondence.unify import UNIFY_RULES, Rule, Samples, unify_weights
 from genrender.errors import ConfigError, ModelError
 from genrender.injection.attention import (
     attend,
@@ -48,7 +49,7 @@ class KeyframeMemory:
     Attributes:
         key: keys of the keyframes' tokens that all frames read, one row per branch.
         value: their values, likewise.
-        own_key: keys of each keyframe, for rule `trajectory`.
+        own_key: keys of each keyframe, for unify rules that read keys.
         output: layer outputs of the keyframes as maps, the branches side by side in the channels.
     """
 
@@ -113,6 +114,10 @@ class AttentionState:
         """Whether any injection is on; if not, the keyframe pass is not needed either."""
         return self.config.pre_attn or self.config.uses_surface
 
+    @property
+    def _rule(self) -> Rule:
+        return UNIFY_RULES[self.config.unify]
+
     def choose(
         self,
         n_frames: int,
@@ -159,7 +164,7 @@ class AttentionState:
         """
         if self.phase == "idle":
             return attend(query, key, value, scale)
-        if self.config.unify == "trajectory" and self.config.uses_surface:
+        if self._rule.reads_keys and self.config.uses_surface:
             self._queries[layer] = query * scale
             if self.phase == "keyframes":
                 self._memory.setdefault(layer, KeyframeMemory()).own_key = key
@@ -191,8 +196,8 @@ class AttentionState:
             self._remember_output(layer, output)
         remembered = self._recall(layer).output
         assert remembered is not None
-        if self.config.unify == "trajectory":
-            surface, valid = self._along_trajectories(layer, remembered)
+        if self._rule.reads_keys:
+            surface, valid = self._blend_by_keys(layer, remembered)
         else:
             rendered, is_valid = self._blend(self._shape_of(layer, output.shape[1]))(remembered)
             surface, valid = map_to_tokens(rendered, self.n_branches), is_valid.flatten(1)
@@ -203,10 +208,10 @@ class AttentionState:
         memory = self._memory.setdefault(layer, KeyframeMemory())
         memory.output = tokens_to_map(output, self.n_branches, size)
 
-    def _along_trajectories(
+    def _blend_by_keys(
         self, layer: str, remembered: Float[Tensor, "K BC h w"]
     ) -> tuple[Float[Tensor, "N L C"], Bool[Tensor, "F L"]]:
-        """What each keyframe shows of a frame's points, weighed by how well its key fits the query."""
+        """What the keyframes show of a frame's points, combined by a rule that looks at queries and keys."""
         own_key, query = self._recall(layer).own_key, self._queries[layer]
         assert own_key is not None
         shape = self._shape_of(layer, query.shape[2])
@@ -219,9 +224,10 @@ class AttentionState:
             samples.append(map_to_tokens(feature, self.n_branches))
             fits.append((query * key_tokens).sum(-1).mean(1))  # over the channels, then over the heads
             seen.append(valid.flatten(1))
-        stacked = torch.stack(seen)
-        fit = torch.stack(fits).masked_fill(~stacked.repeat(1, self.n_branches, 1), -torch.inf)
-        weight = torch.softmax(fit.float(), dim=0).nan_to_num(0.0).to(query.dtype)
+        stacked, fit = torch.stack(seen), torch.stack(fits)
+        of_branches = stacked.repeat(1, self.n_branches, 1)
+        rows = Samples(of_branches.flatten(1), fit=fit.flatten(1))
+        weight = unify_weights(self.config.unify, rows).to(query.dtype).view_as(fit)
         return (weight[..., None] * torch.stack(samples)).sum(0), stacked.any(0)
 
     def _recall_shared(self, layer: str) -> tuple[Float[Tensor, "B heads M D"], Float[Tensor, "B heads M D"]]:
@@ -247,7 +253,6 @@ class AttentionState:
         # Layers with maps of one size share the geometry, which costs more than the features.
         if shape not in self._blends:
             assert self.engine is not None
-            assert self.config.unify != "trajectory"
             size, side = shape
             self._blends[shape] = self.engine.blend(
                 self._keyframes, self._frames, *size, self.config.unify, side
@@ -298,7 +303,7 @@ class AttentionState:
         return torch.stack([carrier.shows(part) for carrier, part in parts]).any(0)
 
     def _carriers(self, shape: _Shape) -> list[Blend]:
-        """One blend of all keyframes, or one of each where the rule does not give all of them a share."""
-        if self.config.unify in ("mean", "paper"):
+        """One blend of all keyframes, or one of each where a blend does not give all of them a share."""
+        if self._rule.averages and not self._rule.reads_keys:
             return [self._blend(shape)]
         return self._view_of_each_keyframe(shape)
