@@ -323,7 +323,8 @@ def ours(
     pipe: Any, clip: Clip, args: argparse.Namespace, n_steps: int, watch: dict[str, float] | None = None
 ) -> None:
     """The whole method with default settings, its stages timed."""
-    import genrender.pipeline as stages
+    import genrender.sampling.surface as surface
+    from genrender.backbones.unet import UNetDenoiser
 
     watch = {} if watch is None else watch
     n_keyframes = args.keyframes or max(1, len(clip.gbuffers) // 8)
@@ -338,7 +339,7 @@ def ours(
 
         return call
 
-    original = stages.GuidedModel.__call__
+    original = UNetDenoiser.predict
     seen_timesteps: set[float] = set()
 
     def model(self: Any, latents: Any, timestep: Any, *others: Any) -> Any:
@@ -348,8 +349,8 @@ def ours(
         return timed(kind, original)(self, latents, timestep, *others)
 
     with (
-        patch.object(stages.GuidedModel, "__call__", model),
-        patch.object(stages, "surface_noise", timed("noise", stages.surface_noise)),
+        patch.object(UNetDenoiser, "predict", model),
+        patch.object(surface, "surface_noise", timed("noise", surface.surface_noise)),
         patch.object(pipe.vae, "decode", timed("decoding", pipe.vae.decode)),
     ):
         pipe(

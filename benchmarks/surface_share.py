@@ -18,7 +18,7 @@ from unittest.mock import patch
 
 import torch
 
-import genrender.pipeline as pipeline_module
+import genrender.sampling.surface as surface_module
 from genrender.config import CorrespondenceConfig, MethodConfig
 from genrender.correspondence.engines import Blend, SurfaceEngine, make_engine
 from genrender.noise.initial import surface_noise
@@ -121,8 +121,8 @@ def measure(pipe: Any, clip: Clip, engine: str, n_steps: int) -> dict[str, Any]:
     config = MethodConfig(correspondence=CorrespondenceConfig(engine))  # pyright: ignore[reportArgumentType]
     noise = watch.timed("noise", surface_noise)
     with (
-        patch.object(pipeline_module, "make_engine", make_timed),
-        patch.object(pipeline_module, "surface_noise", noise),
+        patch.object(surface_module, "make_engine", make_timed),
+        patch.object(surface_module, "surface_noise", noise),
     ):
         started = now()
         pipe("a biped", clip.gbuffers, config=config, tracker=clip.tracker, num_inference_steps=n_steps)

@@ -31,7 +31,7 @@ from tiny_models import empty_clip, sd15_shaped_unet, sliding_card, tiny_compone
 from torch import Tensor
 from transformers import CLIPConfig, CLIPImageProcessor, CLIPVisionConfig, CLIPVisionModelWithProjection
 
-from genrender.backbones import precision
+from genrender.backbones import precision, sources
 from genrender.backbones.loading import default_device
 from genrender.config import (
     PER_FRAME,

@@ -15,17 +15,17 @@ from diffusers import (
 )
 from scenes import rotating_sphere
 
-from genrender.config import CorrespondenceConfig, LatentConfig
+from genrender.config import CorrespondenceConfig, LatentConfig, MethodConfig
 from genrender.correspondence.texture import TextureCorrespondence
 from genrender.errors import ConfigError
 from genrender.sampling.latents import (
     LatentRules,
-    latent_objects,
     nearest_two,
     normalise_objects,
     synchronise,
 )
 from genrender.sampling.prediction import output_for_x0, predicted_x0, signal_shares
+from genrender.sampling.surface import ClipSurface
 
 SCHEDULERS = [
     DDIMScheduler,
@@ -97,8 +97,12 @@ def clip(n_frames=6):
     return [rotating_sphere(64, 4.0 * frame) for frame in range(n_frames)]
 
 
+def surface_of(gbuffers, latents=LatentConfig()):  # noqa: B008 (frozen)
+    return ClipSurface(gbuffers, 8, MethodConfig(latents=latents), 0, torch.device("cpu"))
+
+
 def test_objects_get_the_keyframes_statistics_and_only_theirs():
-    object_id = latent_objects(clip(), (8, 8), torch.device("cpu"))
+    object_id = surface_of(clip()).objects(range(6), (8, 8))
     assert object_id.shape == (6, 8, 8)
     assert set(object_id.unique().tolist()) == {0, 1}
     drift = torch.arange(6)[:, None, None, None] * 0.3 * (object_id == 1)[:, None]
@@ -115,10 +119,10 @@ def test_objects_get_the_keyframes_statistics_and_only_theirs():
 
 
 def test_the_published_normalisation_touches_the_background_alone():
-    object_id = latent_objects(clip(), (8, 8), torch.device("cpu"))
+    object_id = surface_of(clip()).objects(range(6), (8, 8))
     latents = randn(6, 4, 8, 8) * torch.linspace(1, 2, 6)[:, None, None, None]
     scheduler = DDIMScheduler()
-    rules = LatentRules(LatentConfig("background"), scheduler, clip(), (8, 8), None, torch.device("cpu"))
+    rules = LatentRules(LatentConfig("background"), scheduler, surface_of(clip()))
     result = torch.cat([rules.change_latents(latents[c], c) for c in ([0, 1, 2], [3, 4], [5])])
     outside = (object_id == 0)[:, None].expand_as(latents)
     assert torch.equal(result[~outside], latents[~outside])
@@ -139,7 +143,7 @@ def test_synchronised_latents_agree_where_keyframes_saw_and_are_unchanged_elsewh
     engine = TextureCorrespondence(gbuffers, CorrespondenceConfig(restore_spread=False))
     x0 = randn(6, 4, 8, 8)
     result = synchronise(x0, range(6), x0[[0, 5]], [0, 5], engine, 1.0)
-    background = latent_objects(gbuffers, (8, 8), torch.device("cpu")) == 0
+    background = surface_of(gbuffers).objects(range(6), (8, 8)) == 0
     unchanged = background[:, None].expand_as(x0)
     assert torch.equal(result[unchanged], x0[unchanged])
 
@@ -154,7 +158,7 @@ def test_synchronised_latents_agree_where_keyframes_saw_and_are_unchanged_elsewh
 def test_rules_that_are_off_hand_back_the_very_tensors():
     scheduler = DDIMScheduler()
     scheduler.set_timesteps(4)
-    rules = LatentRules(LatentConfig(), scheduler, clip(), (8, 8), None, torch.device("cpu"))
+    rules = LatentRules(LatentConfig(), scheduler, surface_of(clip()))
     output = randn(6, 4, 8, 8)
     assert not rules.needs_keyframes
     assert rules.change_output(output, output, range(6), 0, 0.0) is output
@@ -164,10 +168,8 @@ def test_rules_that_are_off_hand_back_the_very_tensors():
 def test_synchronisation_ends_in_time():
     scheduler = DDIMScheduler()
     scheduler.set_timesteps(4)
-    gbuffers = clip()
-    engine = TextureCorrespondence(gbuffers)
     config = LatentConfig(synchronise=1.0, synchronise_until=0.5)
-    rules = LatentRules(config, scheduler, gbuffers, (8, 8), engine, torch.device("cpu"))
+    rules = LatentRules(config, scheduler, surface_of(clip(), config))
     output, model_input = randn(6, 4, 8, 8), randn(6, 4, 8, 8, seed=1)
 
     def change(step, done, chunks):

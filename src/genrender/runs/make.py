@@ -18,6 +18,7 @@ from typing import Any, cast
 import numpy as np
 from diffusers.schedulers.scheduling_dpmsolver_multistep import DPMSolverMultistepScheduler
 
+from genrender.backbones.protocol import Conditions
 from genrender.backbones.sources import read_guidance_scale, video_scale
 from genrender.config import RunConfig
 from genrender.errors import ModelError
@@ -33,7 +34,9 @@ from genrender.runs.progress import Feedback
 from genrender.runs.unfinished import UnfinishedRun
 from genrender.sampling.appearance import Appearance, AppearanceRecorder
 from genrender.sampling.chunks import is_out_of_memory
-from genrender.sampling.store import FrameTensors, n_steps_done
+from genrender.sampling.loop import SamplingConfig, sample
+from genrender.sampling.store import FrameTensors, RunStore, n_steps_done
+from genrender.sampling.surface import ClipSurface
 from genrender.scene.objects import BY_NODE
 from genrender.shots.clip import Clip, Report, Shot
 from genrender.shots.objects import clip_atlas_ids, prompts_by_id
@@ -244,24 +247,27 @@ def _diffuse(
     appearance: Appearance | None,
     recorder: AppearanceRecorder | None,
 ) -> FrameTensors:
-    return pipeline(
-        config.prompt,
+    backbone = pipeline.backbone
+    tracker = clip.tracker if clip.has_geometry else None
+    surface = ClipSurface(
         clip.gbuffers,
-        config.negative_prompt,
+        backbone.vae_factor,
         config.method,
-        clip.tracker if clip.has_geometry else None,
-        num_inference_steps=config.n_steps,
-        guidance_scale=config.guidance_scale,
-        seed=config.seed,
-        chunk_size=config.chunk_size,
-        output_type="latent",
-        attention_state=method.attention,
-        on_outputs=feedback.on_outputs,
-        store_folder=store_folder,
-        appearance=appearance,
-        recorder=recorder,
-        object_prompts=prompts_by_id(clip, config),
-    ).latents
+        config.seed,
+        backbone.device,
+        tracker,
+        appearance,
+        store_folder,
+    )
+    assert config.guidance_scale is not None  # resolved
+    conditions = Conditions(
+        config.prompt, config.negative_prompt, prompts_by_id(clip, config), config.guidance_scale
+    )
+    sampling = SamplingConfig(config.n_steps, config.seed, config.chunk_size, attention=method.attention)
+    store = RunStore(store_folder)
+    latents = sample(backbone, conditions, surface, config.method, sampling, store, feedback, recorder)
+    pipeline.maybe_free_model_hooks()
+    return latents
 
 
 @contextmanager

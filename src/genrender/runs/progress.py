@@ -5,8 +5,9 @@ import time
 from genrender.errors import ConfigError
 from genrender.gbuffer.preview import to_picture
 from genrender.media.images import contact_sheet, spread, write_png
-from genrender.pipeline import GenerativeRenderingPipeline, PredictedX0
+from genrender.pipeline import GenerativeRenderingPipeline
 from genrender.runs.unfinished import UnfinishedRun
+from genrender.sampling.loop import Hooks, PredictedX0
 from genrender.shots.clip import Report
 from genrender.storage.lazy_frames import PerFrame
 
@@ -14,7 +15,7 @@ PREVIEW_EVERY_S = 10.0
 PREVIEW_FRAMES = 6
 
 
-class Feedback:
+class Feedback(Hooks):
     """Follows the diffusion of one run.
 
     Args:

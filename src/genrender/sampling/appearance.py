@@ -15,7 +15,7 @@ import torch
 from jaxtyping import Float32
 from torch import Tensor
 
-from genrender.errors import MediaError
+from genrender.errors import ConfigError, MediaError
 from genrender.gbuffer.gbuffer import PIXEL_FIELDS, GBuffer
 from genrender.storage.atomic import atomic_write
 from genrender.storage.frame_file import FrameFile
@@ -39,6 +39,23 @@ class Appearance:
     latents: Float32[Tensor, "S R C h w"]
     control: Float32[np.ndarray, "R H W"]
     gbuffers: tuple[GBuffer, ...]
+
+    def check_fits(self, height: int, width: int, n_evaluations: int, n_channels: int) -> None:
+        """Raises ConfigError where these frames cannot lend their look to a run.
+
+        Args:
+            height: of that run's pictures.
+            width: likewise.
+            n_evaluations: of the model, per frame.
+            n_channels: of the latents.
+        """
+        theirs = (*self.control.shape[1:], self.latents.shape[0], self.latents.shape[2])
+        ours = (height, width, n_evaluations, n_channels)
+        if theirs != ours:
+            raise ConfigError(
+                f"the appearance is of height, width, steps and channels {theirs}, expected {ours}: "
+                "make both runs alike in these"
+            )
 
     def matched(self, theirs: AtlasIds, ours: AtlasIds, object_of: Mapping[int, int]) -> "Appearance":
         """With the texture ids of another scene, object by object of equal name.

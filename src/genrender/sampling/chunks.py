@@ -4,7 +4,6 @@ from collections.abc import Callable, Iterator, Sequence
 
 import torch
 from accelerate.utils.memory import clear_device_cache
-from diffusers.models.attention import BasicTransformerBlock
 from diffusers.utils import logging
 from torch import Tensor
 
@@ -16,18 +15,6 @@ logger = logging.get_logger(__name__)
 def frame_chunks(n_frames: int, chunk_size: int) -> list[list[int]]:
     """Consecutive frame numbers in chunks of at most `chunk_size`."""
     return [list(range(start, min(start + chunk_size, n_frames))) for start in range(0, n_frames, chunk_size)]
-
-
-def feed_forward_row_by_row(network: torch.nn.Module, row_by_row: bool) -> None:
-    """Whether the transformers' feed-forward layers take the rows of a batch one by one.
-
-    They widen the features eightfold. On a CPU in float32 a row at a time takes no longer, and those widest
-    of tensors no longer decide about the peak of memory. Half precision is a tenth slower that way, and a GPU
-    would wait for many small kernels.
-    """
-    for block in network.modules():
-        if isinstance(block, BasicTransformerBlock):
-            block.set_chunk_feed_forward(1 if row_by_row else None)
 
 
 def is_out_of_memory(error: BaseException) -> bool:

@@ -8,27 +8,17 @@ from collections.abc import Sequence
 from itertools import groupby
 from typing import Any
 
-import numpy as np
 import torch
 from jaxtyping import Float32, Int64
 from torch import Tensor
 
 from genrender.config import LatentConfig
 from genrender.correspondence.engines import SurfaceEngine
-from genrender.gbuffer.gbuffer import GBuffer
 from genrender.sampling.prediction import output_for_x0, predicted_x0, signal_shares
-from genrender.surface.texels import samples_under_pixels
+from genrender.sampling.surface import ClipSurface
 
 # Statistics of fewer latent pixels say more about chance than about an object.
 MIN_PIXELS = 8
-
-
-def latent_objects(
-    gbuffers: Sequence[GBuffer], size: tuple[int, int], device: torch.device
-) -> Int64[Tensor, "F h w"]:
-    """The object under the centre of every latent pixel; 0 is background."""
-    ids = np.stack([gbuffer.object_id[samples_under_pixels(gbuffer, size)] for gbuffer in gbuffers])
-    return torch.from_numpy(ids.astype(np.int64)).to(device)
 
 
 def normalise_objects(
@@ -137,26 +127,12 @@ class LatentRules:
     Args:
         config: which rules.
         scheduler: with its timesteps set.
-        gbuffers: the clip.
-        size: height and width of the latents.
-        engine: carries latents on the surface; needed for synchronisation.
-        device: where latents live.
+        surface: of the clip; its engine is needed for synchronisation.
     """
 
-    def __init__(
-        self,
-        config: LatentConfig,
-        scheduler: Any,
-        gbuffers: Sequence[GBuffer],
-        size: tuple[int, int],
-        engine: SurfaceEngine | None,
-        device: torch.device,
-    ):
+    def __init__(self, config: LatentConfig, scheduler: Any, surface: ClipSurface):
         self._config = config
-        self._engine = engine
-        self._gbuffers = gbuffers
-        self._size = size
-        self._device = device
+        self._surface = surface
         self._reference: Tensor | None = None
         self._keyframes: list[int] = []
         self._keyframe_x0: Tensor | None = None
@@ -207,8 +183,9 @@ class LatentRules:
             ids, keyframe_ids = self._object_ids(frames), self._object_ids(self._keyframes)
             x0 = normalise_objects(x0, ids, self._keyframe_x0, keyframe_ids, 1.0 - done)
         if config.synchronise > 0 and done <= config.synchronise_until:
-            assert self._engine is not None
-            x0 = synchronise(x0, frames, self._keyframe_x0, self._keyframes, self._engine, config.synchronise)
+            engine = self._surface.engine
+            assert engine is not None
+            x0 = synchronise(x0, frames, self._keyframe_x0, self._keyframes, engine, config.synchronise)
         return output_for_x0(x0, model_input, alpha_bar, self._kind)
 
     def change_latents(
@@ -227,4 +204,4 @@ class LatentRules:
         return changed
 
     def _object_ids(self, frames: Sequence[int]) -> Int64[Tensor, "F h w"]:
-        return latent_objects([self._gbuffers[frame] for frame in frames], self._size, self._device)
+        return self._surface.objects(frames, self._surface.latent_size)

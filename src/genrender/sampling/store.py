@@ -7,6 +7,7 @@ These cannot be found again, so a run goes on only where all that counts is as i
 
 import io
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, cast, runtime_checkable
 
@@ -54,6 +55,24 @@ class _InFile:
         self._file.check(range(len(self)))
 
 
+@dataclass(frozen=True)
+class RunShape:
+    """What a run stores.
+
+    Attributes:
+        shape: "F C h w" of the clip's latents.
+        n_steps: evaluations of the model in all.
+        chunk_size: frames that the scheduler changes at once.
+    """
+
+    shape: tuple[int, int, int, int]
+    n_steps: int
+    chunk_size: int
+
+    def as_plain(self) -> dict[str, Any]:
+        return {"shape": list(self.shape), "n_steps": self.n_steps, "chunk_size": self.chunk_size}
+
+
 class RunStore:
     """Latents and model outputs of all frames, and what the scheduler remembers of each chunk.
 
@@ -64,46 +83,51 @@ class RunStore:
         outputs: guided model outputs of the step under way.
 
     Args:
-        shape: "F C h w" of the clip's latents.
-        n_steps: evaluations of the model in all.
-        chunk_size: frames that the scheduler changes at once.
-        device: where the networks compute.
         folder: for the files; None: in memory.
-
-    Raises:
-        MediaError: a file cannot be made, or an earlier state is of another run.
-        DamagedFile: what counts of an earlier state is not as it was written.
     """
 
-    def __init__(
-        self,
-        shape: Sequence[int],
-        n_steps: int,
-        chunk_size: int,
-        device: torch.device,
-        folder: Path | None = None,
-    ):
+    def __init__(self, folder: Path | None = None):
         self._folder = folder
-        self._shape = tuple(shape)
-        self._device = device
+        self._latents: list[FrameTensors] = []
+        self.outputs: FrameTensors = torch.zeros(0)
         self.step = 0
         self._memory: dict[int, dict[str, Any]] = {}
         self._remembered: list[int] = []
-        self._generator: Tensor | None = None
+
+    @property
+    def is_in_memory(self) -> bool:
+        return self._folder is None
+
+    def begin(self, run: RunShape, device: torch.device, scheduler: Any, generator: torch.Generator) -> None:
+        """Begin, or go to where an earlier attempt stands.
+
+        Args:
+            run: what is to be stored.
+            device: where the networks compute.
+            scheduler: with its timesteps set; what it starts with is remembered.
+            generator: for noise on the screen; it goes on where the earlier attempt has left it.
+
+        Raises:
+            MediaError: a file cannot be made, or an earlier state is of another run.
+            DamagedFile: what counts of an earlier state is not as it was written.
+        """
+        self._device = device
+        self._run = run
+        self._initial = {name: _copied(value) for name, value in vars(scheduler).items()}
+        folder, shape = self._folder, run.shape
         if folder is None:
             # A frame's old latents are not needed once it has new ones.
-            self._latents = [torch.zeros(self._shape, device=device)] * 2
-            self.outputs: FrameTensors = torch.zeros(self._shape, device=device)
+            self._latents = [torch.zeros(shape, device=device)] * 2
+            self.outputs = torch.zeros(shape, device=device)
             return
-        self._run = {"shape": list(self._shape), "n_steps": n_steps, "chunk_size": chunk_size}
         is_begun = (folder / STATE_FILE).exists()
         if is_begun:
-            self._load(folder / STATE_FILE)
+            self._load(folder / STATE_FILE, generator)
         counts = [is_begun and k == self.step % 2 for k in (0, 1)]
         latents = [_InFile(folder / latents_file(k), shape, device, counts[k]) for k in (0, 1)]
         if is_begun:
             latents[self.step % 2].check()
-        self._latents = latents
+        self._latents = list[FrameTensors](latents)
         self.outputs = _InFile(folder / OUTPUTS_FILE, shape, device, must_exist=False)
 
     @property
@@ -113,12 +137,6 @@ class RunStore:
     @property
     def next_latents(self) -> FrameTensors:
         return self._latents[(self.step + 1) % 2]
-
-    def begin(self, scheduler: Any, generator: torch.Generator) -> None:
-        """Remember what a scheduler with its timesteps set starts with, and go to where the run stands."""
-        self._initial = {name: _copied(value) for name, value in vars(scheduler).items()}
-        if self._generator is not None:
-            generator.set_state(self._generator)
 
     def recall(self, scheduler: Any, chunk: int) -> None:
         """Put a scheduler into the state in which it left a chunk after the last step."""
@@ -146,7 +164,7 @@ class RunStore:
         if self._folder is not None:
             # Before the state says that they count, they must be on the disk.
             cast(_InFile, self.next_latents).sync()
-            state = {**self._run, "step": self.step + 1, "generator": generator.get_state()}
+            state = {**self._run.as_plain(), "step": self.step + 1, "generator": generator.get_state()}
             _save_state(self._folder / STATE_FILE, {**state, "chunks": self._remembered})
             self._remembered = []
         self.step += 1
@@ -170,15 +188,15 @@ class RunStore:
         before = self._initial.get(name)
         return value.to(before.device if isinstance(before, torch.Tensor) else self._device)
 
-    def _load(self, file: Path) -> None:
+    def _load(self, file: Path, generator: torch.Generator) -> None:
         state = _load_state(file)
-        differing = [name for name, value in self._run.items() if state.get(name) != value]
-        if differing:
-            name = differing[0]
-            raise MediaError(
-                f"{file} is of another run: its {name} is {state.get(name)}, expected {self._run[name]}"
-            )
-        self.step, self._generator = state["step"], state["generator"]
+        for name, value in self._run.as_plain().items():
+            if state.get(name) != value:
+                raise MediaError(
+                    f"{file} is of another run: its {name} is {state.get(name)}, expected {value}"
+                )
+        self.step = state["step"]
+        generator.set_state(state["generator"])
         for chunk in state["chunks"]:
             read_checked(self._memory_file(self.step, chunk))
 

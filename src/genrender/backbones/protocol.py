@@ -1,0 +1,118 @@
+"""What the sampling loop sees of an image model. Behind it lie the model's layers, texts and sizes.
+
+A `Backbone` is a loaded model. Told what a clip shows it becomes a `Denoiser`, which the loop asks for the
+model's output. A new family of models is one file that has both, and a line in `families`.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+import torch
+from jaxtyping import Float32, Int64
+from torch import Tensor
+
+from genrender.injection.state import AttentionState
+
+# The object under the centre of every pixel of feature maps of a size, for some frames; 0 is background.
+ObjectMaps = Callable[[Sequence[int], tuple[int, int]], Int64[Tensor, "F h w"]]
+
+
+@dataclass(frozen=True)
+class Conditions:
+    """What a clip is to show, and how strictly.
+
+    Attributes:
+        prompt: what the clip shows.
+        negative_prompt: what it does not show; only under guidance.
+        object_prompts: what single objects show, by object id; their pixels read this beside `prompt`.
+        guidance_scale: weight of classifier-free guidance; 1 or less runs the conditional branch only.
+        control_scale: weight of the depth control.
+        image_prompt: reference picture(s) for a loaded IP-Adapter.
+    """
+
+    prompt: str
+    negative_prompt: str | None = None
+    object_prompts: Mapping[int, str] = field(default_factory=dict)
+    guidance_scale: float = 7.5
+    control_scale: float = 1.0
+    image_prompt: Any = None
+
+
+@runtime_checkable
+class Denoiser(Protocol):
+    """An image model that has read what a clip shows.
+
+    Attributes:
+        n_branches: 2 under classifier-free guidance, else 1.
+    """
+
+    @property
+    def n_branches(self) -> int: ...
+
+    def predict(
+        self,
+        latents: Float32[Tensor, "F C h w"],
+        timestep: Tensor,
+        control_images: Float32[Tensor, "F 3 H W"],
+        frames: Sequence[int],
+    ) -> Float32[Tensor, "F C h w"]:
+        """The guided model output for some frames.
+
+        Args:
+            latents: noisy latents, already scaled by the scheduler's `scale_model_input`.
+            timestep: scalar, as the scheduler lists it.
+            control_images: inverse depth in [0, 1].
+            frames: which frames of the clip these are.
+        """
+        ...
+
+    def injected(self, attention: AttentionState) -> AbstractContextManager[None]:
+        """While this lasts the self-attention layers that `attention.config` selects go through `attention`.
+
+        Raises:
+            ConfigError: it selects none.
+        """
+        ...
+
+
+@runtime_checkable
+class Backbone(Protocol):
+    """An image model with its autoencoder and scheduler.
+
+    Attributes:
+        scheduler: of diffusers; the loop sets its timesteps and leaves it as the last step did.
+        device: where the networks compute.
+        vae_factor: image pixels along one side of a latent pixel.
+        n_channels: of the latents.
+    """
+
+    @property
+    def scheduler(self) -> Any: ...
+
+    @property
+    def device(self) -> torch.device: ...
+
+    @property
+    def vae_factor(self) -> int: ...
+
+    @property
+    def n_channels(self) -> int: ...
+
+    def conditioned(
+        self, conditions: Conditions, objects: ObjectMaps, latent_size: tuple[int, int]
+    ) -> Denoiser:
+        """The model for a clip.
+
+        Args:
+            conditions: what the clip shows.
+            objects: where it shows what, for the prompts of single objects.
+            latent_size: height and width of the latents.
+        """
+        ...
+
+    def decode(self, latents: Float32[Tensor, "1 C h w"]) -> tuple[Float32[np.ndarray, "H W 3"], bool]:
+        """A frame in [0, 1], and whether the model's safety checker has blackened it."""
+        ...

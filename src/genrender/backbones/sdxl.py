@@ -1,0 +1,99 @@
+"""Stable Diffusion XL with a depth ControlNet, as diffusers' pipeline loads it.
+
+Two text encoders, a pooled text and the picture's size beside the text features, an autoencoder that wants
+float32: all of it stays in this file.
+"""
+
+from typing import Any
+
+import numpy as np
+import torch
+from diffusers.pipelines.controlnet.pipeline_controlnet_sd_xl import StableDiffusionXLControlNetPipeline
+from jaxtyping import Float32
+from torch import Tensor
+
+from genrender.backbones.object_prompts import ObjectPrompts
+from genrender.backbones.protocol import Conditions, ObjectMaps
+from genrender.backbones.unet import UNetDenoiser
+
+
+class StableDiffusionXL:
+    """A `Backbone` of the networks that a pipeline holds; prompts are encoded as that pipeline does.
+
+    Args:
+        pipeline: with its LoRA, textual inversions, offloading and scheduler.
+    """
+
+    def __init__(self, pipeline: StableDiffusionXLControlNetPipeline) -> None:
+        self._pipeline: Any = pipeline
+
+    @property
+    def scheduler(self) -> Any:
+        return self._pipeline.scheduler
+
+    @property
+    def device(self) -> torch.device:
+        return self._pipeline._execution_device
+
+    @property
+    def vae_factor(self) -> int:
+        return self._pipeline.vae_scale_factor
+
+    @property
+    def n_channels(self) -> int:
+        return self._pipeline.unet.config.in_channels
+
+    def conditioned(
+        self, conditions: Conditions, objects: ObjectMaps, latent_size: tuple[int, int]
+    ) -> UNetDenoiser:
+        """See `Backbone.conditioned`. The whole picture is asked for, uncropped, at the size it has."""
+        pipeline, device = self._pipeline, self.device
+        has_guidance = conditions.guidance_scale > 1
+        conditional, unconditional, pooled, unconditional_pooled = pipeline.encode_prompt(
+            conditions.prompt, None, device, 1, has_guidance, conditions.negative_prompt
+        )
+        texts = None
+        if conditions.object_prompts:
+            embeds = [
+                pipeline.encode_prompt(text, None, device, 1, False)[0]
+                for text in conditions.object_prompts.values()
+            ]
+            ids = list(conditions.object_prompts)
+            texts = ObjectPrompts(torch.cat(embeds), ids, objects, 1 + has_guidance, latent_size)
+        image_embeds = None
+        if conditions.image_prompt is not None:
+            image_embeds = pipeline.prepare_ip_adapter_image_embeds(
+                conditions.image_prompt, None, device, 1, has_guidance
+            )
+        height, width = (side * self.vae_factor for side in latent_size)
+        text_encoder = pipeline.text_encoder_2
+        pooled_width = pooled.shape[-1] if text_encoder is None else text_encoder.config.projection_dim
+        size = pipeline._get_add_time_ids(
+            (height, width), (0, 0), (height, width), conditional.dtype, pooled_width
+        ).to(device)
+        if has_guidance:
+            conditional = torch.cat([unconditional, conditional])
+            pooled = torch.cat([unconditional_pooled, pooled])
+        return UNetDenoiser(
+            unet=pipeline.unet,
+            controlnet=pipeline.controlnet,
+            prompt_embeds=conditional,
+            guidance_scale=float(conditions.guidance_scale),
+            conditioning_scale=float(conditions.control_scale),
+            image_embeds=image_embeds,
+            added={"text_embeds": pooled, "time_ids": size.repeat(1 + has_guidance, 1)},
+            object_prompts=texts,
+        )
+
+    def decode(self, latents: Float32[Tensor, "1 C h w"]) -> tuple[Float32[np.ndarray, "H W 3"], bool]:
+        """See `Backbone.decode`; SDXL has no safety checker. Its autoencoder overflows in float16."""
+        pipeline, vae = self._pipeline, self._pipeline.vae
+        needs_upcasting = vae.dtype == torch.float16 and vae.config.force_upcast
+        with torch.no_grad():
+            if needs_upcasting:
+                pipeline.upcast_vae()
+            latent = latents.to(next(vae.post_quant_conv.parameters()).dtype) / vae.config.scaling_factor
+            picture = vae.decode(latent, return_dict=False)[0]
+            if needs_upcasting:
+                vae.to(torch.float16)
+        return np.asarray(pipeline.image_processor.postprocess(picture, output_type="np"))[0], False

@@ -1,0 +1,94 @@
+"""Stable Diffusion 1.x with a depth ControlNet, as diffusers' pipeline loads it. `pocket` is one, too."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from diffusers.pipelines.controlnet.pipeline_controlnet import StableDiffusionControlNetPipeline
+from jaxtyping import Float32
+from torch import Tensor
+
+from genrender.backbones.object_prompts import ObjectPrompts
+from genrender.backbones.protocol import Conditions, ObjectMaps
+from genrender.backbones.unet import UNetDenoiser
+
+
+class StableDiffusion:
+    """A `Backbone` of the networks that a pipeline holds; prompts are encoded as that pipeline does.
+
+    Args:
+        pipeline: with its LoRA, textual inversions, IP-Adapter, offloading and scheduler.
+    """
+
+    def __init__(self, pipeline: StableDiffusionControlNetPipeline) -> None:
+        self._pipeline: Any = pipeline
+
+    @property
+    def scheduler(self) -> Any:
+        return self._pipeline.scheduler
+
+    @property
+    def device(self) -> torch.device:
+        return self._pipeline._execution_device
+
+    @property
+    def vae_factor(self) -> int:
+        return self._pipeline.vae_scale_factor
+
+    @property
+    def n_channels(self) -> int:
+        return self._pipeline.unet.config.in_channels
+
+    def conditioned(
+        self, conditions: Conditions, objects: ObjectMaps, latent_size: tuple[int, int]
+    ) -> UNetDenoiser:
+        """See `Backbone.conditioned`."""
+        pipeline, device = self._pipeline, self.device
+        guidance_scale, embedding_dim = conditions.guidance_scale, pipeline.unet.config.time_cond_proj_dim
+        # UNets that take the guidance scale as an input (LCM) need no unconditional branch.
+        has_guidance = guidance_scale > 1 and embedding_dim is None
+        texts = None
+        if conditions.object_prompts:
+            embeds = [
+                pipeline.encode_prompt(text, device, 1, False)[0]
+                for text in conditions.object_prompts.values()
+            ]
+            ids = list(conditions.object_prompts)
+            texts = ObjectPrompts(torch.cat(embeds), ids, objects, 1 + has_guidance, latent_size)
+        guidance_embedding = None
+        if embedding_dim is not None:
+            guidance_embedding = pipeline.get_guidance_scale_embedding(
+                torch.tensor([guidance_scale - 1.0]), embedding_dim=embedding_dim, dtype=pipeline.unet.dtype
+            ).to(device)
+        conditional, unconditional = pipeline.encode_prompt(
+            conditions.prompt, device, 1, has_guidance, conditions.negative_prompt
+        )
+        image_embeds = None
+        if conditions.image_prompt is not None:
+            image_embeds = pipeline.prepare_ip_adapter_image_embeds(
+                conditions.image_prompt, None, device, 1, has_guidance
+            )
+        return UNetDenoiser(
+            unet=pipeline.unet,
+            controlnet=pipeline.controlnet,
+            prompt_embeds=torch.cat([unconditional, conditional]) if has_guidance else conditional,
+            guidance_scale=float(guidance_scale),
+            conditioning_scale=float(conditions.control_scale),
+            guidance_embedding=guidance_embedding,
+            image_embeds=image_embeds,
+            object_prompts=texts,
+        )
+
+    def decode(self, latents: Float32[Tensor, "1 C h w"]) -> tuple[Float32[np.ndarray, "H W 3"], bool]:
+        """See `Backbone.decode`."""
+        pipeline = self._pipeline
+        with torch.no_grad():
+            latent = latents.to(pipeline.vae.dtype) / pipeline.vae.config.scaling_factor
+            picture = pipeline.vae.decode(latent, return_dict=False)[0]
+            decoded, is_flagged = pipeline.run_safety_checker(picture, picture.device, pipeline.unet.dtype)
+        flag = bool(is_flagged and is_flagged[0])
+        shown: Sequence[np.ndarray] = pipeline.image_processor.postprocess(
+            decoded, output_type="np", do_denormalize=[not flag]
+        )
+        return np.asarray(shown)[0], flag

@@ -1,0 +1,222 @@
+"""All frames of a clip denoised together: the sampling loop, beside the paper's section 4."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float32
+from torch import Tensor
+
+from genrender.backbones.protocol import Backbone, Conditions
+from genrender.config import MethodConfig
+from genrender.errors import ConfigError
+from genrender.injection.keyframes import default_n_keyframes, keyframe_draws
+from genrender.injection.state import AttentionState
+from genrender.sampling.appearance import AppearanceRecorder
+from genrender.sampling.chunks import Chunks, frame_chunks
+from genrender.sampling.latents import LatentRules
+from genrender.sampling.passes import predict_frames
+from genrender.sampling.scheduler import NoiseGivenScheduler
+from genrender.sampling.step import model_input_of, predicted_x0_of
+from genrender.sampling.store import FrameTensors, RunShape, RunStore
+from genrender.sampling.surface import ClipSurface
+
+# Clean latents "n C h w" of the frames that it is given.
+PredictedX0 = Callable[[Sequence[int]], Tensor]
+
+
+@dataclass(frozen=True)
+class SamplingConfig:
+    """How a clip is sampled, whatever makes its frames agree.
+
+    Attributes:
+        n_steps: diffusion steps.
+        seed: of keyframes and, where `generator` is None, of what the scheduler draws on the screen.
+        chunk_size: frames that go through the networks at once, halved where the device's memory does not
+            suffice. It changes memory and speed, never a random number. A step's keyframes run together.
+        eta: noise of DDIM; other schedulers ignore it.
+        attention: what happens in the selected self-attention layers; see `genrender.methods` for others.
+        generator: for noise that does not live on the surface, see `NoiseConfig.every_step`.
+        latents: "F C h w" of unit variance, instead of mechanism 1's noise.
+    """
+
+    n_steps: int
+    seed: int = 0
+    chunk_size: int = 8
+    eta: float = 0.0
+    attention: type[AttentionState] = AttentionState
+    generator: torch.Generator | None = None
+    latents: Tensor | None = None
+
+    def check(self) -> None:
+        """Raises ConfigError for a count below 1."""
+        for name, value in (("num_inference_steps", self.n_steps), ("chunk_size", self.chunk_size)):
+            if value < 1:
+                raise ConfigError(f"{name} is {value}, expected at least 1")
+
+
+class Hooks:
+    """What a caller wants to be told, and where it may step in. Everything here does nothing."""
+
+    def on_begin(self, step: int, n_steps: int) -> None:
+        """The first evaluation of the model is number `step` of `n_steps`: 0, unless a run goes on."""
+
+    def on_outputs(self, step: int, predicted_x0: PredictedX0) -> None:
+        """The model has seen all frames, before the scheduler makes its step of them."""
+
+    def on_step_end(self, step: int, timestep: Tensor, latents: FrameTensors) -> None:
+        """The scheduler has made its step; what is written to `latents` counts."""
+
+    def is_interrupted(self) -> bool:
+        """Asked after every step; True ends the loop there."""
+        return False
+
+
+@torch.no_grad()
+def sample(
+    backbone: Backbone,
+    conditions: Conditions,
+    surface: ClipSurface,
+    method: MethodConfig,
+    sampling: SamplingConfig,
+    store: RunStore | None = None,
+    hooks: Hooks | None = None,
+    recorder: AppearanceRecorder | None = None,
+) -> FrameTensors:
+    """Denoise all frames of a clip together.
+
+    Args:
+        backbone: the image model.
+        conditions: what the clip shows.
+        surface: the clip's G-buffers, made ready for this method.
+        method: how the frames are made to agree.
+        sampling: steps, seed, memory.
+        store: what the run carries from step to step. Where it holds a part of this run, that goes on.
+        hooks: told about every step.
+        recorder: keeps some frames' latents of every step, for an appearance to be made of.
+
+    Returns:
+        The final latents, float32 "F C h w".
+
+    Raises:
+        ConfigError: a setting is out of range, or the clip does not fit the model.
+
+    Source: Generative Rendering (arXiv 2312.01409), section 4.
+    """
+    method.check()
+    sampling.check()
+    store, hooks = store or RunStore(), hooks or Hooks()
+    n_frames, scheduler = surface.n_frames, backbone.scheduler
+
+    # 1. The model reads what the clip shows.
+    denoiser = backbone.conditioned(conditions, surface.objects, surface.latent_size)
+
+    # 2. Noise levels, and where an earlier attempt stands.
+    scheduler.set_timesteps(sampling.n_steps, device=backbone.device)
+    timesteps = scheduler.timesteps
+    surface.check_appearance(len(timesteps), backbone.n_channels)
+    generator = sampling.generator or torch.Generator("cpu").manual_seed(sampling.seed)
+    shape = (n_frames, backbone.n_channels, *surface.latent_size)
+    run = RunShape(shape, len(timesteps), sampling.chunk_size)
+    store.begin(run, backbone.device, scheduler, generator)
+    chunks, at_once = frame_chunks(n_frames, sampling.chunk_size), Chunks(sampling.chunk_size)
+
+    # 3. Mechanism 1: the initial noise lives on the surface, and so does what schedulers draw at a step.
+    if store.step == 0:
+        for frames in chunks:
+            store.latents[frames] = _initial_latents(backbone, surface, sampling.latents, frames)
+    step_noise = partial(surface.step_noise, backbone.n_channels) if method.noise.every_step else None
+    stepper = NoiseGivenScheduler(scheduler, n_frames, generator, sampling.eta, step_noise)
+
+    # 4. Mechanisms 2 and 3: which surface points frames share, and what attention does with that.
+    attention = sampling.attention(method.injection, denoiser.n_branches, surface.latent_size, surface.engine)
+    attention.n_lent = len(surface.lent)
+    wanted = method.injection.n_keyframes
+    n_keyframes = default_n_keyframes(n_frames) if wanted is None else min(wanted, n_frames)
+    draws = keyframe_draws(timesteps.tolist(), scheduler.order)
+    seen = surface.seen if method.injection.keyframes == "coverage" else None
+    rules = LatentRules(method.latents, scheduler, surface)
+
+    # All frames advance one step together.
+    with denoiser.injected(attention):
+        hooks.on_begin(store.step, len(timesteps))
+        for step, timestep in enumerate(timesteps[store.step :], start=store.step):
+            done = draws[step] / max(draws[-1], 1)
+            keyframes = attention.choose(n_frames, n_keyframes, sampling.seed, draws[step], seen)
+            # Between steps the scheduler stands alike in all chunks, except for what it keeps of latents.
+            store.recall(scheduler, 0)
+            model_input = partial(model_input_of, store, scheduler, timestep, surface.appearance)
+            if recorder is not None:
+                recorder.keep(step, store.latents[recorder.frames])
+
+            # 5. The model's output: keyframes together, then the other frames, which read from them.
+            def predict(
+                frames: list[int], timestep: Tensor = timestep, see: Callable[..., Tensor] = model_input
+            ) -> Tensor:
+                return denoiser.predict(see(frames), timestep, surface.control_images(frames), frames)
+
+            shown = [*surface.lent, *keyframes]
+            for frames, output in predict_frames(predict, attention, n_frames, shown, at_once, done):
+                store.outputs[frames] = output
+            hooks.on_outputs(step, partial(predicted_x0_of, store, scheduler, model_input, step))
+
+            # 6. The scheduler's step, between the rules for predicted clean and for noisy latents.
+            if rules.needs_keyframes:
+                rules.start_step(keyframes, store.outputs[keyframes], model_input(keyframes), step)
+            for chunk, frames in enumerate(chunks):
+                store.recall(scheduler, chunk)
+                current = store.latents[frames]
+                seen_by_model = scheduler.scale_model_input(current, timestep)
+                output = rules.change_output(store.outputs[frames], seen_by_model, frames, step, done)
+                stepped = stepper.step(output, timestep, current, step, frames)
+                store.next_latents[frames] = rules.change_latents(stepped, frames)
+                store.remember(scheduler, chunk)
+
+            # 7. From here on the step counts.
+            hooks.on_step_end(step, timestep, store.next_latents)
+            store.commit(generator)
+            if hooks.is_interrupted():
+                break
+    return store.latents
+
+
+def _initial_latents(
+    backbone: Backbone, surface: ClipSurface, latents: Tensor | None, frames: list[int]
+) -> Tensor:
+    """Of consecutive frames: the caller's, or mechanism 1's."""
+    shape = (surface.n_frames, backbone.n_channels, *surface.latent_size)
+    if latents is None:
+        noise = surface.initial_noise(frames, backbone.n_channels)
+    elif tuple(latents.shape) == shape:
+        noise = latents[frames]
+    else:
+        raise ConfigError(f"latents of shape {tuple(latents.shape)}, expected {shape}: one per G-buffer")
+    # float32 throughout: latents are tiny, and half precision would drift over the steps.
+    scale: Any = backbone.scheduler.init_noise_sigma
+    return noise.to(backbone.device, torch.float32) * scale
+
+
+def decode_frames(
+    backbone: Backbone, latents: FrameTensors, on_flagged: Callable[[int], None] | None = None
+) -> Iterator[Float32[np.ndarray, "H W 3"]]:
+    """Frames of final latents, one by one: a long video never lies in memory as a whole, and the decoder,
+    whose maps are as large as the picture, is not what decides how much memory a run takes.
+
+    A safety checker, where the model brings one, blackens what it flags, as in diffusers.
+
+    Args:
+        backbone: the image model.
+        latents: as `sample` returns them.
+        on_flagged: is told the index of every frame that was blackened, before that frame is yielded.
+
+    Yields:
+        The next frame, in [0, 1].
+    """
+    for frame in range(len(latents)):
+        picture, is_flagged = backbone.decode(latents[[frame]])
+        if is_flagged and on_flagged is not None:
+            on_flagged(frame)
+        yield picture

@@ -1,0 +1,50 @@
+"""A step's two passes through the networks: the keyframes together, then all other frames chunk by chunk."""
+
+from collections.abc import Callable, Iterator, Sequence
+
+from jaxtyping import Float32
+from torch import Tensor
+
+from genrender.injection.state import AttentionState
+from genrender.sampling.chunks import Chunks
+
+# The guided output for some frames, by their numbers.
+Predict = Callable[[list[int]], Float32[Tensor, "n C h w"]]
+
+
+def predict_frames(
+    predict: Predict,
+    attention: AttentionState,
+    n_frames: int,
+    keyframes: Sequence[int],
+    chunks: Chunks,
+    progress: float = 0.0,
+) -> Iterator[tuple[list[int], Float32[Tensor, "n C h w"]]]:
+    """The guided model output for all frames of a clip at one step: keyframes first, then the others.
+
+    Args:
+        predict: asks a denoiser whose layers are injected with the state `attention`.
+        attention: state of the injections; where it is not active, `keyframes` are ignored.
+        n_frames: of the clip.
+        keyframes: frames that lend their features to all others at this step.
+        chunks: how many frames go through the networks at once; the keyframes run together whatever it is.
+        progress: share of the steps that are done, in [0, 1].
+
+    Yields:
+        Frames that went through the networks together, and the output for them.
+    """
+    others = list(range(n_frames))
+    if attention.is_active:
+        attention.start_keyframes(keyframes, progress)
+        shown = list(keyframes)
+        output = predict(shown)
+        # Frames that another run lends are no part of this clip.
+        own = [row for row, frame in enumerate(shown) if frame < n_frames]
+        yield [shown[row] for row in own], output[own]
+        others = [frame for frame in others if frame not in shown]
+
+    def of_frames(frames: list[int]) -> Tensor:
+        attention.start_frames(frames)
+        return predict(frames)
+
+    yield from chunks.run(others, of_frames)
