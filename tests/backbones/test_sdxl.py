@@ -1,0 +1,174 @@
+"""Stable Diffusion XL through the same loop: equal to diffusers' pipeline with all injections off."""
+
+import pytest
+import torch
+from diffusers import EulerDiscreteScheduler, StableDiffusionXLControlNetPipeline
+from tiny_models import (
+    TEXT_WIDTH,
+    sliding_card,
+    tiny_controlnet,
+    tiny_pipeline,
+    tiny_scheduler,
+    tiny_text_encoder,
+    tiny_tokenizer,
+    tiny_unet,
+    tiny_vae,
+)
+from transformers import CLIPTextModelWithProjection
+
+from genrender.backbones.families import backbone_of
+from genrender.backbones.protocol import Backbone, Conditions, Denoiser
+from genrender.backbones.sdxl import StableDiffusionXL
+from genrender.backbones.stable_diffusion import StableDiffusion
+from genrender.config import PER_FRAME, InjectionConfig, LatentConfig, MethodConfig, NoiseConfig
+from genrender.errors import ModelError
+from genrender.gbuffer.control import depth_control
+from genrender.sampling.loop import SamplingConfig, decode_frames, sample
+from genrender.sampling.surface import ClipSurface
+
+HEIGHT, WIDTH, N_FRAMES = 40, 56, 4
+CLIP = sliding_card(N_FRAMES, HEIGHT, WIDTH)
+FULL = MethodConfig(injection=InjectionConfig(alpha=0.5, n_keyframes=2))
+SIZE_WIDTH = 8  # of the embedding of one number among a picture's six sizes
+
+
+def sdxl_pipeline() -> StableDiffusionXLControlNetPipeline:
+    """SDXL's structure: two text encoders, pooled text and sizes as conditions, blocks of several layers."""
+    first = tiny_text_encoder()
+    torch.manual_seed(6)
+    config = first.config.to_dict() | {"projection_dim": TEXT_WIDTH}
+    second = CLIPTextModelWithProjection(type(first.config)(**config)).eval()
+    unet = tiny_unet(
+        cross_attention_dim=2 * TEXT_WIDTH,
+        down_block_types=("DownBlock2D", "CrossAttnDownBlock2D"),
+        up_block_types=("CrossAttnUpBlock2D", "UpBlock2D"),
+        transformer_layers_per_block=(1, 2),
+        use_linear_projection=True,
+        addition_embed_type="text_time",
+        addition_time_embed_dim=SIZE_WIDTH,
+        projection_class_embeddings_input_dim=TEXT_WIDTH + 6 * SIZE_WIDTH,
+    )
+    pipeline = StableDiffusionXLControlNetPipeline(
+        vae=tiny_vae(),
+        text_encoder=first,
+        text_encoder_2=second,
+        tokenizer=tiny_tokenizer(),
+        tokenizer_2=tiny_tokenizer(),
+        unet=unet,
+        controlnet=tiny_controlnet(unet),
+        scheduler=tiny_scheduler(),
+        add_watermarker=False,
+    )
+    pipeline.set_progress_bar_config(disable=True)
+    return pipeline
+
+
+@pytest.fixture(scope="module")
+def pipeline() -> StableDiffusionXLControlNetPipeline:
+    return sdxl_pipeline()
+
+
+@pytest.fixture
+def unit_latents() -> torch.Tensor:
+    return torch.randn(N_FRAMES, 4, HEIGHT // 8, WIDTH // 8, generator=torch.Generator().manual_seed(5))
+
+
+def sampled(pipeline, method: MethodConfig, latents=None, n_steps: int = 3, **conditions) -> torch.Tensor:
+    backbone = backbone_of(pipeline)
+    surface = ClipSurface(CLIP, backbone.vae_factor, method, 0, backbone.device)
+    asked = Conditions(**({"prompt": "a red fox", "negative_prompt": "blurry"} | conditions))
+    sampling = SamplingConfig(n_steps, chunk_size=3, latents=latents)
+    return sample(backbone, asked, surface, method, sampling)[range(N_FRAMES)]
+
+
+@pytest.mark.parametrize("guidance_scale", [5.0, 1.0])
+@pytest.mark.parametrize("scheduler", ["DDIM", "Euler"])
+def test_with_every_injection_off_latents_and_frames_equal_diffusers(
+    pipeline, unit_latents, guidance_scale, scheduler
+):
+    own = pipeline.scheduler
+    if scheduler == "Euler":  # what SDXL comes with
+        pipeline.scheduler = EulerDiscreteScheduler.from_config(own.config)
+    images = torch.from_numpy(depth_control(CLIP))[:, None].repeat(1, 3, 1, 1)
+
+    def diffusers_frame(frame: int, output_type: str):
+        return pipeline(
+            "a red fox",
+            image=images[[frame]],
+            negative_prompt="blurry",
+            latents=unit_latents[[frame]],
+            guidance_scale=guidance_scale,
+            num_inference_steps=3,
+            controlnet_conditioning_scale=0.8,
+            output_type=output_type,
+        ).images
+
+    expected = torch.cat([diffusers_frame(frame, "latent") for frame in range(N_FRAMES)])
+    result = sampled(pipeline, PER_FRAME, unit_latents, guidance_scale=guidance_scale, control_scale=0.8)
+    assert (result - expected).abs().max() <= 1e-4
+    assert expected.std() > 0.1
+    decoded = list(decode_frames(backbone_of(pipeline), result))
+    torch.testing.assert_close(
+        torch.from_numpy(decoded[1]), torch.from_numpy(diffusers_frame(1, "np")[0]), atol=1e-4, rtol=0
+    )
+    pipeline.scheduler = own
+
+
+def test_the_pictures_size_and_the_pooled_text_reach_the_networks(pipeline):
+    """They are what SDXL reads beside Stable Diffusion's conditions: without them the output is another."""
+    backbone = StableDiffusionXL(pipeline)
+    surface = ClipSurface(CLIP, 8, PER_FRAME, 0, backbone.device)
+    denoiser = backbone.conditioned(Conditions("a red fox"), surface.objects, surface.latent_size)
+    assert denoiser.added["time_ids"].tolist() == [[HEIGHT, WIDTH, 0, 0, HEIGHT, WIDTH]] * 2
+    assert denoiser.added["text_embeds"].shape == (2, TEXT_WIDTH)
+
+
+MECHANISMS = {
+    "keys and values": MethodConfig(injection=InjectionConfig(alpha=0.0, n_keyframes=2)),
+    "all keys and values": MethodConfig(
+        injection=InjectionConfig(alpha=0.0, n_keyframes=2, deduplicate=False)
+    ),
+    "surface features": MethodConfig(injection=InjectionConfig(pre_attn=False, n_keyframes=2)),
+    "trajectory": MethodConfig(injection=InjectionConfig(unify="trajectory", n_keyframes=2)),
+    "latents": MethodConfig(
+        injection=InjectionConfig(n_keyframes=2), latents=LatentConfig("objects", synchronise=0.5)
+    ),
+}
+
+
+@pytest.mark.parametrize("name", MECHANISMS)
+def test_every_mechanism_runs_and_changes_the_frames(pipeline, unit_latents, name):
+    plain = sampled(pipeline, PER_FRAME, unit_latents)
+    result = sampled(pipeline, MECHANISMS[name], unit_latents)
+    assert result.isfinite().all()
+    assert (result - plain).abs().max() > 1e-2
+
+
+def test_a_frame_that_is_its_own_only_keyframe_gives_ordinary_self_attention(pipeline):
+    """The law of mechanism 3, on SDXL's layers: one frame, one keyframe, any weight."""
+    clip, noise = CLIP[:1], NoiseConfig("fixed")
+    results = []
+    for injection in (PER_FRAME.injection, InjectionConfig(alpha=0.7, unify="fill", n_keyframes=1)):
+        method = MethodConfig(noise=noise, injection=injection)
+        backbone = backbone_of(pipeline)
+        surface = ClipSurface(clip, 8, method, 0, backbone.device)
+        results.append(sample(backbone, Conditions("a fox"), surface, method, SamplingConfig(2))[[0]])
+    torch.testing.assert_close(*results, atol=2e-3, rtol=0)
+
+
+def test_prompts_of_objects_change_what_the_object_shows(pipeline, unit_latents):
+    plain = sampled(pipeline, PER_FRAME, unit_latents)
+    named = sampled(pipeline, PER_FRAME, unit_latents, object_prompts={1: "a blue duck"})
+    assert (named - plain).abs().max() > 1e-3
+
+
+def test_each_pipeline_has_its_family(pipeline):
+    assert isinstance(backbone_of(pipeline), StableDiffusionXL)
+    assert isinstance(backbone_of(tiny_pipeline()), StableDiffusion)
+    for one in (pipeline, tiny_pipeline()):
+        backbone = backbone_of(one)
+        assert isinstance(backbone, Backbone)
+        denoiser = backbone.conditioned(Conditions("a fox"), lambda *_: torch.zeros(1, 5, 7), (5, 7))
+        assert isinstance(denoiser, Denoiser)
+    with pytest.raises(ModelError, match="a str cannot be driven, expected one of StableDiffusionControlNet"):
+        backbone_of("sdxl")
