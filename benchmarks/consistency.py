@@ -1,24 +1,13 @@
 """How steady the frames are, and what that costs: per-frame ControlNet against the method, on equal terms.
 
     python benchmarks/consistency.py
-    python benchmarks/consistency.py --methods per-frame noise pre post full --seeds 0 1 2 --pictures sheets
+    python benchmarks/consistency.py --methods per-frame post-only generative --seeds 0 1 --pictures sheets
     python benchmarks/consistency.py --scene fox.glb --animation Run --prompt "a white and orange striped fox"
 
-Two methods are baselines, and nothing makes their frames agree but the depth pictures:
-    per-frame     every frame starts from noise of its own
-    fixed-noise   all frames start from the same noise, as when a ControlNet renders every frame with one seed
-The others switch the mechanisms on:
-    noise         the noise lives on the surface
-    pre           noise, and attention looks at the keyframes
-    post          noise, and the keyframes' features are blended on the surface
-    full          all of it: the default of `genrender render`
-    texture, reproject   all of it, through that correspondence engine
-    trajectory    all of it, keyframes weighed by how well their keys fit the query
-    coverage      all of it, keyframes chosen by the surface that they show
-    undeduplicated  all of it, with all keys and values of all keyframes
-    normalised    all of it, and latents normalised per object
-    synced        all of it, and predicted clean latents unified along the surface
-    paper-method  noise, keyframes and blending as in the `paper` preset, but not its sampler
+The methods are those of `genrender/methods/table.py`, by the same names; `--help` lists them. Two are
+baselines, and nothing makes their frames agree but the depth pictures: `per-frame`, whose frames start from
+noise of their own each, and `fixed-noise`, whose frames all start from the same noise, as when a ControlNet
+renders every frame with one seed.
 
 All methods get the same weights, scene, prompt, seeds, sampler and steps. Surface error is the mean RGB
 difference of pixels that show the same surface point in frames 1, 4 and 8 apart; less is steadier. "of
@@ -49,19 +38,11 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from genrender.config import (
-    PER_FRAME,
-    PRESETS,
-    CorrespondenceConfig,
-    InjectionConfig,
-    LatentConfig,
-    MethodConfig,
-    MethodName,
-)
+from genrender.config import PER_FRAME
 from genrender.errors import GenRenderError
 from genrender.gbuffer.preview import to_picture
 from genrender.media.images import contact_sheet, write_png
-from genrender.methods.table import METHODS as PACKAGE_METHODS
+from genrender.methods.table import EVERY_METHOD
 from genrender.metrics.sharpness import sharpness
 from genrender.metrics.surface import surface_errors
 from genrender.scene.load import load_scene
@@ -73,28 +54,8 @@ DEFAULT_SCENE = Path(__file__).resolve().parents[1] / "examples" / "scenes" / "w
 DEFAULT_PROMPT = "a red and white striped biped on a blue background"
 
 
-def _part(name: MethodName) -> MethodConfig:
-    config = PACKAGE_METHODS[name].config
-    assert config is not None
-    return config
-
-
-METHODS: dict[str, MethodConfig] = {
-    "per-frame": _part("per-frame"),
-    "fixed-noise": _part("fixed-noise"),
-    "noise": _part("surface-noise"),
-    "pre": _part("extended-attention"),
-    "post": _part("post-only"),
-    "full": MethodConfig(),
-    "texture": MethodConfig(correspondence=CorrespondenceConfig("texture")),
-    "reproject": MethodConfig(correspondence=CorrespondenceConfig("reproject")),
-    "trajectory": MethodConfig(injection=InjectionConfig(unify="trajectory")),
-    "coverage": MethodConfig(injection=InjectionConfig(keyframes="coverage")),
-    "undeduplicated": MethodConfig(injection=InjectionConfig(deduplicate=False)),
-    "normalised": MethodConfig(latents=LatentConfig(normalise="objects")),
-    "synced": MethodConfig(latents=LatentConfig(synchronise=0.5)),
-    "paper-method": PRESETS["paper"].method,
-}
+# Those that the pipeline makes: a baked clip takes `genrender render`.
+METHODS = {name: method for name, method in EVERY_METHOD.items() if not method.is_baked}
 BASELINES = {"per-frame": "of per-\nframe", "fixed-noise": "of fixed\nnoise"}
 
 
@@ -129,10 +90,10 @@ def main() -> None:
     parser.add_argument(
         "--methods",
         nargs="+",
-        default=["per-frame", "fixed-noise", "noise", "full"],
+        default=["per-frame", "fixed-noise", "surface-noise", "generative"],
         choices=METHODS,
         metavar="NAME",
-        help=f"of {', '.join(METHODS)}",
+        help=f"default: %(default)s; of {', '.join(METHODS)}",
     )
     parser.add_argument("--frames", type=int, default=16)
     parser.add_argument("--size", type=int, default=128)
@@ -236,7 +197,7 @@ def work(job: Job) -> None:
 
     diffusers_logging.disable_progress_bar()
     transformers_logging.disable_progress_bar()
-    method = METHODS[job.method]
+    method = METHODS[job.method].settings
     if job.alpha is not None and method.injection.alpha > 0:
         method = replace(method, injection=replace(method.injection, alpha=job.alpha))
     pipe = load_pipeline(job.model)

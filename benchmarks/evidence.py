@@ -22,17 +22,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from consistency import METHODS as PARTS
 from PIL import Image
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from genrender import __version__
-from genrender.config import PER_FRAME, PRESETS, InjectionConfig, MethodConfig, NoiseConfig, RunConfig
+from genrender.config import PER_FRAME, PRESETS, RunConfig
 from genrender.errors import GenRenderError
 from genrender.evaluation.evaluate import METRICS_FILE, Judges, evaluate, write_metrics
 from genrender.evaluation.page import look_up
 from genrender.media.images import contact_sheet
+from genrender.methods.table import EVERY_METHOD
 from genrender.runs.finished import open_run
 from genrender.runs.folder import RunFolder
 from genrender.runs.make import make_video
@@ -45,7 +45,7 @@ SCENES_FOLDER = Path(__file__).resolve().parents[1] / "examples" / "scenes"
 PER_FRAME_NAME = "per-frame"
 BEGIN, END = "<!-- evidence: begin -->", "<!-- evidence: end -->"
 PICTURE_FRAMES = 6
-PICTURED = ("per-frame", "fixed-noise", "noise", "pre-post", "synced", "fast", "paper")
+PICTURED = ("per-frame", "fixed-noise", "surface-noise", "generative", "synchronised", "fast", "paper")
 ERROR_KEYS = {"1": "adjacent", "4": "4 apart", "16": "16 apart", "first": "to the first"}
 
 
@@ -83,33 +83,25 @@ def takes(fox: Path | None) -> dict[str, Take]:
     }
 
 
-def part(name: str) -> RunConfig:
-    """A method of `benchmarks/consistency.py` with the default sampler and steps."""
-    return RunConfig(method=PARTS[name])
-
-
+# A run's settings, and what they are in half a sentence.
 METHODS: dict[str, tuple[RunConfig, str]] = {
-    PER_FRAME_NAME: (part("per-frame"), "every frame on its own"),
-    "fixed-noise": (part("fixed-noise"), "the same screen noise in all frames, nothing else"),
-    "noise": (part("noise"), "noise on the surface, nothing else"),
-    "pre": (part("pre"), "noise, and attention to all keys and values of the keyframes"),
-    "post": (part("post"), "noise, and features blended on the surface"),
-    "pre-post": (part("full"), "noise and both injections"),
-    "undeduplicated": (
-        RunConfig(method=MethodConfig(injection=InjectionConfig(deduplicate=False))),
-        "the same, with all keys and values of all keyframes",
-    ),
-    "reproject": (part("reproject"), "noise and both injections, through the engine `reproject`"),
-    "normalised": (part("normalised"), "noise, both injections, latents normalised per object"),
-    "synced": (
-        part("synced"),
-        "noise, both injections, predicted clean latents unified on the surface",
-    ),
-    "stabilised": (replace(part("full"), stabilise=0.5), "noise, both injections, stabiliser at 0.5"),
-    "fixed-pre-post": (
-        RunConfig(method=MethodConfig(NoiseConfig("fixed"))),
-        "the same screen noise, both injections",
-    ),
+    **{
+        name: (RunConfig(method=EVERY_METHOD[name].settings), EVERY_METHOD[name].summary)
+        for name in (
+            PER_FRAME_NAME,
+            "fixed-noise",
+            "surface-noise",
+            "extended-attention",
+            "post-only",
+            "generative",
+            "undeduplicated",
+            "reproject",
+            "normalised",
+            "synchronised",
+            "screen-noise",
+        )
+    },
+    "stabilised": (RunConfig(stabilise=0.5), "ours, stabiliser at 0.5"),
     **{name: (preset, f"the preset `{name}`") for name, preset in PRESETS.items()},
 }
 

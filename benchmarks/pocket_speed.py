@@ -15,9 +15,10 @@ from typing import Any
 
 import torch
 
-from genrender.config import PER_FRAME, MethodConfig
+from genrender.config import MethodConfig
 from genrender.gbuffer.gbuffer import GBuffer
 from genrender.gbuffer.raycast import render_gbuffer
+from genrender.methods.table import METHODS
 from genrender.pipeline import GenerativeRenderingPipeline, load_pipeline
 from genrender.scene.camera import Camera
 from genrender.scene.procedural.primitives import rotation_about, torus
@@ -40,8 +41,8 @@ def main() -> None:
         "frames": args.frames,
         "size": gbuffers[0].width,
         "steps": args.steps,
-        "model_ms": step_ms(pipe, gbuffers, PER_FRAME, args.steps),
-        "method_ms": step_ms(pipe, gbuffers, MethodConfig(), args.steps),
+        "model_ms": step_ms(pipe, gbuffers, METHODS["per-frame"].settings, args.steps),
+        "method_ms": step_ms(pipe, gbuffers, METHODS["generative"].settings, args.steps),
         "target_ms": TARGET_MS,
         "threads": torch.get_num_threads(),
         "load_average": round(os.getloadavg()[0], 2),

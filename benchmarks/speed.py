@@ -27,6 +27,7 @@ import sys
 import time
 import weakref
 from collections.abc import Callable
+from dataclasses import replace
 from operator import itemgetter
 from pathlib import Path
 from typing import Any
@@ -48,8 +49,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from transformers import CLIPTextConfig, CLIPTextModel
 
-from genrender.config import InjectionConfig, MethodConfig
 from genrender.gbuffer.control import depth_control
+from genrender.methods.table import METHODS
 from genrender.pipeline import GenerativeRenderingPipeline, load_pipeline
 from genrender.scene.load import load_scene
 from genrender.shots.clip import Clip, ShotConfig, render_clip
@@ -57,7 +58,8 @@ from genrender.storage.memory import gpu_peak_memory_mb, peak_memory_mb, reset_g
 
 DEFAULT_SCENE = Path(__file__).resolve().parents[1] / "examples" / "scenes" / "walking_biped.glb"
 SETTINGS = ("model", "frames", "steps", "size", "chunk", "device", "dtype", "compile")
-METHODS = ("plain", "text2video-zero", "ours")
+DIFFUSERS = ("plain", "text2video-zero")
+MEASURED = (*DIFFUSERS, "generative")
 TARGET = 1.3
 PROMPT = "a red and white striped biped on a green background"
 GUIDANCE = 4.0
@@ -80,7 +82,7 @@ def main() -> None:
     parser.add_argument("--count", action="store_true", help="operations and bytes of a step, not seconds")
     parser.add_argument("--repeats", type=int, default=1, help="rounds of all; the fastest run counts")
     parser.add_argument("--json", action="store_true", help="print JSON and nothing else")
-    parser.add_argument("--only", choices=METHODS, help=argparse.SUPPRESS)
+    parser.add_argument("--only", choices=MEASURED, help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.only:
         print(json.dumps(count(args) if args.count else measure(args)))
@@ -90,16 +92,16 @@ def main() -> None:
     if args.count:
         if args.repeats > 1:
             parser.error("argument --repeats: --count gives the same numbers every time")
-        print_counts(args, {name: in_own_process(name) for name in METHODS})
+        print_counts(args, {name: in_own_process(name) for name in MEASURED})
         return
-    rounds = [{name: in_own_process(name) for name in METHODS} for _ in range(args.repeats)]
-    rows = {name: fastest([row[name] for row in rounds]) for name in METHODS}
+    rounds = [{name: in_own_process(name) for name in MEASURED} for _ in range(args.repeats)]
+    rows = {name: fastest([row[name] for row in rounds]) for name in MEASURED}
     report: dict[str, Any] = {
         **{key: getattr(args, key) for key in SETTINGS},
         "threads": torch.get_num_threads(),
         "load_average": round(os.getloadavg()[0], 2),
         "methods": rows,
-        "ratio": rows["ours"]["seconds_per_frame"] / rows["plain"]["seconds_per_frame"],
+        "ratio": rows["generative"]["seconds_per_frame"] / rows["plain"]["seconds_per_frame"],
         "target": TARGET,
     }
     if args.json:
@@ -113,7 +115,7 @@ def main() -> None:
             f"{name:16} {row['seconds_per_frame']:7.3f} s per frame, peak {row['peak_memory_mb']:.0f} MB{gpu}"
             + (f"; {shares}" if shares else "")
         )
-    print(f"ours / plain: {report['ratio']:.2f} (target at most {TARGET})")
+    print(f"generative / plain: {report['ratio']:.2f} (target at most {TARGET})")
 
 
 def fastest(runs: list[dict[str, Any]]) -> dict[str, Any]:
@@ -137,7 +139,7 @@ def prepare(args: argparse.Namespace) -> tuple[GenerativeRenderingPipeline, Clip
     """What every measurement starts from: model, clip, and the function that renders the clip."""
     shot = ShotConfig((args.size, args.size), n_frames=args.frames)
     clip = render_clip(load_scene(args.scene), shot)
-    return make_pipeline(args), clip, ours if args.only == "ours" else rival
+    return make_pipeline(args), clip, rival if args.only in DIFFUSERS else ours
 
 
 def measure(args: argparse.Namespace) -> dict[str, Any]:
@@ -221,7 +223,7 @@ def _attention_operations(query: torch.Size, key: torch.Size, value: torch.Size,
 
 
 def print_counts(args: argparse.Namespace, rows: dict[str, dict[str, Any]]) -> None:
-    ratio = rows["ours"]["step_tflop"] / rows["plain"]["step_tflop"]
+    ratio = rows["generative"]["step_tflop"] / rows["plain"]["step_tflop"]
     if args.json:
         settings = {key: getattr(args, key) for key in SETTINGS}
         print(json.dumps({**settings, "steps": 1, "methods": rows, "ratio": ratio}, indent=2))
@@ -232,7 +234,7 @@ def print_counts(args: argparse.Namespace, rows: dict[str, dict[str, Any]]) -> N
             f"{name:16} {row['step_tflop']:.3f} TFLOP per frame and step, {row['decoding_tflop']:.3f} to "
             f"decode it, at most {row['tensors_gb']:.2f} GB in tensors"
         )
-    print(f"ours / plain: {ratio:.3f} in a step's operations")
+    print(f"generative / plain: {ratio:.3f} in a step's operations")
 
 
 def make_pipeline(args: argparse.Namespace) -> GenerativeRenderingPipeline:
@@ -328,7 +330,8 @@ def ours(
 
     watch = {} if watch is None else watch
     n_keyframes = args.keyframes or max(1, len(clip.gbuffers) // 8)
-    config = MethodConfig(injection=InjectionConfig(n_keyframes=n_keyframes))
+    config = METHODS["generative"].settings
+    config = replace(config, injection=replace(config.injection, n_keyframes=n_keyframes))
 
     def timed(kind: str, work: Callable[..., Any]) -> Callable[..., Any]:
         def call(*arguments: Any, **options: Any) -> Any:

@@ -19,8 +19,8 @@ from unittest.mock import patch
 import torch
 
 import genrender.sampling.surface as surface_module
-from genrender.config import CorrespondenceConfig, MethodConfig
 from genrender.correspondence.engines import Blend, SurfaceEngine, make_engine
+from genrender.methods.table import EVERY_METHOD
 from genrender.noise.initial import surface_noise
 from genrender.pipeline import load_pipeline
 from genrender.scene.load import load_scene
@@ -118,7 +118,7 @@ def measure(pipe: Any, clip: Clip, engine: str, n_steps: int) -> dict[str, Any]:
     def make_timed(*args: Any) -> TimedEngine:
         return TimedEngine(watch.timed("correspondence", make_engine)(*args), watch)
 
-    config = MethodConfig(correspondence=CorrespondenceConfig(engine))  # pyright: ignore[reportArgumentType]
+    config = EVERY_METHOD[engine].settings
     noise = watch.timed("noise", surface_noise)
     with (
         patch.object(surface_module, "make_engine", make_timed),

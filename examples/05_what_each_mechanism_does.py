@@ -12,9 +12,9 @@ from pathlib import Path
 
 import tyro
 
-from genrender.config import PER_FRAME, InjectionConfig, MethodConfig
 from genrender.gbuffer.preview import to_picture
 from genrender.media.images import contact_sheet, write_png
+from genrender.methods.table import METHODS
 from genrender.metrics.surface import surface_error
 from genrender.pipeline import load_pipeline
 from genrender.scene.load import load_scene
@@ -22,15 +22,16 @@ from genrender.shots.clip import ShotConfig, render_clip
 
 SCENES = Path(__file__).parent / "scenes"
 
-METHODS = {
+# What the picture calls them, and their names in `genrender.methods.table`, which says what each sets.
+SHOWN = {
     # Every frame on its own, as any image model would.
-    "per frame": PER_FRAME,
+    "per frame": "per-frame",
     # 1. The initial noise lives on the surface.
-    "+ noise": MethodConfig(injection=InjectionConfig(pre_attn=False, alpha=0.0)),
+    "+ noise": "surface-noise",
     # 3, first half. Every frame's attention looks at the keyframes, too.
-    "+ keyframes": MethodConfig(injection=InjectionConfig(alpha=0.0)),
+    "+ keyframes": "extended-attention",
     # 2 and 3, second half. The keyframes' features, blended on the surface, are mixed in: the whole method.
-    "+ features": MethodConfig(),
+    "+ features": "generative",
 }
 
 
@@ -50,9 +51,10 @@ def main(
 
     rows = {}
     print("method        surface error   seconds")
-    for name, method in METHODS.items():
+    for name, method in SHOWN.items():
         started = time.perf_counter()
-        made = pipe(prompt, clip.gbuffers, config=method, num_inference_steps=steps, seed=seed).frames
+        config = METHODS[method].settings
+        made = pipe(prompt, clip.gbuffers, config=config, num_inference_steps=steps, seed=seed).frames
         seconds = time.perf_counter() - started
         error = surface_error(made, clip.gbuffers, clip.tris, clip.verts, clip.cameras)
         print(f"{name:14}{error:10.4f}{seconds:13.1f}")

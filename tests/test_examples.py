@@ -217,7 +217,7 @@ def test_sharpness_falls_when_a_picture_is_blurred():
 
 def test_the_benchmark_holds_every_method_against_both_baselines(capsys: pytest.CaptureFixture[str]):
     benchmark = load_script(ROOT / "benchmarks" / "consistency.py")
-    errors = {"per-frame": 0.2, "fixed-noise": 0.1, "full": 0.05}
+    errors = {"per-frame": 0.2, "fixed-noise": 0.1, "generative": 0.05}
     costs = {"sharpness": 38.0, "seconds_per_frame": 2.5, "before_mb": 1434.0, "peak_mb": 1446.0}
     runs = [
         {"scene": "fox", "method": method, "surface_error": [error, 2 * error, None], **costs}
@@ -230,7 +230,7 @@ def test_the_benchmark_holds_every_method_against_both_baselines(capsys: pytest.
         "per-frame": [pytest.approx(0.25), pytest.approx(0.25), None],
         "fixed-noise": [pytest.approx(0.5), pytest.approx(0.5), None],
     }
-    assert benchmark.summary(runs, ["full"])[0]["ratio"] == {}
+    assert benchmark.summary(runs, ["generative"])[0]["ratio"] == {}
     setting = {"frames": 16, "size": 128, "steps": 20, "seeds": [0], "model": "pocket", "cores": 2}
     benchmark.print_tables({"summary": rows, "load_average": 0.5, **setting})
     printed = capsys.readouterr().out
@@ -241,24 +241,24 @@ def test_the_benchmark_holds_every_method_against_both_baselines(capsys: pytest.
 def test_the_baselines_are_what_the_benchmark_says_they_are():
     benchmark = load_script(ROOT / "benchmarks" / "consistency.py")
     assert set(benchmark.BASELINES) <= set(benchmark.METHODS)
-    noise = {name: benchmark.METHODS[name].noise.mode for name in benchmark.BASELINES}
+    noise = {name: benchmark.METHODS[name].settings.noise.mode for name in benchmark.BASELINES}
     assert noise == {"per-frame": "independent", "fixed-noise": "fixed"}
-    for name in (*benchmark.BASELINES, "noise"):
-        injection = benchmark.METHODS[name].injection
+    for name in (*benchmark.BASELINES, "surface-noise"):
+        injection = benchmark.METHODS[name].settings.injection
         assert (injection.pre_attn, injection.alpha) == (False, 0)
 
 
 @pytest.mark.slow
 def test_the_benchmark_reports_every_method(tmp_path: Path, tiny_model: str):
     command = [sys.executable, "benchmarks/consistency.py", "--model", tiny_model, "--prompt", "fox"]
-    command += ["--frames", "6", "--size", "64", "--steps", "1", "--methods", "per-frame", "noise"]
+    command += ["--frames", "6", "--size", "64", "--steps", "1", "--methods", "per-frame", "surface-noise"]
     command += ["--seeds", "0", "1", "--pictures", str(tmp_path), "--json"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     report = json.loads(done.stdout)
     assert len(report["runs"]) == 4
     per_frame, noise = report["summary"]
-    assert (per_frame["method"], noise["method"]) == ("per-frame", "noise")
+    assert (per_frame["method"], noise["method"]) == ("per-frame", "surface-noise")
     assert per_frame["ratio"] == {"per-frame": [1.0, 1.0, None]}
     assert noise["ratio"]["per-frame"][0] < 0.7
     for row in report["summary"]:
@@ -281,8 +281,8 @@ def test_speed_and_the_share_of_surface_work_are_measured(tiny_model: str):
     speed, share = reports
     seconds = {name: row["seconds_per_frame"] for name, row in speed["methods"].items()}
     assert min(seconds.values()) > 0
-    assert speed["ratio"] == pytest.approx(seconds["ours"] / seconds["plain"])
-    assert set(speed["methods"]["ours"]["shares"]) == {"noise", "keyframes", "frames", "decoding"}
+    assert speed["ratio"] == pytest.approx(seconds["generative"] / seconds["plain"])
+    assert set(speed["methods"]["generative"]["shares"]) == {"noise", "keyframes", "frames", "decoding"}
     for engine in ("texture", "reproject"):
         assert set(share["engines"][engine]["seconds"]) == {"noise", "correspondence", "features"}
         assert 0 < share["engines"][engine]["share"] < 1

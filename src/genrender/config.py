@@ -13,10 +13,6 @@ KeyframeStrategy = Literal["random", "stratified", "uniform", "coverage"]
 Normalisation = Literal["none", "objects", "background"]
 Engine = Literal["texture", "reproject"]
 Sampler = Literal["model", "dpm++", "dpm++-karras"]
-StudyName = Literal["texture-resolution", "keyframes", "length", "alpha", "steps"]
-Dtype = Literal["float32", "float16", "bfloat16"]
-UvMode = Literal["keep", "auto", "unwrap"]
-ObjectsBy = Literal["node", "material", "mesh"]
 FillOrder = Literal["quality", "sequence"]
 
 # Texels along a side of a texture; see `genrender.surface.texels`.
@@ -340,18 +336,4 @@ PRESETS = {
         sampler="dpm++-karras",
     ),
 }
-# See `genrender.methods.table`, which needs torch; the command line only needs the names.
-MethodName = Literal[
-    "generative",
-    "generative-paper",
-    "per-frame",
-    "fixed-noise",
-    "surface-noise",
-    "extended-attention",
-    "post-only",
-    "cross-frame",
-    "pix2video",
-    "tokenflow",
-    "static-texture",
-]
 PresetName = Literal["balanced", "fast", "preview", "paper"]

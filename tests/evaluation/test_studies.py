@@ -11,7 +11,8 @@ from genrender.cli.options import Render
 from genrender.cli.render import run_config
 from genrender.cli.study import parse_seeds, parse_shot
 from genrender.errors import ConfigError
-from genrender.evaluation.studies import STUDIES, Measured, write_study
+from genrender.evaluation.studies import STUDIES
+from genrender.evaluation.study_report import Measured, write_study
 
 MADE_WITH = {"device": "cpu", "torch": "2.0"}
 SCENE = Path(__file__).parents[2] / "examples" / "scenes" / "walking_biped.glb"

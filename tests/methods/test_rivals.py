@@ -1,7 +1,6 @@
 """Rival methods against their descriptions, spelled out one row and one head at a time."""
 
 from collections.abc import Callable, Sequence
-from typing import get_args
 
 import numpy as np
 import pytest
@@ -20,7 +19,7 @@ from genrender.backbones.attention_sites import (
     installed_processors,
     self_attention_layers,
 )
-from genrender.config import InjectionConfig, MethodName
+from genrender.config import InjectionConfig
 from genrender.injection.state import AttentionState
 from genrender.methods.rivals import (
     FirstFrameAttention,
@@ -28,7 +27,6 @@ from genrender.methods.rivals import (
     PropagatedAttention,
     neighbour_weights,
 )
-from genrender.methods.table import METHODS
 
 SIZE = (5, 7)
 N_FRAMES = 5
@@ -162,10 +160,3 @@ def test_equally_spaced_keyframes_move_with_every_step():
     assert all(np.ptp(np.diff(keyframes)) <= 1 for keyframes in draws)
     assert len({tuple(keyframes) for keyframes in draws}) > 4
     assert all(keyframes[0] >= 0 and keyframes[-1] < 24 for keyframes in draws)
-
-
-def test_every_name_on_the_command_line_is_a_method():
-    assert set(METHODS) == set(get_args(MethodName))
-    for method in METHODS.values():
-        if method.config is not None:
-            method.config.check()

@@ -16,13 +16,12 @@ from genrender.cli.render import run_config
 from genrender.cli.runs import Renderer, check_can_be_had, finished, keep_metrics, load_judges
 from genrender.cli.scene import object_rule
 from genrender.cli.scratch import gbuffer_file
-from genrender.config import MethodName
 from genrender.errors import ConfigError, MediaError
 from genrender.evaluation.evaluate import evaluate
 from genrender.evaluation.page import COLUMNS, check_plots, look_up, write_page
 from genrender.gbuffer.exr.files import is_exr_sequence
 from genrender.gbuffer.exr.survey import open_sequence
-from genrender.methods.table import METHOD_OPTIONS, METHODS
+from genrender.methods.table import METHOD_OPTIONS, METHODS, MethodName
 from genrender.runs.finished import FinishedRun
 from genrender.runs.folder import RunFolder
 from genrender.scene.load import load_scene, scene_label

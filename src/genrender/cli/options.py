@@ -6,17 +6,12 @@ from typing import Annotated, Any, Literal, get_args
 
 import tyro
 
-from genrender.config import (
-    Dtype,
-    Engine,
-    MethodName,
-    NoiseMode,
-    ObjectsBy,
-    PresetName,
-    StudyName,
-    UnifyRule,
-    UvMode,
-)
+from genrender.config import Engine, NoiseMode, PresetName, UnifyRule
+from genrender.evaluation.studies import StudyName
+from genrender.methods.table import MethodName
+from genrender.scene.choices import ObjectsBy, UvMode
+
+Dtype = Literal["float32", "float16", "bfloat16"]
 
 
 def option(metavar: str, default: str) -> Any:

@@ -15,7 +15,8 @@ from genrender.cli.scratch import gbuffer_file
 from genrender.errors import ConfigError, MediaError
 from genrender.evaluation.evaluate import evaluate
 from genrender.evaluation.page import check_plots
-from genrender.evaluation.studies import STUDIES, Measured, Variant, write_study
+from genrender.evaluation.studies import STUDIES, Variant
+from genrender.evaluation.study_report import Measured, write_study
 from genrender.gbuffer.exr.files import is_exr_sequence
 from genrender.gbuffer.exr.survey import open_sequence
 from genrender.runs.folder import RunFolder

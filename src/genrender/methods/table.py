@@ -1,23 +1,30 @@
-"""The methods that can be compared, by name: ours, its parts, and rivals from the literature.
+"""The methods that can be compared, by name: ours, its parts, ours with one setting changed, and rivals.
 
 All run on the same model, G-buffers, sampler and seeds; they differ in noise, attention and what belongs to
-them in `MethodConfig`.
+them in `MethodConfig`. The command line, benchmarks and examples take names and settings from here. Nothing
+here needs torch until a method runs, so that `genrender --help` can list them.
+
+A new rival is an attention class in `genrender.methods.rivals` and an entry in `METHODS`.
 """
 
+from __future__ import annotations
+
 from dataclasses import dataclass
-from typing import get_args
+from typing import TYPE_CHECKING, Literal, get_args
 
 from genrender.config import (
     PER_FRAME,
     PRESETS,
+    CorrespondenceConfig,
     InjectionConfig,
+    LatentConfig,
     MethodConfig,
-    MethodName,
     NoiseConfig,
     NoiseMode,
 )
-from genrender.injection.state import AttentionState
-from genrender.methods.rivals import FirstFrameAttention, PreviousFrameAttention, PropagatedAttention
+
+if TYPE_CHECKING:
+    from genrender.injection.state import AttentionState
 
 METHOD_OPTIONS = frozenset({"noise", "engine", "alpha", "unify", "keyframes", "set"})
 # What the rules of a method that is about surface noise leave to choose.
@@ -37,16 +44,31 @@ class Method:
     Attributes:
         summary: what it does, in half a sentence.
         config: its settings; None stands for those that the user chose.
-        attention: what happens in self-attention layers.
+        rival: the class of `genrender.methods.rivals` that takes the place of our attention; None: ours.
+        fixes_keyframes: the method says which frames are keyframes and how many.
         noises: of those modes another may be chosen; nothing where its noise is a part of the method.
         is_baked: a few frames are painted, and the clip shows their colours on its surfaces.
     """
 
     summary: str
     config: MethodConfig | None = None
-    attention: type[AttentionState] = AttentionState
+    rival: str | None = None
+    fixes_keyframes: bool = False
     noises: tuple[NoiseMode, ...] = ()
     is_baked: bool = False
+
+    @property
+    def attention(self) -> type[AttentionState]:
+        """What happens in self-attention layers. Imports torch."""
+        from genrender.injection.state import AttentionState
+        from genrender.methods import rivals
+
+        return AttentionState if self.rival is None else getattr(rivals, self.rival)
+
+    @property
+    def settings(self) -> MethodConfig:
+        """Its settings, where the user chose none."""
+        return self.config or MethodConfig()
 
     @property
     def options(self) -> frozenset[str]:
@@ -57,13 +79,13 @@ class Method:
         has_keyframes = injection.pre_attn or injection.uses_surface
         means = {
             "noise": bool(self.noises),
-            "keyframes": has_keyframes and not issubclass(self.attention, FirstFrameAttention),
+            "keyframes": has_keyframes and not self.fixes_keyframes,
             "engine": self.config.needs_correspondence,
         }
         return frozenset(option for option, is_meant in means.items() if is_meant)
 
 
-METHODS: dict[MethodName, Method] = {
+METHODS: dict[str, Method] = {
     "generative": Method("surface noise, features blended on the surface, both injections: ours"),
     "generative-paper": Method(
         "the same with the paper's noise, textures and keyframes", PRESETS["paper"].method
@@ -89,19 +111,60 @@ METHODS: dict[MethodName, Method] = {
     "cross-frame": Method(
         "every frame attends to the first (Text2Video-Zero)",
         MethodConfig(NoiseConfig("fixed"), injection=_replaced_attention(alpha=0.0)),
-        FirstFrameAttention,
+        rival="FirstFrameAttention",
+        fixes_keyframes=True,
     ),
     "pix2video": Method(
         "every frame attends to the first and the previous one (Pix2Video)",
         MethodConfig(NoiseConfig("fixed"), injection=_replaced_attention(alpha=0.0)),
-        PreviousFrameAttention,
+        rival="PreviousFrameAttention",
+        fixes_keyframes=True,
     ),
     "tokenflow": Method(
         "attention outputs of the two keyframes around a frame, along the surface (TokenFlow)",
         MethodConfig(NoiseConfig("fixed"), injection=_replaced_attention(alpha=1.0)),
-        PropagatedAttention,
+        rival="PropagatedAttention",
     ),
     "static-texture": Method(
         "a few frames, baked to the surface: consistent by construction, and lifeless", is_baked=True
     ),
 }
+
+if TYPE_CHECKING:
+    MethodName = str
+else:
+    # A type checker wants the names of a Literal written out; the command line needs them when it runs.
+    MethodName = Literal[tuple(METHODS)]
+
+# Ours with one setting changed, for benchmarks; the command line reaches them all by its own options.
+VARIANTS: dict[str, Method] = {
+    "texture": Method(
+        "ours, through the engine texture", MethodConfig(correspondence=CorrespondenceConfig("texture"))
+    ),
+    "reproject": Method(
+        "ours, through the engine reproject", MethodConfig(correspondence=CorrespondenceConfig("reproject"))
+    ),
+    "trajectory": Method(
+        "ours, keyframes weighed by how well their keys fit the query",
+        MethodConfig(injection=InjectionConfig(unify="trajectory")),
+    ),
+    "coverage": Method(
+        "ours, keyframes chosen by the surface that they show",
+        MethodConfig(injection=InjectionConfig(keyframes="coverage")),
+    ),
+    "undeduplicated": Method(
+        "ours, with all keys and values of all keyframes",
+        MethodConfig(injection=InjectionConfig(deduplicate=False)),
+    ),
+    "normalised": Method(
+        "ours, latents normalised per object", MethodConfig(latents=LatentConfig(normalise="objects"))
+    ),
+    "synchronised": Method(
+        "ours, predicted clean latents unified on the surface",
+        MethodConfig(latents=LatentConfig(synchronise=0.5)),
+    ),
+    "screen-noise": Method(
+        "ours, with the same screen noise in all frames", MethodConfig(NoiseConfig("fixed"))
+    ),
+}
+EVERY_METHOD: dict[str, Method] = METHODS | VARIANTS

@@ -3,10 +3,10 @@
 from pathlib import Path
 from typing import Annotated, Any, NotRequired, TypedDict
 
-from genrender.config import ObjectsBy, UvMode
 from genrender.errors import MediaError
 from genrender.gbuffer.exr.channels import DepthKind
 from genrender.scene.backdrop import BackdropKind
+from genrender.scene.choices import ObjectsBy, UvMode
 from genrender.storage.json_kinds import Range, misfit
 from genrender.storage.limits import MAX_FPS, MAX_FRAMES, MAX_SIDE, MAX_TIME_S, MIN_FPS
 from genrender.storage.untrusted import read_json

@@ -16,8 +16,8 @@ from typing import get_args
 import numpy as np
 from jaxtyping import Int
 
-from genrender.config import ObjectsBy
 from genrender.errors import ConfigError, SceneError
+from genrender.scene.choices import ObjectsBy
 from genrender.scene.names import UniqueNames
 from genrender.scene.scene import GROUND_ID, Scene, SceneObject, find_by_name
 

@@ -15,7 +15,6 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float64, Int32
 
-from genrender.config import UvMode
 from genrender.errors import ConfigError
 from genrender.gbuffer.gbuffer import GBuffer
 from genrender.gbuffer.raycast import render_gbuffer
@@ -23,6 +22,7 @@ from genrender.gbuffer.store import StoredGBuffers
 from genrender.scene.backdrop import BackdropKind, add_backdrop
 from genrender.scene.camera import Camera
 from genrender.scene.cameras.path import camera_path
+from genrender.scene.choices import UvMode
 from genrender.scene.moments import DEFAULT_FPS, SAME_MOMENT, Moment, frames_between, seconds_of
 from genrender.scene.objects import BY_NODE, ObjectRule, with_objects
 from genrender.scene.scene import Scene

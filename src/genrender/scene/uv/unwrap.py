@@ -7,8 +7,8 @@ import numpy as np
 import xatlas
 from jaxtyping import Float, Float32, Int32
 
-from genrender.config import UvMode
 from genrender.errors import SceneError
+from genrender.scene.choices import UvMode
 from genrender.scene.scene import Scene, SceneObject
 from genrender.scene.uv.quality import largest_free_square, surface_area
 from genrender.scene.uv.report import UvReport, uv_report
