@@ -166,7 +166,7 @@ def measure_all(args: argparse.Namespace) -> dict[tuple[str, int, str], dict[str
                     if stored.get("made_of") != made_of:
                         make_video(pipeline, clip, config, folder)
                         run = open_run(folder.path, clip=clip)
-                        stored = {**evaluate(run, judges), **run.config["cost"], "made_of": made_of}
+                        stored = {**evaluate(run, judges), **asdict(run.record.cost), "made_of": made_of}
                         write_metrics(run, stored)
                     figures[name, seed, wanted] = stored
                     progress.advance(task)

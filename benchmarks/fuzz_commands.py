@@ -308,23 +308,30 @@ CAMERA = [
 def make_folder(folder: Path) -> dict[str, Any]:
     """Files for command lines to name: a scene, a finished run, odd things; returns the run's record."""
     from genrender.runs.folder import RunFolder
+    from genrender.runs.record import (
+        Cost,
+        Making,
+        NetworksRecord,
+        Origin,
+        RunRecord,
+        SettingsRecord,
+        ShotRecord,
+    )
     from genrender.scene.load import load_scene
     from genrender.shots.clip import ShotConfig, render_clip
-    from genrender.shots.objects import clip_atlas_ids
 
     (folder / SCENE).write_text(fuzz_scenes.OBJ)
     clip = render_clip(load_scene(folder / SCENE), ShotConfig(size=(16, 16), n_frames=2))
-    config = {
-        "scene": folder / SCENE,
-        **{"animation_index": None, "camera": "static", "loop": False, "backdrop": "none", "uv": "auto"},
-        **{"objects": {"by": "node", "merge": [], "ignore": []}, "width": 16, "height": 16, "fps": 24.0},
-        **{"n_frames": 2, "times_s": [0.0, 0.5], "atlas_ids": clip_atlas_ids(clip), "prompt": "a red fox"},
-        **{"n_steps": 2, "sampler": "model", "device": "cpu", "model": "pocket", "weights": "0123"},
-        "cost": {"seconds_per_frame": 0.5, "peak_memory_mb": 500.0, "gpu_peak_memory_mb": None},
-    }
+    making = Making(
+        ShotRecord.of(clip),
+        SettingsRecord("a red fox", 2, "model"),
+        NetworksRecord("cpu"),
+        Origin("pocket", weights="0123"),
+    )
+    record = RunRecord.now(making, Cost(0.5, 500.0, None), 0, ["genrender", "render", SCENE])
     run = RunFolder(folder / "run")
     with run.replaced() as draft:
-        draft.write_config(config, 0, ["genrender", "render", SCENE])
+        draft.write_record(record)
         for index in range(2):
             draft.write_frame(index, np.full((16, 16, 3), 40 * index, np.uint8))
     (folder / "cam.json").write_text(json.dumps(CAMERA))

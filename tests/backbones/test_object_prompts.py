@@ -136,7 +136,7 @@ def test_a_run_tells_its_texts_and_follows_them(pipe, clip, tmp_path):
     folders = [RunFolder(tmp_path / name) for name in ("with", "without")]
     for folder, wanted in zip(folders, (config, replace(config, object_prompts=())), strict=True):
         make_video(pipe, clip, wanted, folder)
-    assert folders[0].read_config()["config"]["object_prompts"] == [["Right", "a red dog"]]
+    assert folders[0].read_record().to_json()["config"]["object_prompts"] == [["Right", "a red dog"]]
     pictures = [np.stack(list(folder.frames())).astype(int) for folder in folders]
     assert abs(pictures[0] - pictures[1]).max() > 2
 

@@ -284,14 +284,14 @@ def test_a_colour_behind_the_scene_and_a_stabiliser_change_finished_frames_alone
     assert render(*words, "--run-dir", steady, "--stabilise", 1).code == 0
     assert (frames_of(white)[:, 0, 0] == 255).all()
     assert (frames_of(plain) != frames_of(steady)).any()
-    settings = RunFolder(white).read_config()["config"]
+    settings = RunFolder(white).read_record().to_json()["config"]
     assert (settings["background_color"], settings["backdrop"]) == ([255, 255, 255], "none")
 
 
 def test_geometry_behind_the_scene_is_part_of_the_run(render, call, tmp_path):
     run_dir = tmp_path / "run"
     assert render("--frames", 3, "--size", 64, "--backdrop", "both", "--run-dir", run_dir).code == 0
-    assert RunFolder(run_dir).read_config()["config"]["backdrop"] == "both"
+    assert RunFolder(run_dir).read_record().to_json()["config"]["backdrop"] == "both"
     assert call("evaluate", run_dir, "--json").code == 0
 
 
@@ -299,7 +299,7 @@ def test_settings_by_name_reach_the_run(render, tmp_path):
     words = ["--frames", 2, "--size", 64, "--run-dir", tmp_path / "run"]
     result = render(*words, "--set", "injection.alpha_end=0.1", "--set", "noise.degradation=0.2")
     assert result.code == 0, result.err
-    method = RunFolder(tmp_path / "run").read_config()["config"]["method"]
+    method = RunFolder(tmp_path / "run").read_record().to_json()["config"]["method"]
     assert (method["injection"]["alpha_end"], method["noise"]["degradation"]) == (0.1, 0.2)
 
 

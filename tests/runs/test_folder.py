@@ -13,6 +13,17 @@ from genrender.errors import MediaError
 from genrender.media.images import read_png
 from genrender.media.video import read_video
 from genrender.runs.folder import RunFolder
+from genrender.runs.record import Cost, Making, NetworksRecord, RunRecord, SettingsRecord, ShotRecord
+from genrender.scene.objects import BY_NODE
+
+
+def record(seed=7, **others):
+    """Of a run that shows nothing much, with further settings."""
+    shot = ShotRecord(
+        "a.glb", None, None, False, "none", "auto", BY_NODE, 8.0, 16, 16, 3, (0.0, 0.1, 0.2), {}
+    )
+    making = Making(shot, SettingsRecord("a fox", 4, "model", others), NetworksRecord("cpu"))
+    return RunRecord.now(making, Cost(1.5, None, None), seed, ["genrender", "render"])
 
 
 def plain(value):
@@ -20,7 +31,7 @@ def plain(value):
 
 
 def fill(run, n_frames=3):
-    run.write_config({"steps": 4}, seed=7)
+    run.write_record(record())
     for index in range(n_frames):
         run.write_frame(index, plain(60 * index))
     run.write_video(fps=8)
@@ -55,13 +66,13 @@ def test_a_whole_run(tmp_path):
 def test_config_says_what_made_the_run(tmp_path):
     run = RunFolder(tmp_path / "run")
     with run.replaced() as draft:
-        draft.write_config(
-            {"out": Path("a") / "b.mp4", "noise": {"mode": "nearest"}},
-            seed=7,
-            command=["genrender", "render"],
-        )
+        draft.write_record(record(out=Path("a") / "b.mp4", noise={"mode": "nearest"}))
     written = json.loads(run.config_file.read_text())
-    assert written["config"] == {"out": str(Path("a") / "b.mp4"), "noise": {"mode": "nearest"}}
+    assert written["config"]["out"] == str(Path("a") / "b.mp4")
+    assert written["config"]["noise"] == {"mode": "nearest"}
+    assert (written["config"]["prompt"], written["config"]["width"], written["config"]["device"]) == (
+        *("a fox", 16, "cpu"),
+    )
     assert written["seed"] == 7
     assert written["command"] == ["genrender", "render"]
     assert written["versions"]["genrender"] == genrender.__version__
@@ -84,7 +95,7 @@ def test_a_second_run_replaces_the_first(tmp_path):
     (run.path / "metrics.json").write_text("{}")
     (run.path / "notes.txt").write_text("keep me")
     with RunFolder(run.path).replaced() as draft:
-        draft.write_config({}, seed=8)
+        draft.write_record(record(seed=8))
         draft.write_frame(0, plain(7))
     assert sorted(contents(run.path)) == ["config.json", os.path.join("frames", "00000.png"), "notes.txt"]
     assert json.loads(run.config_file.read_text())["seed"] == 8
@@ -103,7 +114,7 @@ def test_a_second_run_that_fails_leaves_the_first_untouched(tmp_path):
 
 def test_a_config_that_cannot_be_written_leaves_nothing(tmp_path):
     with pytest.raises(TypeError, match="holds a set"), RunFolder(tmp_path / "a" / "run").replaced() as draft:
-        draft.write_config({"steps": {4}}, seed=0)
+        draft.write_record(record(alpha={4}))
     assert not list(tmp_path.iterdir())
 
 
@@ -142,4 +153,4 @@ def test_a_file_system_that_nobody_can_write_to():
 
 def test_a_folder_without_config_is_no_run(tmp_path):
     with pytest.raises(MediaError, match="is no run folder"):
-        RunFolder(tmp_path / "run").read_config()
+        RunFolder(tmp_path / "run").read_record()

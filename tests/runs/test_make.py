@@ -62,7 +62,7 @@ def test_the_folder_holds_what_the_pipeline_makes(pipe, clip, tmp_path):
         *(("diffusion", step, 2) for step in range(3)),
         *(("frames", frame, 3) for frame in range(4)),
     ]
-    config = folder.read_config()["config"]
+    config = folder.read_record().to_json()["config"]
     assert config["method"]["injection"]["n_keyframes"] == 3
     assert (config["device"], config["dtype"]) == ("cpu", "float32")
 
@@ -72,7 +72,7 @@ def test_the_model_keeps_its_own_scheduler(pipe, clip, tmp_path):
     folder = RunFolder(tmp_path / "run")
     make_video(pipe, clip, RunConfig(prompt="a fox", n_steps=2, sampler="dpm++-karras"), folder)
     assert pipe.scheduler is own
-    config = folder.read_config()["config"]
+    config = folder.read_record().to_json()["config"]
     assert config["scheduler"] == "DPMSolverMultistepScheduler"
     assert config["scheduler_config"]["use_karras_sigmas"] is True
     assert config["scheduler_config"]["beta_start"] == own.config.beta_start
@@ -89,7 +89,7 @@ def test_frames_that_the_safety_checker_blackened_are_listed(pipe, clip, tmp_pat
     monkeypatch.setattr(pipe, "run_safety_checker", check)
     folder = RunFolder(tmp_path / "run")
     assert make_video(pipe, clip, CONFIG, folder) == [2]  # chunks of two frames: the third is alone
-    assert folder.read_config()["config"]["flagged_frames"] == [2]
+    assert folder.read_record().to_json()["config"]["flagged_frames"] == [2]
     assert (folder.frames()[2] == 0).all()
     assert folder.frames()[1].any()
     monkeypatch.undo()
@@ -104,7 +104,7 @@ def test_the_controlnet_is_named(pipe, clip, tmp_path):
     named.set_progress_bar_config(disable=True)
     folder = RunFolder(tmp_path / "run")
     make_video(named, clip, RunConfig(prompt="a fox", n_steps=1), folder)
-    assert folder.read_config()["config"]["controlnet"] == str(tmp_path / "my-depth")
+    assert folder.read_record().to_json()["config"]["controlnet"] == str(tmp_path / "my-depth")
 
 
 def test_a_run_that_fails_before_its_first_frame_leaves_no_folder(pipe, clip, tmp_path):

@@ -1,7 +1,7 @@
 """`genrender compare`: one shot by several methods, side by side in figures."""
 
 from collections.abc import Mapping
-from dataclasses import fields, replace
+from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import Any, get_args
 
@@ -73,7 +73,7 @@ def compare(options: Compare) -> None:
         for name, run in runs.items():
             metrics = evaluate(run, judges, runs.get(REFERENCE))
             keep_metrics(run, metrics)
-            results[name] = metrics | run.config["cost"]
+            results[name] = metrics | asdict(run.record.cost)
         if options.report is not None:
             write_page(options.report, runs, results, {name: METHODS[name].summary for name in names})
             note(f"report {options.report}")

@@ -5,9 +5,9 @@ import shlex
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
 
 import diffusers.utils.logging
 import torch
@@ -29,6 +29,7 @@ from genrender.methods.table import METHODS
 from genrender.pipeline import GenerativeRenderingPipeline, load_pipeline
 from genrender.runs.folder import RunFolder
 from genrender.runs.make import make_video
+from genrender.runs.record import Origin
 from genrender.runs.unfinished import UnfinishedRun, file_digest
 from genrender.sampling.appearance import Appearance, read_appearance
 from genrender.scene.names import partners
@@ -66,13 +67,7 @@ def generate(
         select_layers(pipeline.unet, config.method.injection.layers)
     if isinstance(shot, Shot):
         shot = with_all_uvs(shot)
-    details: dict[str, Any] = {
-        "model": options.model,
-        "preset": options.preset,
-        "method_name": options.method,
-        "weights": weights_digest(source),
-        "vae": options.vae,
-    }
+    origin = Origin(options.model, options.preset, options.method, weights_digest(source), options.vae)
     with (
         Bars() as bars,
         _told_already(),
@@ -85,13 +80,13 @@ def generate(
             warn("the camera sees nothing of the scene in any frame; choose another --camera")
         method = METHODS[options.method]
         # What the frames depend on beside settings: a run is resumed only with the same files.
-        details["gbuffers"] = file_digest(unfinished.gbuffer_file)
+        origin = replace(origin, gbuffers=file_digest(unfinished.gbuffer_file))
         appearance = None
         if options.appearance_from is not None:
             appearance = _lent_appearance(options.appearance_from, clip)
-            details["appearance"] = file_digest(options.appearance_from / APPEARANCE_FILE)
+            origin = replace(origin, appearance=file_digest(options.appearance_from / APPEARANCE_FILE))
         flagged = make_video(
-            pipeline, clip, config, folder, details, command, bars, method, unfinished, appearance
+            pipeline, clip, config, folder, origin, command, bars, method, unfinished, appearance
         )
         _copy_out(options, folder)
     if flagged:
@@ -118,7 +113,7 @@ def _copy_out(options: Render, folder: RunFolder) -> None:
 
 def _lent_appearance(path: Path, clip: Clip) -> Appearance:
     """The appearance that a run has kept, with the texture ids of this clip."""
-    theirs, ours = RunFolder(path).read_config()["config"]["atlas_ids"], clip_atlas_ids(clip)
+    theirs, ours = RunFolder(path).read_record().shot.atlas_ids, clip_atlas_ids(clip)
     if not clip.has_geometry:
         note_partners(path, theirs, ours)
     theirs = {our: theirs[their] for our, their in partners(ours, theirs).items()}

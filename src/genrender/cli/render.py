@@ -223,25 +223,26 @@ def _check_disk(shot: Shot | ExrShot, folder: RunFolder) -> None:
 
 def _check_lent(path: Path, config: RunConfig, source: ModelSource, shot: Shot | ExrShot) -> None:
     """Raises ConfigError or MediaError unless a run's appearance can be taken over."""
-    theirs = RunFolder(path).read_config()["config"]
+    theirs = RunFolder(path).read_record()
     if not (path / APPEARANCE_FILE).is_file():
         raise MediaError(f"{path} keeps no appearance: there is no {APPEARANCE_FILE} in it; render it again")
     config.method.check_can_carry_appearance()
-    for name, ours in (
-        ("weights", weights_digest(source)),
-        ("sampler", config.sampler),
-        ("n_steps", config.n_steps),
-        ("width", shot.width),
-        ("height", shot.height),
+    made, origin = theirs.making, theirs.making.origin
+    for name, found, ours in (
+        ("weights", None if origin is None else origin.weights, weights_digest(source)),
+        ("sampler", made.settings.sampler, config.sampler),
+        ("n_steps", made.settings.n_steps, config.n_steps),
+        ("width", made.shot.width, shot.width),
+        ("height", made.shot.height, shot.height),
     ):
-        if theirs.get(name) != ours:
+        if found != ours:
             raise ConfigError(
-                f"the run {path} is of other {name} ({theirs.get(name)}, here {ours}): make both runs alike "
-                "in model, preset, steps and size"
+                f"the run {path} is of other {name} ({found}, here {ours}): make both runs alike in model, "
+                "preset, steps and size"
             )
     # What EXR files show is known when they have been read.
     if isinstance(shot, Shot):
-        note_partners(path, theirs.get("atlas_ids", {}), atlas_ids_by_name(shot.scene))
+        note_partners(path, made.shot.atlas_ids, atlas_ids_by_name(shot.scene))
 
 
 def note_partners(path: Path, theirs: Collection[str], ours: Collection[str]) -> None:

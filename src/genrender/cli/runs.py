@@ -167,20 +167,19 @@ def inputs(options: Render) -> list[Path]:
 def is_done(run: RunFolder, scene: Path, words: list[str], files: list[Path]) -> bool:
     """Whether the folder holds, complete, what these words make of the files as they are now."""
     try:
-        stored = run.read_config()
+        record = run.read_record()
     except MediaError:
         return False
-    config = stored["config"]
-    if len(run.frame_files()) != config.get("n_frames") or not run.video_file.is_file():
+    if len(run.frame_files()) != record.shot.n_frames or not run.video_file.is_file():
         return False
-    took_s = config["cost"]["seconds_per_frame"] * config["n_frames"]
+    took_s = record.cost.seconds_per_frame * record.shot.n_frames
     try:
-        begun = datetime.datetime.fromisoformat(stored["created"]).timestamp() - took_s
+        begun = datetime.datetime.fromisoformat(record.created).timestamp() - took_s
     except (ValueError, OverflowError):
         return False
     return (
-        stored["command"] == ["genrender", *words]
-        and Path(config["scene"]) == scene.resolve()
-        and stored["versions"]["genrender"] == genrender.__version__
+        list(record.command) == ["genrender", *words]
+        and Path(record.shot.scene) == scene.resolve()
+        and record.versions["genrender"] == genrender.__version__
         and max(file.stat().st_mtime for file in files) <= begun
     )

@@ -84,7 +84,7 @@ def with_all_uvs(shot: Shot) -> Shot:
     note_clip(shot)
     if playing := shot.scene.describe_animation(shot.animation):
         note(playing)
-    unwrapped = unwrap(shot.scene, shot.uv)
+    unwrapped = unwrap(shot.scene, shot.config.uv)
     lacking = {index: reason for index, reason in unwrapped.made.items() if reason.endswith("has none")}
     if lacking:
         note(f"made texture coordinates for what has none: {names(shot.scene, list(lacking))}")

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -89,8 +89,8 @@ def study(options: Study) -> None:
             clip = made.clip
             metrics = evaluate(made, judges)
             keep_metrics(made, metrics)
-            figures = metrics | made.config["cost"]
-            made_with = {"device": made.config["device"]} | folder.read_config()["versions"]
+            figures = metrics | asdict(made.record.cost)
+            made_with = {"device": made.record.making.networks.device, **made.record.versions}
             measured.append(Measured(labels[scene], n_triangles[scene], seed, variant, made_with, figures))
             # After every run, so that one may look at a long study while it goes on.
             write_study(options.out, options.name, measured)

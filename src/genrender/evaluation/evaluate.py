@@ -78,7 +78,7 @@ def evaluate(
     sharp = sharpness(frames, run.clip.gbuffers)
     return {
         **measure_surface(frames, run.clip),
-        **measure_clip(frames, run.config["prompt"], judges.clip),
+        **measure_clip(frames, run.record.making.settings.prompt, judges.clip),
         "depth_agreement": _depth_agreement(frames, run.clip, judges.depth),
         "sharpness": sharp,
         "relative_sharpness": None if reference is None else _relative(sharp, reference),

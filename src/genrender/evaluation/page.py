@@ -91,13 +91,14 @@ def write_page(
         MediaError: the file cannot be written.
     """
     first = next(iter(runs.values()))
-    config, clip = first.config, first.clip
+    made, clip = first.record.making, first.clip
     # Without geometry no surface point can be followed.
     errors = {name: adjacent_errors(run) for name, run in runs.items()} if clip.has_geometry else {}
-    title = f"{Path(config['scene']).name}: {config['prompt']}"
+    title = f"{Path(made.shot.scene).name}: {made.settings.prompt}"
     facts = (
         f"{clip.shot.n_frames} frames of {clip.shot.width} x {clip.shot.height} pixels, "
-        f"model {config['model']}, {config['n_steps']} steps, seed {config['seed']}, {config['device']}"
+        f"model {made.origin.model if made.origin else '-'}, {made.settings.n_steps} steps, "
+        f"seed {first.record.seed}, {made.networks.device}"
     )
     page = Template(
         resources.files("genrender.evaluation").joinpath("page.html").read_text("utf-8")

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from jaxtyping import Float32
@@ -12,28 +11,11 @@ from genrender.errors import ConfigError, MediaError
 from genrender.gbuffer.exr.channels import ExrMap
 from genrender.gbuffer.exr.survey import open_sequence
 from genrender.runs.folder import RunFolder
-from genrender.runs.record import Passes
+from genrender.runs.record import RunRecord, ShotRecord
 from genrender.scene.load import load_scene
-from genrender.scene.objects import ObjectRule
-from genrender.shots.clip import Clip, Report, ShotConfig, render_clip, render_shot
+from genrender.shots.clip import Clip, Report, render_clip, render_shot
 from genrender.shots.exr_shot import ExrShot
 from genrender.storage.lazy_frames import PerFrame
-
-# Two runs in which these are equal show the same surface points in the same pixels.
-SHOT_SETTINGS = (
-    "scene",
-    "animation_index",
-    "camera",
-    "loop",
-    "backdrop",
-    "uv",
-    "objects",
-    "width",
-    "height",
-    "times_s",
-)
-# Likewise, in runs whose clip was read from EXR files.
-EXR_SETTINGS = ("exr_map", "exr_frames")
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,13 +24,13 @@ class FinishedRun:
 
     Attributes:
         folder: the run folder.
-        config: the resolved settings that its `config.json` holds.
+        record: what its `config.json` says.
         clip: the scene's geometry in every frame.
         frames: RGB in [0, 1], each read when it is looked at.
     """
 
     folder: RunFolder
-    config: dict[str, Any]
+    record: RunRecord
     clip: Clip
     frames: Sequence[Float32[np.ndarray, "H W 3"]]
 
@@ -61,12 +43,11 @@ def open_reference(run: FinishedRun, path: str | Path) -> FinishedRun:
         MediaError: it is no folder of a finished run.
     """
     reference = open_run(path, clip=run.clip)
-    for name in (*SHOT_SETTINGS, *EXR_SETTINGS):
-        if reference.config.get(name) != run.config.get(name):
-            raise ConfigError(
-                f"the reference {path} shows another shot ({name} differs); render it with the same scene, "
-                "camera, size and times"
-            )
+    if (name := reference.record.shot.difference(run.record.shot)) is not None:
+        raise ConfigError(
+            f"the reference {path} shows another shot ({name} differs); render it with the same scene, "
+            "camera, size and times"
+        )
     return reference
 
 
@@ -89,50 +70,31 @@ def open_run(
     if not Path(path).is_dir():
         raise MediaError(f"no run folder {path}: expected the folder that `genrender render` printed")
     folder = RunFolder(path)
-    config = folder.read_config()["config"]
-    pictures = folder.frames()
-    shot = ShotConfig(
-        size=(config["width"], config["height"]),
-        animation=None if config["animation_index"] is None else str(config["animation_index"]),
-        times_s=tuple(config["times_s"]),
-        fps=config["fps"],
-        camera=config["camera"],
-        loop=config["loop"],
-        backdrop=config["backdrop"],
-        uv=config["uv"],
-        objects=_object_rule(config["objects"]),
-    )
-    scene = Path(config["scene"])
-    if len(pictures) != len(shot.times_s or ()):
+    record = folder.read_record()
+    shot, pictures = record.shot, folder.frames()
+    if len(pictures) != len(shot.times_s):
         raise MediaError(
-            f"{path} holds {len(pictures)} frames, and its config.json tells of {len(shot.times_s or ())}: "
+            f"{path} holds {len(pictures)} frames, and its config.json tells of {len(shot.times_s)}: "
             "render the run again"
         )
-    if clip is None and "exr_map" in config:
-        clip = _read_clip(scene, config, report, gbuffer_file)
-    clip = clip or render_clip(
-        load_scene(scene, config.get("allowed_folders", ())), shot, report, gbuffer_file
-    )
+    if clip is None and shot.exr_map is not None:
+        clip = _read_clip(shot, shot.exr_map, report, gbuffer_file)
+    if clip is None:
+        scene = load_scene(Path(shot.scene), tuple(map(Path, shot.allowed_folders)))
+        clip = render_clip(scene, shot.shot_config(), report, gbuffer_file)
     frames = PerFrame(lambda frame: pictures[frame].astype(np.float32) / 255, len(pictures))
-    return FinishedRun(folder, config, clip, frames)
+    return FinishedRun(folder, record, clip, frames)
 
 
-def _object_rule(stored: dict[str, Any]) -> ObjectRule:
-    merge = tuple((pattern, name) for pattern, name in stored["merge"])
-    return ObjectRule(stored["by"], merge, tuple(stored["ignore"]))
-
-
-def _read_clip(path: Path, config: dict[str, Any], report: Report | None, gbuffer_file: Path | None) -> Clip:
+def _read_clip(shot: ShotRecord, passes: ExrMap, report: Report | None, gbuffer_file: Path | None) -> Clip:
     """The clip of a run whose G-buffers come from EXR files."""
-    sequence = open_sequence(
-        path, ExrMap(**{name: config["exr_map"][name] for name in Passes.__annotations__})
-    )
-    size = config["width"], config["height"]
-    frames = config["exr_frames"]
-    shot = ExrShot.of(sequence, len(frames), config["fps"], size, start=frames[0])
-    shown = [sequence.numbers[frame] for frame in shot.frames]
+    sequence = open_sequence(Path(shot.scene), passes)
+    frames = list(shot.exr_frames or ())
+    read = ExrShot.of(sequence, len(frames), shot.fps, (shot.width, shot.height), start=frames[0])
+    shown = [sequence.numbers[frame] for frame in read.frames]
     if shown != frames:
         raise MediaError(
-            f"{path} holds other frames ({shown[0]}..{shown[-1]}) than when the run was made; render it again"
+            f"{shot.scene} holds other frames ({shown[0]}..{shown[-1]}) than when the run was made; "
+            "render it again"
         )
-    return render_shot(shot, report, gbuffer_file)
+    return render_shot(read, report, gbuffer_file)

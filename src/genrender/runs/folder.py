@@ -1,23 +1,18 @@
 """The folder beside every video: what was asked for, with which versions, and every frame."""
 
-import datetime
 import os
-import platform
-import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from jaxtyping import UInt8
 
-import genrender
 from genrender.errors import MediaError
 from genrender.media.images import contact_sheet, enlarged, read_png, write_png
 from genrender.media.video import write_video
-from genrender.runs.record import read_record
+from genrender.runs.record import RunRecord, read_record
 from genrender.storage.atomic import TEMPORARY, atomic_folder, atomic_write, check_can_hold_files
 from genrender.storage.run_files import (
     APPEARANCE_FILE,
@@ -33,19 +28,6 @@ from genrender.storage.run_files import (
     frame_file,
 )
 from genrender.storage.untrusted import json_text, read_json
-
-# What a run may depend on beside this package and Python.
-LIBRARIES = (
-    "torch",
-    "diffusers",
-    "transformers",
-    "accelerate",
-    "safetensors",
-    "numpy",
-    "embreex",
-    "xatlas",
-    "av",
-)
 
 
 class RunFolder:
@@ -92,39 +74,20 @@ class RunFolder:
 
         Example:
             >>> with folder.replaced() as draft:
-            ...     draft.write_config({"prompt": "a fox"}, seed=0)
+            ...     draft.write_record(record)
         """
         with atomic_folder(self.path, replaces=OF_FINISHED) as part:
             draft = RunFolder(part)
             draft.frames_dir.mkdir()
             yield draft
 
-    def write_config(
-        self, config: Mapping[str, Any], seed: int, command: Sequence[str] | None = None
-    ) -> None:
-        """Writes `config.json`.
-
-        Args:
-            config: the resolved settings, nested mappings of plain values; paths become strings.
-            seed: the number that every random choice of the run derives from.
-            command: the words of the command line. None: this process's own.
-        """
-        text = json_text(
-            {
-                "config": config,
-                "seed": seed,
-                "command": list(sys.argv if command is None else command),
-                "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-                "versions": versions(),
-                "platform": platform.platform(),
-            },
-            to_plain,
-        )
+    def write_record(self, record: RunRecord) -> None:
+        """Writes `config.json`."""
         with atomic_write(self.config_file) as part:
-            part.write_text(text + "\n", encoding="utf-8")
+            part.write_text(json_text(record.to_json(), to_plain) + "\n", encoding="utf-8")
 
-    def read_config(self) -> dict[str, Any]:
-        """What `write_config` wrote, checked as in `read_record`."""
+    def read_record(self) -> RunRecord:
+        """What `write_record` wrote, checked as in `genrender.runs.record.read_record`."""
         return read_record(self.config_file)
 
     def write_frame(self, index: int, picture: UInt8[np.ndarray, "H W 3"]) -> None:
@@ -173,17 +136,6 @@ class Frames(Sequence[np.ndarray]):
 
     def __iter__(self) -> Iterator[np.ndarray]:
         return map(read_png, self.files)
-
-
-def versions() -> dict[str, str]:
-    """The versions that a result may depend on; libraries that are not installed are left out."""
-    found = {"genrender": genrender.__version__, "python": platform.python_version()}
-    for library in LIBRARIES:
-        try:
-            found[library] = version(library)
-        except PackageNotFoundError:
-            continue
-    return found
 
 
 def _check_can_become_run_folder(folder: RunFolder) -> None:

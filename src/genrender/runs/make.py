@@ -8,10 +8,11 @@ Example:
 """
 
 import json
+import sys
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -31,15 +32,15 @@ from genrender.methods.table import METHODS, Method
 from genrender.pipeline import GenerativeRenderingPipeline
 from genrender.runs.folder import RunFolder
 from genrender.runs.progress import Feedback
+from genrender.runs.record import Cost, Making, NetworksRecord, Origin, RunRecord, SettingsRecord, ShotRecord
 from genrender.runs.unfinished import UnfinishedRun
 from genrender.sampling.appearance import Appearance, AppearanceRecorder
 from genrender.sampling.chunks import is_out_of_memory
 from genrender.sampling.loop import SamplingConfig, sample
 from genrender.sampling.store import FrameTensors, RunStore, n_steps_done
 from genrender.sampling.surface import ClipSurface
-from genrender.scene.objects import BY_NODE
-from genrender.shots.clip import Clip, Report, Shot
-from genrender.shots.objects import clip_atlas_ids, prompts_by_id
+from genrender.shots.clip import Clip, Report
+from genrender.shots.objects import prompts_by_id
 from genrender.storage.lazy_frames import PerFrame
 from genrender.storage.memory import gpu_peak_memory_mb, peak_memory_mb, reset_gpu_peak_memory
 from genrender.storage.run_files import RECORDED_FILE
@@ -51,7 +52,7 @@ def make_video(
     clip: Clip,
     config: RunConfig,
     folder: RunFolder,
-    details: Mapping[str, Any] | None = None,
+    origin: Origin | None = None,
     command: Sequence[str] | None = None,
     report: Report | None = None,
     method: Method = METHODS["generative"],
@@ -64,8 +65,7 @@ def make_video(
     what `unfinished` keeps.
 
     Args:
-        details: what `config.json` says beside `config`, the clip and the networks, for instance how the user
-            calls the model.
+        origin: what the user calls the model, and more of what only whoever loads files knows.
         command: the words of the command line, for `config.json`; None: this process's own.
         report: is told about every diffusion step and every finished frame.
         method: what happens in attention layers, and whether the result is baked; its own settings, where it
@@ -92,14 +92,9 @@ def make_video(
     with _sampler(pipeline, resolved), _memory_errors(clip, resolved):
         painted = _painted_frames(clip, resolved, method)
         shown = clip if painted is None else clip.only(painted)
-        description = {
-            **(details or {}),
-            **_describe_clip(clip),
-            **asdict(resolved),
-            **_describe_networks(pipeline),
-        }
+        making = Making(ShotRecord.of(clip), SettingsRecord.of(resolved), _networks(pipeline), origin)
         if unfinished is not None:
-            started_s -= unfinished.begin(description)
+            started_s -= unfinished.begin(making.entries())
         report("diffusion", 0, resolved.n_steps)
         feedback = Feedback(pipeline, len(shown.gbuffers), report, unfinished, started_s)
         store_folder = None if unfinished is None else unfinished.path
@@ -110,12 +105,10 @@ def make_video(
     with folder.replaced() as draft:
         with _memory_errors(clip, resolved):
             flagged = _write_frames(pipeline, latents, clip, painted, resolved, draft, report)
-        cost = {
-            "seconds_per_frame": (time.perf_counter() - started_s) / clip.shot.n_frames,
-            "peak_memory_mb": peak_memory_mb(),
-            "gpu_peak_memory_mb": gpu_peak_memory_mb(),
-        }
-        draft.write_config({**description, "flagged_frames": flagged, "cost": cost}, resolved.seed, command)
+        seconds = (time.perf_counter() - started_s) / clip.shot.n_frames
+        cost = Cost(seconds, peak_memory_mb(), gpu_peak_memory_mb())
+        words = sys.argv if command is None else command
+        draft.write_record(RunRecord.now(making, cost, resolved.seed, words, flagged))
         scale = video_scale(pipeline.name_or_path, clip.shot.width, clip.shot.height)
         draft.write_video(clip.fps, scale, resolved.repeat)
         inverse_range = inverse_depth_range(clip.gbuffers)
@@ -161,56 +154,16 @@ def _resolve(config: RunConfig, n_frames: int, pipeline: GenerativeRenderingPipe
     )
 
 
-def _describe_clip(clip: Clip) -> dict[str, Any]:
-    shot = clip.shot
-    if isinstance(shot, Shot):
-        scene = shot.scene
-        source = {
-            "scene": scene.path.resolve(),
-            "allowed_folders": list(scene.allowed_folders),
-            "animation_index": shot.animation,
-            "animation": None if shot.animation is None else scene.animations[shot.animation].name,
-            "camera": shot.camera_name,
-            "loop": shot.loop,
-            "backdrop": shot.backdrop,
-            "uv": shot.uv,
-            "objects": asdict(shot.objects),
-        }
-    else:
-        source = {
-            "scene": shot.sequence.path.resolve(),
-            "animation_index": None,
-            "animation": None,
-            "camera": None,
-            "loop": False,
-            "backdrop": "none",
-            "uv": "auto",
-            "objects": asdict(BY_NODE),
-            "exr_map": asdict(shot.sequence.channels.as_map()),
-            "exr_frames": [shot.sequence.numbers[frame] for frame in shot.frames],
-        }
-    return {
-        **source,
-        "n_frames": shot.n_frames,
-        "fps": shot.fps,
-        "times_s": list(shot.times_s),
-        "atlas_ids": clip_atlas_ids(clip),
-        # What surfaces draw their noise by: a run begun by a version with other keys cannot go on.
-        "noise_keys": "object names",
-        "width": shot.width,
-        "height": shot.height,
-    }
-
-
-def _describe_networks(pipeline: GenerativeRenderingPipeline) -> dict[str, Any]:
+def _networks(pipeline: GenerativeRenderingPipeline) -> NetworksRecord:
     scheduler = json.loads(cast(Any, pipeline.scheduler).to_json_string())
-    return {
-        "controlnet": pipeline.controlnet.config.get("_name_or_path"),
-        "device": str(pipeline.device),
-        "dtype": str(pipeline.unet.dtype).removeprefix("torch."),
-        "scheduler": type(pipeline.scheduler).__name__,
-        "scheduler_config": {name: value for name, value in scheduler.items() if not name.startswith("_")},
-    }
+    controlnet = pipeline.controlnet.config.get("_name_or_path")
+    return NetworksRecord(
+        device=str(pipeline.device),
+        dtype=str(pipeline.unet.dtype).removeprefix("torch."),
+        controlnet=None if controlnet is None else str(controlnet),
+        scheduler=type(pipeline.scheduler).__name__,
+        scheduler_config={name: value for name, value in scheduler.items() if not name.startswith("_")},
+    )
 
 
 @contextmanager

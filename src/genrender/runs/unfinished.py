@@ -20,8 +20,8 @@ except ImportError:  # on Windows
     fcntl = None
 
 from genrender.errors import MediaError
-from genrender.runs.folder import RunFolder, to_plain, versions
-from genrender.runs.record import Request
+from genrender.runs.folder import RunFolder, to_plain
+from genrender.runs.record import Request, differences, versions
 from genrender.storage.atomic import atomic_write, remove_leftovers
 from genrender.storage.checked_file import DamagedFile, checksum, read_checked, write_checked
 from genrender.storage.json_kinds import misfit
@@ -145,7 +145,7 @@ class UnfinishedRun:
             ("versions", "install what it was begun with, or render it again"),
             ("request", "render it again"),
         ):
-            changed = _differences(stored.get(what), record[what])
+            changed = differences(stored.get(what), record[what])
             if changed:
                 name, before, now = changed[0]
                 raise MediaError(
@@ -237,16 +237,3 @@ def file_digest(path: Path) -> str:
     """A short name for a file's contents."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()[:16]
-
-
-def _differences(before: object, now: object, name: str = "") -> list[tuple[str, object, object]]:
-    """The leaves in which two nested mappings differ: their names and both values."""
-    if isinstance(before, Mapping) and isinstance(now, Mapping):
-        return [
-            difference
-            for key in sorted({*before, *now}, key=str)
-            for difference in _differences(
-                before.get(key), now.get(key), f"{name}.{key}" if name else str(key)
-            )
-        ]
-    return [] if before == now else [(name, before, now)]

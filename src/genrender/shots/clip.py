@@ -93,30 +93,37 @@ class Shot:
 
     Attributes:
         scene: divided into its objects, with its backdrop, if it has one.
+        config: the settings, resolved: `animation`, `fps`, `times_s` and `camera` say what is shown, and what
+            they were found from is None.
         animation: index into the scene's animations; None shows the rest pose.
-        times_s: the frames' times in seconds, on the scene's clock.
         cameras: the camera of each frame.
-        camera_name: the specification that the cameras were made from.
-        width: pixels per row.
-        height: rows.
-        loop: whether the scene's animations begin again after their end.
-        backdrop: the geometry behind the scene's own objects.
-        uv: how the scene's texture coordinates are made ready before anything is rendered.
-        objects: how the scene was divided.
     """
 
     scene: Scene
+    config: ShotConfig
     animation: int | None
-    times_s: tuple[float, ...]
-    fps: float
     cameras: tuple[Camera, ...]
-    camera_name: str
-    width: int
-    height: int
-    loop: bool = False
-    backdrop: BackdropKind = "none"
-    uv: UvMode = "auto"
-    objects: ObjectRule = BY_NODE
+
+    @property
+    def times_s(self) -> tuple[float, ...]:
+        """The frames' times in seconds, on the scene's clock."""
+        assert self.config.times_s is not None
+        return self.config.times_s
+
+    @property
+    def fps(self) -> float:
+        assert self.config.fps is not None
+        return self.config.fps
+
+    @property
+    def width(self) -> int:
+        """Pixels per row."""
+        return self.config.size[0]
+
+    @property
+    def height(self) -> int:
+        """Rows."""
+        return self.config.size[1]
 
     @property
     def n_frames(self) -> int:
@@ -124,11 +131,9 @@ class Shot:
 
     def only(self, frames: Sequence[int]) -> "Shot":
         """The same with some of its frames, in the order given."""
-        return replace(
-            self,
-            times_s=tuple(self.times_s[frame] for frame in frames),
-            cameras=tuple(self.cameras[frame] for frame in frames),
-        )
+        times_s = tuple(self.times_s[frame] for frame in frames)
+        cameras = tuple(self.cameras[frame] for frame in frames)
+        return replace(self, config=replace(self.config, times_s=times_s), cameras=cameras)
 
     def verts(self, frame: int) -> Float64[np.ndarray, "V 3"]:
         """World-space vertices of one frame."""
@@ -229,20 +234,17 @@ def plan_shot(scene: Scene, config: ShotConfig) -> Shot:
     path = camera_path(config.camera, scene, animation, times_s, width / height)
     cameras = tuple(path.at(time_s) for time_s in times_s)
     scene = add_backdrop(scene, config.backdrop, animation, times_s, cameras, width / height)
-    return Shot(
-        scene=scene,
-        animation=animation,
-        times_s=times_s,
+    resolved = replace(
+        config,
+        animation=None if animation is None else str(animation),
+        n_frames=None,
         fps=fps,
-        cameras=cameras,
-        camera_name=path.name,
-        width=width,
-        height=height,
-        loop=config.loop,
-        backdrop=config.backdrop,
-        uv=config.uv,
-        objects=config.objects,
+        start=None,
+        end=None,
+        times_s=times_s,
+        camera=path.name,
     )
+    return Shot(scene, resolved, animation, cameras)
 
 
 def frame_rate(scene: Scene, animation: int | None, wanted: float | None = None) -> float:
@@ -344,4 +346,4 @@ def render_clip(
         SceneError: the scene has no such animation, camera or objects, or cannot be unwrapped.
     """
     shot = plan_shot(scene, config)
-    return render_shot(replace(shot, scene=unwrap(shot.scene, shot.uv).scene), report, file)
+    return render_shot(replace(shot, scene=unwrap(shot.scene, shot.config.uv).scene), report, file)
