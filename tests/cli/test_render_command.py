@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from scene.gltf_builder import ASSETS
+from scene.whole_scenes import outside, scene_file
 
 from genrender.backbones.precision import default_dtype
 from genrender.cli.options import Render
@@ -16,8 +16,6 @@ from genrender.media.images import read_png
 from genrender.media.video import read_video
 from genrender.pipeline import GenerativeRenderingPipeline
 from genrender.runs.folder import RunFolder
-
-needs_assets = pytest.mark.skipif(not ASSETS.is_dir(), reason=f"the shared scenes are not at {ASSETS}")
 
 
 def what_the_cpu_computes_in() -> str:
@@ -200,19 +198,22 @@ def test_the_video_may_go_into_the_run_folder(render, tmp_path):
     assert len(list((tmp_path / "run").glob("*.mp4"))) == 1
 
 
-@needs_assets
 @pytest.mark.parametrize(
     ("asset", "words", "animation", "notes"),
     [
-        ("Fox.glb", ["--animation", "Run"], "Run", []),
-        (
+        ("walking_biped.glb", ["--animation", "Walk"], "Walk", []),
+        ("automaton.glb", [], "all", ["made texture coordinates for what has none: "]),
+        ("cart.glb", [], "Drive", ["made texture coordinates for what has none: "]),
+        ("jelly.glb", [], "Pulse", ["made new texture coordinates: Ground (100 % of its texels"]),
+        outside("Fox.glb", ["--animation", "Run"], "Run", []),
+        outside(
             "RobotExpressive.glb",
             ["--animation", "Dance"],
             "Dance",
             ["made texture coordinates for what has none: "],
         ),
-        ("CesiumMilkTruck.glb", [], "animation_0", ["made texture coordinates for what has none: "]),
-        (
+        outside("CesiumMilkTruck.glb", [], "animation_0", ["made texture coordinates for what has none: "]),
+        outside(
             "MorphStressTest.gltf",
             [],
             "Individuals",
@@ -220,10 +221,19 @@ def test_the_video_may_go_into_the_run_folder(render, tmp_path):
         ),
     ],
 )
-def test_real_scenes(render, tmp_path, asset, words, animation, notes):
+def test_whole_scenes(render, tmp_path, asset, words, animation, notes):
     # A quarter of a second between the frames: some animations start slowly.
     result = render(
-        "--frames", 2, "--fps", 4, "--run-dir", "run", "--out", "x.mp4", *words, of=ASSETS / asset
+        "--frames",
+        2,
+        "--fps",
+        4,
+        "--run-dir",
+        "run",
+        "--out",
+        "x.mp4",
+        *words,
+        of=scene_file(asset, tmp_path),
     )
     assert result.code == 0, result.err
     told = [line for line in result.err.splitlines() if "texture coordinates" in line]

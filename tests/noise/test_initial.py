@@ -2,11 +2,11 @@
 
 from collections import Counter, defaultdict
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from scene.whole_scenes import outside, scene_file
 from scenes import in_front, panned_plane, rotating_sphere
 
 from genrender.config import NoiseConfig
@@ -18,7 +18,6 @@ from genrender.scene.names import texture_keys
 from genrender.surface.texels import join_texel, sample_under_pixel, split_texel, texel_ids
 
 VAE = 8
-SHARED = Path(__file__).resolve().parents[3] / "shared"
 
 PARTITION = NoiseConfig("partition")
 NEAREST = NoiseConfig("nearest")
@@ -289,19 +288,23 @@ def test_a_change_of_level_does_not_break_agreement():
     assert np.mean(changed) > 0.8 * np.mean(kept) > 0.3
 
 
-def test_partition_follows_the_fox():
-    fox = SHARED / "assets" / "Fox.glb"
-    if not fox.exists():
-        pytest.skip(f"scene not there: {fox}")
+@pytest.mark.parametrize(
+    ("name", "animation", "eye", "target"),
+    [
+        ("walking_biped.glb", "Walk", (0.9, 0.8, 1.3), (0.0, 0.6, 0.0)),
+        outside("Fox.glb", "Run", (120.0, 80.0, 150.0), (0.0, 35.0, 0.0)),
+    ],
+)
+def test_partition_follows_a_character(tmp_path, name, animation, eye, target):
     from genrender.gbuffer.raycast import render_gbuffer
     from genrender.metrics.surface import correspond
     from genrender.scene.camera import Camera
     from genrender.scene.load import load_scene
 
-    scene = load_scene(fox)
-    run = scene.find_animation("Run")
+    scene = load_scene(scene_file(name, tmp_path))
+    run = scene.find_animation(animation)
     verts = [scene.evaluate(time_s, run) for time_s in (0.0, 1 / 24)]
-    camera = Camera.look_at(np.array([120.0, 80.0, 150.0]), np.array([0.0, 35.0, 0.0]))
+    camera = Camera.look_at(np.array(eye), np.array(target))
     gbuffers = [render_gbuffer(v, scene.tris, scene.uvs, scene.object_id, camera, 512, 512) for v in verts]
     flow = correspond(gbuffers[1], scene.tris, verts[0], camera, gbuffers[0])
     centres = sample_under_pixel(512, 64)

@@ -4,9 +4,10 @@ import json
 
 import numpy as np
 import pytest
-from gltf_builder import ASSETS, one_triangle
+from gltf_builder import one_triangle
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from whole_scenes import outside, scene_file
 
 from genrender.errors import ConfigError, SceneError
 from genrender.scene.cameras.file import Spline, read_camera_file
@@ -15,7 +16,6 @@ from genrender.scene.cameras.path import camera_path
 from genrender.scene.load import load_scene
 from genrender.scene.scene import Scene
 
-needs_assets = pytest.mark.skipif(not ASSETS.is_dir(), reason=f"the shared scenes are not at {ASSETS}")
 TIMES_S = np.arange(12) / 12
 SIZES = [(100, 100), (160, 90), (20, 200)]
 FRAMED = ["static", "orbit", "turntable", "dolly", "handheld:7"]
@@ -54,13 +54,20 @@ def test_every_frame_is_held_through_every_lens(tmp_path, motion, lens, size):
     assert margin == pytest.approx(MARGIN, abs=1e-4)
 
 
-@needs_assets
 @pytest.mark.parametrize(
     "spec", ["dolly,35mm", "handheld:3", "orbit,ortho", "static,ortho", "turntable,85mm"]
 )
-@pytest.mark.parametrize(("name", "animation"), [("Fox.glb", "Run"), ("RobotExpressive.glb", "WalkJump")])
-def test_real_characters_are_held(name, animation, spec):
-    scene = load_scene(ASSETS / name)
+@pytest.mark.parametrize(
+    ("name", "animation"),
+    [
+        ("walking_biped.glb", "Walk"),
+        ("automaton.glb", "Dance"),
+        outside("Fox.glb", "Run"),
+        outside("RobotExpressive.glb", "WalkJump"),
+    ],
+)
+def test_characters_are_held(tmp_path, name, animation, spec):
+    scene = load_scene(scene_file(name, tmp_path))
     index = scene.find_animation(animation)
     margin, least_depth = least_margin(scene, index, camera_path(spec, scene, index, TIMES_S, 1.5), 100, 150)
     assert least_depth > 0

@@ -5,7 +5,8 @@ import os
 
 import numpy as np
 import pytest
-from gltf_builder import ASSETS, TRIANGLE, GltfBuilder, one_triangle
+from gltf_builder import TRIANGLE, GltfBuilder, one_triangle
+from whole_scenes import outside, scene_file
 
 from genrender.errors import ConfigError, SceneError
 from genrender.scene.cameras.file import read_camera_file
@@ -13,7 +14,6 @@ from genrender.scene.cameras.framing import MARGIN
 from genrender.scene.cameras.path import camera_path
 from genrender.scene.load import load_scene
 
-needs_assets = pytest.mark.skipif(not ASSETS.is_dir(), reason=f"the shared scenes are not at {ASSETS}")
 SIZES = [(100, 100), (90, 160), (160, 90), (20, 200)]
 
 
@@ -31,20 +31,23 @@ def is_same_camera(a, b):
     return np.array_equal(a.world_from_camera, b.world_from_camera) and a.yfov_deg == b.yfov_deg
 
 
-@needs_assets
 @pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize(
     ("name", "animation"),
     [
-        ("Fox.glb", "Run"),
-        ("RobotExpressive.glb", "WalkJump"),
-        ("MorphStressTest.gltf", "Pulse"),
-        ("Duck.glb", None),
+        ("walking_biped.glb", "Dance"),
+        ("automaton.glb", "Dance"),
+        ("jelly.glb", "Pulse"),
+        ("still_life.glb", None),
+        outside("Fox.glb", "Run"),
+        outside("RobotExpressive.glb", "WalkJump"),
+        outside("MorphStressTest.gltf", "Pulse"),
+        outside("Duck.glb", None),
     ],
 )
-def test_a_static_view_is_filled_by_the_whole_clip(name, animation, size):
+def test_a_static_view_is_filled_by_the_whole_clip(tmp_path, name, animation, size):
     height, width = size
-    scene = load_scene(ASSETS / name)
+    scene = load_scene(scene_file(name, tmp_path))
     index = scene.find_animation(animation)
     times_s = np.linspace(0, 2, 9)
     path = camera_path(None, scene, index, times_s, width / height)
@@ -59,13 +62,15 @@ def test_a_static_view_is_filled_by_the_whole_clip(name, animation, size):
     np.testing.assert_allclose(free[0], free[1], atol=5e-3)
 
 
-@needs_assets
 @pytest.mark.parametrize("spec", ["orbit", "turntable"])
 @pytest.mark.parametrize("size", SIZES)
-def test_circling_cameras_hold_every_frame(spec, size):
+@pytest.mark.parametrize(
+    ("name", "animation"), [("walking_biped.glb", "Walk"), ("jelly.glb", "Pulse"), outside("Fox.glb", "Run")]
+)
+def test_circling_cameras_hold_every_frame(tmp_path, name, animation, spec, size):
     height, width = size
-    scene = load_scene(ASSETS / "Fox.glb")
-    run = scene.find_animation("Run")
+    scene = load_scene(scene_file(name, tmp_path))
+    run = scene.find_animation(animation)
     times_s = np.arange(12) / 12
     path = camera_path(spec, scene, run, times_s, width / height)
     assert not is_same_camera(path.at(0.0), path.at(1 / 12))
@@ -164,9 +169,9 @@ def test_an_orthographic_camera_of_the_scene(tmp_path):
     assert camera_path("scene:eye", scene, None, [0.0], 1.0).at(0.0).ymag == 2.5
 
 
-@needs_assets
-def test_the_camera_of_the_duck_sees_the_duck():
-    scene = load_scene(ASSETS / "Duck.glb")
+@pytest.mark.parametrize("name", ["still_life.glb", outside("Duck.glb")])
+def test_the_camera_of_a_scene_sees_what_is_there(tmp_path, name):
+    scene = load_scene(scene_file(name, tmp_path))
     path = camera_path(f"scene:{scene.camera_names[0]}", scene, None, [0.0], 1.5)
     places, depth = path.at(0.0).project(scene.rest_verts, 100, 150)
     assert depth.min() > 0

@@ -4,12 +4,11 @@
 
 import numpy as np
 import pytest
-from gltf_builder import ASSETS, SQUARE, TRIANGLE, GltfBuilder, one_triangle
+from gltf_builder import SQUARE, TRIANGLE, GltfBuilder, one_triangle
+from whole_scenes import outside, scene_file
 
 from genrender.errors import SceneError
 from genrender.scene.load import load_scene
-
-needs_assets = pytest.mark.skipif(not ASSETS.is_dir(), reason=f"the shared scenes are not at {ASSETS}")
 
 
 def test_a_triangle_is_loaded_as_it_is(tmp_path):
@@ -240,13 +239,15 @@ def test_image_files_are_never_opened(tmp_path):
     assert len(load_scene(builder.save(tmp_path / "a.gltf")).tris) == 1
 
 
-@needs_assets
-@pytest.mark.parametrize("name", ["CesiumMilkTruck.glb", "Duck.glb"])
-def test_node_transforms_agree_with_trimesh(name):
+@pytest.mark.parametrize(
+    "name", ["still_life.glb", "cart.glb", outside("CesiumMilkTruck.glb"), outside("Duck.glb")]
+)
+def test_node_transforms_agree_with_trimesh(tmp_path, name):
     import trimesh
 
-    scene = load_scene(ASSETS / name)
-    reference = trimesh.load_scene(ASSETS / name)
+    path = scene_file(name, tmp_path)
+    scene = load_scene(path)
+    reference = trimesh.load_scene(path)
     triangles = np.concatenate(
         [
             trimesh.transform_points(geometry.triangles.reshape(-1, 3), matrix).reshape(-1, 3, 3)

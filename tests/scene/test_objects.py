@@ -7,7 +7,8 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from gltf_builder import ASSETS, SQUARE, GltfBuilder
+from gltf_builder import SQUARE, GltfBuilder
+from whole_scenes import outside, scene_file
 
 from genrender.errors import SceneError
 from genrender.scene.load import load_scene
@@ -45,15 +46,9 @@ def scene(tmp_path):
     return cards(tmp_path / "cards.glb")
 
 
-@pytest.fixture
-def truck():
-    return load_scene(asset("CesiumMilkTruck.glb"))
-
-
-def asset(name):
-    if not (ASSETS / name).exists():
-        pytest.skip(f"{ASSETS / name} is absent")
-    return ASSETS / name
+@pytest.fixture(params=["cart.glb", outside("CesiumMilkTruck.glb")])
+def truck(request, tmp_path):
+    return load_scene(scene_file(request.param, tmp_path))
 
 
 def sizes(scene):
@@ -84,11 +79,14 @@ def sizes_by_material(path):
     return sizes
 
 
-@pytest.mark.parametrize("name", ["CesiumMilkTruck.glb", "RobotExpressive.glb"])
-def test_materials_of_a_gltf_file_are_objects(name):
-    loaded = load_scene(asset(name))
+@pytest.mark.parametrize(
+    "name", ["cart.glb", "automaton.glb", outside("CesiumMilkTruck.glb"), outside("RobotExpressive.glb")]
+)
+def test_materials_of_a_gltf_file_are_objects(tmp_path, name):
+    path = scene_file(name, tmp_path)
+    loaded = load_scene(path)
     divided = sizes(with_objects(loaded, BY_MATERIAL))
-    expected = sizes_by_material(asset(name))
+    expected = sizes_by_material(path)
     assert divided.keys() == expected.keys()
     missing = {material: expected[material] - n for material, n in divided.items()}
     assert min(missing.values()) >= 0
@@ -98,7 +96,8 @@ def test_materials_of_a_gltf_file_are_objects(name):
 
 def test_instances_of_a_mesh_are_one_object(truck):
     node, mesh = sizes(truck), sizes(with_objects(truck, BY_MESH))
-    assert mesh == {"Cesium_Milk_Truck": node["Cesium_Milk_Truck"], "Wheels": 2 * node["Wheels"]}
+    body = truck.objects[0].name
+    assert mesh == {body: node[body], "Wheels": 2 * node["Wheels"]}
 
 
 def test_a_node_a_material_and_a_mesh(scene):
@@ -173,10 +172,10 @@ def test_usd_binds_materials_as_usd_core_says(tmp_path):
     "rule",
     [BY_MATERIAL, BY_MESH, ObjectRule(merge=(("*", "all"),)), ObjectRule("material", (("w*", "paper"),))],
 )
-@pytest.mark.parametrize("name", ["cards", "truck"])
-def test_the_picture_stays_and_only_objects_change(request, name, rule):
-    scene = request.getfixturevalue("scene" if name == "cards" else "truck")
-    if name == "truck" and rule.merge and rule.by == "material":
+@pytest.mark.parametrize("name", ["cards", "cart.glb", outside("CesiumMilkTruck.glb")])
+def test_the_picture_stays_and_only_objects_change(scene, tmp_path, name, rule):
+    scene = scene if name == "cards" else load_scene(scene_file(name, tmp_path))
+    if name != "cards" and rule.merge and rule.by == "material":
         rule = ObjectRule("material", (("w*", "glass"),))
     config = ShotConfig(size=(96, 64), times_s=(0.3,), camera="orbit", uv="keep")
     (before,) = render_clip(scene, config).gbuffers

@@ -6,7 +6,8 @@ import struct
 import numpy as np
 import pytest
 import trimesh
-from gltf_builder import ASSETS, GltfBuilder
+from gltf_builder import GltfBuilder
+from whole_scenes import outside, scene_file
 
 from genrender.errors import SceneError
 from genrender.scene.formats.gltf.accessor import read_as_stored, read_floats, read_ints
@@ -16,14 +17,18 @@ from genrender.scene.load import load_scene
 from genrender.scene.uv.quality import overlap_percent
 from genrender.scene.uv.unwrap import report_of, spans, unwrap
 
-needs_assets = pytest.mark.skipif(not ASSETS.is_dir(), reason=f"the shared scenes are not at {ASSETS}")
 SCENES = [
-    "Fox.glb",
-    "Duck.glb",
-    "CesiumMilkTruck.glb",
-    "RobotExpressive.glb",
-    "MorphStressTest.gltf",
-    "SimpleSkin.gltf",
+    "walking_biped.glb",
+    "still_life.glb",
+    "cart.glb",
+    "automaton.glb",
+    "jelly.glb",
+    outside("Fox.glb"),
+    outside("Duck.glb"),
+    outside("CesiumMilkTruck.glb"),
+    outside("RobotExpressive.glb"),
+    outside("MorphStressTest.gltf"),
+    outside("SimpleSkin.gltf"),
 ]
 
 
@@ -42,11 +47,10 @@ def rewritten(path, out, mode="unwrap"):
     return scene, unwrapped, load_scene(out)
 
 
-@needs_assets
 @pytest.mark.parametrize("mode", ["auto", "unwrap"])
 @pytest.mark.parametrize("name", SCENES)
 def test_every_triangle_of_every_animation_is_where_it_was(tmp_path, name, mode):
-    scene, unwrapped, again = rewritten(ASSETS / name, tmp_path / "new.glb", mode)
+    scene, unwrapped, again = rewritten(scene_file(name, tmp_path), tmp_path / "new.glb", mode)
     assert [(o.name, o.n_tris) for o in again.objects] == [(o.name, o.n_tris) for o in scene.objects]
     assert again.animations == scene.animations
     for animation in [None, *range(len(scene.animations))]:
@@ -64,23 +68,35 @@ def test_every_triangle_of_every_animation_is_where_it_was(tmp_path, name, mode)
         assert report_of(again, span).faults == ()
 
 
-@needs_assets
-@pytest.mark.parametrize("name", ["Fox.glb", "CesiumMilkTruck.glb", "RobotExpressive.glb"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "walking_biped.glb",
+        "cart.glb",
+        "jelly.glb",
+        outside("Fox.glb"),
+        outside("CesiumMilkTruck.glb"),
+        outside("RobotExpressive.glb"),
+    ],
+)
 def test_nodes_skins_animations_and_pictures_stay(tmp_path, name):
-    rewritten(ASSETS / name, tmp_path / "new.glb")
-    before, after = document(ASSETS / name), document(tmp_path / "new.glb")
+    path = scene_file(name, tmp_path)
+    rewritten(path, tmp_path / "new.glb")
+    before, after = document(path), document(tmp_path / "new.glb")
     for key in set(before) - {"meshes", "accessors", "bufferViews", "buffers", "materials"}:
         assert after[key] == before[key], key
     assert after["accessors"][: len(before["accessors"])] == before["accessors"]
     assert after["materials"][: len(before["materials"])] == before["materials"]
 
 
-@needs_assets
-@pytest.mark.parametrize("name", ["Duck.glb", "Fox.glb"])
+@pytest.mark.parametrize(
+    "name", ["trotting_quadruped.glb", "walking_biped.glb", outside("Duck.glb"), outside("Fox.glb")]
+)
 def test_another_library_reads_the_same_surface_and_the_new_coordinates(tmp_path, name):
-    _, unwrapped, _ = rewritten(ASSETS / name, tmp_path / "new.glb")
+    path = scene_file(name, tmp_path)
+    _, unwrapped, _ = rewritten(path, tmp_path / "new.glb")
     (mesh,) = trimesh.load(tmp_path / "new.glb", process=False).geometry.values()
-    (old,) = trimesh.load(ASSETS / name, process=False).geometry.values()
+    (old,) = trimesh.load(path, process=False).geometry.values()
     np.testing.assert_allclose(mesh.triangles, old.triangles)
     uv = np.asarray(mesh.visual.uv)[mesh.faces]
     expected = unwrapped.scene.uvs * [1, -1] + [0, 1]  # trimesh counts V upwards

@@ -6,12 +6,11 @@ import itertools
 
 import numpy as np
 import pytest
-from gltf_builder import ASSETS, SQUARE, TRIANGLE, GltfBuilder, one_triangle
+from gltf_builder import SQUARE, TRIANGLE, GltfBuilder, one_triangle
+from whole_scenes import outside, scene_file
 
 from genrender.scene.load import load_scene
 from genrender.scene.rig import local_from_trs
-
-needs_assets = pytest.mark.skipif(not ASSETS.is_dir(), reason=f"the shared scenes are not at {ASSETS}")
 
 QUARTER_TURN = [0, 0, float(np.sqrt(0.5)), float(np.sqrt(0.5))]
 STRIP = np.array([[x, y, 0] for y in (0, 1, 2) for x in (0, 1)], np.float32)
@@ -189,9 +188,9 @@ def test_the_rest_pose_cannot_be_overwritten(tmp_path):
     assert np.array_equal(scene.rest_verts, np.array(TRIANGLE, np.float32))
 
 
-@needs_assets
-def test_simple_skin_bends_as_its_tutorial_says():
-    scene = load_scene(ASSETS / "SimpleSkin.gltf")
+@pytest.mark.parametrize("name", [outside("SimpleSkin.gltf")])
+def test_simple_skin_bends_as_its_tutorial_says(tmp_path, name):
+    scene = load_scene(scene_file(name, tmp_path))
     verts = scene.evaluate(1.0, 0)
     # At 1 s the upper joint has turned by a quarter about (0, 1): the far end lies to its left.
     np.testing.assert_allclose(verts[:2], [[-0.5, 0, 0], [0.5, 0, 0]], atol=1e-5)
@@ -199,12 +198,22 @@ def test_simple_skin_bends_as_its_tutorial_says():
     np.testing.assert_allclose(verts[-2:], np.stack([-top[:, 1], top[:, 0] + 1, top[:, 2]], 1), atol=1e-3)
 
 
-@needs_assets
 @pytest.mark.parametrize(
-    "name", ["Fox.glb", "RobotExpressive.glb", "CesiumMilkTruck.glb", "MorphStressTest.gltf"]
+    "name",
+    [
+        "walking_biped.glb",
+        "trotting_quadruped.glb",
+        "cart.glb",
+        "automaton.glb",
+        "jelly.glb",
+        outside("Fox.glb"),
+        outside("RobotExpressive.glb"),
+        outside("CesiumMilkTruck.glb"),
+        outside("MorphStressTest.gltf"),
+    ],
 )
-def test_real_scenes_evaluate_at_any_time(name):
-    scene = load_scene(ASSETS / name)
+def test_scenes_evaluate_at_any_time(tmp_path, name):
+    scene = load_scene(scene_file(name, tmp_path))
     for index, animation in enumerate(scene.animations):
         end = animation.duration_s
         frames = [scene.evaluate(t, index) for t in (-1.0, 0.0, end / 3, end, end + 1)]
@@ -214,9 +223,9 @@ def test_real_scenes_evaluate_at_any_time(name):
     np.testing.assert_array_equal(scene.evaluate(3.0), scene.rest_verts)
 
 
-@needs_assets
-def test_a_motion_is_continuous():
-    scene = load_scene(ASSETS / "RobotExpressive.glb")
+@pytest.mark.parametrize("name", ["walking_biped.glb", "automaton.glb", outside("RobotExpressive.glb")])
+def test_a_motion_is_continuous(tmp_path, name):
+    scene = load_scene(scene_file(name, tmp_path))
     dance = scene.find_animation("Dance")
 
     def steps(times):
@@ -231,9 +240,9 @@ def test_a_motion_is_continuous():
     assert fine.max() < 5 * coarse.max() / 100
 
 
-@needs_assets
-def test_the_wheels_turn_rigidly():
-    scene = load_scene(ASSETS / "CesiumMilkTruck.glb")
+@pytest.mark.parametrize("name", ["cart.glb", outside("CesiumMilkTruck.glb")])
+def test_the_wheels_turn_rigidly(tmp_path, name):
+    scene = load_scene(scene_file(name, tmp_path))
     wheel = np.unique(scene.tris[scene.object_id == 2])
     before, after = (scene.evaluate(t, 0)[wheel].astype(np.float64) for t in (0.0, 0.2))
     before, after = before - before.mean(axis=0), after - after.mean(axis=0)

@@ -6,7 +6,8 @@ import json
 
 import numpy as np
 import pytest
-from gltf_builder import ASSETS, SQUARE, GltfBuilder
+from gltf_builder import SQUARE, GltfBuilder
+from whole_scenes import outside, scene_file
 
 from genrender.scene.inspect import inspect_scene
 from genrender.scene.load import load_scene
@@ -18,8 +19,6 @@ from genrender.scene.uv.quality import (
     texel_coverage,
 )
 from genrender.scene.uv.unwrap import charts, unwrap
-
-needs_assets = pytest.mark.skipif(not ASSETS.is_dir(), reason=f"the shared scenes are not at {ASSETS}")
 
 
 def slow_coverage(uvs, side):
@@ -192,9 +191,9 @@ def test_without_room_the_whole_object_is_charted_anew(tmp_path):
     assert set(kept.atlas_id[:2].tolist()).isdisjoint(kept.atlas_id[2:].tolist())
 
 
-@needs_assets
-def test_the_robot_is_unwrapped_deterministically_and_without_overlap():
-    scene = load_scene(ASSETS / "RobotExpressive.glb")
+@pytest.mark.parametrize("name", ["automaton.glb", outside("RobotExpressive.glb")])
+def test_a_robot_is_unwrapped_deterministically_and_without_overlap(tmp_path, name):
+    scene = load_scene(scene_file(name, tmp_path))
     first, second = unwrap(scene).scene, unwrap(scene).scene
     np.testing.assert_array_equal(first.uvs, second.uvs)
     assert first.uvs.min() >= 0
@@ -206,9 +205,9 @@ def test_the_robot_is_unwrapped_deterministically_and_without_overlap():
         assert (texel_coverage(uvs, 256) > 0).mean() > 0.3
 
 
-@needs_assets
-def test_the_truck_keeps_its_uvs_and_its_windows_get_some():
-    scene = load_scene(ASSETS / "CesiumMilkTruck.glb")
+@pytest.mark.parametrize("name", ["cart.glb", outside("CesiumMilkTruck.glb")])
+def test_a_body_keeps_its_uvs_and_its_windows_get_some(tmp_path, name):
+    scene = load_scene(scene_file(name, tmp_path))
     unwrapped = unwrap(scene).scene
     np.testing.assert_array_equal(unwrapped.uvs[scene.has_uvs], scene.uvs[scene.has_uvs])
     np.testing.assert_array_equal(unwrapped.object_id, scene.object_id)
@@ -218,40 +217,57 @@ def test_the_truck_keeps_its_uvs_and_its_windows_get_some():
     assert not (windows & body).any()
 
 
-@needs_assets
-def test_inspection_of_the_truck():
-    report = inspect_scene(load_scene(ASSETS / "CesiumMilkTruck.glb"))
+@pytest.mark.parametrize(
+    ("name", "totals", "body_name", "n_body", "n_bare", "animation_name"),
+    [
+        ("cart.glb", (3, 498, 404), "Cart", 18, 6, "Drive"),
+        outside("CesiumMilkTruck.glb", (3, 3624, 3564), "Cesium_Milk_Truck", 2088, 344, "animation_0"),
+    ],
+)
+def test_inspection_of_a_body_on_wheels(tmp_path, name, totals, body_name, n_body, n_bare, animation_name):
+    report = inspect_scene(load_scene(scene_file(name, tmp_path)))
     assert report == json.loads(json.dumps(report, allow_nan=False))
     assert report["totals"] == {
-        "objects": 3,
-        "triangles": 3624,
-        "vertices": 3564,
+        **dict(zip(("objects", "triangles", "vertices"), totals, strict=True)),
         "animations": 1,
         "cameras": 0,
     }
     body, wheel, _ = report["objects"]
-    assert (body["name"], body["triangles"]) == ("Cesium_Milk_Truck", 2088)
+    assert (body["name"], body["triangles"]) == (body_name, n_body)
     assert body["uv"]["state"] == "partial"
-    assert body["uv"]["missing_percent"] == pytest.approx(100 * 344 / 2088, abs=1e-3)
+    assert body["uv"]["missing_percent"] == pytest.approx(100 * n_bare / n_body, abs=1e-3)
     assert wheel["uv"]["state"] == "ok"
     assert wheel["uv"]["overlap_percent"] > 90  # both sides of the wheel show the same part of the texture
     (animation,) = report["animations"]
     told = {key: animation[key] for key in ("index", "name", "duration_s", "together")}
-    assert told == {"index": 0, "name": "animation_0", "duration_s": 1.25, "together": []}
+    assert told == {"index": 0, "name": animation_name, "duration_s": 1.25, "together": []}
     lower, upper = report["rest_bounds"]["min"], report["rest_bounds"]["max"]
     assert report["size_m"] == pytest.approx([high - low for low, high in zip(lower, upper, strict=True)])
-    assert report["plays"] == "animation_0"
+    assert report["plays"] == animation_name
     assert (animation["fps"], animation["first_frame"], animation["last_frame"]) == (24, 0, 30)
 
 
-@needs_assets
-def test_inspection_of_duck_and_robot():
-    duck = inspect_scene(load_scene(ASSETS / "Duck.glb"))
-    assert [camera["name"] for camera in duck["cameras"]] == ["camera_0"]
-    assert duck["cameras"][0]["yfov_deg"] == pytest.approx(37.85, abs=0.01)
-    assert duck["animations"] == []
-    robot = inspect_scene(load_scene(ASSETS / "RobotExpressive.glb"))
+@pytest.mark.parametrize(
+    ("name", "camera", "yfov_deg", "animations"),
+    [
+        ("still_life.glb", "Dolly", 38, ["Dolly"]),
+        outside("Duck.glb", "camera_0", 37.85, []),
+    ],
+)
+def test_inspection_of_a_camera(tmp_path, name, camera, yfov_deg, animations):
+    report = inspect_scene(load_scene(scene_file(name, tmp_path)))
+    assert [found["name"] for found in report["cameras"]] == [camera]
+    assert report["cameras"][0]["yfov_deg"] == pytest.approx(yfov_deg, abs=0.01)
+    assert [found["name"] for found in report["animations"]] == animations
+
+
+@pytest.mark.parametrize(
+    ("name", "n_tris", "n_animations"),
+    [("automaton.glb", 2052, 3), outside("RobotExpressive.glb", 3234, 14)],
+)
+def test_inspection_of_a_robot(tmp_path, name, n_tris, n_animations):
+    robot = inspect_scene(load_scene(scene_file(name, tmp_path)))
     assert {o["uv"]["state"] for o in robot["objects"]} == {"missing"}
-    assert robot["totals"]["triangles"] == sum(o["triangles"] for o in robot["objects"]) == 3234
+    assert robot["totals"]["triangles"] == sum(o["triangles"] for o in robot["objects"]) == n_tris
     assert robot["dropped_triangles"] == 3
-    assert len(robot["animations"]) == 14
+    assert len(robot["animations"]) == n_animations

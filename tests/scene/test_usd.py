@@ -4,7 +4,7 @@ import shutil
 
 import numpy as np
 import pytest
-from gltf_builder import ASSETS
+from whole_scenes import outside, scene_file
 
 from genrender.errors import SceneError
 from genrender.scene.load import load_scene
@@ -229,7 +229,7 @@ def write_skeletal(path, gltf, n_frames):
     tris = gltf.tris
     mesh = add_mesh(
         stage,
-        "/Root/Fox",
+        "/Root/Character",
         Vt.Vec3fArray.FromNumpy(block.positions),
         Vt.IntArray([3] * len(tris)),
         Vt.IntArray.FromNumpy(tris.ravel()),
@@ -242,10 +242,10 @@ def write_skeletal(path, gltf, n_frames):
     return stage
 
 
-@pytest.mark.skipif(not ASSETS.is_dir(), reason="no assets")
-def test_the_fox_runs_in_usd_as_in_gltf(tmp_path):
-    gltf = load_scene(ASSETS / "Fox.glb")
-    scene = loaded(write_skeletal(tmp_path / "fox.usdc", gltf, 8))
+@pytest.mark.parametrize("name", ["walking_biped.glb", "trotting_quadruped.glb", outside("Fox.glb")])
+def test_a_character_moves_in_usd_as_in_gltf(tmp_path, name):
+    gltf = load_scene(scene_file(name, tmp_path))
+    scene = loaded(write_skeletal(tmp_path / "character.usdc", gltf, 8))
     size = np.ptp(gltf.rest_verts, axis=0).max()
     for frame in range(8):
         error = np.abs(scene.evaluate(frame / 24, 0) - gltf.evaluate(frame / 24, 0)).max()

@@ -4,7 +4,8 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from gltf_builder import ASSETS, GltfBuilder
+from gltf_builder import GltfBuilder
+from whole_scenes import outside, scene_file
 
 from genrender.errors import SceneError
 from genrender.evaluation.chart_picture import CELL_PX, chart_picture
@@ -15,7 +16,7 @@ from genrender.scene.uv.quality import is_usable
 from genrender.scene.uv.report import UvReport, uv_report
 from genrender.scene.uv.unwrap import report_of, spans, unwrap
 
-needs_assets = pytest.mark.skipif(not ASSETS.is_dir(), reason=f"the shared scenes are not at {ASSETS}")
+TILED = "of its texels are in several places of the surface, for the texture is tiled"
 CORNERS = np.array([[0, 0], [1, 0], [1, 1], [0, 1]], np.float64)
 
 
@@ -113,18 +114,22 @@ def test_keep_changes_no_bit_and_unwrap_changes_all(tmp_path, uvs):
     assert report(remade.scene).overlap_percent == 0
 
 
-@needs_assets
 @pytest.mark.parametrize(
     ("name", "made"),
     [
-        ("Fox.glb", {}),
-        ("Duck.glb", {0: "texel density differs 226-fold"}),
-        ("CesiumMilkTruck.glb", {0: "16.5 % has none"}),
+        ("walking_biped.glb", {}),
+        ("still_life.glb", {}),
+        ("cart.glb", {0: "33.3 % has none"}),
+        ("automaton.glb", dict.fromkeys(range(6), "has none")),
+        ("jelly.glb", {0: f"100 % {TILED}"}),
+        outside("Fox.glb", {}),
+        outside("Duck.glb", {0: "texel density differs 226-fold"}),
+        outside("CesiumMilkTruck.glb", {0: "16.5 % has none"}),
     ],
 )
-def test_auto_on_real_scenes(name, made):
+def test_auto_on_whole_scenes(tmp_path, name, made):
     """The duck's body is plain yellow: 78 % of the surface, at a fifteenth of the density of its feet."""
-    scene = load_scene(ASSETS / name)
+    scene = load_scene(scene_file(name, tmp_path))
     unwrapped = unwrap(scene)
     assert unwrapped.made == made
     for index, span in enumerate(spans(scene.objects)):
@@ -133,9 +138,9 @@ def test_auto_on_real_scenes(name, made):
             np.testing.assert_array_equal(unwrapped.scene.uvs[span], scene.uvs[span])
 
 
-@needs_assets
-def test_a_real_tiled_ground_is_found():
-    uv = inspect_scene(load_scene(ASSETS / "MorphStressTest.gltf"))["objects"][0]["uv"]
+@pytest.mark.parametrize("name", ["jelly.glb", outside("MorphStressTest.gltf")])
+def test_a_tiled_ground_is_found(tmp_path, name):
+    uv = inspect_scene(load_scene(scene_file(name, tmp_path)))["objects"][0]["uv"]
     assert uv["layout"] == "tiling"
     assert uv["shared_percent"] > 50
     assert uv["advice"].startswith("unwrap: ")
