@@ -13,6 +13,7 @@ import numpy as np
 from jaxtyping import Float64
 
 from genrender.errors import SceneError
+from genrender.scene.formats.format import Format
 from genrender.scene.formats.mesh_file import FileObject, MeshFile, corner_uvs
 from genrender.scene.formats.read_file import MAX_TEXT_BYTES, read_file
 
@@ -154,3 +155,6 @@ def _object(
     if is_there.any():
         uvs = corner_uvs(np.where(is_there[:, None], table[np.where(is_there, rows, 0)], np.nan), counts)
     return FileObject(name, counts, corners, uvs, materials, np.array(faces.materials, np.int64))
+
+
+OBJ = Format("OBJ", (".obj",), read_moment=read_obj)

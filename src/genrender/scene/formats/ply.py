@@ -12,6 +12,7 @@ import numpy as np
 from jaxtyping import Float32, Int64, Num
 
 from genrender.errors import SceneError
+from genrender.scene.formats.format import Format
 from genrender.scene.formats.mesh_file import FileObject, MeshFile, corner_uvs
 from genrender.scene.formats.read_file import MAX_TEXT_BYTES, check_size, read_file
 
@@ -310,3 +311,6 @@ def _uvs(
         -1, 2
     )
     return corner_uvs(uvs, counts)
+
+
+PLY = Format("PLY", (".ply",), read_moment=read_ply)

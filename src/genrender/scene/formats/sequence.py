@@ -1,4 +1,4 @@
-"""OBJ and PLY files: one, or a numbered sequence whose points correspond vertex by vertex."""
+"""Files of single moments, such as OBJ: one, or a numbered sequence of the same vertices."""
 
 import re
 from dataclasses import dataclass
@@ -11,14 +11,12 @@ from genrender.errors import SceneError
 from genrender.scene.camera import Camera
 from genrender.scene.formats.assemble import ObjectMesh, assemble
 from genrender.scene.formats.mesh_file import FileObject, MeshFile
-from genrender.scene.formats.obj import read_obj
-from genrender.scene.formats.ply import read_ply
 from genrender.scene.formats.polygons import triangulate
+from genrender.scene.formats.table import BY_SUFFIX, MOMENT_SUFFIXES
 from genrender.scene.motion import MAX_COORDINATE, SceneCamera
 from genrender.scene.names import FRAME_NUMBER
 from genrender.scene.scene import Animation, Scene
 
-READERS = {".obj": read_obj, ".ply": read_ply}
 FPS = 24.0
 # What lies so many times its extent away loses digits in float32 that matter.
 FAR = 8.0
@@ -102,7 +100,7 @@ def find_sequence(path: Path) -> FileSequence | None:
     if fps == 0:
         raise SceneError(f"{path}: a sequence has more than 0 frames per second, for example @30")
     if plain.is_dir():
-        files = [file for file in plain.iterdir() if file.suffix.lower() in READERS]
+        files = [file for file in plain.iterdir() if file.suffix.lower() in MOMENT_SUFFIXES]
     elif WILDCARD.search(plain.name):
         files = list(plain.parent.glob(plain.name))
     elif PLACEHOLDER.search(plain.name):
@@ -112,10 +110,12 @@ def find_sequence(path: Path) -> FileSequence | None:
         return None
     suffixes = {file.suffix.lower() for file in files}
     if plain.is_dir() and not suffixes:
-        raise SceneError(f"{path} is a folder, expected a scene file or a folder of .obj or .ply files")
-    if len(suffixes) != 1 or not suffixes <= READERS.keys():
         raise SceneError(
-            f"{path}: expected a sequence of .obj or of .ply files, found "
+            f"{path} is a folder, expected a scene file or a folder of {' or '.join(MOMENT_SUFFIXES)} files"
+        )
+    if len(suffixes) != 1 or not suffixes <= set(MOMENT_SUFFIXES):
+        raise SceneError(
+            f"{path}: expected a sequence of {' or of '.join(MOMENT_SUFFIXES)} files, found "
             f"{' and '.join(sorted(suffixes)) or 'none'}; name them as in frames/frame_*.obj"
         )
     return _ordered(files, fps)
@@ -137,7 +137,7 @@ def _ordered(files: list[Path], fps: float) -> FileSequence:
 
 
 def load_single(path: Path) -> Scene:
-    """Reads an .obj or .ply file.
+    """Reads one file of a single moment.
 
     Raises:
         SceneError: the file is broken or holds no triangles.
@@ -210,8 +210,10 @@ def _object_mesh(
 
 
 def _read(file: Path) -> MeshFile:
+    read_moment = BY_SUFFIX[file.suffix.lower()].read_moment
+    assert read_moment is not None  # `load_scene` and `find_sequence` let no other files through
     try:
-        return READERS[file.suffix.lower()](file)
+        return read_moment(file)
     except OSError as error:
         raise SceneError(f"{file}: cannot be read: {error.strerror or error}") from None
 

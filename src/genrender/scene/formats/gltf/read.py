@@ -1,6 +1,5 @@
 """glTF 2.0 scenes: the parsed file becomes a `Scene`."""
 
-from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -9,6 +8,8 @@ import pygltflib
 from jaxtyping import Float64
 
 from genrender.scene.animation import Track, that_agree
+from genrender.scene.formats.folders import Folders
+from genrender.scene.formats.format import Format
 from genrender.scene.formats.gltf.accessor import read_floats
 from genrender.scene.formats.gltf.animation import read_animation, visibility_targets
 from genrender.scene.formats.gltf.file import GltfFile, open_gltf
@@ -21,16 +22,13 @@ from genrender.scene.rig import Nodes, Part, Rig, Skin, trs_from_local
 from genrender.scene.scene import ALL_ANIMATIONS, Animation, Scene, SceneObject
 
 
-def load_gltf(path: Path, allowed_folders: Iterable[Path] = ()) -> Scene:
+def load_gltf(folders: Folders) -> Scene:
     """Reads a .gltf or .glb file with everything that moves its default scene. Images are never opened.
-
-    Args:
-        allowed_folders: where buffers may lie, beside the file's own folder.
 
     Raises:
         SceneError: the file is missing, broken, holds no triangles or needs an unsupported extension.
     """
-    file = open_gltf(path, allowed_folders)
+    file = open_gltf(folders.scene, folders.allowed)
     budget = Budget(file)
     nodes = read_nodes(file)
     shown = scene_nodes(file)
@@ -48,7 +46,7 @@ def load_gltf(path: Path, allowed_folders: Iterable[Path] = ()) -> Scene:
     rest_verts.flags.writeable = False
     objects = _objects(file, placed)
     return Scene(
-        path=path,
+        path=folders.scene,
         objects=objects,
         animations=animations,
         cameras=_read_cameras(file, shown),
@@ -282,3 +280,14 @@ def _planes(znear: object, zfar: object) -> tuple[float, float]:
     near = float(znear) if isinstance(znear, int | float) and 0 <= znear < np.inf else 0.0
     far = float(zfar) if isinstance(zfar, int | float) and zfar > 0 else np.inf
     return (near, far) if near < far else (0.0, np.inf)
+
+
+def _files(folders: Folders) -> list[Path]:
+    """Buffers and pictures of a .gltf file lie beside it."""
+    path = folders.scene
+    if path.suffix.lower() != ".gltf":
+        return [path]
+    return [path, *(file for file in path.parent.iterdir() if file.is_file())]
+
+
+GLTF = Format("glTF", (".gltf", ".glb"), read_scene=load_gltf, files=_files)

@@ -15,6 +15,7 @@ from genrender.errors import SceneError
 from genrender.scene.formats.gltf.accessor import read_as_stored
 from genrender.scene.formats.gltf.file import DRACO, MESHOPT, GltfFile, open_gltf
 from genrender.scene.formats.gltf.mesh import POINTS_AND_LINES, TRIANGLES, Budget, read_mesh, read_tris
+from genrender.scene.formats.gltf.read import GLTF
 from genrender.scene.formats.gltf.uv import set_of, texture_infos
 from genrender.scene.scene import Scene
 from genrender.scene.uv.unwrap import spans
@@ -40,7 +41,7 @@ def write_with_uvs(scene: Scene, changed: set[int], out: str | Path) -> None:
         SceneError: the scene is no glTF file, or the file has changed.
         MediaError: the file cannot be written. Nothing half-written stays behind.
     """
-    if scene.path.suffix.lower() not in (".gltf", ".glb"):
+    if scene.path.suffix.lower() not in GLTF.suffixes:
         raise SceneError(f"{scene.path.name}: only glTF files are written back; convert it to .glb first")
     file = open_gltf(scene.path, scene.allowed_folders)
     writer = _Rewriter(file)
