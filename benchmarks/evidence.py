@@ -30,9 +30,9 @@ from genrender import __version__
 from genrender.config import PER_FRAME, PRESETS, RunConfig
 from genrender.errors import GenRenderError
 from genrender.evaluation.evaluate import METRICS_FILE, Judges, evaluate, write_metrics
-from genrender.evaluation.page import look_up
 from genrender.media.images import contact_sheet
 from genrender.methods.table import EVERY_METHOD
+from genrender.metrics.table import FIGURES, look_up
 from genrender.runs.finished import open_run
 from genrender.runs.folder import RunFolder
 from genrender.runs.make import make_video
@@ -46,7 +46,17 @@ PER_FRAME_NAME = "per-frame"
 BEGIN, END = "<!-- evidence: begin -->", "<!-- evidence: end -->"
 PICTURE_FRAMES = 6
 PICTURED = ("per-frame", "fixed-noise", "surface-noise", "generative", "synchronised", "fast", "paper")
-ERROR_KEYS = {"1": "adjacent", "4": "4 apart", "16": "16 apart", "first": "to the first"}
+# What the tables show, by key as in `genrender.metrics.table`, and with how many digits: relative, absolute.
+SHOWN = {
+    "surface_error.1": (2, 4),
+    "surface_error.4": (2, 4),
+    "surface_error.16": (2, 4),
+    "surface_error.first": (2, 4),
+    "sharpness": (2, 3),
+    "clip_frame_consistency": (3, 3),
+    "clip_prompt_fidelity": (3, 3),
+    "seconds_per_frame": (2, 2),
+}
 
 
 @dataclass(frozen=True)
@@ -220,41 +230,25 @@ def cell(values: Sequence[float], digits: int = 2) -> str:
 def tables(figures: Mapping[tuple[str, int, str], Mapping[str, Any]], args: argparse.Namespace) -> str:
     """Markdown: all scenes together, relative to per-frame rendering, then each scene in absolute figures."""
     n_runs = len(args.scenes) * len(args.seeds)
+    heading = "| method | " + " | ".join(FIGURES[key].title for key in SHOWN) + " |"
+    rule = "|---|" + "---|" * len(SHOWN)
     lines = [
         f"{len(args.scenes)} scenes, seeds {', '.join(map(str, args.seeds))}, {args.frames} frames of 128 x "
         f"128 pixels, model `{args.model}`; every cell is the mean over {n_runs} pairs of runs.",
         "",
-        "| method | " + " | ".join(f"surface error, {name}" for name in ERROR_KEYS.values()) + " | sharpness "
-        "| CLIP frame consistency | CLIP prompt fidelity | seconds per frame |",
-        "|---|" + "---|" * (len(ERROR_KEYS) + 4),
+        heading.replace(", 1e-3", ""),
+        rule,
     ]
     for wanted in args.methods:
-        keys = [f"surface_error.{key}" for key in ERROR_KEYS] + ["sharpness"]
-        row = [cell(ratios(figures, wanted, key)) for key in keys]
-        row += [
-            cell(ratios(figures, wanted, key), 3)
-            for key in ("clip_frame_consistency", "clip_prompt_fidelity")
-        ]
-        row.append(cell(ratios(figures, wanted, "seconds_per_frame")))
+        row = [cell(ratios(figures, wanted, key), digits) for key, (digits, _) in SHOWN.items()]
         lines.append(f"| `{wanted}`: {METHODS[wanted][1]} | " + " | ".join(row) + " |")
     lines += ["", "All columns are relative to `per-frame`. The same runs scene by scene, absolute:", ""]
     for scene in args.scenes:
         take = takes(args.fox)[scene]
-        lines += [
-            f'**{scene}** ({take.scene.name}, "{take.prompt}")',
-            "",
-            "| method | "
-            + " | ".join(ERROR_KEYS.values())
-            + " | sharpness, 1e-3 | CLIP frames | CLIP prompt "
-            "| seconds per frame |",
-            "|---|" + "---|" * (len(ERROR_KEYS) + 4),
-        ]
+        lines += [f'**{scene}** ({take.scene.name}, "{take.prompt}")', "", heading, rule]
         for wanted in args.methods:
             runs = [figures[scene, seed, wanted] for seed in args.seeds]
-            row = [mean_of(runs, f"surface_error.{key}", ".4f") for key in ERROR_KEYS]
-            row.append(mean_of(runs, "sharpness", ".3f"))
-            row += [mean_of(runs, key, ".3f") for key in ("clip_frame_consistency", "clip_prompt_fidelity")]
-            row.append(mean_of(runs, "seconds_per_frame", ".2f"))
+            row = [mean_of(runs, key, f".{digits}f") for key, (_, digits) in SHOWN.items()]
             lines.append(f"| `{wanted}` | " + " | ".join(row) + " |")
         lines.append("")
     return "\n".join(lines)

@@ -12,8 +12,8 @@ from genrender.cli.options import Compare
 from genrender.cli.render import run_config
 from genrender.cli.runs import render_words
 from genrender.errors import ConfigError
-from genrender.evaluation.page import COLUMNS, look_up
 from genrender.methods.table import METHODS
+from genrender.metrics.table import COMPARED, look_up
 
 SCENE = Path(__file__).parents[2] / "examples" / "scenes" / "walking_biped.glb"
 OPTIONS = Compare(
@@ -92,7 +92,7 @@ def test_runs_are_measured_and_kept(capsys, tmp_path):
     results = json.loads(captured.out)
     assert list(results) == ["generative", "per-frame"]
     for figures in results.values():
-        assert {key for key in COLUMNS if look_up(figures, key) is None} == {
+        assert {key for key in COMPARED if look_up(figures, key) is None} == {
             "surface_error.4",
             "surface_error.16",
             "texel_std",
@@ -136,8 +136,8 @@ def test_the_table_of_all_methods_can_be_read_in_a_narrow_terminal(capsys, monke
     names = Compare.methods.split(",")
     figures = {
         "surface_error": {"1": 0.0751, "4": 0.0893, "16": None, "first": 0.0912},
-        **{key: 1.0 for key in COLUMNS if "." not in key},
-        **{key.split(".")[0]: {"1": 2.0} for key in COLUMNS if key.startswith(("foreground", "background"))},
+        **{key: 1.0 for key in COMPARED if "." not in key},
+        **{key.split(".")[0]: {"1": 2.0} for key in COMPARED if key.startswith(("foreground", "background"))},
     }
     print_table("a fox", dict.fromkeys(names, figures))
     lines = capsys.readouterr().out.splitlines()
@@ -149,7 +149,7 @@ def test_the_table_of_all_methods_can_be_read_in_a_narrow_terminal(capsys, monke
 def test_a_prompt_is_shown_as_it_was_given(capsys):
     """Square brackets are no markup, and escape sequences steer nothing."""
     strides = {"1": 0.1, "4": 0.2, "16": 0.3, "first": 0.4}
-    figures = {key.split(".")[0]: strides if "." in key else 1.0 for key in COLUMNS}
+    figures = {key.split(".")[0]: strides if "." in key else 1.0 for key in COMPARED}
     print_table("a [red] fox [/bold] \x1b[2J", {"generative": figures})
     title = capsys.readouterr().out.splitlines()[0]
     assert title.rstrip() == "a [red] fox [/bold] \\x1b[2J"

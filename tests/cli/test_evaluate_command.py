@@ -42,11 +42,11 @@ def test_people_get_plain_words_and_nothing_is_cut(call, run_dir, monkeypatch):
     out = call("evaluate", run_dir).out
     assert max(map(len, out.splitlines())) <= 80
     for text in (
-        "everything",
-        "the scene's objects",
-        "neighbours",
+        "surface error",
+        "objects",
+        "adjacent",
         "to the first",
-        "sharpness to --reference",
+        "to --reference",
     ):
         assert text in out
     assert "\N{HORIZONTAL ELLIPSIS}" not in out

@@ -13,8 +13,9 @@ from scene.gltf_builder import one_triangle
 from tiny_models import tiny_components
 
 from genrender.config import PER_FRAME, RunConfig
-from genrender.evaluation.page import COLUMNS, adjacent_errors, look_up, write_page
+from genrender.evaluation.page import adjacent_errors, write_page
 from genrender.metrics.surface import surface_error
+from genrender.metrics.table import COMPARED, FIGURES, look_up
 from genrender.pipeline import GenerativeRenderingPipeline
 from genrender.runs.finished import FinishedRun, open_run
 from genrender.runs.folder import RunFolder
@@ -23,7 +24,7 @@ from genrender.runs.record import Origin
 from genrender.scene.load import load_scene
 from genrender.shots.clip import ShotConfig, render_clip
 
-FIGURES = {
+MEASURED = {
     "surface_error": {"1": 0.1, "4": None, "16": None, "first": 0.2},
     "foreground_error": {"1": 0.1},
     "background_error": {"1": 0.05},
@@ -54,9 +55,9 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, FinishedRun]:
 
 
 def test_the_page_is_whole_in_itself(runs, tmp_path):
-    better = FIGURES | {"sharpness": 9.0, "seconds_per_frame": 0.5}
+    better = MEASURED | {"sharpness": 9.0, "seconds_per_frame": 0.5}
     write_page(
-        tmp_path / "page.html", runs, {"ours": better, "per-frame": FIGURES}, dict.fromkeys(runs, "so")
+        tmp_path / "page.html", runs, {"ours": better, "per-frame": MEASURED}, dict.fromkeys(runs, "so")
     )
     page = (tmp_path / "page.html").read_text(encoding="utf-8")
     assert not re.findall(r'(?:src|href)="(?!data:|#)', page)
@@ -66,7 +67,7 @@ def test_the_page_is_whole_in_itself(runs, tmp_path):
     shown = "a &lt;red&gt; fox&quot;&gt; $fps [b] &amp;lt;"
     assert page.count(shown) == 2  # in the head and above the videos
     assert "<red>" not in page
-    assert all(column.title in page for column in COLUMNS.values())
+    assert all(FIGURES[key].title in page for key in COMPARED)
     assert '<td class="best">0.5</td>' in page
     assert "<td>1.5</td>" in page
     assert "<td>9</td>" in page  # more sharpness is not always better
@@ -87,7 +88,7 @@ def browser() -> Iterator[Any]:
 
 @pytest.mark.slow
 def test_in_a_browser_all_videos_show_the_same_frame(runs, browser, tmp_path: Path):
-    write_page(tmp_path / "page.html", runs, dict.fromkeys(runs, FIGURES), dict.fromkeys(runs, "so"))
+    write_page(tmp_path / "page.html", runs, dict.fromkeys(runs, MEASURED), dict.fromkeys(runs, "so"))
     page = browser.new_page()
     complaints: list[str] = []
     page.on("console", lambda message: complaints.append(message.text))
@@ -125,5 +126,5 @@ def test_error_maps_average_to_the_surface_error(runs):
 
 
 def test_figures_are_found_by_their_keys():
-    assert look_up(FIGURES, "surface_error.first") == 0.2
-    assert look_up(FIGURES, "texel_std") is None
+    assert look_up(MEASURED, "surface_error.first") == 0.2
+    assert look_up(MEASURED, "texel_std") is None

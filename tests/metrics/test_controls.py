@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from genrender.evaluation.evaluate import measure_surface
 from genrender.metrics.sharpness import sharpness
+from genrender.metrics.table import Subject, measure
 from genrender.scene.formats.gltf.write import GltfScene, MeshNode, write_glb
 from genrender.scene.load import load_scene
 from genrender.scene.procedural.primitives import sphere
@@ -36,7 +36,7 @@ def clips(ball) -> dict[str, np.ndarray]:
 
 @pytest.fixture(scope="module")
 def errors(ball, clips) -> dict[str, dict]:
-    return {name: measure_surface(frames, ball) for name, frames in clips.items()}
+    return {name: measure(Subject(frames, ball)) for name, frames in clips.items()}
 
 
 def test_independent_noise_is_the_worst_by_every_measure_of_steadiness(errors):

@@ -18,10 +18,11 @@ from genrender.cli.scene import object_rule
 from genrender.cli.scratch import gbuffer_file
 from genrender.errors import ConfigError, MediaError
 from genrender.evaluation.evaluate import evaluate
-from genrender.evaluation.page import COLUMNS, check_plots, look_up, write_page
+from genrender.evaluation.page import check_plots, write_page
 from genrender.gbuffer.exr.files import is_exr_sequence
 from genrender.gbuffer.exr.survey import open_sequence
 from genrender.methods.table import METHOD_OPTIONS, METHODS, MethodName
+from genrender.metrics.table import COMPARED, FIGURES, look_up
 from genrender.runs.finished import FinishedRun
 from genrender.runs.folder import RunFolder
 from genrender.scene.load import load_scene, scene_label
@@ -96,10 +97,10 @@ def print_table(title: str, results: Mapping[str, Mapping[str, Any]]) -> None:
     table.add_column("")
     for name in results:
         table.add_column(name.replace("-", "-\n"), justify="right", overflow="fold")
-    for key, column in COLUMNS.items():
+    for key in COMPARED:
         values = [look_up(figures, key) for figures in results.values()]
         if any(value is not None for value in values):
-            table.add_row(column.title, *("-" if value is None else f"{value:.3g}" for value in values))
+            table.add_row(FIGURES[key].title, *("-" if value is None else f"{value:.3g}" for value in values))
     Console().print(table)
 
 

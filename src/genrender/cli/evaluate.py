@@ -9,24 +9,10 @@ from genrender.cli.options import Evaluate
 from genrender.cli.runs import keep_metrics
 from genrender.cli.scratch import gbuffer_file
 from genrender.errors import ConfigError, MediaError
-from genrender.evaluation.evaluate import STRIDES, Judges
+from genrender.evaluation.evaluate import Judges
 from genrender.evaluation.evaluate import evaluate as evaluate_run
+from genrender.metrics.table import DISTANCES, FIGURES, METRICS
 from genrender.runs.finished import open_reference, open_run
-
-# How far apart the frames of `STRIDES` are, in words.
-DISTANCES = {str(stride): "to the first" if stride == "first" else f"{stride} apart" for stride in STRIDES}
-DISTANCES["1"] = "neighbours"
-
-# Figures that stand for themselves: what they are called, and what they say.
-SINGLE = {
-    "texel_std": ("spread over time", "standard deviation of a surface point's colour; less is steadier"),
-    "texel_std_without_frame_mean": ("the same, details alone", "without what the whole frame does"),
-    "sharpness": ("sharpness", "of surfaces, in 1e-3; more is sharper"),
-    "relative_sharpness": ("sharpness to --reference", "below 1 is softer than that run"),
-    "clip_frame_consistency": ("neighbours look alike", "to a CLIP model; 1 is most"),
-    "clip_prompt_fidelity": ("frames fit the prompt", "to a CLIP model; more is better"),
-    "depth_agreement": ("frames show the depth", "1 is most; needs --depth-model"),
-}
 
 
 def evaluate(options: Evaluate) -> None:
@@ -67,12 +53,9 @@ def _print_figures(title: str, metrics: Mapping[str, Any]) -> None:
         "Colour change of equal surface points, 0 to 1 (less is steadier)",
         {"between frames": "left", **dict.fromkeys(DISTANCES.values(), "right")},
     )
-    for name, part in (
-        ("surface_error", "everything"),
-        ("foreground_error", "the scene's objects"),
-        ("background_error", "the background"),
-    ):
-        made.add_row(part, *(_text(metrics[name][stride]) for stride in DISTANCES))
+    for metric in METRICS:
+        if metric.parts is DISTANCES:
+            made.add_row(metric.title, *(_text(metrics[metric.key][stride]) for stride in DISTANCES))
     console.print(made)
     made = table(
         "The same in each quarter of the clip (a rise is drift)",
@@ -82,8 +65,9 @@ def _print_figures(title: str, metrics: Mapping[str, Any]) -> None:
         made.add_row(DISTANCES[stride], *map(_text, quarters))
     console.print(made)
     made = table("Single figures", {"figure": "left", "value": "right", "what it says": "left"})
-    for name, (called, meaning) in SINGLE.items():
-        made.add_row(called, _text(metrics[name]), meaning)
+    for metric in METRICS:
+        if metric.key in FIGURES:  # it is one number
+            made.add_row(FIGURES[metric.key].title, _text(metrics[metric.key]), metric.meaning)
     console.print(made)
 
 

@@ -12,20 +12,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from genrender.errors import ModelError
-from genrender.metrics.clip_score import POCKET_CLIP, ClipScorer, frame_consistency, prompt_fidelity
-from genrender.metrics.depth import DepthEstimator, depth_agreement
-from genrender.metrics.sharpness import sharpness
-from genrender.metrics.surface import SurfaceErrors, surface_errors
-from genrender.metrics.texel_std import texel_std
+from genrender.metrics.clip_score import POCKET_CLIP, ClipScorer
+from genrender.metrics.depth import DepthEstimator
+from genrender.metrics.table import Subject, measure
 from genrender.runs.finished import FinishedRun
-from genrender.shots.clip import Clip
 from genrender.storage.atomic import atomic_write
-from genrender.storage.lazy_frames import Pictures
 from genrender.storage.run_files import METRICS_FILE
 from genrender.storage.untrusted import json_text
-
-STRIDES = (1, 4, 16, "first")
-NOTHING_COMPARED = SurfaceErrors(None, None, None)
 
 
 @dataclass(frozen=True)
@@ -74,25 +67,15 @@ def evaluate(
         reference: a run of the same shot, to which the run's sharpness is related.
     """
     judges = judges or Judges.load()
-    frames = run.frames
-    sharp = sharpness(frames, run.clip.gbuffers)
-    return {
-        **measure_surface(frames, run.clip),
-        **measure_clip(frames, run.record.making.settings.prompt, judges.clip),
-        "depth_agreement": _depth_agreement(frames, run.clip, judges.depth),
-        "sharpness": sharp,
-        "relative_sharpness": None if reference is None else _relative(sharp, reference),
-        "n_frames": len(frames),
-    }
-
-
-def _depth_agreement(frames: Pictures, clip: Clip, estimator: DepthEstimator | None) -> float | None:
-    return None if estimator is None else depth_agreement(estimator.inverse_depth(frames), clip.gbuffers)
-
-
-def _relative(sharp: float, reference: FinishedRun) -> float | None:
-    theirs = sharpness(reference.frames, reference.clip.gbuffers)
-    return sharp / theirs if theirs > 0 else None
+    subject = Subject(
+        run.frames,
+        run.clip,
+        run.record.making.settings.prompt,
+        judges.clip,
+        judges.depth,
+        None if reference is None else Subject(reference.frames, reference.clip),
+    )
+    return {**measure(subject), "n_frames": len(run.frames)}
 
 
 def write_metrics(run: FinishedRun, metrics: Mapping[str, Any]) -> str:
@@ -111,36 +94,3 @@ def write_metrics(run: FinishedRun, metrics: Mapping[str, Any]) -> str:
 def metrics_text(metrics: Mapping[str, Any]) -> str:
     """Metrics as JSON."""
     return json_text(metrics)
-
-
-def measure_surface(frames: Pictures, clip: Clip) -> dict[str, Any]:
-    """Surface error at all strides and over the clip's quarters, and temporal deviation of surface points.
-
-    Without geometry there are no surface errors: all are None.
-    """
-    errors = {str(stride): NOTHING_COMPARED for stride in STRIDES}
-    if clip.has_geometry:
-        errors = {
-            str(stride): surface_errors(frames, clip.gbuffers, clip.tris, clip.verts, clip.cameras, stride)
-            for stride in STRIDES
-        }
-    std = texel_std(frames, clip.gbuffers)
-    return {
-        f"{part}_error": {stride: getattr(error, part) for stride, error in errors.items()}
-        for part in ("surface", "foreground", "background")
-    } | {
-        "surface_error_by_quarter": {stride: list(errors[stride].quarters) for stride in ("1", "first")},
-        "texel_std": std.total if std.n_points else None,
-        "texel_std_without_frame_mean": std.texture if std.n_points else None,
-    }
-
-
-def measure_clip(frames: Pictures, prompt: str, scorer: ClipScorer | None) -> dict[str, float | None]:
-    """How much neighbouring frames look alike to a CLIP, and how much all look like the prompt."""
-    if scorer is None:
-        return {"clip_frame_consistency": None, "clip_prompt_fidelity": None}
-    images = scorer.embed_images(frames)
-    return {
-        "clip_frame_consistency": frame_consistency(images) if len(frames) > 1 else None,
-        "clip_prompt_fidelity": prompt_fidelity(images, scorer.embed_texts([prompt])[0]),
-    }

@@ -4,7 +4,6 @@ import base64
 import html
 import io
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 from string import Template
@@ -15,52 +14,13 @@ from jaxtyping import Float32
 
 from genrender.errors import ConfigError
 from genrender.metrics.surface import color_change, follow
+from genrender.metrics.table import COMPARED, FIGURES, look_up
 from genrender.runs.finished import FinishedRun
 from genrender.storage.atomic import atomic_write
 
 # Errors from here on are shown alike; two random colours differ by a third on average.
 ERROR_SCALE = 0.25
 N_ERROR_MAPS = 3
-
-
-@dataclass(frozen=True)
-class Column:
-    """A metric of the table.
-
-    Attributes:
-        title: heading.
-        best: the function that picks the best value, `min` or `max`; None: there is no better or worse.
-    """
-
-    title: str
-    best: Any = None
-
-
-COLUMNS = {
-    "surface_error.1": Column("surface error, adjacent", min),
-    "surface_error.4": Column("4 apart", min),
-    "surface_error.16": Column("16 apart", min),
-    "surface_error.first": Column("to the first", min),
-    "texel_std": Column("std over time", min),
-    "foreground_error.1": Column("objects, adjacent", min),
-    "background_error.1": Column("background, adjacent", min),
-    "sharpness": Column("sharpness, 1e-3"),
-    "relative_sharpness": Column("relative to per-frame"),
-    "depth_agreement": Column("depth agreement", max),
-    "clip_frame_consistency": Column("CLIP frames", max),
-    "clip_prompt_fidelity": Column("CLIP prompt", max),
-    "seconds_per_frame": Column("seconds per frame", min),
-    "peak_memory_mb": Column("peak MB", min),
-    "gpu_peak_memory_mb": Column("peak GPU MB", min),
-}
-
-
-def look_up(figures: Mapping[str, Any], key: str) -> float | None:
-    """The figure `key`; `surface_error.4` lies one level down, and lists count from 0."""
-    value: Any = figures
-    for part in key.split("."):
-        value = value[int(part)] if isinstance(value, list | tuple) else value[part]
-    return value
 
 
 def check_plots() -> None:
@@ -152,14 +112,16 @@ def _video(name: str, run: FinishedRun, summary: str) -> str:
 
 
 def _table(figures: Mapping[str, Mapping[str, Any]]) -> str:
-    rows = ["<tr><th>method</th>" + "".join(f"<th>{c.title}</th>" for c in COLUMNS.values()) + "</tr>"]
+    headings = "".join(f"<th>{FIGURES[key].title}</th>" for key in COMPARED)
+    rows = [f"<tr><th>method</th>{headings}</tr>"]
     best = {}
-    for key, column in COLUMNS.items():
+    for key in COMPARED:
         values = [value for of in figures.values() if (value := look_up(of, key)) is not None]
-        best[key] = column.best(values) if column.best and values else None
+        pick = {"less": min, "more": max, None: None}[FIGURES[key].better]
+        best[key] = pick(values) if pick and values else None
     for name, of in figures.items():
         cells = []
-        for key in COLUMNS:
+        for key in COMPARED:
             value = look_up(of, key)
             mark = ' class="best"' if value is not None and value == best[key] else ""
             cells.append(f"<td{mark}>{'-' if value is None else f'{value:.4g}'}</td>")

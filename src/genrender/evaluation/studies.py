@@ -16,21 +16,16 @@ LENGTHS = (16, 32, 64, 128, 256, 512)
 ALPHAS = (0.0, 0.25, 0.5, 0.75, 1.0)
 STEP_COUNTS = (3, 5, 10, 20, 40)
 
-# What a study's pictures and tables show; its CSV holds every metric.
-SHOWN = {
-    "surface_error.1": "surface error, adjacent",
-    "surface_error.first": "surface error to the first",
-    "sharpness": "sharpness, 1e-3",
-    "seconds_per_frame": "seconds per frame",
-}
-SHOWN_OF_LENGTH = {
-    "surface_error.1": "surface error, adjacent",
-    "surface_error_by_quarter.1.3": "adjacent, last quarter",
-    "surface_error.first": "surface error to the first",
-    "surface_error_by_quarter.first.3": "to the first, last quarter",
-    "sharpness": "sharpness, 1e-3",
-    "peak_memory_mb": "peak memory, MB",
-}
+# What a study's pictures and tables show, by key as in `genrender.metrics.table`; its CSV holds every metric.
+SHOWN = ("surface_error.1", "surface_error.first", "sharpness", "seconds_per_frame")
+SHOWN_OF_LENGTH = (
+    "surface_error.1",
+    "surface_error_by_quarter.1.3",
+    "surface_error.first",
+    "surface_error_by_quarter.first.3",
+    "sharpness",
+    "peak_memory_mb",
+)
 
 
 @dataclass(frozen=True)
@@ -63,14 +58,14 @@ class Study:
         axis: what `Variant.x` is.
         variants: the runs for every scene and seed.
         is_logarithmic: whether the axis is.
-        shown: the figures in plots and table, by name, with their titles.
+        shown: keys of the figures in plots and table.
     """
 
     question: str
     axis: str
     variants: tuple[Variant, ...]
     is_logarithmic: bool = True
-    shown: Mapping[str, str] = field(default_factory=lambda: SHOWN)
+    shown: tuple[str, ...] = SHOWN
 
 
 def _alpha_variants() -> tuple[Variant, ...]:

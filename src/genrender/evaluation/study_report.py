@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from genrender.evaluation.page import look_up
 from genrender.evaluation.studies import STUDIES, Study, StudyName, Variant
+from genrender.metrics.table import FIGURES, look_up
 from genrender.storage.atomic import atomic_write
 
 
@@ -107,7 +107,7 @@ def _plots(study: Study, measured: Sequence[Measured]) -> str:
         grid = figure.subplots(len(scenes), len(study.shown) + 1, squeeze=False)
         for row, scene in zip(grid, scenes, strict=True):
             runs = [run for run in measured if run.scene == scene]
-            for axes, (key, title) in zip(row[:-1], study.shown.items(), strict=True):
+            for axes, key in zip(row[:-1], study.shown, strict=True):
                 means = _means(runs, key)
                 for number, series in enumerate(dict.fromkeys(series for series, _ in means)):
                     points = [(x, y) for (of, x), y in means.items() if of == series and x is not None]
@@ -119,7 +119,7 @@ def _plots(study: Study, measured: Sequence[Measured]) -> str:
                 if study.is_logarithmic:
                     axes.set_xscale("log", base=2)
                 axes.set_ylim(bottom=0)
-                axes.set_title(f"{scene}: {title}", fontsize="small")
+                axes.set_title(f"{scene}: {FIGURES[key].title}", fontsize="small")
                 axes.set_xlabel(study.axis)
                 axes.grid(alpha=0.3)
             _plot_price(row[-1], scene, runs)
@@ -140,7 +140,7 @@ def _plot_price(axes: Any, scene: str, runs: Sequence[Measured]) -> None:
             if x is not None:
                 axes.annotate(f"{x:g}", at, fontsize="xx-small", xytext=(2, 2), textcoords="offset points")
     axes.set_title(f"{scene}: error over sharpness", fontsize="small")
-    axes.set_xlabel("sharpness, 1e-3")
+    axes.set_xlabel(FIGURES["sharpness"].title)
     axes.grid(alpha=0.3)
 
 
@@ -153,7 +153,7 @@ def _table(study: Study, measured: Sequence[Measured]) -> str:
         "",
         f"Means over {', '.join(scenes)}; seeds {', '.join(map(str, seeds))}.",
         "",
-        f"| | {study.axis} | runs | " + " | ".join(study.shown.values()) + " |",
+        f"| | {study.axis} | runs | " + " | ".join(FIGURES[key].title for key in study.shown) + " |",
         "|---|---|---|" + "---|" * len(study.shown),
     ]
     # While a study goes on, means are over fewer scenes and seeds for some variants than for others.
