@@ -18,8 +18,8 @@ from pathlib import Path
 
 import numpy as np
 
-from genrender.metrics.surface import EROSION_PX, erode
 from genrender.runs.finished import FinishedRun, open_run
+from genrender.surface.flow import EROSION_PX, erode
 from genrender.surface.texels import texel_ids
 
 SCENE = Path(__file__).resolve().parents[1] / "examples" / "scenes" / "walking_biped.glb"

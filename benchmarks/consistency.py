@@ -245,8 +245,7 @@ def work(job: Job) -> None:
 
 def quality(frames: np.ndarray, clip: Clip) -> dict[str, Any]:
     """Surface errors, None where the clip has no such pair of frames, and sharpness."""
-    geometry = (clip.gbuffers, clip.tris, clip.verts, clip.cameras)
-    errors = [surface_errors(frames, *geometry, stride).surface for stride in STRIDES]
+    errors = [surface_errors(frames, clip.tracker, stride).surface for stride in STRIDES]
     return {"surface_error": errors, "sharpness": sharpness(frames, clip.gbuffers)}
 
 

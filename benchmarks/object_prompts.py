@@ -19,10 +19,10 @@ from genrender.gbuffer.gbuffer import GBuffer
 from genrender.gbuffer.preview import to_picture
 from genrender.gbuffer.raycast import render_gbuffer
 from genrender.media.images import contact_sheet, write_png
-from genrender.metrics.surface import erode
 from genrender.pipeline import load_pipeline
 from genrender.scene.camera import Camera
 from genrender.scene.procedural.primitives import box, rotation_about, torus
+from genrender.surface.flow import erode
 from genrender.train.report import nearest_color
 from genrender.train.vocabulary import COLORS
 

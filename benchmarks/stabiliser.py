@@ -21,6 +21,7 @@ import os
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -28,9 +29,10 @@ import numpy as np
 from genrender.gbuffer.gbuffer import GBuffer
 from genrender.gbuffer.raycast import render_gbuffer
 from genrender.metrics.sharpness import sharpness
-from genrender.metrics.surface import EROSION_PX, erode, surface_error
+from genrender.metrics.surface import surface_error
 from genrender.scene.camera import Camera
 from genrender.scene.procedural.primitives import box, rotation_about, sphere
+from genrender.surface.flow import EROSION_PX, erode
 from genrender.surface.stabiliser import StabiliserConfig, stabilised
 from genrender.surface.tracking import SurfaceTracker
 
@@ -137,7 +139,7 @@ class Scene:
         self.gbuffers = [self.render(frame, size) for frame in range(n_frames)]
         self.inside = np.stack([erode(gbuffer.visible, EROSION_PX) for gbuffer in self.gbuffers])
 
-    @property
+    @cached_property
     def tracker(self) -> SurfaceTracker:
         return SurfaceTracker(self.gbuffers, self.tris, self.verts, self.cameras)
 
@@ -183,11 +185,10 @@ class Scene:
 
     def compare(self, out: np.ndarray, out_clean: np.ndarray, clean: np.ndarray) -> dict[str, float]:
         ends = [0, 1, -2, -1]
-        geometry = self.gbuffers, self.tris, self.verts, self.cameras
         fine = (laplacian(out) - laplacian(clean))[self.inside]
         return {
-            "error_1": surface_error(out, *geometry, stride=1),
-            "error_4": surface_error(out, *geometry, stride=4),
+            "error_1": surface_error(out, self.tracker, stride=1),
+            "error_4": surface_error(out, self.tracker, stride=4),
             "sharpness": sharpness(out, self.gbuffers) / sharpness(clean, self.gbuffers),
             "psnr": psnr(out[self.inside], clean[self.inside]),
             "psnr_ends": psnr(out[ends][self.inside[ends]], clean[ends][self.inside[ends]]),

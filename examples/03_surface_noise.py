@@ -18,10 +18,10 @@ from genrender.config import NoiseConfig, NoiseMode
 from genrender.gbuffer.gbuffer import GBuffer
 from genrender.gbuffer.preview import to_picture, uv_picture
 from genrender.media.images import contact_sheet, write_png
-from genrender.metrics.surface import correspond
 from genrender.noise.initial import surface_noise
 from genrender.scene.load import load_scene
 from genrender.shots.clip import Clip, ShotConfig, render_clip
+from genrender.surface.flow import follow
 
 SCENES = Path(__file__).parent / "scenes"
 VAE_FACTOR = 8  # a latent pixel covers 8x8 pixels of the picture
@@ -56,7 +56,7 @@ def main(size: int = 320, seed: int = 0, out: Path = Path("out/03")) -> None:
 
 def matching_pixels(clip: Clip) -> tuple[np.ndarray, np.ndarray]:
     """Rows and columns of the second frame, and those of the first frame that show the same surface point."""
-    flow = correspond(clip.gbuffers[1], clip.tris, clip.verts[0], clip.cameras[0], clip.gbuffers[0])
+    flow = follow(clip.tracker, 1, 0)
     x, y = flow.xy[flow.visible].astype(int).T
     return np.array(np.nonzero(flow.visible)), np.array([y, x])
 

@@ -56,7 +56,7 @@ def main(
         config = METHODS[method].settings
         made = pipe(prompt, clip.gbuffers, config=config, num_inference_steps=steps, seed=seed).frames
         seconds = time.perf_counter() - started
-        error = surface_error(made, clip.gbuffers, clip.tris, clip.verts, clip.cameras)
+        error = surface_error(made, clip.tracker)
         print(f"{name:14}{error:10.4f}{seconds:13.1f}")
         rows[name] = [to_picture(frame) for frame in made]
 

@@ -141,7 +141,7 @@ def test_the_still_life_has_a_moving_camera_that_keeps_everything_in_view():
         # Things stand well inside the picture; only the table's foot may be cut off.
         assert not (gbuffer.object_id[[0, -1]] > 1).any()
         assert not (gbuffer.object_id[:, [0, -1]] > 1).any()
-    eyes = np.array([camera.world_from_camera[:3, 3] for camera in clip.cameras])
+    eyes = np.array([camera.world_from_camera[:3, 3] for camera in clip.geometry.cameras])
     assert np.linalg.norm(np.diff(eyes, axis=0), axis=1).min() > 0.5
 
 

@@ -117,11 +117,11 @@ def test_in_a_browser_all_videos_show_the_same_frame(runs, browser, tmp_path: Pa
 
 def test_error_maps_average_to_the_surface_error(runs):
     for run in runs.values():
-        frames, clip = np.stack(list(run.frames)), run.clip
+        frames = np.stack(list(run.frames))
         maps = adjacent_errors(run)
         assert len(maps) == len(frames) - 1
         known = np.concatenate([error[~np.isnan(error)] for error in maps])
-        expected = surface_error(frames, clip.gbuffers, clip.tris, clip.verts, clip.cameras)
+        expected = surface_error(frames, run.clip.tracker)
         assert known.mean() == pytest.approx(expected, rel=1e-5)
 
 

@@ -131,7 +131,9 @@ def test_matches_show_the_same_surface_point(ball):
     positions = []
     for frame, pixels in ((1, found.here), (0, found.there)):
         centres = pixel_centres(clip.gbuffers[frame], SHAPE)
-        corners = clip.verts[0][clip.tris[centres.tri_id[pixels]]]  # where they lie when the clip begins
+        corners = clip.geometry.verts(0)[
+            clip.geometry.scene.tris[centres.tri_id[pixels]]
+        ]  # when the clip begins
         second, third = centres.bary[pixels].T[..., None]
         positions.append(
             (1 - second - third) * corners[:, 0] + second * corners[:, 1] + third * corners[:, 2]

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from scenes import rotating_sphere, surface_position
 
-from genrender.metrics.surface import EROSION_PX, erode
 from genrender.metrics.texel_std import MIN_FRAMES, texel_std
+from genrender.surface.flow import EROSION_PX, erode
 from genrender.surface.texels import texel_ids
 
 CLIP = [rotating_sphere(64, 3.0 * frame) for frame in range(8)]

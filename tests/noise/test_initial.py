@@ -297,16 +297,17 @@ def test_a_change_of_level_does_not_break_agreement():
 )
 def test_partition_follows_a_character(tmp_path, name, animation, eye, target):
     from genrender.gbuffer.raycast import render_gbuffer
-    from genrender.metrics.surface import correspond
     from genrender.scene.camera import Camera
     from genrender.scene.load import load_scene
+    from genrender.surface.flow import follow
+    from genrender.surface.tracking import SurfaceTracker
 
     scene = load_scene(scene_file(name, tmp_path))
     run = scene.find_animation(animation)
     verts = [scene.evaluate(time_s, run) for time_s in (0.0, 1 / 24)]
     camera = Camera.look_at(np.array(eye), np.array(target))
     gbuffers = [render_gbuffer(v, scene.tris, scene.uvs, scene.object_id, camera, 512, 512) for v in verts]
-    flow = correspond(gbuffers[1], scene.tris, verts[0], camera, gbuffers[0])
+    flow = follow(SurfaceTracker(gbuffers, scene.tris, verts, [camera] * 2), 1, 0)
     centres = sample_under_pixel(512, 64)
     shown = flow.visible[centres[:, None], centres]
     xy = flow.xy[centres[:, None], centres][shown]

@@ -13,7 +13,6 @@ from genrender.errors import ConfigError
 from genrender.gbuffer.control import depth_control, inverse_depth_range
 from genrender.gbuffer.gbuffer import GBuffer
 from genrender.gbuffer.raycast import render_gbuffer
-from genrender.metrics.surface import SurfaceFlow, correspond
 from genrender.noise.initial import surface_noise
 from genrender.scene.backdrop import (
     Backdrop,
@@ -33,7 +32,9 @@ from genrender.scene.scene import DOME_ID, GROUND_ID, Scene
 from genrender.scene.uv.quality import outside_percent, overlap_percent, surface_area
 from genrender.scene.uv.unwrap import unwrap, weld
 from genrender.shots.clip import Shot, ShotConfig, plan_shot, render_clip
+from genrender.surface.flow import SurfaceFlow, follow
 from genrender.surface.texels import MAX_SIDE, sample_under_pixel
+from genrender.surface.tracking import SurfaceTracker
 
 SCENES = Path(__file__).resolve().parents[2] / "examples" / "scenes"
 KINDS = ("ground", "dome", "both")
@@ -62,7 +63,9 @@ def frames_of(shot: Shot) -> list[GBuffer]:
 def flow_between(shot: Shot, earlier: int, later: int) -> SurfaceFlow:
     """Where the earlier frame shows what the later one shows."""
     before, now = frame_of(shot, earlier), frame_of(shot, later)
-    return correspond(now, shot.scene.tris, shot.verts(earlier), shot.cameras[earlier], before)
+    verts = [shot.verts(frame) for frame in (earlier, later)]
+    cameras = [shot.cameras[frame] for frame in (earlier, later)]
+    return follow(SurfaceTracker([before, now], shot.scene.tris, verts, cameras), 1, 0)
 
 
 def morans_i(z: np.ndarray) -> float:

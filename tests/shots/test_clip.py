@@ -34,8 +34,8 @@ def test_a_clip_covers_its_animation_once(tmp_path, duration_s, fps, n_frames):
 def test_after_its_end_an_animation_holds_its_last_pose(tmp_path):
     clip = render_clip(card(tmp_path, 0.5), ShotConfig(size=(16, 16), n_frames=4, fps=2))
     assert clip.times_s == (0, 0.5, 1, 1.5)
-    np.testing.assert_array_equal(clip.verts[1], clip.verts[3])
-    assert (clip.verts[0] != clip.verts[1]).any()
+    np.testing.assert_array_equal(clip.geometry.verts(1), clip.geometry.verts(3))
+    assert (clip.geometry.verts(0) != clip.geometry.verts(1)).any()
 
 
 @pytest.mark.parametrize("camera", ["orbit", "static"])
@@ -58,13 +58,14 @@ def test_frames_are_what_ray_casting_gives_at_their_times(tmp_path):
     clip = render_clip(scene, config, lambda *report: reports.append(report))
     assert reports == [("G-buffers", frame, 2) for frame in range(3)]
     for frame, time_s in enumerate(config.times_s):
-        np.testing.assert_array_equal(clip.verts[frame], scene.evaluate(time_s, 0))
+        shot = clip.geometry
+        np.testing.assert_array_equal(shot.verts(frame), scene.evaluate(time_s, 0))
         expected = render_gbuffer(
-            clip.verts[frame],
-            clip.tris,
-            clip.shot.scene.uvs,
-            clip.shot.scene.object_id,
-            clip.cameras[frame],
+            shot.verts(frame),
+            shot.scene.tris,
+            shot.scene.uvs,
+            shot.scene.object_id,
+            shot.cameras[frame],
             16,
             24,
         )

@@ -74,5 +74,5 @@ def test_a_typical_shot_shows_all_three_and_all_three_colours_count(tmp_path):
             wrong = frame.copy()
             wrong[gbuffer.object_id == number] = COLORS["yellow"]
             assert not all_colors_right(wrong, gbuffer.object_id, asked, nearest_color)
-    eyes = [camera.world_from_camera[:3, 3] for camera in clip.cameras]
+    eyes = [camera.world_from_camera[:3, 3] for camera in clip.geometry.cameras]
     assert np.linalg.norm(eyes[0] - eyes[-1]) > 0.5

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from genrender.metrics.sharpness import sharpness
-from genrender.metrics.surface import EROSION_PX, color_change, erode, follow
 from genrender.shots.clip import Clip
 from genrender.storage.lazy_frames import PerFrame, Pictures
+from genrender.surface.flow import EROSION_PX, color_change, erode, follow
 
 # Surface that moves less than this on the screen cannot tell whether its texture moves along.
 MOVING_PX = 1.5
@@ -76,7 +76,7 @@ def measure(
     total = {"surface": 0.0, "screen": 0.0, "moving": 0.0}
     n_all = n_moving = 0
     for j in range(1, len(frames)) if clip.has_geometry else ():
-        before, after, flow = frames[j - 1], frames[j], follow(clip, j, j - 1)
+        before, after, flow = frames[j - 1], frames[j], follow(clip.tracker, j, j - 1)
         error = np.abs(color_change(before, after, flow)).mean(axis=1)
         rows, cols = np.nonzero(flow.visible)
         moved = np.linalg.norm(flow.xy[flow.visible] - np.stack([cols + 0.5, rows + 0.5], 1), axis=1)
@@ -171,7 +171,7 @@ def _color_drift(frames: Pictures, clip: Clip) -> float:
     """
     largest, first = float("nan"), frames[0]
     for j in range(1, len(frames)) if clip.has_geometry else ():
-        flow = follow(clip, j, 0)
+        flow = follow(clip.tracker, j, 0)
         object_id = clip.gbuffers[j].object_id[flow.visible]
         difference = color_change(first, frames[j], flow)
         for object_ in np.unique(object_id):

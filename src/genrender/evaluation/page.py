@@ -13,10 +13,10 @@ import numpy as np
 from jaxtyping import Float32
 
 from genrender.errors import ConfigError
-from genrender.metrics.surface import color_change, follow
 from genrender.metrics.table import COMPARED, FIGURES, look_up
 from genrender.runs.finished import FinishedRun
 from genrender.storage.atomic import atomic_write
+from genrender.surface.flow import color_change, follow
 
 # Errors from here on are shown alike; two random colours differ by a third on average.
 ERROR_SCALE = 0.25
@@ -86,7 +86,7 @@ def adjacent_errors(run: FinishedRun) -> list[Float32[np.ndarray, "H W"]]:
     before = run.frames[0]
     for frame in range(1, len(run.frames)):
         now = run.frames[frame]
-        flow = follow(run.clip, frame, frame - 1)
+        flow = follow(run.clip.tracker, frame, frame - 1)
         error = np.full(flow.visible.shape, np.nan, np.float32)
         error[flow.visible] = np.abs(color_change(before, now, flow)).mean(axis=1)
         maps.append(error)

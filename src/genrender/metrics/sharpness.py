@@ -5,8 +5,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from genrender.gbuffer.gbuffer import GBuffer
-from genrender.metrics.surface import EROSION_PX, erode
 from genrender.storage.lazy_frames import Pictures
+from genrender.surface.flow import EROSION_PX, erode
 
 LUMINANCE = np.array([0.2126, 0.7152, 0.0722])
 

@@ -54,12 +54,7 @@ class Subject:
         if not self.clip.has_geometry:
             return dict.fromkeys(DISTANCES, NOTHING_COMPARED)
         clip = self.clip
-        return {
-            str(stride): surface_errors(
-                self.frames, clip.gbuffers, clip.tris, clip.verts, clip.cameras, stride
-            )
-            for stride in STRIDES
-        }
+        return {str(stride): surface_errors(self.frames, clip.tracker, stride) for stride in STRIDES}
 
     @cached_property
     def spread(self) -> TexelStd | None:

@@ -7,8 +7,8 @@ import numpy as np
 from jaxtyping import Float64, Int64
 
 from genrender.gbuffer.gbuffer import GBuffer
-from genrender.metrics.surface import EROSION_PX, erode
 from genrender.storage.lazy_frames import Pictures
+from genrender.surface.flow import EROSION_PX, erode
 from genrender.surface.texels import texel_ids
 
 # A standard deviation over fewer frames says little.

@@ -10,10 +10,11 @@ Example:
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Float64, Int32
+from jaxtyping import Float64
 
 from genrender.errors import ConfigError
 from genrender.gbuffer.gbuffer import GBuffer
@@ -184,24 +185,17 @@ class Clip:
             )
         return self.shot
 
-    @property
-    def tris(self) -> Int32[np.ndarray, "T 3"]:
-        """Vertex indices of the scene's triangles."""
-        return self.geometry.scene.tris
-
-    @property
-    def verts(self) -> PerFrame[np.ndarray]:
-        """World-space vertices of each frame, evaluated whenever they are looked at."""
-        return PerFrame(self.geometry.verts, self.shot.n_frames)
-
-    @property
-    def cameras(self) -> tuple[Camera, ...]:
-        return self.geometry.cameras
-
-    @property
+    @cached_property
     def tracker(self) -> SurfaceTracker:
-        """Where surface points lie in each frame, for the `reproject` engine and for metrics."""
-        return SurfaceTracker(self.gbuffers, self.tris, self.verts, self.cameras)
+        """Where surface points lie in each frame, for the `reproject` engine and for metrics.
+
+        Raises:
+            ConfigError: the clip was read from image files.
+        """
+        shot = self.geometry
+        return SurfaceTracker(
+            self.gbuffers, shot.scene.tris, PerFrame(shot.verts, shot.n_frames), shot.cameras
+        )
 
     def only(self, frames: Sequence[int]) -> "Clip":
         """A clip of some of the frames, in the order given."""

@@ -62,10 +62,45 @@ class SurfaceTracker:
     def locate(
         self, tri_id: Integer[np.ndarray, "N"], bary: Float[np.ndarray, "N 2"], frame: int
     ) -> tuple[Float64[np.ndarray, "N 2"], Float64[np.ndarray, "N"]]:
-        """Where a frame's camera sees surface points, whatever hides them: see `locate_points`."""
-        gbuffer = self.gbuffers[frame]
+        """Where a frame's camera sees surface points, whatever hides them: `project` of `points`, but fast.
+
+        Vertices are kept from call to call, as float32 around the camera.
+        """
         verts, camera = self._seen_by_camera(frame)
-        return locate_points(verts[self._tris[tri_id]], bary, camera, gbuffer.height, gbuffer.width)
+        return self._project(surface_points(verts[self._tris[tri_id]], bary), camera, frame)
+
+    def points(
+        self, tri_id: Integer[np.ndarray, "N"], bary: Float[np.ndarray, "N 2"], frame: int
+    ) -> Float64[np.ndarray, "N 3"]:
+        """Where surface points lie in the world at a frame's time, whether it shows them or not.
+
+        Args:
+            tri_id: each point's triangle.
+            bary: weights of its second and third corner.
+            frame: whose time.
+        """
+        return surface_points(self._verts[frame][self._tris[tri_id]].astype(np.float64), bary)
+
+    def project(
+        self, points: Float64[np.ndarray, "N 3"], frame: int
+    ) -> tuple[Float64[np.ndarray, "N 2"], Float64[np.ndarray, "N"]]:
+        """Where a frame's camera sees points of the world, whatever hides them.
+
+        Returns:
+            Pixel coordinates, x right, y down, pixel centres at +0.5, rounded to `SUBPIXEL`; and planar
+            depth. A point that the picture cannot show, behind the camera or outside, has depth -1.
+        """
+        return self._project(points, self._cameras[frame], frame)
+
+    def _project(
+        self, points: Float64[np.ndarray, "N 3"], camera: Camera, frame: int
+    ) -> tuple[Float64[np.ndarray, "N 2"], Float64[np.ndarray, "N"]]:
+        height, width = self.gbuffers[frame].height, self.gbuffers[frame].width
+        with np.errstate(divide="ignore", invalid="ignore"):  # points in the camera's own plane
+            xy, depth = camera.project(points, height, width)
+            xy = np.round(xy / SUBPIXEL) * SUBPIXEL
+            inside = (depth > 0) & np.all((xy >= 0.5) & (xy <= (width - 0.5, height - 0.5)), axis=1)
+        return np.where(inside[:, None], xy, 0.5), np.where(inside, depth, -1.0)
 
     def shows(
         self,
@@ -73,11 +108,33 @@ class SurfaceTracker:
         depth: Float64[np.ndarray, "N"],
         object_id: Int32[np.ndarray, "N"],
         frame: int,
+        eligible: Bool[np.ndarray, "H W"] | None = None,
     ) -> Bool[np.ndarray, "N"]:
-        """Whether a frame shows the surface points that lie there: see `shows_points`."""
+        """Whether a frame shows surface points: all four pixels that a bilinear sample reads belong to them.
+
+        A pixel belongs to a point if it shows the same object at the point's depth, up to what the surface's
+        slope explains.
+
+        Args:
+            xy: where the points lie, see `project`.
+            depth: their planar depth; negative where they cannot be shown.
+            object_id: what they are part of.
+            frame: which frame.
+            eligible: pixels that may count; None: all that show a surface.
+        """
         gbuffer = self.gbuffers[frame]
-        tolerances = self._kept_tolerances.look_up(self._find_tolerances, frame)
-        return shows_points(gbuffer, tolerances, gbuffer.visible, xy, depth, object_id)
+        inverse, tolerance = self._kept_tolerances.look_up(self._find_tolerances, frame)
+        eligible = gbuffer.visible if eligible is None else eligible
+        shown = depth > 0
+        inverse_depth = 1 / np.where(shown, depth, 1.0)
+        for row, column, weight in bilinear_taps(xy, gbuffer.height, gbuffer.width):
+            belongs = (
+                eligible[row, column]
+                & (gbuffer.object_id[row, column] == object_id)
+                & (np.abs(inverse[row, column] - inverse_depth) <= tolerance[row, column])
+            )
+            shown &= belongs | (weight == 0)
+        return shown
 
     def _seen_by_camera(self, frame: int) -> tuple[Float32[np.ndarray, "V 3"], Camera]:
         """A frame's vertices in the world's axes around its camera, and that camera there: in these small
@@ -124,69 +181,6 @@ def surface_points(
     """Points of triangles. `corners`: of each point's triangle; `bary`: weights of its second and third."""
     second, third = (bary[:, k, None].astype(np.float64) for k in (0, 1))
     return (1 - second - third) * corners[:, 0] + second * corners[:, 1] + third * corners[:, 2]
-
-
-def locate_points(
-    corners: Float[np.ndarray, "N 3 3"],
-    bary: Float[np.ndarray, "N 2"],
-    camera: Camera,
-    height: int,
-    width: int,
-) -> tuple[Float64[np.ndarray, "N 2"], Float64[np.ndarray, "N"]]:
-    """Where a camera sees points of triangles.
-
-    Args:
-        corners: world-space corners of each point's triangle.
-        bary: weights of the second and third corner.
-        camera: who looks.
-        height: of the picture in pixels.
-        width: likewise.
-
-    Returns:
-        Pixel coordinates, x right, y down, pixel centres at +0.5, rounded to `SUBPIXEL`; and planar depth. A
-        point that the picture cannot show, behind the camera or outside, has depth -1.
-    """
-    points = surface_points(corners, bary)
-    with np.errstate(divide="ignore", invalid="ignore"):  # points in the camera's own plane
-        xy, depth = camera.project(points, height, width)
-        xy = np.round(xy / SUBPIXEL) * SUBPIXEL
-        inside = (depth > 0) & np.all((xy >= 0.5) & (xy <= (width - 0.5, height - 0.5)), axis=1)
-    return np.where(inside[:, None], xy, 0.5), np.where(inside, depth, -1.0)
-
-
-def shows_points(
-    gbuffer: GBuffer,
-    inverse_and_tolerance: tuple[Float64[np.ndarray, "H W"], Float64[np.ndarray, "H W"]],
-    eligible: Bool[np.ndarray, "H W"],
-    xy: Float64[np.ndarray, "N 2"],
-    depth: Float64[np.ndarray, "N"],
-    object_id: Int32[np.ndarray, "N"],
-) -> Bool[np.ndarray, "N"]:
-    """Whether a frame shows surface points: all four pixels that a bilinear sample reads belong to them.
-
-    A pixel belongs to a point if it shows the same object at the point's depth, up to what the surface's
-    slope explains.
-
-    Args:
-        gbuffer: what the frame shows.
-        inverse_and_tolerance: of `inverse_depth_and_tolerance`.
-        eligible: pixels that may count.
-        xy: where the points lie, see `locate_points`.
-        depth: their planar depth; negative where they cannot be shown.
-        object_id: what they are part of.
-    """
-    height, width = gbuffer.depth.shape
-    inverse, tolerance = inverse_and_tolerance
-    shown = depth > 0
-    inverse_depth = 1 / np.where(shown, depth, 1.0)
-    for row, column, weight in bilinear_taps(xy, height, width):
-        belongs = (
-            eligible[row, column]
-            & (gbuffer.object_id[row, column] == object_id)
-            & (np.abs(inverse[row, column] - inverse_depth) <= tolerance[row, column])
-        )
-        shown &= belongs | (weight == 0)
-    return shown
 
 
 def sample_bilinear(

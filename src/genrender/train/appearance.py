@@ -140,7 +140,7 @@ def injection_effect(
                 guidance_scale=guidance_scale,
                 seed=seed,
             ).frames
-            errors.append(surface_error(frames, clip.gbuffers, clip.tris, clip.verts, clip.cameras))
+            errors.append(surface_error(frames, clip.tracker))
             sharp.append(sharpness(frames, clip.gbuffers))
         ratios["injected_surface_error_ratio"].append(errors[1] / errors[0])
         ratios["injected_sharpness_ratio"].append(sharp[1] / sharp[0])

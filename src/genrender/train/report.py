@@ -14,8 +14,8 @@ from rich.progress import track
 from genrender.backbones.sources import read_guidance_scale
 from genrender.media.images import write_png
 from genrender.metrics.clip_score import ClipScorer
-from genrender.metrics.surface import erode
 from genrender.pipeline import GenerativeRenderingPipeline, load_pipeline
+from genrender.surface.flow import erode
 from genrender.train.appearance import injection_effect, paint_seeds, spread_ratio
 from genrender.train.data import PROGRESS
 from genrender.train.judge import FILE as JUDGE_FILE

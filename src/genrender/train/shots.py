@@ -8,7 +8,6 @@ import numpy as np
 from jaxtyping import Float, Float32, Int32
 from rich.progress import track
 
-from genrender.metrics.surface import erode
 from genrender.pipeline import GenerativeRenderingPipeline
 from genrender.scene.backdrop import with_static
 from genrender.scene.cameras.framing import as_clip
@@ -17,6 +16,7 @@ from genrender.scene.objects import ObjectRule, with_objects
 from genrender.scene.procedural.primitives import box
 from genrender.scene.scene import GROUND_ID
 from genrender.shots.clip import Clip, ShotConfig, render_clip
+from genrender.surface.flow import erode
 from genrender.train.data import PROGRESS
 from genrender.train.vocabulary import COLORS
 

@@ -241,7 +241,7 @@ def verify_clip(clip: Clip, seed: int = 0, report: Report | None = None) -> Veri
 
     # 3. Features on the surface, and how much of it the keyframes of a step know.
     injection = InjectionConfig()
-    features = SurfaceFeatures(clip, shape, pair, seed)
+    features = SurfaceFeatures(tracker, shape, pair, seed)
     keyframes = choose_keyframes(n_frames, default_n_keyframes(n_frames), injection.keyframes, seed, 0)
     engines: dict[Engine, EngineFigures] = {}
     coverage: dict[Engine, np.ndarray] = {}

@@ -20,7 +20,7 @@ from genrender.injection.attention import blend_with_surface, map_to_tokens
 from genrender.noise.hashing import hash_key, hashed_normal
 from genrender.shots.clip import Clip
 from genrender.surface.texels import pixel_centres
-from genrender.surface.tracking import SurfaceTracker, surface_points
+from genrender.surface.tracking import SurfaceTracker
 
 # One wave over all that is visible, along each of the six axes of an icosahedron: whichever way a surface
 # faces, most of them vary along it.
@@ -54,15 +54,14 @@ class SurfaceFeatures:
     """Features that are known at every surface point, as the frames of a clip see them.
 
     Args:
-        clip: whose surface.
+        tracker: knows the clip.
         shape: rows and columns of the feature maps.
         frames: over their visible surface, features have mean 0 and standard deviation 1.
         seed: of what frames disagree about.
     """
 
-    def __init__(self, clip: Clip, shape: tuple[int, int], frames: Sequence[int], seed: int):
-        self._clip, self._shape, self._seed = clip, shape, seed
-        self._first_verts = clip.verts[0]
+    def __init__(self, tracker: SurfaceTracker, shape: tuple[int, int], frames: Sequence[int], seed: int):
+        self._tracker, self._shape, self._seed = tracker, shape, seed
         points = np.concatenate([self._points(frame)[1] for frame in frames])
         self._origin, self._extent = points.min(axis=0), max(float(np.ptp(points, axis=0).max()), 1e-12)
         raw = self._raw(points)
@@ -83,7 +82,7 @@ class SurfaceFeatures:
 
     def one_pixel_off(self, frame: int) -> float | None:
         """How much agreeing features differ between neighbouring pixels; None where none are neighbours."""
-        shown = pixel_centres(self._clip.gbuffers[frame], self._shape).object_id.reshape(self._shape) > 0
+        shown = pixel_centres(self._tracker.gbuffers[frame], self._shape).object_id.reshape(self._shape) > 0
         values, is_shown = self.agreeing(frame), torch.from_numpy(shown)
         across = (values[..., 1:] - values[..., :-1])[:, is_shown[:, 1:] & is_shown[:, :-1]]
         down = (values[:, 1:] - values[:, :-1])[:, is_shown[1:] & is_shown[:-1]]
@@ -91,10 +90,9 @@ class SurfaceFeatures:
 
     def _points(self, frame: int) -> tuple[Int64[np.ndarray, "N"], Float64[np.ndarray, "N 3"]]:
         """The pixels that show a surface, and where their points lay in the clip's first frame."""
-        centres = pixel_centres(self._clip.gbuffers[frame], self._shape)
+        centres = pixel_centres(self._tracker.gbuffers[frame], self._shape)
         shown = np.flatnonzero(centres.object_id)
-        corners = self._first_verts[self._clip.tris[centres.tri_id[shown]]].astype(np.float64)
-        return shown, surface_points(corners, centres.bary[shown])
+        return shown, self._tracker.points(centres.tri_id[shown], centres.bary[shown], 0)
 
     def _raw(self, points: Float64[np.ndarray, "N 3"]) -> Float64[np.ndarray, "N C"]:
         return np.sin(2 * np.pi * (points - self._origin) / self._extent @ _DIRECTIONS.T)

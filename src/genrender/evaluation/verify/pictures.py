@@ -68,7 +68,7 @@ def feature_picture(clip: Clip, verification: Verification, seed: int) -> UInt8[
     shape, pair = verification.latent_shape, verification.pair
     anchor, rule = pair[0], InjectionConfig().unify
     tracker = clip.tracker
-    features = SurfaceFeatures(clip, shape, pair, seed)
+    features = SurfaceFeatures(tracker, shape, pair, seed)
     box = _bounding_box(clip, anchor, shape)
 
     def row(name: Engine | None) -> PerFrame[UInt8[np.ndarray, "h w 3"]]:
