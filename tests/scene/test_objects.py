@@ -236,7 +236,7 @@ def test_what_is_left_out_is_as_if_it_had_never_been(scene, tmp_path, camera, ba
     clip = render_clip(scene, replace(config, objects=ObjectRule(ignore=("FLO*",))))
     for frame in range(3):
         np.testing.assert_array_equal(
-            clip.geometry.cameras[frame].world_from_camera, expected.cameras[frame].world_from_camera
+            clip.geometry.cameras[frame].world_from_camera, expected.geometry.cameras[frame].world_from_camera
         )
         for name in ("object_id", "depth", "uv", "atlas_id"):
             ours, theirs = (getattr(c.gbuffers[frame], name) for c in (clip, expected))
