@@ -15,7 +15,7 @@ from tiny_models import tiny_components
 from genrender.config import PER_FRAME, RunConfig
 from genrender.evaluation.page import adjacent_errors, write_page
 from genrender.metrics.surface import surface_error
-from genrender.metrics.table import COMPARED, FIGURES, look_up
+from genrender.metrics.table import COMPARED, COSTS, FIGURES, METRICS, look_up
 from genrender.pipeline import GenerativeRenderingPipeline
 from genrender.runs.finished import FinishedRun, open_run
 from genrender.runs.folder import RunFolder
@@ -24,19 +24,16 @@ from genrender.runs.record import Origin
 from genrender.scene.load import load_scene
 from genrender.shots.clip import ShotConfig, render_clip
 
-MEASURED = {
+MEASURED = dict.fromkeys(metric.key for metric in (*METRICS, *COSTS)) | {
     "surface_error": {"1": 0.1, "4": None, "16": None, "first": 0.2},
     "foreground_error": {"1": 0.1},
     "background_error": {"1": 0.05},
-    "depth_agreement": None,
-    "texel_std": None,
     "sharpness": 2.0,
     "relative_sharpness": 0.9,
     "clip_frame_consistency": 0.9,
     "clip_prompt_fidelity": 0.3,
     "seconds_per_frame": 1.5,
     "peak_memory_mb": 900.0,
-    "gpu_peak_memory_mb": None,
 }
 
 

@@ -33,7 +33,7 @@ def subject(tmp_path) -> Subject:
 
 def test_keys_of_the_file_stay_what_they_are(tmp_path):
     measured = measure(subject(tmp_path))
-    assert list(measured) == KEYS
+    assert [key for key in measured if key in KEYS] == KEYS
     assert list(measured["surface_error"]) == ["1", "4", "16", "first"]
     assert {stride: len(of) for stride, of in measured["surface_error_by_quarter"].items()} == {
         "1": 4,
