@@ -222,8 +222,8 @@ def test_broken_ply(tmp_path, text, pattern):
 
 
 def test_broken_specifications(tmp_path):
-    refused(tmp_path, "is a folder, expected a scene file or a folder of .obj or .ply files")
-    refused(tmp_path / "*.obj", "expected a sequence of .obj or of .ply files, found none")
+    refused(tmp_path, "is a folder, expected a scene file or a folder of .obj or .ply")
+    refused(tmp_path / "*.obj", "expected a sequence of .obj or of .ply.* files, found none")
     refused(tmp_path / "nowhere" / "f_%04d.ply", "found none")
     write_obj(tmp_path / "a.obj", wave(0))
     refused(tmp_path / "a.obj@24", "scene file not found")
