@@ -14,12 +14,13 @@ demo: $(VENV)/installed
 		--preset fast \
 		--prompt "a red and white striped biped on a green background" --frames 24 --repeat 4 --out demo.mp4
 
+# Two processes of one thread each: tiny networks are slower on two threads than on one.
 test: $(VENV)/installed-dev
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/basedpyright --pythonpath $(BIN)/python
 	$(BIN)/lint-imports --no-logo
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2 --dist worksteal
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "genrender needs Python 3.11 or newer: make PYTHON=...")'

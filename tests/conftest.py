@@ -9,6 +9,12 @@ import torch
 _GPUS = [name for name, gpu in (("cuda", torch.cuda), ("mps", torch.backends.mps)) if gpu.is_available()]
 
 
+@pytest.fixture(autouse=True)
+def _same_chance() -> None:
+    """Weights and pictures that a test draws are the same whatever ran before it, and in which process."""
+    torch.manual_seed(0)
+
+
 @pytest.fixture(scope="module", params=_GPUS or [pretend_gpu.NAME])
 def device(request: pytest.FixtureRequest) -> Iterator[torch.device]:
     """Each device beside the CPU, or one that is pretended."""

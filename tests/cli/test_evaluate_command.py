@@ -39,7 +39,7 @@ def test_metrics_are_printed_and_kept(call, run_dir):
 
 def test_people_get_plain_words_and_nothing_is_cut(call, run_dir, monkeypatch):
     monkeypatch.setenv("COLUMNS", "80")
-    out = call("evaluate", run_dir).out
+    out = call("evaluate", run_dir.name).out  # in the folder where it lies
     assert max(map(len, out.splitlines())) <= 80
     for text in (
         "surface error",
@@ -50,7 +50,7 @@ def test_people_get_plain_words_and_nothing_is_cut(call, run_dir, monkeypatch):
     ):
         assert text in out
     assert "\N{HORIZONTAL ELLIPSIS}" not in out
-    assert out.splitlines()[0] == f"{run_dir}: 6 frames"
+    assert out.splitlines()[0] == f"{run_dir.name}: 6 frames"
     metrics = json.loads(call("evaluate", run_dir, "--json").out)
     assert f"{metrics['surface_error']['1']:.3g}" in out
     assert f"{metrics['sharpness']:.3g}" in out

@@ -61,7 +61,8 @@ def test_gbuffers_keep_or_remake(call, tiled_scene, tmp_path):
     assert "made new texture coordinates: tiled (asked for)" in told["unwrap"]
 
 
-def test_inspection_finds_advises_and_draws(call, tiled_scene, tmp_path):
+def test_inspection_finds_advises_and_draws(call, tiled_scene, tmp_path, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "100")  # wide enough to keep what is looked for in one line
     result = call("inspect", tiled_scene, "--picture", "charts.png")
     assert result.code == 0
     # The table wraps its text.
