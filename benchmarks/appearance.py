@@ -17,26 +17,23 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+from shared import WALKING_BIPED, new_parser
 
 from genrender.runs.finished import FinishedRun, open_run
 from genrender.surface.flow import EROSION_PX, erode
 from genrender.surface.texels import texel_ids
 
-SCENE = Path(__file__).resolve().parents[1] / "examples" / "scenes" / "walking_biped.glb"
 TEXELS = 64
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--scene", type=Path, default=SCENE)
+    parser = new_parser(__doc__)
+    parser.add_argument("--scene", type=Path, default=WALKING_BIPED)
     parser.add_argument("--prompt", default="a striped biped on a gray background")
     parser.add_argument("--frames", type=int, default=16)
     parser.add_argument("--steps", type=int, default=20)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1])
     parser.add_argument("--model", default="pocket")
-    parser.add_argument("--json", action="store_true", help="print JSON and nothing else")
     args = parser.parse_args()
     differences: dict[str, list[float]] = {"appearance": [], "same seed": [], "other seed": []}
     for seed in args.seeds:

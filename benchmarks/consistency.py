@@ -37,6 +37,7 @@ import rich.box
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
+from shared import WALKING_BIPED, new_parser
 
 from genrender.config import PER_FRAME
 from genrender.errors import GenRenderError
@@ -50,7 +51,6 @@ from genrender.shots.clip import Clip, ShotConfig, render_clip
 from genrender.storage.memory import gpu_peak_memory_mb, peak_memory_mb
 
 STRIDES = (1, 4, 8)
-DEFAULT_SCENE = Path(__file__).resolve().parents[1] / "examples" / "scenes" / "walking_biped.glb"
 DEFAULT_PROMPT = "a red and white striped biped on a blue background"
 
 
@@ -79,9 +79,7 @@ class Job:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = new_parser(__doc__)
     parser.add_argument("--scene", action="append", help="may be given several times")
     parser.add_argument("--prompt", action="append", help="one per scene; the last one serves the rest")
     parser.add_argument("--animation", help="default: each scene's first")
@@ -104,10 +102,9 @@ def main() -> None:
     parser.add_argument(
         "--pictures", type=Path, metavar="DIR", help="save contact sheets, methods side by side"
     )
-    parser.add_argument("--json", action="store_true", help="print JSON and nothing else")
     parser.add_argument("--worker", help=argparse.SUPPRESS)
     args = parser.parse_args()
-    if args.prompt and len(args.prompt) > len(args.scene or [DEFAULT_SCENE]):
+    if args.prompt and len(args.prompt) > len(args.scene or [WALKING_BIPED]):
         parser.error("there are more prompts than scenes")
     try:
         if args.worker:
@@ -127,7 +124,7 @@ def main() -> None:
 
 def compare(args: argparse.Namespace) -> dict[str, Any]:
     """Runs every method and measures what it made."""
-    scenes = [str(scene) for scene in args.scene or [DEFAULT_SCENE]]
+    scenes = [str(scene) for scene in args.scene or [WALKING_BIPED]]
     prompts = list(args.prompt or [DEFAULT_PROMPT])
     prompts += prompts[-1:] * (len(scenes) - len(prompts))
     clips = [render_clip(load_scene(scene), shot_config(args)) for scene in scenes]

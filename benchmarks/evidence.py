@@ -25,6 +25,7 @@ import numpy as np
 from PIL import Image
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from shared import SCENES, WALKING_BIPED, new_parser
 
 from genrender import __version__
 from genrender.config import PER_FRAME, PRESETS, RunConfig
@@ -41,7 +42,6 @@ from genrender.shots.clip import ShotConfig, render_clip
 from genrender.storage.atomic import atomic_write
 from genrender.train.diffusion import weights_hash
 
-SCENES_FOLDER = Path(__file__).resolve().parents[1] / "examples" / "scenes"
 PER_FRAME_NAME = "per-frame"
 BEGIN, END = "<!-- evidence: begin -->", "<!-- evidence: end -->"
 PICTURE_FRAMES = 6
@@ -76,17 +76,17 @@ def takes(fox: Path | None) -> dict[str, Take]:
             Take(fox, "a white and orange striped fox on a blue background", "Run")
             if fox
             else Take(
-                SCENES_FOLDER / "trotting_quadruped.glb",
+                SCENES / "trotting_quadruped.glb",
                 "a white and orange striped quadruped on a blue background",
             )
         ),
         "orbit": Take(
-            SCENES_FOLDER / "walking_biped.glb",
+            WALKING_BIPED,
             "a red and white striped biped on a green background",
             camera="orbit",
         ),
         "objects": Take(
-            SCENES_FOLDER / "still_life.glb",
+            SCENES / "still_life.glb",
             "a purple vase and a yellow ball on a gray background",
             camera="scene:Dolly",
         ),
@@ -117,9 +117,7 @@ METHODS: dict[str, tuple[RunConfig, str]] = {
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = new_parser(__doc__, has_json=False)
     parser.add_argument("--fox", type=Path, help="an animated fox with an animation 'Run'")
     parser.add_argument("--scenes", nargs="+", choices=list(takes(None)), default=list(takes(None)))
     parser.add_argument("--methods", nargs="+", choices=list(METHODS), default=list(METHODS))

@@ -9,7 +9,6 @@ hangs. A traceback, an exit code other than 0 and 2, control characters on the s
 warning is a failure; the exit code is 1 if there was one.
 """
 
-import argparse
 import contextlib
 import copy
 import io
@@ -32,6 +31,7 @@ from typing import Any
 
 import fuzz_scenes
 import numpy as np
+from shared import new_parser
 
 SCENE = "card.obj"
 MEMORY_BYTES = 2**31
@@ -409,9 +409,7 @@ def work(seeds: list[int], pipe: Connection) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = new_parser(__doc__, has_json=False)
     parser.add_argument("--tries", type=int, default=1000)
     parser.add_argument("--seed", type=int, default=0, help="number of the first try")
     parser.add_argument("--minutes", type=float, default=60.0, help="stop after this time")

@@ -9,7 +9,6 @@ than `--limit` seconds. Prints counts per kind of file and the slowest; the exit
 if anything failed.
 """
 
-import argparse
 import json
 import multiprocessing
 import random
@@ -27,6 +26,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from shared import new_parser
 
 ROOT = Path(__file__).resolve().parents[1]
 BYTES = 2**31
@@ -366,9 +366,7 @@ def run(
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = new_parser(__doc__, has_json=False)
     parser.add_argument("files", nargs="*", type=Path, metavar="FILE", help="default: all that are at hand")
     parser.add_argument("--mutations", type=int, default=1000, help="in all, the same number of each file")
     parser.add_argument("--seed", type=int, default=0, help="number of the first mutation of each file")

@@ -5,7 +5,6 @@
 Prints the median milliseconds per frame. The target is below 150 on two processor cores.
 """
 
-import argparse
 import json
 import os
 import statistics
@@ -13,6 +12,7 @@ import sys
 import time
 
 import numpy as np
+from shared import new_parser
 
 from genrender.gbuffer.raycast import intersect, render_gbuffer
 from genrender.scene.camera import Camera
@@ -22,12 +22,9 @@ TARGET_MS = 150
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = new_parser(__doc__)
     parser.add_argument("--frames", type=int, default=15)
     parser.add_argument("--size", type=int, default=512)
-    parser.add_argument("--json", action="store_true", help="print JSON and nothing else")
     args = parser.parse_args()
 
     part = character()

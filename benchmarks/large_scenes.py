@@ -24,6 +24,7 @@ from typing import Any
 
 import numpy as np
 import psutil
+from shared import new_parser
 
 from genrender.gbuffer.raycast import accelerate, render_gbuffer, trace
 from genrender.scene.load import load_scene
@@ -40,16 +41,13 @@ SKINNED, MORPHING = (1, 4, 7), (2,)
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = new_parser(__doc__)
     parser.add_argument("--tris", type=int, default=1_000_000)
     parser.add_argument("--objects", type=int, default=200)
     parser.add_argument("--length", type=int, default=300, help="frames of the animation")
     parser.add_argument("--measured", type=int, default=40, help="frames that are measured, spread over it")
     parser.add_argument("--size", type=int, default=512)
     parser.add_argument("--profile", choices=STAGES, help="print where the time of one measurement goes")
-    parser.add_argument("--json", action="store_true", help="print JSON and nothing else")
     parser.add_argument("--only", choices=STAGES, help=argparse.SUPPRESS)
     parser.add_argument("--file", type=Path, help=argparse.SUPPRESS)
     args = parser.parse_args()

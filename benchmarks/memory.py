@@ -14,21 +14,19 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-SCENE = Path(__file__).resolve().parents[1] / "examples" / "scenes" / "walking_biped.glb"
+from shared import WALKING_BIPED, new_parser
+
 TARGET = 1.05
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--scene", type=Path, default=SCENE)
+    parser = new_parser(__doc__)
+    parser.add_argument("--scene", type=Path, default=WALKING_BIPED)
     parser.add_argument("--prompt", default="a red and white striped biped on a green background")
     parser.add_argument("--frames", type=int, nargs=2, default=[100, 1000])
     parser.add_argument("--steps", type=int, default=2)
     parser.add_argument("--size", type=int, default=128)
     parser.add_argument("--model", default="pocket")
-    parser.add_argument("--json", action="store_true", help="print JSON and nothing else")
     args = parser.parse_args()
     runs = [peak(args, n_frames) for n_frames in args.frames]
     short, long = (run["peak_memory_mb"] for run in runs)

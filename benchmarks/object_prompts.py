@@ -8,11 +8,11 @@ nearest to the object's median pixel is the one that was asked for. The target i
 100 pictures.
 """
 
-import argparse
 import json
 from pathlib import Path
 
 import numpy as np
+from shared import new_parser
 
 from genrender.config import PER_FRAME
 from genrender.gbuffer.gbuffer import GBuffer
@@ -31,13 +31,10 @@ TARGET = 0.85
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = new_parser(__doc__)
     parser.add_argument("--pairs", type=int, default=24)
     parser.add_argument("--steps", type=int, default=20)
     parser.add_argument("--picture", type=Path, help="write what was painted")
-    parser.add_argument("--json", action="store_true", help="print JSON and nothing else")
     args = parser.parse_args()
     pipe = load_pipeline("pocket")
     pipe.set_progress_bar_config(disable=True)

@@ -7,13 +7,13 @@ measured in the same process one after the other; the method runs its keyframes 
 model alone is 100 ms at 128x128 pixels on two processor cores.
 """
 
-import argparse
 import json
 import os
 import time
 from typing import Any
 
 import torch
+from shared import new_parser
 
 from genrender.config import MethodConfig
 from genrender.gbuffer.gbuffer import GBuffer
@@ -27,12 +27,9 @@ TARGET_MS = 100
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = new_parser(__doc__)
     parser.add_argument("--frames", type=int, default=8)
     parser.add_argument("--steps", type=int, default=6)
-    parser.add_argument("--json", action="store_true", help="print JSON and nothing else")
     args = parser.parse_args()
     pipe = load_pipeline("pocket")
     pipe.set_progress_bar_config(disable=True)

@@ -7,7 +7,6 @@ uses on this machine and in float32, in turn in one process. Prints both and the
 pictures a second on two idle cores.
 """
 
-import argparse
 import tempfile
 import time
 from pathlib import Path
@@ -15,6 +14,7 @@ from unittest.mock import patch
 
 import numpy as np
 import torch
+from shared import new_parser
 from torch import nn
 
 from genrender.train import loop
@@ -63,9 +63,7 @@ def pictures_per_second(data: LatentSet, batch: int, n_steps: int, in_float32: b
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = new_parser(__doc__, has_json=False)
     parser.add_argument("--batch", type=int, default=32)
     parser.add_argument("--steps", type=int, default=6)
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())

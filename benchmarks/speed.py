@@ -24,7 +24,6 @@ import json
 import os
 import subprocess
 import sys
-import time
 import weakref
 from collections.abc import Callable
 from dataclasses import replace
@@ -45,6 +44,7 @@ from diffusers.pipelines.deprecated.text_to_video_synthesis.pipeline_text_to_vid
     CrossFrameAttnProcessor2_0,
 )
 from diffusers.schedulers.scheduling_ddim import DDIMScheduler
+from shared import WALKING_BIPED, new_parser, now
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from transformers import CLIPTextConfig, CLIPTextModel
@@ -56,7 +56,6 @@ from genrender.scene.load import load_scene
 from genrender.shots.clip import Clip, ShotConfig, render_clip
 from genrender.storage.memory import gpu_peak_memory_mb, peak_memory_mb, reset_gpu_peak_memory
 
-DEFAULT_SCENE = Path(__file__).resolve().parents[1] / "examples" / "scenes" / "walking_biped.glb"
 SETTINGS = ("model", "frames", "steps", "size", "chunk", "device", "dtype", "compile")
 DIFFUSERS = ("plain", "text2video-zero")
 MEASURED = (*DIFFUSERS, "generative")
@@ -66,10 +65,8 @@ GUIDANCE = 4.0
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--scene", type=Path, default=DEFAULT_SCENE)
+    parser = new_parser(__doc__)
+    parser.add_argument("--scene", type=Path, default=WALKING_BIPED)
     parser.add_argument("--model", default="pocket", help="as in `genrender render`, or random-sd15")
     parser.add_argument("--frames", type=int, default=24)
     parser.add_argument("--keyframes", type=int, default=None, help="default: one for eight frames")
@@ -81,7 +78,6 @@ def main() -> None:
     parser.add_argument("--compile", action="store_true", help="torch.compile all blocks but attention")
     parser.add_argument("--count", action="store_true", help="operations and bytes of a step, not seconds")
     parser.add_argument("--repeats", type=int, default=1, help="rounds of all; the fastest run counts")
-    parser.add_argument("--json", action="store_true", help="print JSON and nothing else")
     parser.add_argument("--only", choices=MEASURED, help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.only:
@@ -364,12 +360,6 @@ def ours(
             guidance_scale=GUIDANCE,
             chunk_size=args.chunk,
         )
-
-
-def now() -> float:
-    if torch.cuda.is_available():
-        torch.cuda.synchronize()
-    return time.perf_counter()
 
 
 if __name__ == "__main__":

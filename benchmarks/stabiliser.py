@@ -15,7 +15,6 @@ relative to the clean clip's. The last columns say what the stabiliser does to t
 leave alone. The cost is measured last, on frames in the middle of a clip.
 """
 
-import argparse
 import json
 import os
 import time
@@ -25,6 +24,7 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
+from shared import new_parser
 
 from genrender.gbuffer.gbuffer import GBuffer
 from genrender.gbuffer.raycast import render_gbuffer
@@ -55,15 +55,12 @@ VARIANTS: dict[str, tuple[float, StabiliserConfig]] = {
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = new_parser(__doc__)
     parser.add_argument("--size", type=int, default=160)
     parser.add_argument("--frames", type=int, default=20)
     parser.add_argument("--flicker", type=float, default=1.0, help="factor on all three kinds")
     parser.add_argument("--cost-size", type=int, default=512)
     parser.add_argument("--variants", nargs="+", default=list(VARIANTS), choices=list(VARIANTS))
-    parser.add_argument("--json", action="store_true", help="print JSON and nothing else")
     args = parser.parse_args()
 
     scene = Scene(args.frames, args.size)

@@ -7,16 +7,15 @@ noise, on finding and splatting correspondences, and on carrying features over t
 of the run from the prompt to the decoded frames; the target is at most 15 %.
 """
 
-import argparse
 import json
 import os
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
 import torch
+from shared import WALKING_BIPED, new_parser, now
 
 import genrender.sampling.surface as surface_module
 from genrender.correspondence.engines import Blend, SurfaceEngine, make_engine
@@ -26,7 +25,6 @@ from genrender.pipeline import load_pipeline
 from genrender.scene.load import load_scene
 from genrender.shots.clip import Clip, ShotConfig, render_clip
 
-DEFAULT_SCENE = Path(__file__).resolve().parents[1] / "examples" / "scenes" / "walking_biped.glb"
 TARGET = 0.15
 
 
@@ -69,23 +67,14 @@ class TimedBlend:
         return self._carry(features)
 
 
-def now() -> float:
-    if torch.cuda.is_available():
-        torch.cuda.synchronize()
-    return time.perf_counter()
-
-
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--scene", type=Path, default=DEFAULT_SCENE)
+    parser = new_parser(__doc__)
+    parser.add_argument("--scene", type=Path, default=WALKING_BIPED)
     parser.add_argument("--model", default="pocket")
     parser.add_argument("--frames", type=int, default=24)
     parser.add_argument("--size", type=int, default=128)
     parser.add_argument("--steps", type=int, default=20)
     parser.add_argument("--engines", nargs="+", choices=["texture", "reproject"], default=["texture"])
-    parser.add_argument("--json", action="store_true", help="print JSON and nothing else")
     args = parser.parse_args()
     clip = render_clip(load_scene(args.scene), ShotConfig((args.size, args.size), n_frames=args.frames))
     pipe = load_pipeline(args.model)

@@ -37,6 +37,7 @@ def load_script(path: Path) -> ModuleType:
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     sys.modules[spec.name] = module  # dataclasses look their module up
+    sys.path.insert(0, str(path.parent))  # as for a script that is run
     spec.loader.exec_module(module)
     return module
 
