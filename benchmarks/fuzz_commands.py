@@ -29,237 +29,14 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-import fuzz_scenes
 import numpy as np
+from absurd_words import COMMANDS, DEFAULTS, PLACES, SCENE, TEXTS
+from damage import JUNK, places
+from fuzz_scenes import OBJ
 from shared import new_parser
 
-SCENE = "card.obj"
 MEMORY_BYTES = 2**31
 LIMIT_S = 30.0
-
-NUMBERS = (
-    *(
-        "0",
-        "-1",
-        "1",
-        "2",
-        "3",
-        "0.5",
-        "-0.0",
-        "1e-308",
-        "1e308",
-        "-1e308",
-        "1e999",
-        "nan",
-        "inf",
-        "-inf",
-        "1e5",
-    ),
-    *(
-        "9" * 30,
-        "1" + "0" * 400,
-        "1" + "0" * 5000,
-        "1_000",
-        "\u0663",
-        "0x10",
-        "",
-        "1e",
-        "2147483648",
-        "4294967296",
-    ),
-)
-TEXTS = (
-    *(
-        "a red fox",
-        "",
-        " ",
-        "[red]fox[/]",
-        "[/]",
-        "fox[/green]",
-        "\udcff",
-        "fox \ud800",
-        "\x1b[2J\x1b]0;x\x07",
-        "a\nb",
-    ),
-    *(
-        "x" * 300,
-        "x" * 20_000,
-        "*",
-        "**",
-        "?",
-        "[",
-        "[!a]",
-        "(",
-        ".",
-        "..",
-        "/",
-        "a=b",
-        "=",
-        "a=",
-        "=b",
-        "Card=x=y",
-    ),
-    *("ground", "\u202eoof", "\u0000", "%s%n", "{0}", "$HOME", "~", "-", "--", "狐 🦊", "e\u0301"),
-)
-PLACES = (
-    *(
-        SCENE,
-        "nowhere.glb",
-        "",
-        ".",
-        "..",
-        "/",
-        "/dev/null",
-        "/dev/zero",
-        "/dev/full",
-        "/proc/self/mem",
-        "run",
-        "cam.json",
-    ),
-    *(
-        "run/config.json",
-        "empty",
-        "run/frames",
-        "a-file/x",
-        "x" * 250,
-        "x" * 300,
-        "y/" * 3000,
-        "*.obj",
-        "wave_*.obj",
-    ),
-    *(
-        "\udcff.obj",
-        "\ud800.obj",
-        "new\x1b[31m",
-        "[red].mp4",
-        "out",
-        "out.mp4",
-        "out.png",
-        "out.glb",
-        "#.exr",
-        "$F4.exr",
-    ),
-    *("loop", "pipe"),
-)
-CAMERAS = (
-    *(
-        "orbit",
-        "turntable",
-        "static",
-        "dolly",
-        "handheld",
-        "handheld:1",
-        "orbit,35mm",
-        "orbit,60deg",
-        "orbit,ortho",
-    ),
-    *(
-        "scene:0",
-        "scene:",
-        "scene:\ud800",
-        "cam.json",
-        "orbit,",
-        "orbit,1e9mm",
-        "orbit,0mm",
-        "handheld:" + "9" * 400,
-    ),
-    *("orbit," + "9" * 400 + "mm", "zero.json", "pipe.json", "deep.json"),
-)
-LISTS = ("0,0.5", "", ",", "0,nan", "1e308", "1e999,0", "0," * 2000 + "0", "-5", "x", "1" + "0" * 400)
-SIZES = (
-    "16",
-    "16x24",
-    "24x16",
-    "0",
-    "-1",
-    "x",
-    "16x",
-    "1x1x1",
-    "100000",
-    "16384",
-    "9" * 400,
-    "1" + "0" * 5000,
-    "\u0663",
-    "8",
-)
-SETS = (
-    "injection.alpha_end=",
-    "noise.texture_side=",
-    "injection.layers=",
-    "noise.mode=",
-    "latents.synchronise=",
-    "x=",
-)
-
-OPTIONS: dict[str, dict[str, tuple[str, ...]]] = {
-    "clip": {
-        "--camera": CAMERAS,
-        "--animation": (*TEXTS, *NUMBERS),
-        "--frames": (*NUMBERS, "1", "2", "3"),
-        "--fps": NUMBERS,
-        "--size": SIZES,
-    },
-    "objects": {
-        "--objects": ("node", "mesh", "material", *TEXTS),
-        "--merge": TEXTS,
-        "--ignore": TEXTS,
-    },
-}
-BACKDROPS = ("none", "ground", "dome", "both")
-COMMANDS: dict[str, tuple[tuple[str, ...], dict[str, tuple[str, ...]]]] = {
-    "inspect": (
-        ("SCENE",),
-        {"--picture": PLACES, "--exr-map": PLACES, "--model": PLACES, "--json": ("",), **OPTIONS["objects"]},
-    ),
-    "gbuffers": (
-        ("SCENE",),
-        {"--out": PLACES, "--times": LISTS, "--backdrop": BACKDROPS, **OPTIONS["clip"], **OPTIONS["objects"]},
-    ),
-    "preview": (
-        ("SCENE",),
-        {"--out": PLACES, "--backdrop": BACKDROPS, **OPTIONS["clip"], **OPTIONS["objects"]},
-    ),
-    "unwrap": (("SCENE",), {"--out": PLACES, "--uv": ("auto", "unwrap", "[/]")}),
-    "verify": (("SCENE",), {"--out": PLACES, "--seed": NUMBERS, "--json": ("",), **OPTIONS["clip"]}),
-    "evaluate": (
-        ("RUN",),
-        {"--reference": PLACES, "--clip": PLACES, "--depth-model": PLACES, "--json": ("",)},
-    ),
-    "diagnose": (("RUN",), {"--reference": PLACES, "--json": ("",)}),
-    "resume": (("RUN",), {}),
-    "render": (
-        ("SCENE",),
-        {
-            "--prompt": TEXTS,
-            "--negative-prompt": TEXTS,
-            "--prompt-for": TEXTS,
-            "--out": PLACES,
-            "--run-dir": PLACES,
-            "--model": (*PLACES, *TEXTS),
-            "--steps": NUMBERS,
-            "--guidance": NUMBERS,
-            "--seed": NUMBERS,
-            "--keyframes": NUMBERS,
-            "--alpha": NUMBERS,
-            "--stabilise": NUMBERS,
-            "--chunk": NUMBERS,
-            "--backdrop": (*BACKDROPS, "white", "#204060", *TEXTS),
-            "--appearance-from": PLACES,
-            "--exr-map": PLACES,
-            "--set": tuple(name + value for name in SETS for value in (*NUMBERS, *TEXTS)),
-            **OPTIONS["clip"],
-            **OPTIONS["objects"],
-        },
-    ),
-}
-# What every command line of these names has, so that more than the missing option is tried.
-DEFAULTS = {
-    "gbuffers": ["--out=out", "--frames=2", "--size=16"],
-    "preview": ["--out=out", "--frames=2", "--size=16"],
-    "unwrap": ["--out=out.glb"],
-    "verify": ["--out=out", "--frames=2", "--size=16"],
-    "render": ["--prompt=a fox", "--frames=2", "--size=64", "--run-dir=new-run"],
-}
 
 
 def words_of(rng: random.Random) -> list[str]:
@@ -282,10 +59,10 @@ def damage(value: Any, rng: random.Random) -> Any:
     """A copy of parsed JSON with entries replaced, removed or exchanged."""
     root = copy.deepcopy(value)
     for _ in range(rng.choice((1, 1, 2, 3))):
-        places = list(fuzz_scenes.places(root))
-        if not places:
+        found = list(places(root))
+        if not found:
             break
-        parent, key = rng.choice(places)
+        parent, key = rng.choice(found)
         match rng.randrange(4):
             case 0:
                 del parent[key]
@@ -295,7 +72,7 @@ def damage(value: Any, rng: random.Random) -> Any:
                 other = rng.choice(list(parent) if isinstance(parent, dict) else range(len(parent)))
                 parent[key], parent[other] = parent[other], parent[key]
             case _:
-                parent[key] = copy.deepcopy(rng.choice(fuzz_scenes.JUNK))
+                parent[key] = copy.deepcopy(rng.choice(JUNK))
     return root
 
 
@@ -320,7 +97,7 @@ def make_folder(folder: Path) -> dict[str, Any]:
     from genrender.scene.load import load_scene
     from genrender.shots.clip import ShotConfig, render_clip
 
-    (folder / SCENE).write_text(fuzz_scenes.OBJ)
+    (folder / SCENE).write_text(OBJ)
     clip = render_clip(load_scene(folder / SCENE), ShotConfig(size=(16, 16), n_frames=2))
     making = Making(
         ShotRecord.of(clip),

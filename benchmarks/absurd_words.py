@@ -1,0 +1,228 @@
+"""Odd numbers, texts, names and paths, and the command lines of `genrender` that they are tried in."""
+
+# The scene that lies in the folder where command lines run.
+SCENE = "card.obj"
+
+NUMBERS = (
+    *(
+        "0",
+        "-1",
+        "1",
+        "2",
+        "3",
+        "0.5",
+        "-0.0",
+        "1e-308",
+        "1e308",
+        "-1e308",
+        "1e999",
+        "nan",
+        "inf",
+        "-inf",
+        "1e5",
+    ),
+    *(
+        "9" * 30,
+        "1" + "0" * 400,
+        "1" + "0" * 5000,
+        "1_000",
+        "\u0663",
+        "0x10",
+        "",
+        "1e",
+        "2147483648",
+        "4294967296",
+    ),
+)
+TEXTS = (
+    *(
+        "a red fox",
+        "",
+        " ",
+        "[red]fox[/]",
+        "[/]",
+        "fox[/green]",
+        "\udcff",
+        "fox \ud800",
+        "\x1b[2J\x1b]0;x\x07",
+        "a\nb",
+    ),
+    *(
+        "x" * 300,
+        "x" * 20_000,
+        "*",
+        "**",
+        "?",
+        "[",
+        "[!a]",
+        "(",
+        ".",
+        "..",
+        "/",
+        "a=b",
+        "=",
+        "a=",
+        "=b",
+        "Card=x=y",
+    ),
+    *("ground", "\u202eoof", "\u0000", "%s%n", "{0}", "$HOME", "~", "-", "--", "狐 🦊", "e\u0301"),
+)
+PLACES = (
+    *(
+        SCENE,
+        "nowhere.glb",
+        "",
+        ".",
+        "..",
+        "/",
+        "/dev/null",
+        "/dev/zero",
+        "/dev/full",
+        "/proc/self/mem",
+        "run",
+        "cam.json",
+    ),
+    *(
+        "run/config.json",
+        "empty",
+        "run/frames",
+        "a-file/x",
+        "x" * 250,
+        "x" * 300,
+        "y/" * 3000,
+        "*.obj",
+        "wave_*.obj",
+    ),
+    *(
+        "\udcff.obj",
+        "\ud800.obj",
+        "new\x1b[31m",
+        "[red].mp4",
+        "out",
+        "out.mp4",
+        "out.png",
+        "out.glb",
+        "#.exr",
+        "$F4.exr",
+    ),
+    *("loop", "pipe"),
+)
+CAMERAS = (
+    *(
+        "orbit",
+        "turntable",
+        "static",
+        "dolly",
+        "handheld",
+        "handheld:1",
+        "orbit,35mm",
+        "orbit,60deg",
+        "orbit,ortho",
+    ),
+    *(
+        "scene:0",
+        "scene:",
+        "scene:\ud800",
+        "cam.json",
+        "orbit,",
+        "orbit,1e9mm",
+        "orbit,0mm",
+        "handheld:" + "9" * 400,
+    ),
+    *("orbit," + "9" * 400 + "mm", "zero.json", "pipe.json", "deep.json"),
+)
+LISTS = ("0,0.5", "", ",", "0,nan", "1e308", "1e999,0", "0," * 2000 + "0", "-5", "x", "1" + "0" * 400)
+SIZES = (
+    "16",
+    "16x24",
+    "24x16",
+    "0",
+    "-1",
+    "x",
+    "16x",
+    "1x1x1",
+    "100000",
+    "16384",
+    "9" * 400,
+    "1" + "0" * 5000,
+    "\u0663",
+    "8",
+)
+SETS = (
+    "injection.alpha_end=",
+    "noise.texture_side=",
+    "injection.layers=",
+    "noise.mode=",
+    "latents.synchronise=",
+    "x=",
+)
+
+OPTIONS: dict[str, dict[str, tuple[str, ...]]] = {
+    "clip": {
+        "--camera": CAMERAS,
+        "--animation": (*TEXTS, *NUMBERS),
+        "--frames": (*NUMBERS, "1", "2", "3"),
+        "--fps": NUMBERS,
+        "--size": SIZES,
+    },
+    "objects": {
+        "--objects": ("node", "mesh", "material", *TEXTS),
+        "--merge": TEXTS,
+        "--ignore": TEXTS,
+    },
+}
+BACKDROPS = ("none", "ground", "dome", "both")
+COMMANDS: dict[str, tuple[tuple[str, ...], dict[str, tuple[str, ...]]]] = {
+    "inspect": (
+        ("SCENE",),
+        {"--picture": PLACES, "--exr-map": PLACES, "--model": PLACES, "--json": ("",), **OPTIONS["objects"]},
+    ),
+    "gbuffers": (
+        ("SCENE",),
+        {"--out": PLACES, "--times": LISTS, "--backdrop": BACKDROPS, **OPTIONS["clip"], **OPTIONS["objects"]},
+    ),
+    "preview": (
+        ("SCENE",),
+        {"--out": PLACES, "--backdrop": BACKDROPS, **OPTIONS["clip"], **OPTIONS["objects"]},
+    ),
+    "unwrap": (("SCENE",), {"--out": PLACES, "--uv": ("auto", "unwrap", "[/]")}),
+    "verify": (("SCENE",), {"--out": PLACES, "--seed": NUMBERS, "--json": ("",), **OPTIONS["clip"]}),
+    "evaluate": (
+        ("RUN",),
+        {"--reference": PLACES, "--clip": PLACES, "--depth-model": PLACES, "--json": ("",)},
+    ),
+    "diagnose": (("RUN",), {"--reference": PLACES, "--json": ("",)}),
+    "resume": (("RUN",), {}),
+    "render": (
+        ("SCENE",),
+        {
+            "--prompt": TEXTS,
+            "--negative-prompt": TEXTS,
+            "--prompt-for": TEXTS,
+            "--out": PLACES,
+            "--run-dir": PLACES,
+            "--model": (*PLACES, *TEXTS),
+            "--steps": NUMBERS,
+            "--guidance": NUMBERS,
+            "--seed": NUMBERS,
+            "--keyframes": NUMBERS,
+            "--alpha": NUMBERS,
+            "--stabilise": NUMBERS,
+            "--chunk": NUMBERS,
+            "--backdrop": (*BACKDROPS, "white", "#204060", *TEXTS),
+            "--appearance-from": PLACES,
+            "--exr-map": PLACES,
+            "--set": tuple(name + value for name in SETS for value in (*NUMBERS, *TEXTS)),
+            **OPTIONS["clip"],
+            **OPTIONS["objects"],
+        },
+    ),
+}
+# What every command line of these names has, so that more than the missing option is tried.
+DEFAULTS = {
+    "gbuffers": ["--out=out", "--frames=2", "--size=16"],
+    "preview": ["--out=out", "--frames=2", "--size=16"],
+    "unwrap": ["--out=out.glb"],
+    "verify": ["--out=out", "--frames=2", "--size=16"],
+    "render": ["--prompt=a fox", "--frames=2", "--size=64", "--run-dir=new-run"],
+}
