@@ -64,6 +64,7 @@ def test_both_sides_are_visible():
     ymag=st.one_of(st.none(), st.floats(0.5, 2.0)),
 )
 @example(eye=(3.587890625, 3.587890625, 2.3143555106638534), yfov_deg=55.98046875, ymag=None)
+@example(eye=(3.4586278250672624, 1.5, 3.4586278250672624), yfov_deg=20.0, ymag=None)
 def test_the_surface_point_of_a_pixel_projects_onto_its_centre_at_its_depth(eye, yfov_deg, ymag):
     camera = Camera.look_at(np.array(eye), np.array([0.2, 0.1, 0.0]), yfov_deg=yfov_deg, ymag=ymag)
     gbuffer, verts, tris = render_ball(camera)
@@ -73,13 +74,14 @@ def test_the_surface_point_of_a_pixel_projects_onto_its_centre_at_its_depth(eye,
     weights = np.stack([1 - second - third, second, third], axis=1)
     xy, depth = camera.project(np.sum(weights[..., None] * corners, axis=1), 48, 48)
     rows, columns = np.nonzero(seen)
-    np.testing.assert_allclose(xy, np.stack([columns, rows], axis=1) + 0.5, atol=2e-3)
-    # Single precision moves a hit along its triangle: depth changes with that by one over the cosine of the
-    # angle between ray and normal, which at a silhouette is large.
+    # Single precision moves a hit along its triangle: place and depth change with that by one over the cosine
+    # of the angle between ray and normal, which at a silhouette is large.
     normal = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
     ray = camera.rays(48, 48)[1].reshape(48, 48, 3)[seen]
     lengths = np.linalg.norm(normal, axis=1) * np.linalg.norm(ray, axis=1)
     cosine = np.abs((normal * ray).sum(1)) / lengths
+    error_px = np.abs(xy - np.stack([columns, rows], axis=1) - 0.5).max(axis=1)
+    assert (error_px * cosine <= 2e-4).all()  # 400 views at random reach 8e-5
     assert (np.abs(gbuffer.depth[seen] - depth) * cosine <= 1e-5 * depth).all()
 
 
