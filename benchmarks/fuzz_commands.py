@@ -153,10 +153,10 @@ def work(seeds: list[int], pipe: Connection) -> None:
     """In a process of its own: tries command lines and reports each."""
     os.environ["HF_HUB_OFFLINE"] = "1"
     import genrender.cli
-    import genrender.cli.generate
+    import genrender.jobs.make
 
     # The slow half of a render is tried elsewhere; here it ends where the model would be loaded.
-    genrender.cli.generate.generate = lambda *_args: None
+    genrender.jobs.make.make = lambda *_args, **_options: None
     folder = Path(tempfile.mkdtemp())
     try:
         os.chdir(folder)

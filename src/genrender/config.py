@@ -12,6 +12,7 @@ UnifyRule = Literal["fill", "mean", "paper", "trajectory"]
 KeyframeStrategy = Literal["random", "stratified", "uniform", "coverage"]
 Normalisation = Literal["none", "objects", "background"]
 Engine = Literal["texture", "reproject"]
+Dtype = Literal["float32", "float16", "bfloat16"]
 Sampler = Literal["model", "dpm++", "dpm++-karras"]
 FillOrder = Literal["quality", "sequence"]
 

@@ -7,27 +7,29 @@ from pathlib import Path
 import pytest
 
 from genrender.cli import main
-from genrender.cli.compare import method_names, options_of, print_table
+from genrender.cli.compare import print_table
 from genrender.cli.options import Compare
-from genrender.cli.render import run_config
-from genrender.cli.runs import render_words
 from genrender.errors import ConfigError
+from genrender.evaluation.compare import job_of, method_names
+from genrender.jobs.job import ClipJob, RenderJob
+from genrender.jobs.plan import run_config
+from genrender.jobs.words import job_words
 from genrender.methods.table import METHODS
 from genrender.metrics.table import COMPARED, look_up
+from genrender.shots.clip import ShotConfig
 
 SCENE = Path(__file__).parents[2] / "examples" / "scenes" / "walking_biped.glb"
-OPTIONS = Compare(
-    SCENE,
+JOB = RenderJob(
+    ClipJob(SCENE, ShotConfig(n_frames=4)),
     "a red biped",
-    frames=4,
     keyframes=2,
     alpha=0.25,
-    set=("noise.degradation=0.1", "injection.alpha_end=0"),
+    settings=("noise.degradation=0.1", "injection.alpha_end=0"),
 )
 
 
 def test_a_methods_words_ask_for_what_was_asked_and_nothing_else():
-    words = render_words(options_of(OPTIONS, "generative"), Path("here"))
+    words = job_words(job_of(JOB, "generative"), Path("here"))
     assert words == [
         *("render", str(SCENE), "--prompt=a red biped", "--frames=4", "--keyframes=2", "--alpha=0.25"),
         *("--set=noise.degradation=0.1", "--set=injection.alpha_end=0", "--run-dir=here"),
@@ -36,24 +38,22 @@ def test_a_methods_words_ask_for_what_was_asked_and_nothing_else():
 
 def test_only_what_means_something_to_a_rival_reaches_it():
     """Both have keyframes; what weight our features have is nothing to a rival."""
-    words = render_words(options_of(OPTIONS, "tokenflow"), Path("here"))
+    words = job_words(job_of(JOB, "tokenflow"), Path("here"))
     assert words == [
-        *("render", str(SCENE), "--prompt=a red biped", "--frames=4", "--keyframes=2", "--method=tokenflow"),
+        *("render", str(SCENE), "--prompt=a red biped", "--frames=4", "--method=tokenflow", "--keyframes=2"),
         "--run-dir=here",
     ]
-    assert not any(
-        "keyframes" in word for word in render_words(options_of(OPTIONS, "cross-frame"), Path("x"))
-    )
+    assert not any("keyframes" in word for word in job_words(job_of(JOB, "cross-frame"), Path("x")))
 
 
 @pytest.mark.parametrize("name", METHODS)
 def test_the_words_of_every_method_are_understood(name):
     """What is left for a method is accepted by it, so that no run fails for a word of ours."""
-    run_config(options_of(replace(OPTIONS, engine="reproject", noise="nearest", stabilise=0.5), name)).check()
+    run_config(job_of(replace(JOB, engine="reproject", noise="nearest", stabilise=0.5), name)).check()
 
 
 def test_methods_are_listed_once_and_must_be_known():
-    assert method_names(" per-frame,generative ,per-frame") == ["per-frame", "generative"]
+    assert method_names(" per-frame,generative ,per-frame") == ("per-frame", "generative")
     for text in ("", ","):
         with pytest.raises(ConfigError, match="no method, expected some of generative"):
             method_names(text)

@@ -189,22 +189,20 @@ def test_what_is_verified_needs_triangles(call, passes):
     assert "verify the scene that they were rendered from" in result.err
 
 
-def test_a_study_leaves_out_what_needs_triangles(passes, capsys):
+def test_a_study_leaves_out_what_needs_triangles(passes):
     from genrender.cli.options import Study
-    from genrender.cli.study import _possible, _render
+    from genrender.cli.study import study_job
     from genrender.errors import ConfigError
-    from genrender.evaluation.studies import STUDIES
+    from genrender.evaluation.study import possible_cells, study_cells
+    from genrender.runs.hooks import SILENT, RunHooks
 
-    def runs(name):
-        options = Study(name, (f"{passes}=a fox",), out=passes)
-        return [
-            (_render(options, passes, "a fox", 0, variant.options), passes, 0, variant)
-            for variant in STUDIES[name].variants
-        ]
+    def cells(name):
+        return study_cells(study_job(Study(name, (f"{passes}=a fox",), seeds="0", out=passes)))
 
-    left = _possible(runs("texture-resolution"))
-    assert {variant.series for *_, variant in left} == {"texture"}
-    assert "leaves out reproject: --engine reproject needs triangles" in capsys.readouterr().err
-    assert len(_possible(runs("alpha"))) == len(runs("alpha"))
+    notes: list[str] = []
+    left = possible_cells(cells("texture-resolution"), RunHooks(notes.append))
+    assert {cell.variant.series for cell in left} == {"texture"}
+    assert any("leaves out reproject: --engine reproject needs triangles" in note for note in notes)
+    assert len(possible_cells(cells("alpha"), SILENT)) == len(cells("alpha"))
     with pytest.raises(ConfigError, match="--loop needs triangles"):
-        _possible(runs("length"))
+        possible_cells(cells("length"), SILENT)

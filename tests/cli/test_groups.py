@@ -1,59 +1,121 @@
-"""Options in groups: none is lost, and what is parsed is what was asked for."""
+"""Options in groups: every one is explained, and what is parsed is what was asked for."""
 
 import re
-from dataclasses import fields
+from dataclasses import fields, is_dataclass
 from pathlib import Path
 
 import pytest
 
-from genrender.cli import COMMANDS, main, parse
-from genrender.cli.groups import GROUPS, flat, grouped
-from genrender.cli.options import Gbuffers, Preview, Render
+from genrender.cli import ALL_HELP, COMMANDS, main, parse
+from genrender.cli.groups import FOLDED, Consistency, Content, Model, Objects, View
+from genrender.cli.job import render_job
+from genrender.cli.options import Preview, Render
+from genrender.jobs.job import ClipJob, RenderJob
+from genrender.jobs.words import job_words
+from genrender.scene.objects import ObjectRule
+from genrender.shots.clip import ShotConfig
 
 
 def test_words_become_the_command_whatever_the_group():
     words = ["render", "fox.glb", "--prompt", "a fox", "--frames", "5", "--set", "a=1", "--set", "b=2"]
     words += ["--noise", "fixed", "--merge", "x*=X", "--seed", "7", "--loop"]
-    expected = {
-        "frames": 5,
-        "set": ("a=1", "b=2"),
-        "noise": "fixed",
-        "merge": ("x*=X",),
-        "seed": 7,
-        "loop": True,
-    }
-    assert parse(words) == Render(Path("fox.glb"), "a fox", **expected)
+    assert parse(words) == Render(
+        Path("fox.glb"),
+        "a fox",
+        view=View(frames=5),
+        consistency=Consistency(noise="fixed", set=("a=1", "b=2")),
+        objects=Objects(merge=("x*=X",)),
+        model=Model(seed=7),
+        content=Content(loop=True),
+    )
     assert parse(words[:4]) == Render(Path("fox.glb"), "a fox")
     assert parse(["preview", "fox.glb"]) == Preview(Path("fox.glb"))
 
 
-@pytest.mark.parametrize("command", COMMANDS.values())
-def test_grouping_loses_nothing(command):
-    made = grouped(command)
-    inner = [
-        (one.name, part)
-        for one in fields(made)
-        if one.name in GROUPS and made is not command
-        for part in fields(one.default_factory)
+def flags_of(command) -> list[str]:
+    """Every option of a command, whatever its group."""
+    return [
+        flag
+        for one in fields(command)
+        for flag in (
+            flags_of(one.default_factory)
+            if is_dataclass(one.default_factory)
+            else [one.name.replace("_", "-")]
+        )
     ]
-    names = [one.name for one in fields(made) if one.name not in GROUPS or made is command]
-    names += [part.name for _, part in inner]
-    assert sorted(names) == sorted(one.name for one in fields(command))
-    for _, part in inner:
-        assert part.default == command.__dataclass_fields__[part.name].default
 
 
-def test_what_is_flat_stays():
-    options = Gbuffers(Path("fox.glb"), Path("out"))
-    assert flat(Gbuffers, options) is options
+@pytest.mark.parametrize("command", COMMANDS.values())
+def test_no_two_options_of_a_command_have_one_name(command):
+    assert len(set(flags_of(command))) == len(flags_of(command))
 
 
-def test_help_is_grouped_and_every_option_explained(capsys, monkeypatch):
-    monkeypatch.setenv("COLUMNS", "80")
-    assert main(["render", "--help"]) == 0
+@pytest.mark.parametrize("name", COMMANDS)
+def test_help_is_read_in_one_screen_and_names_every_option(name, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "100")
+    assert main([name, "--help"]) == 0
     text = capsys.readouterr().out
-    titles = re.findall(r"^\W+(\w+) options\W+$", text, re.MULTILINE)
-    assert titles == ["shot", "content", "networks", "consistency"]
-    for group, (about, _) in GROUPS.items():
-        assert about in text, group
-    assert max(map(len, text.splitlines())) <= 80
+    lines = text.splitlines()
+    assert len(lines) <= 55
+    assert max(map(len, lines)) <= 100
+    assert main([name, ALL_HELP]) == 0
+    whole = capsys.readouterr().out
+    positional = {"scene", "name", "shots", "run-dir", "model"}
+    for flag in {*flags_of(COMMANDS[name])} - positional:
+        assert re.search(rf"--{flag}\b", text), flag
+        assert re.search(rf"(?m)^│ --{flag}\b", whole), flag
+
+
+def test_all_groups_are_explained_when_asked_for(capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    for words in (["render", ALL_HELP], ["compare", ALL_HELP]):
+        assert main(words) == 0
+        text = capsys.readouterr().out
+        titles = re.findall(r"^\W+(\w+) options\W+$", text, re.MULTILINE)
+        assert titles[:2] == ["view", "model"]
+        assert len(titles) >= len(FOLDED)
+        assert max(map(len, text.splitlines())) <= 80
+
+
+def test_a_job_as_words_is_the_job_again():
+    shot = ShotConfig(
+        animation="Walk",
+        n_frames=5,
+        fps=12.5,
+        start="0.5s",
+        camera="orbit,35mm",
+        loop=True,
+        backdrop="ground",
+        uv="unwrap",
+        objects=ObjectRule("mesh", (("a*", "A"), ("b*", "B")), ("c",)),
+    )
+    clip = ClipJob(Path("a b.glb"), shot, (64, 32), Path("map.json"), (Path("x"), Path("y")))
+    job = RenderJob(
+        clip,
+        "a 'red' fox=1",
+        negative_prompt="--blurry",
+        object_prompts=(("A", "one"), ("B", "two=2")),
+        model="tiny",
+        vae="taesd",
+        preset="fast",
+        steps=3,
+        guidance=0.0,
+        keyframes=2,
+        noise="nearest",
+        engine="texture",
+        alpha=0.0,
+        unify="mean",
+        settings=("a.b=1", "c.d=2"),
+        seed=5,
+        stabilise=0.5,
+        repeat=2,
+        chunk=3,
+        device="cpu",
+        dtype="float32",
+        appearance_from=Path("run"),
+    )
+    assert render_job(parse(job_words(job, Path("here")))) == job
+    bare = RenderJob(
+        ClipJob(Path("a.glb"), size=64), "a fox", background_color=(1, 2, 255), method="per-frame"
+    )
+    assert render_job(parse(job_words(bare, Path("here")))) == bare

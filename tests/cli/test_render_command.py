@@ -9,9 +9,9 @@ import torch
 from scene.whole_scenes import outside, scene_file
 
 from genrender.backbones.precision import default_dtype
-from genrender.cli.options import Render
-from genrender.cli.render import run_config
 from genrender.config import PER_FRAME, PRESETS
+from genrender.jobs.job import ClipJob, RenderJob
+from genrender.jobs.plan import run_config
 from genrender.media.images import read_png
 from genrender.media.video import read_video
 from genrender.pipeline import GenerativeRenderingPipeline
@@ -90,7 +90,7 @@ def test_a_clip_covers_its_animation_once(render, tmp_path):
 
 
 def test_runs_of_the_same_second_do_not_meet(render, tmp_path, monkeypatch):
-    monkeypatch.setattr("genrender.cli.render.timestamp", lambda: "20260102-030405")
+    monkeypatch.setattr("genrender.jobs.plan.timestamp", lambda: "20260102-030405")
     assert render("--frames", 1, "--size", 16).code == 0
     assert render("--frames", 1, "--size", 16).code == 0
     names = sorted(run.name for run in (tmp_path / "runs").iterdir())
@@ -248,8 +248,8 @@ def test_whole_scenes(render, tmp_path, asset, words, animation, notes):
     assert config["animation"] == animation
 
 
-def options(**given) -> Render:
-    return Render(scene=Path("card.glb"), prompt="a fox", **given)
+def options(**given) -> RenderJob:
+    return RenderJob(ClipJob(Path("card.glb")), "a fox", **given)
 
 
 def test_options_override_the_preset():

@@ -257,7 +257,7 @@ def test_a_file_that_cannot_grow_ends_in_one_line(words, tmp_path):
     """A real limit of the system: no file may exceed 100 bytes, as if the disk were full."""
     code = (
         "import sys, resource, signal;"
-        "from genrender.cli import main; import genrender.cli.generate;"
+        "from genrender.cli import main; import genrender.jobs.make;"
         "signal.signal(signal.SIGXFSZ, signal.SIG_IGN);"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (100, resource.RLIM_INFINITY));"
         "sys.exit(main(sys.argv[1:]))"

@@ -19,7 +19,7 @@ from genrender.metrics.table import COMPARED, COSTS, FIGURES, METRICS, look_up
 from genrender.pipeline import GenerativeRenderingPipeline
 from genrender.runs.finished import FinishedRun, open_run
 from genrender.runs.folder import RunFolder
-from genrender.runs.make import make_video
+from genrender.runs.make import Inputs, make_video
 from genrender.runs.record import Origin
 from genrender.scene.load import load_scene
 from genrender.shots.clip import ShotConfig, render_clip
@@ -47,7 +47,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, FinishedRun]:
     config = RunConfig(prompt='a <red> fox"> $fps [b] &lt;', n_steps=1)
     made = {"ours": config, "per-frame": replace(config, method=PER_FRAME)}
     for name, wanted in made.items():
-        make_video(pipe, clip, wanted, RunFolder(folder / name), Origin("tiny"))
+        make_video(pipe, clip, wanted, RunFolder(folder / name), Inputs(Origin("tiny")))
     return {name: open_run(folder / name) for name in made}
 
 

@@ -7,12 +7,13 @@ from pathlib import Path
 import pytest
 
 from genrender.cli import main
-from genrender.cli.options import Render
-from genrender.cli.render import run_config
 from genrender.cli.study import parse_seeds, parse_shot
 from genrender.errors import ConfigError
 from genrender.evaluation.studies import STUDIES
+from genrender.evaluation.study import changed
 from genrender.evaluation.study_report import Measured, write_study
+from genrender.jobs.job import ClipJob, RenderJob
+from genrender.jobs.plan import run_config
 
 MADE_WITH = {"device": "cpu", "torch": "2.0"}
 SCENE = Path(__file__).parents[2] / "examples" / "scenes" / "walking_biped.glb"
@@ -22,10 +23,12 @@ SCENE = Path(__file__).parents[2] / "examples" / "scenes" / "walking_biped.glb"
 def test_every_variant_can_be_rendered_and_is_another_one(name):
     variants = STUDIES[name].variants
     assert len({variant.name for variant in variants}) == len(variants)
-    configs = [run_config(Render(SCENE, "a fox", **variant.options)) for variant in variants]
+    job = RenderJob(ClipJob(SCENE), "a fox")
+    jobs = [changed(job, variant.options) for variant in variants]
+    configs = [run_config(job) for job in jobs]
     for config in configs:
         config.check()
-    lengths = [variant.options.get("frames") for variant in variants]
+    lengths = [job.clip.shot.n_frames for job in jobs]
     distinct = {repr(pair) for pair in zip(configs, lengths, strict=True)}
     assert len(distinct) == len(variants)
 
@@ -74,7 +77,7 @@ def test_the_length_study_shows_whether_consistency_holds_to_the_end(tmp_path):
 
 def test_shots_and_seeds():
     assert parse_shot("a b.glb=a red = fox") == (Path("a b.glb"), "a red = fox")
-    assert parse_seeds("2, 0,2") == [2, 0]
+    assert parse_seeds("2, 0,2") == (2, 0)
     for text in ("fox.glb", "=a fox", "fox.glb= "):
         with pytest.raises(ConfigError, match="expected SCENE=TEXT"):
             parse_shot(text)

@@ -16,6 +16,7 @@ from genrender.gbuffer.preview import to_picture
 from genrender.methods.table import METHODS
 from genrender.pipeline import GenerativeRenderingPipeline
 from genrender.runs.folder import RunFolder
+from genrender.runs.hooks import RunHooks
 from genrender.runs.make import make_video
 from genrender.scene.load import load_scene
 from genrender.shots.clip import Clip, ShotConfig, render_clip
@@ -45,7 +46,7 @@ def clip(tmp_path_factory: pytest.TempPathFactory) -> Clip:
 def test_the_folder_holds_what_the_pipeline_makes(pipe, clip, tmp_path):
     folder = RunFolder(tmp_path / "run")
     reports = []
-    make_video(pipe, clip, CONFIG, folder, report=lambda *report: reports.append(report))
+    make_video(pipe, clip, CONFIG, folder, hooks=RunHooks(progress=lambda *done: reports.append(done)))
     expected = pipe(
         CONFIG.prompt,
         clip.gbuffers,
@@ -112,7 +113,7 @@ def test_a_run_that_fails_before_its_first_frame_leaves_no_folder(pipe, clip, tm
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        make_video(pipe, clip, CONFIG, RunFolder(tmp_path / "run"), report=stop)
+        make_video(pipe, clip, CONFIG, RunFolder(tmp_path / "run"), hooks=RunHooks(progress=stop))
     with pytest.raises(ConfigError, match="the prompt is empty"):
         make_video(pipe, clip, RunConfig(), RunFolder(tmp_path / "run"))
     assert list(tmp_path.iterdir()) == []

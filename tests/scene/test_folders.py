@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from genrender.cli import main, parse
-from genrender.cli.options import Render
-from genrender.cli.runs import render_words
 from genrender.errors import SceneError
+from genrender.jobs.job import ClipJob, RenderJob
+from genrender.jobs.words import job_words
 from genrender.scene.load import load_scene, scene_files
 
 OUTSIDE = "outside the scene's folder.*--allow-folder"
@@ -179,5 +179,5 @@ def test_the_command_line_says_which_folders(places, capsys):
 
 def test_the_runs_of_a_comparison_may_use_the_same_folders():
     folders = (Path("library"), Path("shared"))
-    words = render_words(Render(Path("a.usda"), "a fox", allow_folder=folders), Path("run"))
-    assert parse(words).allow_folder == folders
+    words = job_words(RenderJob(ClipJob(Path("a.usda"), allow_folder=folders), "a fox"), Path("run"))
+    assert parse(words).content.allow_folder == folders

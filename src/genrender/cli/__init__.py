@@ -5,12 +5,15 @@ user can mend, told in one line on stderr; 130, interrupted; 141, nobody reads t
 stdout, everything else to stderr.
 """
 
+import inspect
 import io
 import os
 import sys
+import textwrap
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import field, fields, make_dataclass
 from functools import reduce
 from operator import or_
 from typing import Annotated, Any
@@ -20,7 +23,7 @@ import tyro
 import genrender
 from genrender.cli.console import note, tell_error
 from genrender.cli.given import check_given, check_run_dir
-from genrender.cli.groups import flat, grouped
+from genrender.cli.groups import FOLDED
 from genrender.cli.options import (
     Compare,
     Diagnose,
@@ -35,9 +38,11 @@ from genrender.cli.options import (
     Verify,
 )
 from genrender.cli.train_options import Train
-from genrender.errors import GenRenderError
+from genrender.errors import GenRenderError, MediaError
 from genrender.storage.untrusted import shown
 
+# Explains every option; `--help` of a command only names those that few need.
+ALL_HELP = "--help-all"
 DESCRIPTION = "An animated 3D scene and a sentence in, a temporally consistent video out."
 
 
@@ -115,16 +120,17 @@ def parse(words: Sequence[str]) -> Any:
 
 
 def _parse(words: Sequence[str], is_quiet: bool = False) -> Any:
-    classes = {grouped(command): (name, command) for name, command in COMMANDS.items()}
-    choices: Any = (
-        Annotated[made, tyro.conf.subcommand(name)]  # pyright: ignore[reportInvalidTypeForm] (made here)
-        for made, (name, _) in classes.items()
-    )
-    parsed: Any = tyro.cli(
-        reduce(or_, choices),
-        prog="genrender",
-        description=DESCRIPTION,
-        args=words,
+    name = words[0] if words else ""
+    if name in COMMANDS:
+        kind, prog, rest = _shown(COMMANDS[name], words), f"genrender {name}", list(words[1:])
+        rest = ["--help" if word == ALL_HELP else word for word in rest]
+    else:
+        kind, prog, rest = _commands(), "genrender", list(words)
+    return tyro.cli(
+        kind,
+        prog=prog,
+        description=None if name in COMMANDS else DESCRIPTION,
+        args=rest,
         config=(
             tyro.conf.FlagCreatePairsOff,
             tyro.conf.DisallowNone,
@@ -133,26 +139,36 @@ def _parse(words: Sequence[str], is_quiet: bool = False) -> Any:
         ),
         console_outputs=not is_quiet,
     )
-    return flat(classes[type(parsed)][1], parsed)
 
 
-def _run(
-    command: (
-        Render
-        | Resume
-        | Compare
-        | Study
-        | Gbuffers
-        | Preview
-        | Unwrap
-        | Inspect
-        | Verify
-        | Evaluate
-        | Diagnose
-        | Train
-    ),
-    words: list[str],
-) -> int:
+def _commands() -> Any:
+    """All commands, for whatever is said before one of them is named."""
+    choices: Any = (
+        Annotated[command, tyro.conf.subcommand(name)]  # pyright: ignore[reportInvalidTypeForm] (made here)
+        for name, command in COMMANDS.items()
+    )
+    return reduce(or_, choices)
+
+
+def _shown(command: type, words: Sequence[str]) -> type:
+    """The command; for a help that is read in one screen, without the groups of options that few need."""
+    is_short = any(word in ("--help", "-h") for word in words) and ALL_HELP not in words
+    folded = [(one, group) for one in fields(command) for group in FOLDED if one.type is group]
+    if not is_short or not folded:
+        return command
+    flags = (f"--{part.name.replace('_', '-')}" for _, group in folded for part in fields(group))
+    more = "\n".join(textwrap.wrap(f"See {ALL_HELP} for {', '.join(flags)}.", 78, break_on_hyphens=False))
+    summary = inspect.cleandoc(command.__doc__ or "").split("Attributes:")[0].strip()
+    return make_dataclass(
+        command.__name__,
+        [(one.name, tyro.conf.Suppress[group], field(default_factory=group)) for one, group in folded],
+        bases=(command,),
+        frozen=True,
+        namespace={"__doc__": f"{summary}\n\n{more}"},
+    )
+
+
+def _run(command: Any, words: list[str]) -> int:
     # Each command imports what it needs when it runs: PyTorch alone takes seconds.
     match command:
         case Compare():
@@ -166,7 +182,7 @@ def _run(
         case Resume():
             from genrender.cli.resume import resume
 
-            resume(command, parse)
+            resume(command, _job_of_words)
         case Gbuffers():
             from genrender.cli.gbuffers import gbuffers
 
@@ -206,6 +222,21 @@ def _run(
 
             train(command, words)
     return 0
+
+
+def _job_of_words(words: Sequence[str]) -> Any:
+    """The job of a whole command line."""
+    from genrender.cli.job import render_job
+
+    try:
+        command = parse(words[1:])
+    except SystemExit as error:
+        raise MediaError(
+            "it was begun by a command that this version does not know; render it again"
+        ) from error
+    if not isinstance(command, Render):
+        raise MediaError("the run was not begun by a render; render it again")
+    return render_job(command)
 
 
 @contextmanager

@@ -4,7 +4,7 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from types import TracebackType
 from typing import Any, Literal
 
@@ -14,6 +14,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 from rich.table import Table
 from rich.text import Text
 
+from genrender.runs.hooks import RunHooks
 from genrender.storage.limits import duration_as_text
 from genrender.storage.memory import peak_memory_mb
 from genrender.storage.untrusted import json_text, shown
@@ -47,16 +48,14 @@ def tell_error(text: str) -> None:
     note(f"error: {text}")
 
 
+def hooks(progress: "Bars | None" = None) -> RunHooks:
+    """What work tells, for people to read."""
+    return RunHooks(note, warn) if progress is None else RunHooks(note, warn, progress)
+
+
 def cell(value: object, style: str = "") -> Text:
     """What a file or a user says, for a table: no markup, and nothing that steers the terminal."""
     return Text(shown(value), style)
-
-
-def listed(names: Iterable[str], n_shown: int = 8) -> str:
-    """Names one after the other, the first few of many; a backdrop's begin with a zero that is not shown."""
-    every = [name.removeprefix("\0") for name in names]
-    more = f" and {len(every) - n_shown} more" if len(every) > n_shown else ""
-    return ", ".join(every[:n_shown]) + more
 
 
 def stdout_console() -> Console:
@@ -88,8 +87,18 @@ class Bars:
     take, and another when each of them is done.
     """
 
-    def __init__(self, console: Console | None = None, line_every_s: float = LINE_EVERY_S) -> None:
-        """Args: console: where the bars are drawn; None: stderr. line_every_s: seconds from line to line."""
+    def __init__(
+        self, console: Console | None = None, line_every_s: float = LINE_EVERY_S, shows_memory: bool = True
+    ) -> None:
+        """Makes bars that appear with the first report.
+
+        Args:
+            console: where they are drawn; None: stderr.
+            line_every_s: seconds from line to line.
+            shows_memory: say this process's peak; another one's is not known.
+        """
+        self._shows_memory = shows_memory
+        self._is_shown = False
         console = console or Console(stderr=True)
         self._is_terminal = console.is_terminal
         self._progress = Progress(
@@ -110,25 +119,34 @@ class Bars:
         self._writer = threading.Thread(target=self._write_lines, daemon=True)
 
     def __enter__(self) -> "Bars":
-        self._progress.start()
-        if not self._is_terminal:
-            self._writer.start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._progress.stop()
         self._is_over.set()
+        if self._is_shown:
+            self._progress.stop()
+            if not self._is_terminal:
+                self._writer.join()
+
+    def _show(self) -> None:
+        """Not before there is something to show: libraries draw bars of their own while they download."""
+        self._is_shown = True
+        self._progress.start()
         if not self._is_terminal:
-            self._writer.join()
+            self._writer.start()
 
     def __call__(self, work: str, done: int, total: int) -> None:
         """Reports that `done` of `total` parts of `work` are done."""
+        if not self._is_shown:
+            self._show()
+        if work in self._tasks and done == 0:  # the same work for another run
+            self._progress.remove_task(self._tasks.pop(work))
         if work not in self._tasks:
             self._tasks[work] = self._progress.add_task(work, total=total, memory="")
             self._begun[work] = (time.monotonic(), done)
-        self._progress.update(self._tasks[work], completed=done, total=total, memory=_memory())
+        self._progress.update(self._tasks[work], completed=done, total=total, memory=self._memory())
         self._now = (work, done, total) if done < total else None
         if done == total and not self._is_terminal:
             note(f"{work}: {total} done in {time.monotonic() - self._begun[work][0]:.1f} s")
@@ -145,11 +163,10 @@ class Bars:
         if done > done_before:
             left_s = (time.monotonic() - begun_s) / (done - done_before) * (total - done)
             said.append(f"about {duration_as_text(left_s)} left")
-        if memory := _memory():
+        if memory := self._memory():
             said.append(memory)
         return ", ".join(said)
 
-
-def _memory() -> str:
-    peak_mb = peak_memory_mb()
-    return "" if peak_mb is None else f"peak {peak_mb:.0f} MB"
+    def _memory(self) -> str:
+        peak_mb = peak_memory_mb() if self._shows_memory else None
+        return "" if peak_mb is None else f"peak {peak_mb:.0f} MB"

@@ -6,13 +6,13 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from genrender.cli.console import Bars, cell, say_json
-from genrender.cli.exr import note_missing_geometry
+from genrender.cli.console import Bars, cell, hooks, say_json
 from genrender.cli.options import Diagnose
-from genrender.cli.scratch import gbuffer_file
 from genrender.errors import ConfigError
 from genrender.evaluation.diagnose import Symptom, measure, symptoms
+from genrender.evaluation.runs import note_missing_geometry
 from genrender.runs.finished import open_reference, open_run
+from genrender.storage.scratch import gbuffer_file
 
 
 def diagnose(options: Diagnose) -> None:
@@ -25,7 +25,7 @@ def diagnose(options: Diagnose) -> None:
         if options.reference is not None:
             reference = open_reference(run, options.reference).frames
         measured = measure(run.frames, run.clip, reference)
-    note_missing_geometry(run.clip.has_geometry)
+    note_missing_geometry(run.clip.has_geometry, hooks())
     found = symptoms(measured)
     if options.json:
         report = {

@@ -3,16 +3,15 @@
 from collections.abc import Mapping
 from typing import Any
 
-from genrender.cli.console import Bars, say, stdout_console, table
-from genrender.cli.exr import note_missing_geometry
+from genrender.cli.console import Bars, hooks, say, stdout_console, table
 from genrender.cli.options import Evaluate
-from genrender.cli.runs import keep_metrics
-from genrender.cli.scratch import gbuffer_file
 from genrender.errors import ConfigError, MediaError
 from genrender.evaluation.evaluate import Judges
 from genrender.evaluation.evaluate import evaluate as evaluate_run
+from genrender.evaluation.runs import keep_metrics, note_missing_geometry
 from genrender.metrics.table import DISTANCES, FIGURES, METRICS
 from genrender.runs.finished import open_reference, open_run
+from genrender.storage.scratch import gbuffer_file
 
 
 def evaluate(options: Evaluate) -> None:
@@ -27,15 +26,15 @@ def evaluate(options: Evaluate) -> None:
     """
     with gbuffer_file() as file, Bars() as bars:
         run = open_run(options.run_dir, bars, gbuffer_file=file)
-        judges = Judges.load(options.clip, options.depth_model)
+        judges = Judges.load(options.judging.clip, options.judging.depth_model)
         reference = error = None
         try:
             reference = None if options.reference is None else open_reference(run, options.reference)
         except (ConfigError, MediaError) as reason:
             error = reason  # told in the end: the other metrics do without
         metrics = evaluate_run(run, judges, reference)
-    note_missing_geometry(run.clip.has_geometry)
-    text = keep_metrics(run, metrics)
+    note_missing_geometry(run.clip.has_geometry, hooks())
+    text = keep_metrics(run, metrics, hooks())
     if options.json:
         print(text)
     else:

@@ -4,25 +4,23 @@ from pathlib import Path
 
 import numpy as np
 
-from genrender.cli.console import Bars, say
-from genrender.cli.exr import exr_map, read_exr_shot
+from genrender.cli.console import Bars, hooks, say
+from genrender.cli.job import clip_job
 from genrender.cli.options import Gbuffers
-from genrender.cli.scene import object_rule, picture_size, with_all_uvs
-from genrender.cli.words import parse_times
 from genrender.gbuffer.control import inverse_depth_range
-from genrender.gbuffer.exr.files import is_exr_sequence
 from genrender.gbuffer.exr.frame import read_exr, write_exr
 from genrender.gbuffer.gbuffer import GBuffer
 from genrender.gbuffer.preview import depth_picture, object_picture, uv_picture
+from genrender.jobs.clips import plan_clip, with_all_uvs
 from genrender.media.images import write_png
-from genrender.scene.load import load_scene
 from genrender.scene.scene import BACKDROP_NAMES
-from genrender.shots.clip import Shot, ShotConfig, plan_shot
+from genrender.shots.clip import Shot
 from genrender.shots.exr_shot import ExrShot
 from genrender.storage.atomic import atomic_folder, check_can_hold_files
 from genrender.storage.lazy_frames import PerFrame
 from genrender.storage.limits import EXR_BYTES, check_disk
 
+USUAL_SIZE = (512, 512)
 # What an earlier clip leaves in a folder. If it was longer, its last frames must not follow this one.
 FRAME_FILES = tuple(
     f"frame_{digits}.{suffix}" for digits in ("[0-9]" * 4, "[0-9]" * 5) for suffix in ("exr", "png")
@@ -32,35 +30,13 @@ FRAME_FILES = tuple(
 def gbuffers(options: Gbuffers) -> None:
     """Writes frame_0000.exr, frame_0000.png (depth, UV and objects side by side) and so on, all or none."""
     check_can_hold_files(options.out)
-    shot = _plan(options)
+    shot = plan_clip(clip_job(options), USUAL_SIZE, 1, hooks())
     check_disk(EXR_BYTES * shot.width * shot.height * shot.n_frames, options.out)
     if isinstance(shot, Shot):
-        shot = with_all_uvs(shot)
+        shot = with_all_uvs(shot, hooks())
     with atomic_folder(options.out, replaces=FRAME_FILES) as part:
         _write(shot, part)
     say(f"{shot.n_frames} frames of {shot.width}x{shot.height} in {options.out}")
-
-
-def _plan(options: Gbuffers) -> Shot | ExrShot:
-    if is_exr_sequence(options.scene):
-        return read_exr_shot(options)
-    exr_map(options.scene, options.exr_map)
-    scene = load_scene(options.scene, options.allow_folder)
-    config = ShotConfig(
-        size=picture_size(options.size or "512", scene, options.camera, (0, 0), 1),
-        animation=options.animation,
-        n_frames=options.frames,
-        fps=options.fps,
-        start=options.start,
-        end=options.end,
-        times_s=None if options.times is None else parse_times(options.times),
-        camera=options.camera,
-        loop=options.loop,
-        backdrop=options.backdrop,
-        uv=options.uv,
-        objects=object_rule(options),
-    )
-    return plan_shot(scene, config)
 
 
 def _write(shot: Shot | ExrShot, folder: Path) -> None:

@@ -1,6 +1,7 @@
 """Whether what a command line gives can be meant at all, whichever option it is given to."""
 
-from dataclasses import fields
+from collections.abc import Iterator
+from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,19 +12,28 @@ from genrender.storage.untrusted import check_number, check_path, check_text
 PERHAPS_PATHS = ("camera", "model", "vae", "clip", "depth_model")
 
 
+def given(options: Any) -> Iterator[tuple[str, Any]]:
+    """Every option's name and value, whatever its group."""
+    for field in fields(options):
+        value = getattr(options, field.name)
+        if is_dataclass(value):
+            yield from given(value)
+        else:
+            yield field.name, value
+
+
 def check_given(command: Any) -> None:
     """Raises ConfigError for texts that are no Unicode or too long, endless numbers, and impossible paths.
 
     Args:
         command: one of the dataclasses in `genrender.cli.options`.
     """
-    for field in fields(command):
-        value = getattr(command, field.name)
-        name = field.name.replace("_", " ")
+    for option, value in given(command):
+        name = option.replace("_", " ")
         for one in value if isinstance(value, tuple) else (value,):
             if isinstance(one, str):
                 check_text(name, one, ConfigError)
-            if isinstance(one, Path) or (field.name in PERHAPS_PATHS and one is not None):
+            if isinstance(one, Path) or (option in PERHAPS_PATHS and one is not None):
                 _check_path(name, Path(one))
             if isinstance(one, int | float):
                 check_number(name, one, ConfigError)

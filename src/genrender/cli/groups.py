@@ -1,88 +1,262 @@
-"""Options in groups by what they are for, so that `--help` of a command with forty of them can be read."""
+"""Groups of options that several commands share, each written once.
 
-import inspect
-from dataclasses import MISSING, field, fields, make_dataclass
-from functools import cache
-from typing import Any, get_type_hints
+Plain data: the names of options are those of the fields, and `genrender.cli.job` makes jobs of them.
+"""
 
-import docstring_parser
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal
 
-# What an option that is named here is for; the others stand together at the beginning.
-GROUPS = {
-    "shot": (
-        "What of the scene is shown, from where, and how large.",
-        ("animation", "frames", "times", "start", "end", "loop", "fps", "size", "camera", "backdrop"),
+import tyro
+
+from genrender.config import Dtype, Engine, NoiseMode, PresetName, UnifyRule
+from genrender.methods.table import MethodName
+from genrender.scene.choices import ObjectsBy, UvMode
+
+
+def option(metavar: str, default: str, about: str | None = None) -> Any:
+    """How an option appears in the help where its type and its default value do not say enough."""
+    return tyro.conf.arg(metavar=metavar, help=about, help_behavior_hint=f"(default: {default})")
+
+
+# Single options of several commands.
+
+SceneFile = Annotated[
+    tyro.conf.Positional[Path],
+    tyro.conf.arg(
+        metavar="SCENE",
+        help="a glTF, USD, Alembic, OBJ or PLY file, a sequence such as frames/wave_*.obj, or EXR files: a "
+        "folder or a pattern such as shot_%04d.exr",
     ),
-    "content": (
-        "What an object is, which texture coordinates it has, and what it looks like.",
-        ("objects", "merge", "ignore", "uv", "prompt_for", "appearance_from", "exr_map", "allow_folder"),
+]
+RunFolderPath = Annotated[
+    tyro.conf.Positional[Path],
+    tyro.conf.arg(metavar="RUN_DIR", help="a run folder, as `genrender render` prints it"),
+]
+ExrMapFile = Annotated[
+    Path | None,
+    option(
+        "FILE.json",
+        "found out from the channels' names",
+        "channels and conventions of EXR files whose names do not tell, see docs/exr.md",
     ),
-    "networks": (
-        "Which networks paint, in how many steps, and where they compute.",
-        ("model", "vae", "preset", "steps", "guidance", "seed", "device", "dtype", "chunk"),
+]
+AllowedFolders = Annotated[
+    tyro.conf.UseAppendAction[tuple[Path, ...]],
+    option(
+        "DIR", "none", "where files of the scene may lie beside its own folder; may be given several times"
     ),
-    "consistency": (
-        "How frames are made to agree; the presets' settings are a good start.",
-        ("method", "noise", "engine", "alpha", "unify", "keyframes", "set", "stabilise"),
+]
+Debug = Annotated[bool, tyro.conf.arg(help="show where an error comes from")]
+Json = Annotated[bool, tyro.conf.arg(help="print JSON and nothing else")]
+Seed = Annotated[int, tyro.conf.arg(metavar="S", help="of everything that is drawn by chance")]
+Steps = Annotated[int | None, option("N", "the preset's", "diffusion steps")]
+ModelName = Annotated[
+    str,
+    tyro.conf.arg(metavar="MODEL", help="pocket, sd15, a hub id or a folder in diffusers' layout"),
+]
+ClipModel = Annotated[str | None, option("MODEL", "pocket's", "CLIP model to judge by, a folder or a hub id")]
+DepthModel = Annotated[
+    str | None,
+    option(
+        "MODEL",
+        "none",
+        "network that estimates depth, a folder or a hub id such as Intel/dpt-large, to judge whether the "
+        "frames show the depth they were given",
     ),
-}
+]
+Device = Annotated[
+    str | None,
+    option(
+        "DEVICE",
+        "cuda where there is one, else mps, else cpu",
+        "where to compute, for instance cpu or cuda:1",
+    ),
+]
+Camera = Annotated[
+    str | None,
+    option(
+        "CAMERA",
+        "a static view that holds the whole clip",
+        "orbit, turntable, static, dolly or handheld:SEED, perhaps with a lens (orbit,35mm; orbit,60deg; "
+        "orbit,ortho); scene:NAME (a camera of the file) or FILE.json",
+    ),
+]
+Start = Annotated[
+    str | None,
+    option(
+        "FRAME|SECONDSs",
+        "the animation's first key",
+        "what the first frame shows: a frame number of the file, or seconds such as 0.5s",
+    ),
+]
+ABOUT_SIZE = (
+    "picture size in pixels, WIDTHxHEIGHT, or a side: the longer one where a camera of the file has a shape"
+)
+BackdropGeometry = Annotated[
+    Literal["none", "ground", "dome", "both"],
+    tyro.conf.arg(help="geometry behind the scene, with object index 16382 (ground) and 16383 (dome)"),
+]
 
 
-@cache
-def grouped(command: type) -> type:
-    """A class with the same options, each group in a field of its own, which `flat` undoes."""
-    if "camera" not in command.__dataclass_fields__:
-        return command  # it has few options, and none that others share
-    hints = get_type_hints(command, include_extras=True)
-    about = {p.arg_name: p.description or "" for p in docstring_parser.parse(command.__doc__ or "").params}
-    group_of = {
-        name: group
-        for group, (_, names) in GROUPS.items()
-        for name in names
-        if name in hints and command.__dataclass_fields__[name].default is not MISSING
-    }
-    outer: list[Any] = []
-    for one in fields(command):
-        if one.name not in group_of:
-            default = () if one.default is MISSING else (field(default=one.default),)
-            outer.append((one.name, hints[one.name], *default))
-    for group in dict.fromkeys(group_of.values()):
-        names = [name for name, of in group_of.items() if of == group]
-        inner = make_dataclass(
-            group,
-            [
-                (name, hints[name], field(default=command.__dataclass_fields__[name].default))
-                for name in names
-            ],
-            namespace={
-                "__doc__": _documented(GROUPS[group][0], {name: about.get(name, "") for name in names})
-            },
-            frozen=True,
-        )
-        outer.append((group, inner, field(default_factory=inner)))
-    summary = inspect.cleandoc(command.__doc__ or "").split("Attributes:")[0].strip()
-    own = {name: text for name, text in about.items() if name not in group_of}
-    return make_dataclass(
-        command.__name__, outer, namespace={"__doc__": _documented(summary, own)}, frozen=True
-    )
+# Groups.
 
 
-def _documented(summary: str, about: dict[str, str]) -> str:
-    lines = [f"    {name}: {' '.join(text.split())}" for name, text in about.items()]
-    return "\n".join([summary, "", "Attributes:", *lines])
+@dataclass(frozen=True)
+class View:
+    """What of the scene is shown, and from where.
+
+    Attributes:
+        frames: number of frames.
+        animation: name or number of one animation; `all` plays all that move different things.
+    """
+
+    frames: Annotated[int | None, option("N", "from start to end; 24 if nothing moves")] = None
+    camera: Camera = None
+    animation: Annotated[str | None, option("NAME", "all that move different things")] = None
 
 
-def flat(command: type, parsed: Any) -> Any:
-    """The command itself, of what was parsed as `grouped(command)`."""
-    if isinstance(parsed, command):
-        return parsed
-    given: dict[str, Any] = {}
-    for one in fields(parsed):
-        value = getattr(parsed, one.name)
-        is_group = one.name in GROUPS
-        given |= (
-            {part.name: getattr(value, part.name) for part in fields(value)}
-            if is_group
-            else {one.name: value}
-        )
-    return command(**given)
+@dataclass(frozen=True)
+class Moments:
+    """Which moments of an animation are shown.
+
+    Attributes:
+        end: what the last frame shows, likewise; instead of --frames.
+        fps: frames per second.
+    """
+
+    start: Start = None
+    end: Annotated[str | None, option("FRAME|SECONDSs", "the animation's last key")] = None
+    fps: Annotated[float | None, option("R", "the file's own; 24 if it tells none")] = None
+
+
+@dataclass(frozen=True)
+class Objects:
+    """What an object is.
+
+    Attributes:
+        objects: what one object is: a mesh as one node shows it, all of one material, or all of one mesh.
+        merge: objects that become one, for instance "wheel*=Wheels"; may be given several times.
+        ignore: objects that are left out, for instance "Helper*"; may be given several times.
+    """
+
+    objects: ObjectsBy = "node"
+    merge: Annotated[tyro.conf.UseAppendAction[tuple[str, ...]], option("PATTERN=NAME", "none")] = ()
+    ignore: Annotated[tyro.conf.UseAppendAction[tuple[str, ...]], option("PATTERN", "none")] = ()
+
+
+@dataclass(frozen=True)
+class Content:
+    """How the scene is taken.
+
+    Attributes:
+        loop: begin an animation again after its end, instead of holding its last pose.
+        uv: texture coordinates of the file (keep), new ones where those will not do (auto), or all new.
+    """
+
+    loop: bool = False
+    uv: UvMode = "auto"
+    exr_map: ExrMapFile = None
+    allow_folder: AllowedFolders = ()
+
+
+@dataclass(frozen=True)
+class Model:
+    """What paints, and how long it takes.
+
+    Attributes:
+        preset: settings to start from; other options override them.
+    """
+
+    model: ModelName = "pocket"
+    preset: PresetName = "balanced"
+    steps: Steps = None
+    seed: Seed = 0
+
+
+@dataclass(frozen=True)
+class Networks:
+    """How the networks are used, and where they compute.
+
+    Attributes:
+        vae: autoencoder to use instead of the model's own, such as madebyollin/taesd, which decodes faster.
+        guidance: weight of classifier-free guidance; 1 or less does without.
+        dtype: numbers that the networks compute in.
+        chunk: frames that go through the networks at once, fewer where the memory does not suffice; changes
+            memory and speed only.
+    """
+
+    vae: Annotated[str | None, option("MODEL", "the model's own")] = None
+    guidance: Annotated[float | None, option("G", "the preset's, else the model's")] = None
+    device: Device = None
+    dtype: Annotated[
+        Dtype | None,
+        option(
+            "float32|float16|bfloat16",
+            "float16 on cuda, float32 there for pocket; bfloat16 on a CPU that computes in it; else float32",
+        ),
+    ] = None
+    chunk: Annotated[int, tyro.conf.arg(metavar="N")] = 8
+
+
+@dataclass(frozen=True)
+class Looks:
+    """What objects look like.
+
+    Attributes:
+        prompt_for: what one object shows, for instance Fox="a bronze fox"; may be given several times. Names
+            may be patterns such as wheel*; ground and dome are the backdrop's.
+        appearance_from: folder of a run whose look this one takes over, object by object of equal name; both
+            must be alike in model, sampler, steps and size.
+    """
+
+    prompt_for: Annotated[tyro.conf.UseAppendAction[tuple[str, ...]], option("OBJECT=TEXT", "none")] = ()
+    appearance_from: Annotated[Path | None, option("RUN_DIR", "none")] = None
+
+
+@dataclass(frozen=True)
+class Consistency:
+    """How frames are made to agree; the presets' settings are a good start.
+
+    Attributes:
+        noise: where the initial noise comes from.
+        engine: how surface points are found again in other frames.
+        alpha: weight of the blended surface features, 0..1.
+        unify: how keyframes that show the same surface point are combined.
+        keyframes: number of keyframes of each step.
+        set: any setting of the method, for instance injection.alpha_end=0.4; may be given several times. A
+            wrong name lists them all.
+        stabilise: strength of a filter that takes flicker out of finished frames along surface points, 0..1.
+    """
+
+    noise: Annotated[NoiseMode | None, option("partition|nearest|fixed|independent", "the preset's")] = None
+    engine: Annotated[Engine | None, option("texture|reproject", "the preset's")] = None
+    alpha: Annotated[float | None, option("A", "the preset's")] = None
+    unify: Annotated[UnifyRule | None, option("fill|mean|paper|trajectory", "the preset's")] = None
+    keyframes: Annotated[int | None, option("K", "an eighth of the frames, at least 3 and at most 8")] = None
+    set: Annotated[tyro.conf.UseAppendAction[tuple[str, ...]], option("STAGE.NAME=VALUE", "none")] = ()
+    stabilise: Annotated[float, tyro.conf.arg(metavar="S")] = 0.0
+
+
+@dataclass(frozen=True)
+class Rival:
+    """Other methods, for comparison.
+
+    Attributes:
+        method: per-frame switches off everything that makes the frames agree; the others but generative are
+            parts of it and rivals.
+    """
+
+    method: MethodName = "generative"
+
+
+@dataclass(frozen=True)
+class Judging:
+    """Networks that look at frames."""
+
+    clip: ClipModel = None
+    depth_model: DepthModel = None
+
+
+# What `--help` names and `--help-all` shows: few need these.
+FOLDED = (Moments, Content, Objects, Looks, Networks, Consistency, Rival, Judging)

@@ -5,14 +5,15 @@ from typing import Any
 from rich.table import Table
 from rich.text import Text
 
-from genrender.cli.console import cell, say, say_json, stdout_console, table
-from genrender.cli.exr import exr_map
+from genrender.cli.console import cell, hooks, say, say_json, stdout_console, table
+from genrender.cli.job import object_rule
 from genrender.cli.options import Inspect
-from genrender.cli.scene import note_left_out, object_rule
 from genrender.errors import ConfigError
 from genrender.evaluation.chart_picture import chart_picture
 from genrender.gbuffer.exr.files import is_exr_sequence
 from genrender.gbuffer.exr.inspect import inspect_exr
+from genrender.jobs.clips import note_left_out
+from genrender.jobs.job import ClipJob
 from genrender.media.images import write_png
 from genrender.scene.inspect import inspect_scene
 from genrender.scene.load import load_scene
@@ -36,18 +37,18 @@ def inspect(options: Inspect) -> int:
     if options.model is not None and options.picture is not None:
         raise ConfigError("--picture draws the charts of a scene; leave it out with --model")
     is_exr = options.scene is not None and is_exr_sequence(options.scene)
-    if (options.scene is None or is_exr) and object_rule(options) != BY_NODE:
+    if (options.scene is None or is_exr) and object_rule(options.objects) != BY_NODE:
         raise ConfigError("--objects, --merge and --ignore are about the meshes of a scene; leave them out")
     if options.scene is None:
         report = _model(str(options.model))
     elif is_exr:
         if options.picture is not None:
             raise ConfigError("--picture draws the charts of a scene; EXR files have none")
-        report = inspect_exr(options.scene, exr_map(options.scene, options.exr_map))
+        report = inspect_exr(options.scene, ClipJob(options.scene, exr_map=options.exr_map).read_exr_map())
     else:
-        exr_map(options.scene, options.exr_map)
-        scene = with_objects(load_scene(options.scene, options.allow_folder), object_rule(options))
-        note_left_out(scene)
+        ClipJob(options.scene, exr_map=options.exr_map).read_exr_map()
+        scene = with_objects(load_scene(options.scene, options.allow_folder), object_rule(options.objects))
+        note_left_out(scene, hooks())
         report = inspect_scene(scene)
         if options.picture is not None:
             write_png(options.picture, chart_picture(scene))

@@ -5,59 +5,38 @@ from pathlib import Path
 
 import numpy as np
 
-from genrender.cli.console import Bars, say
-from genrender.cli.exr import exr_map, read_exr_shot
+from genrender.cli.console import Bars, hooks, say
+from genrender.cli.job import clip_job
 from genrender.cli.options import Preview
-from genrender.cli.scene import object_rule, picture_size, with_all_uvs
-from genrender.cli.scratch import gbuffer_file
 from genrender.gbuffer.control import inverse_depth_range
-from genrender.gbuffer.exr.files import is_exr_sequence
 from genrender.gbuffer.preview import depth_picture, object_picture, uv_picture
+from genrender.jobs.clips import plan_clip, with_all_uvs
 from genrender.media.images import contact_sheet, write_png
 from genrender.media.video import write_video
-from genrender.scene.load import load_scene, scene_label
-from genrender.shots.clip import Clip, Shot, ShotConfig, plan_shot, render_shot
-from genrender.shots.exr_shot import ExrShot
+from genrender.scene.load import scene_label
+from genrender.shots.clip import Clip, Shot, render_shot
 from genrender.storage.atomic import atomic_folder, check_can_hold_files
 from genrender.storage.lazy_frames import PerFrame
 from genrender.storage.limits import GBUFFER_BYTES, check_disk, check_extent
+from genrender.storage.scratch import gbuffer_file
+
+USUAL_SIZE = (256, 256)
 
 
 def preview(options: Preview) -> None:
     """Writes preview.mp4 and contact_sheet.png, both or none."""
     out = options.out or Path("runs") / f"preview-{scene_label(options.scene)}"
     check_can_hold_files(out)
-    shot = _plan(options)
+    shot = plan_clip(clip_job(options), USUAL_SIZE, 2, hooks())
     check_extent(3 * shot.width, shot.height, shot.n_frames)  # three pictures side by side
     check_disk(GBUFFER_BYTES * shot.width * shot.height * shot.n_frames, Path(tempfile.gettempdir()))
     if isinstance(shot, Shot):
-        shot = with_all_uvs(shot)
+        shot = with_all_uvs(shot, hooks())
     with gbuffer_file() as file, Bars() as bars, atomic_folder(out) as part:
         clip = render_shot(shot, bars, file)
         _write(clip, part)
     say(f"video          {out / 'preview.mp4'}")
     say(f"contact sheet  {out / 'contact_sheet.png'}")
-
-
-def _plan(options: Preview) -> Shot | ExrShot:
-    if is_exr_sequence(options.scene):
-        return read_exr_shot(options)
-    exr_map(options.scene, options.exr_map)
-    scene = load_scene(options.scene, options.allow_folder)
-    config = ShotConfig(
-        size=picture_size(options.size or "256", scene, options.camera, (0, 0), 2),
-        animation=options.animation,
-        n_frames=options.frames,
-        fps=options.fps,
-        start=options.start,
-        end=options.end,
-        camera=options.camera,
-        loop=options.loop,
-        backdrop=options.backdrop,
-        uv=options.uv,
-        objects=object_rule(options),
-    )
-    return plan_shot(scene, config)
 
 
 def _write(clip: Clip, folder: Path) -> None:

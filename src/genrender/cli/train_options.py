@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 import tyro
 
-from genrender.cli.options import option
+from genrender.cli.groups import option
 
 
 @dataclass(frozen=True)

@@ -1,9 +1,9 @@
 """`genrender unwrap`: a scene with texture coordinates that will do, as a file of its own."""
 
-from genrender.cli.console import say
+from genrender.cli.console import hooks, say
 from genrender.cli.options import Unwrap
-from genrender.cli.scene import by_reason, note_left_out
 from genrender.errors import MediaError
+from genrender.jobs.clips import by_reason, note_left_out
 from genrender.scene.formats.gltf.rewrite import write_with_uvs
 from genrender.scene.load import load_scene
 from genrender.scene.uv.unwrap import unwrap
@@ -23,7 +23,7 @@ def unwrap_file(options: Unwrap) -> None:
         raise MediaError(f"cannot write {options.out}: it is the scene itself; give another name")
     check_writable(options.out.parent)
     scene = load_scene(options.scene, options.allow_folder)
-    note_left_out(scene)
+    note_left_out(scene, hooks())
     unwrapped = unwrap(scene, options.uv)
     write_with_uvs(unwrapped.scene, set(unwrapped.made), options.out)
     if unwrapped.made:

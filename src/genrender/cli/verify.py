@@ -5,16 +5,17 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from genrender.cli.console import Bars, say, say_json
+from genrender.cli.console import Bars, hooks, say, say_json
+from genrender.cli.job import clip_job
 from genrender.cli.options import Verify
-from genrender.cli.scene import picture_size, with_all_uvs
-from genrender.cli.scratch import gbuffer_file
 from genrender.errors import ConfigError
 from genrender.gbuffer.exr.files import is_exr_sequence
+from genrender.jobs.clips import plan_clip, with_all_uvs
 from genrender.media.images import write_png
-from genrender.scene.load import load_scene, scene_label
-from genrender.shots.clip import ShotConfig, plan_shot, render_shot
+from genrender.scene.load import scene_label
+from genrender.shots.clip import Shot, render_shot
 from genrender.storage.atomic import atomic_folder, check_can_hold_files
+from genrender.storage.scratch import gbuffer_file
 
 
 def verify(options: Verify) -> None:
@@ -25,19 +26,10 @@ def verify(options: Verify) -> None:
             "triangles; verify the scene that they were rendered from, or see what they hold with "
             "`genrender inspect` and `genrender preview`"
         )
-    scene = load_scene(options.scene, options.allow_folder)
-    config = ShotConfig(
-        size=picture_size(options.size, scene, options.camera, (0, 0), 8),
-        animation=options.animation,
-        n_frames=options.frames,
-        fps=options.fps,
-        start=options.start,
-        end=options.end,
-        camera=options.camera,
-    )
     out = options.out or Path("runs") / f"verify-{scene_label(options.scene)}"
     check_can_hold_files(out)
-    shot = plan_shot(scene, config)
+    shot = plan_clip(clip_job(options), (0, 0), 8, hooks())
+    assert isinstance(shot, Shot)  # no EXR files
 
     # Only here, when what is quick to check has been checked: PyTorch alone takes seconds to import.
     from genrender.evaluation.verify.checks import check_shot, verify_clip
@@ -45,7 +37,7 @@ def verify(options: Verify) -> None:
 
     check_shot(shot)
     with Bars() as bars, gbuffer_file() as file:
-        clip = render_shot(with_all_uvs(shot), bars, file)
+        clip = render_shot(with_all_uvs(shot, hooks()), bars, file)
         verification = verify_clip(clip, options.seed, bars)
         with atomic_folder(out) as part:
             for done, (name, draw) in enumerate(

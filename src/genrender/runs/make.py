@@ -10,9 +10,9 @@ Example:
 import json
 import sys
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -31,6 +31,7 @@ from genrender.methods.static_texture import static_texture
 from genrender.methods.table import METHODS, Method
 from genrender.pipeline import GenerativeRenderingPipeline
 from genrender.runs.folder import RunFolder
+from genrender.runs.hooks import SILENT, RunHooks
 from genrender.runs.progress import Feedback
 from genrender.runs.record import Cost, Making, NetworksRecord, Origin, RunRecord, SettingsRecord, ShotRecord
 from genrender.runs.unfinished import UnfinishedRun
@@ -39,7 +40,7 @@ from genrender.sampling.chunks import is_out_of_memory
 from genrender.sampling.loop import SamplingConfig, sample
 from genrender.sampling.store import FrameTensors, RunStore, n_steps_done
 from genrender.sampling.surface import ClipSurface
-from genrender.shots.clip import Clip, Report
+from genrender.shots.clip import Clip
 from genrender.shots.objects import prompts_by_id
 from genrender.storage.lazy_frames import PerFrame
 from genrender.storage.memory import gpu_peak_memory_mb, peak_memory_mb, reset_gpu_peak_memory
@@ -47,17 +48,28 @@ from genrender.storage.run_files import RECORDED_FILE
 from genrender.surface.stabiliser import stabilised
 
 
+@dataclass(frozen=True)
+class Inputs:
+    """What goes into a run beside model, clip and settings.
+
+    Attributes:
+        origin: what the user calls the model, and more of what only whoever loads files knows.
+        appearance: frames of another run whose look the clip takes over, matched to this scene.
+    """
+
+    origin: Origin | None = None
+    appearance: Appearance | None = None
+
+
 def make_video(
     pipeline: GenerativeRenderingPipeline,
     clip: Clip,
     config: RunConfig,
     folder: RunFolder,
-    origin: Origin | None = None,
-    command: Sequence[str] | None = None,
-    report: Report | None = None,
+    inputs: Inputs = Inputs(),
     method: Method = METHODS["generative"],
     unfinished: UnfinishedRun | None = None,
-    appearance: Appearance | None = None,
+    hooks: RunHooks = SILENT,
 ) -> list[int]:
     """Makes the frames of a clip and fills a run folder with them.
 
@@ -65,25 +77,23 @@ def make_video(
     what `unfinished` keeps.
 
     Args:
-        origin: what the user calls the model, and more of what only whoever loads files knows.
-        command: the words of the command line, for `config.json`; None: this process's own.
-        report: is told about every diffusion step and every finished frame.
+        inputs: the model's name for `config.json`, and an appearance.
         method: what happens in attention layers, and whether the result is baked; its own settings, where it
             has any, are not looked at: `config` holds what counts.
         unfinished: where the run keeps how far it has come, to be resumed from; memory then does not grow
             with the clip. None: in memory. Only such a run keeps its appearance for other shots.
-        appearance: frames of another run whose look the clip takes over, matched to this scene.
+        hooks: told about every diffusion step and every finished frame.
 
     Returns:
         Indices of the frames that the model's safety checker blackened.
 
     Raises:
+        Cancelled: the hooks say that the run is not wanted any more; `unfinished` keeps the steps done.
         ConfigError: a setting is out of range, or the clip does not fit the model.
         MediaError: a file cannot be written, or there is nothing that could be resumed.
         ModelError: the device's memory is too small.
     """
     config.check()
-    report = report or (lambda *_: None)
     resolved = _resolve(config, clip.shot.n_frames, pipeline)
 
     # 1. All frames through the diffusion model.
@@ -92,22 +102,24 @@ def make_video(
     with _sampler(pipeline, resolved), _memory_errors(clip, resolved):
         painted = _painted_frames(clip, resolved, method)
         shown = clip if painted is None else clip.only(painted)
-        making = Making(ShotRecord.of(clip), SettingsRecord.of(resolved), _networks(pipeline), origin)
+        making = Making(ShotRecord.of(clip), SettingsRecord.of(resolved), _networks(pipeline), inputs.origin)
         if unfinished is not None:
             started_s -= unfinished.begin(making.entries())
-        report("diffusion", 0, resolved.n_steps)
-        feedback = Feedback(pipeline, len(shown.gbuffers), report, unfinished, started_s)
+        hooks.progress("diffusion", 0, resolved.n_steps)
+        feedback = Feedback(pipeline, len(shown.gbuffers), hooks, unfinished, started_s)
         store_folder = None if unfinished is None else unfinished.path
         recorder = None if unfinished is None else _recorder(pipeline, shown, resolved, unfinished)
-        latents = _diffuse(pipeline, shown, resolved, method, feedback, store_folder, appearance, recorder)
+        taken = inputs.appearance
+        latents = _diffuse(pipeline, shown, resolved, method, feedback, store_folder, taken, recorder)
+        hooks.check()
 
     # 2. Frames, video and contact sheet.
     with folder.replaced() as draft:
         with _memory_errors(clip, resolved):
-            flagged = _write_frames(pipeline, latents, clip, painted, resolved, draft, report)
+            flagged = _write_frames(pipeline, latents, clip, painted, resolved, draft, hooks)
         seconds = (time.perf_counter() - started_s) / clip.shot.n_frames
         cost = Cost(seconds, peak_memory_mb(), gpu_peak_memory_mb())
-        words = sys.argv if command is None else command
+        words = sys.argv if unfinished is None else unfinished.command
         draft.write_record(RunRecord.now(making, cost, resolved.seed, words, flagged))
         scale = video_scale(pipeline.name_or_path, clip.shot.width, clip.shot.height)
         draft.write_video(clip.fps, scale, resolved.repeat)
@@ -245,12 +257,12 @@ def _write_frames(
     painted: list[int] | None,
     config: RunConfig,
     folder: RunFolder,
-    report: Report,
+    hooks: RunHooks,
 ) -> list[int]:
     """Writes all frames; returns the indices of those that the safety checker blackened."""
     n_frames = clip.shot.n_frames
     flagged: list[int] = []
-    report("frames", 0, n_frames)
+    hooks.report("frames", 0, n_frames)
     frames: Iterable[np.ndarray] = pipeline.decode_frames(latents, flagged.append)
     if painted is not None:
         pictures = np.stack(list(frames))
@@ -265,5 +277,5 @@ def _write_frames(
         if config.background_color is not None:
             finished = composite_backdrop(frame, clip.gbuffers[index], config.background_color)
         folder.write_frame(index, to_picture(finished))
-        report("frames", index + 1, n_frames)
+        hooks.report("frames", index + 1, n_frames)
     return flagged

@@ -6,9 +6,9 @@ from genrender.errors import ConfigError
 from genrender.gbuffer.preview import to_picture
 from genrender.media.images import contact_sheet, spread, write_png
 from genrender.pipeline import GenerativeRenderingPipeline
+from genrender.runs.hooks import RunHooks
 from genrender.runs.unfinished import UnfinishedRun
 from genrender.sampling.loop import Hooks, PredictedX0
-from genrender.shots.clip import Report
 from genrender.storage.lazy_frames import PerFrame
 
 PREVIEW_EVERY_S = 10.0
@@ -21,7 +21,7 @@ class Feedback(Hooks):
     Args:
         pipeline: what makes the frames.
         n_frames: how many.
-        report: is told about every step.
+        hooks: told about every step, and asked after it whether the run is to go on.
         unfinished: where previews and times go; None: nowhere.
         started_s: when the run began on `time.perf_counter`, its earlier attempts counted in.
     """
@@ -30,13 +30,13 @@ class Feedback(Hooks):
         self,
         pipeline: GenerativeRenderingPipeline,
         n_frames: int,
-        report: Report,
+        hooks: RunHooks,
         unfinished: UnfinishedRun | None,
         started_s: float,
     ):
         self._pipeline = pipeline
         self._n_frames = n_frames
-        self._report = report
+        self._hooks = hooks
         self._unfinished = unfinished
         self._started_s = started_s
         self._previewed_at_s = time.monotonic()
@@ -48,7 +48,11 @@ class Feedback(Hooks):
             if time.monotonic() - self._previewed_at_s > PREVIEW_EVERY_S:
                 self._write_preview(step, predicted_x0)
                 self._previewed_at_s = time.monotonic()
-        self._report("diffusion", step + 1, len(self._pipeline.scheduler.timesteps))
+        self._hooks.progress("diffusion", step + 1, len(self._pipeline.scheduler.timesteps))
+
+    def is_interrupted(self) -> bool:
+        """Whether the run is not wanted any more."""
+        return self._hooks.is_cancelled()
 
     def _write_preview(self, step: int, predicted_x0: PredictedX0) -> None:
         """Some frames as the model sees them finished now: the clean latents that its output implies."""

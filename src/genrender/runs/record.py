@@ -306,6 +306,8 @@ class Request(TypedDict):
     command: list[str]
     working_directory: str
     checksum: str
+    # Of runs that began as a job.
+    job: NotRequired[dict[str, Any]]
 
 
 def read_record(file: Path) -> RunRecord:

@@ -43,6 +43,10 @@ class UnfinishedRun:
         folder: where the run will be.
         command: the words of the command line that asked for it.
         resume: go on where an earlier attempt stopped; else what that has left is taken away.
+        job: what was asked for as plain values, to go on with without a command line.
+
+    Attributes:
+        command: as given.
 
     Raises:
         MediaError: the folder cannot be made, another process works in it, or there is nothing to resume.
@@ -52,13 +56,20 @@ class UnfinishedRun:
         ...     make_video(pipeline, clip, config, folder, unfinished=unfinished)
     """
 
-    def __init__(self, folder: RunFolder, command: Sequence[str], resume: bool = False):
+    def __init__(
+        self,
+        folder: RunFolder,
+        command: Sequence[str],
+        resume: bool = False,
+        job: Mapping[str, Any] | None = None,
+    ):
         self.path = folder.unfinished_dir
         self.preview_file = self.path / PREVIEW_FILE
         self.gbuffer_file = self.path / GBUFFERS_FILE
         self.is_begun = False
         self._folder = folder
-        self._command = list(command)
+        self.command = list(command)
+        self._job = job
         self._resume = resume
         self._made: list[Path] = []
         self._lock: int | None = None
@@ -126,8 +137,9 @@ class UnfinishedRun:
         record = {
             "request": json.loads(json_text(request, to_plain)),
             "versions": versions(),
-            "command": self._command,
+            "command": self.command,
             "working_directory": os.getcwd(),
+            **({} if self._job is None else {"job": json.loads(json_text(self._job))}),
         }
         seconds = 0.0
         if self._resume:

@@ -11,6 +11,7 @@ import json
 import math
 import types
 from dataclasses import MISSING, dataclass, fields, is_dataclass
+from pathlib import Path
 from typing import (
     Annotated,
     Any,
@@ -42,8 +43,8 @@ def misfit(value: Any, kind: Any, where: str) -> str | None:
 
     Args:
         kind: what it should be: a TypedDict or a dataclass (further entries are welcome, fields with a
-            default may be missing), list, dict, tuple, union, Literal, None, str, bool, int, float, or one of
-            these with a `Range`.
+            default may be missing), list, dict, tuple, union, Literal, None, str, bool, int, float, Path
+            (a text), or one of these with a `Range`.
         where: what the value is called, such as `config.width`.
     """
     origin = get_origin(kind)
@@ -91,7 +92,7 @@ def _built(kind: Any, value: Any) -> Any:
         return tuple(_built(one, item) for one, item in zip(inner, value, strict=True))
     if origin is dict:
         return {key: _built(inner[1], item) for key, item in value.items()}
-    return float(value) if kind is float else value
+    return kind(value) if kind in (float, Path) else value
 
 
 def _is_list(kind: Any) -> bool:
@@ -133,7 +134,7 @@ def _is_plain(value: Any, kind: Any) -> bool:
         return isinstance(value, int) and not isinstance(value, bool) and abs(value) <= MAX_WHOLE_NUMBER
     if kind is float:  # whole numbers are written without a point
         return isinstance(value, float | int) and not isinstance(value, bool) and math.isfinite(value)
-    if kind is str:
+    if kind in (str, Path):
         return isinstance(value, str) and len(value) <= MAX_TEXT_LENGTH and "\0" not in value
     return kind is Any or (isinstance(kind, type) and isinstance(value, kind))
 
@@ -155,7 +156,14 @@ def _say(kind: Any) -> str:
         return " or ".join(get_args(kind))
     if origin is tuple:
         return "a list" if _is_list(kind) else f"a list of {len(get_args(kind))}"
-    words = {int: "a whole number", float: "a number", str: "a text", bool: "true or false", list: "a list"}
+    words = {
+        Path: "a text",
+        int: "a whole number",
+        float: "a number",
+        str: "a text",
+        bool: "true or false",
+        list: "a list",
+    }
     return words.get(origin or kind, "null" if kind in (None, type(None)) else "an object with entries")
 
 

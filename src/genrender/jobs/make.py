@@ -1,9 +1,8 @@
-"""The slow half of `genrender render`: the model, the G-buffers, the diffusion, the files."""
+"""A planned job made: the model, the G-buffers, the diffusion, the files."""
 
-import logging
 import shlex
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import lru_cache
@@ -16,30 +15,28 @@ import transformers.utils.logging
 from genrender.backbones.attention_sites import select_layers
 from genrender.backbones.loading import default_device
 from genrender.backbones.precision import default_dtype
-from genrender.backbones.sources import ModelSource, read_guidance_scale, weights_digest
-from genrender.cli.console import Bars, note, warn
-from genrender.cli.options import Render
-from genrender.cli.render import note_partners
-from genrender.cli.scene import with_all_uvs
-from genrender.config import RunConfig
+from genrender.backbones.sources import read_guidance_scale, weights_digest
 from genrender.errors import ConfigError
 from genrender.gbuffer.control import shows_own_object
+from genrender.jobs.clips import with_all_uvs
+from genrender.jobs.job import RenderJob, job_to_json
 from genrender.jobs.pace import seconds_of_run, seconds_per_pass
+from genrender.jobs.plan import Plan, note_partners
+from genrender.jobs.words import job_words
 from genrender.methods.table import METHODS
 from genrender.pipeline import GenerativeRenderingPipeline, load_pipeline
 from genrender.runs.folder import RunFolder
-from genrender.runs.make import make_video
+from genrender.runs.hooks import SILENT, RunHooks
+from genrender.runs.make import Inputs, make_video
 from genrender.runs.record import Origin
 from genrender.runs.unfinished import UnfinishedRun, file_digest
 from genrender.sampling.appearance import Appearance, read_appearance
 from genrender.scene.names import partners
 from genrender.shots.clip import Clip, Shot, render_shot
-from genrender.shots.exr_shot import ExrShot
 from genrender.shots.objects import clip_atlas_ids, clip_objects
 from genrender.storage.atomic import atomic_write
 from genrender.storage.limits import (
     NETWORK_BYTES,
-    RUN_BYTES,
     bytes_as_text,
     check_memory,
     duration_as_text,
@@ -50,72 +47,75 @@ from genrender.storage.run_files import APPEARANCE_FILE
 from genrender.storage.untrusted import LIBRARY_ERRORS
 
 
-def generate(
-    options: Render,
-    config: RunConfig,
-    source: ModelSource,
-    shot: Shot | ExrShot,
-    folder: RunFolder,
-    command: list[str],
-    resume: bool,
+def make(
+    plan: Plan, hooks: RunHooks = SILENT, command: Sequence[str] | None = None, resume: bool = False
 ) -> None:
-    """Fills the run folder. The model comes first: it fails more often than geometry does."""
-    _check_memory(options, shot)
-    pipeline = _load(options, source)
-    _warn_of_long_prompts(pipeline, config)
+    """Fills the plan's run folder. The model comes first: it fails more often than geometry does.
+
+    Args:
+        hooks: told about everything that takes long. A run that they cancel stops after the step that it is
+            at, and can be resumed.
+        command: the words that asked for it, for `config.json`; None: the command line that asks for the job.
+        resume: go on where an earlier attempt in the same folder stopped.
+
+    Raises:
+        Cancelled: the hooks say so.
+        GenRenderError: the device, the model, the clip or the disk does not suffice.
+    """
+    job, config, source, shot, folder = plan.job, plan.config, plan.source, plan.shot, plan.folder
+    words = ["genrender", *job_words(job, folder.path)] if command is None else command
+    _check_memory(plan)
+    pipeline = _load(plan, hooks)
+    _warn_of_long_prompts(pipeline, plan, hooks)
     if config.method.injection.pre_attn or config.method.injection.uses_surface:
         select_layers(pipeline.unet, config.method.injection.layers)
     if isinstance(shot, Shot):
-        shot = with_all_uvs(shot)
-    origin = Origin(options.model, options.preset, options.method, weights_digest(source), options.vae)
+        shot = with_all_uvs(shot, hooks)
+    origin = Origin(job.model, job.preset, job.method, weights_digest(source), job.vae)
     with (
-        Bars() as bars,
-        _told_already(),
-        UnfinishedRun(folder, command, resume) as unfinished,
-        _resume_hint(unfinished, folder),
+        UnfinishedRun(folder, words, resume, job_to_json(job)) as unfinished,
+        _resume_hint(unfinished, folder, hooks),
     ):
-        _note_estimate(pipeline, config, shot)
-        clip = render_shot(shot, bars, unfinished.gbuffer_file)
+        _note_estimate(pipeline, plan, hooks)
+        clip = render_shot(shot, hooks.report, unfinished.gbuffer_file)
         if not any(shows_own_object(gbuffer).any() for gbuffer in clip.gbuffers):
-            warn("the camera sees nothing of the scene in any frame; choose another --camera")
-        method = METHODS[options.method]
+            hooks.warn("the camera sees nothing of the scene in any frame; choose another --camera")
         # What the frames depend on beside settings: a run is resumed only with the same files.
         origin = replace(origin, gbuffers=file_digest(unfinished.gbuffer_file))
         appearance = None
-        if options.appearance_from is not None:
-            appearance = _lent_appearance(options.appearance_from, clip)
-            origin = replace(origin, appearance=file_digest(options.appearance_from / APPEARANCE_FILE))
-        flagged = make_video(
-            pipeline, clip, config, folder, origin, command, bars, method, unfinished, appearance
-        )
-        _copy_out(options, folder)
+        if job.appearance_from is not None:
+            appearance = _lent_appearance(job.appearance_from, clip, hooks)
+            origin = replace(origin, appearance=file_digest(job.appearance_from / APPEARANCE_FILE))
+        inputs = Inputs(origin, appearance)
+        flagged = make_video(pipeline, clip, config, folder, inputs, METHODS[job.method], unfinished, hooks)
+        _copy_out(job, folder)
     if flagged:
-        warn(f"the model's safety checker blackened {_frames(flagged)}; try another prompt or seed")
+        hooks.warn(f"the model's safety checker blackened {_frames(flagged)}; try another prompt or seed")
 
 
 @contextmanager
-def _resume_hint(unfinished: UnfinishedRun, folder: RunFolder) -> Iterator[None]:
+def _resume_hint(unfinished: UnfinishedRun, folder: RunFolder, hooks: RunHooks) -> Iterator[None]:
     """Whatever stops a run, its user learns how to go on."""
     try:
         yield
     except BaseException:
         if unfinished.is_begun and unfinished.can_be_resumed:
-            note(f"go on from the last step with: genrender resume {shlex.quote(str(folder.path))}")
+            hooks.note(f"go on from the last step with: genrender resume {shlex.quote(str(folder.path))}")
         raise
 
 
-def _copy_out(options: Render, folder: RunFolder) -> None:
+def _copy_out(job: RenderJob, folder: RunFolder) -> None:
     """The video to the place that was asked for; until then the run counts as unfinished."""
-    if options.out is not None and options.out.resolve() != folder.video_file.resolve():
-        with atomic_write(options.out) as part:
+    if job.out is not None and job.out.resolve() != folder.video_file.resolve():
+        with atomic_write(job.out) as part:
             shutil.copyfile(folder.video_file, part)
 
 
-def _lent_appearance(path: Path, clip: Clip) -> Appearance:
+def _lent_appearance(path: Path, clip: Clip, hooks: RunHooks) -> Appearance:
     """The appearance that a run has kept, with the texture ids of this clip."""
     theirs, ours = RunFolder(path).read_record().shot.atlas_ids, clip_atlas_ids(clip)
     if not clip.has_geometry:
-        note_partners(path, theirs, ours)
+        note_partners(path, theirs, ours, hooks)
     theirs = {our: theirs[their] for our, their in partners(ours, theirs).items()}
     return read_appearance(path / APPEARANCE_FILE).matched(theirs, ours, clip_objects(clip))
 
@@ -127,15 +127,15 @@ def _frames(indices: list[int]) -> str:
     return f"{len(indices)} frames: {', '.join(map(str, indices[:8]))}{more}"
 
 
-def _load(options: Render, source: ModelSource) -> GenerativeRenderingPipeline:
-    note(f"loading model {options.model}")
+def _load(plan: Plan, hooks: RunHooks) -> GenerativeRenderingPipeline:
+    job = plan.job
+    hooks.note(f"loading model {job.model}")
     # Only downloads are worth a progress bar.
-    is_silent = source.is_local and not options.debug
-    libraries = (diffusers.utils.logging, transformers.utils.logging) if is_silent else ()
+    libraries = (diffusers.utils.logging, transformers.utils.logging) if plan.source.is_local else ()
     for library in libraries:
         library.disable_progress_bar()
     try:
-        pipeline = _kept(options.model, options.device, options.dtype, options.vae, weights_digest(source))
+        pipeline = _kept(job.model, job.device, job.dtype, job.vae, weights_digest(plan.source))
     finally:
         for library in libraries:
             library.enable_progress_bar()
@@ -158,22 +158,24 @@ def _kept(
     return load_pipeline(model, device=device, dtype=kind, vae=vae)
 
 
-def _check_memory(options: Render, shot: Shot | ExrShot) -> None:
+def _check_memory(plan: Plan) -> None:
     """Raises ConfigError where the device cannot hold even the fewest frames of this size."""
-    if options.device is not None:
-        _check_device(options.device)
-    device = default_device() if options.device is None else torch.device(options.device)
+    job, shot = plan.job, plan.shot
+    if job.device is not None:
+        _check_device(job.device)
+    device = default_device() if job.device is None else torch.device(job.device)
     available = torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else None
-    dtype = default_dtype(device, options.model == "pocket")
-    if options.dtype is not None:
-        dtype = getattr(torch, options.dtype)
+    dtype = default_dtype(device, job.model == "pocket")
+    if job.dtype is not None:
+        dtype = getattr(torch, job.dtype)
     share = dtype.itemsize / torch.float32.itemsize
     what = f"the networks' maps for pictures of {shot.width}x{shot.height} pixels"
     check_memory(round(share * NETWORK_BYTES * shot.width * shot.height), what, available)
 
 
-def _note_estimate(pipeline: GenerativeRenderingPipeline, config: RunConfig, shot: Shot | ExrShot) -> None:
+def _note_estimate(pipeline: GenerativeRenderingPipeline, plan: Plan, hooks: RunHooks) -> None:
     """Says what is ahead: time, from one timed pass of the networks, memory and disk."""
+    config, shot = plan.config, plan.shot
     factor, n_pixels = pipeline.vae_scale_factor, shot.width * shot.height
     guidance = config.guidance_scale
     if guidance is None:
@@ -191,10 +193,10 @@ def _note_estimate(pipeline: GenerativeRenderingPipeline, config: RunConfig, sho
             for network in (pipeline.unet, pipeline.controlnet)
             for tensor in network.parameters()
         )
-    note(
+    hooks.note(
         f"about {duration_as_text(seconds)} for {config.n_steps} steps of {shot.n_frames} frames of "
         f"{shot.width}x{shot.height} on {pipeline.device.type}, {bytes_as_text(memory)} of memory, and "
-        f"{bytes_as_text(RUN_BYTES * n_pixels * shot.n_frames)} on the disk meanwhile"
+        f"{bytes_as_text(plan.disk_bytes)} on the disk meanwhile"
     )
 
 
@@ -207,24 +209,14 @@ def _check_device(device: str) -> None:
         raise ConfigError(f"cannot compute on device {device!r} ({reason}); try --device cpu") from error
 
 
-def _warn_of_long_prompts(pipeline: GenerativeRenderingPipeline, config: RunConfig) -> None:
+def _warn_of_long_prompts(pipeline: GenerativeRenderingPipeline, plan: Plan, hooks: RunHooks) -> None:
     """Names the end of a prompt that the text encoder never sees."""
     tokenizer = pipeline.tokenizer
     limit = tokenizer.model_max_length
-    for prompt in (config.prompt, config.negative_prompt or ""):
+    for prompt in (plan.config.prompt, plan.config.negative_prompt or ""):
         tokens = tokenizer(prompt).input_ids
         if len(tokens) > limit:
             lost = tokenizer.decode(tokens[limit - 1 : -1])  # the end mark takes the last place
-            warn(f"the prompt has {len(tokens)} tokens, the model reads {limit}: it will not see {lost!r}")
-
-
-@contextmanager
-def _told_already() -> Iterator[None]:
-    """The pipeline warns of unknown words when it starts; here that has been said before anything slow."""
-    logger = logging.getLogger("genrender.pipeline")
-    level = logger.level
-    logger.setLevel(logging.ERROR)
-    try:
-        yield
-    finally:
-        logger.setLevel(level)
+            hooks.warn(
+                f"the prompt has {len(tokens)} tokens, the model reads {limit}: it will not see {lost!r}"
+            )

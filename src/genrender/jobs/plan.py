@@ -1,0 +1,287 @@
+"""Everything about a job that is quick to check, so that nothing slow begins which would fail for it.
+
+Neither PyTorch nor diffusers is imported here: they alone take seconds.
+"""
+
+import datetime
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from genrender.backbones.picture_size import PictureSize, read_picture_size
+from genrender.backbones.sources import (
+    ModelSource,
+    find_model,
+    read_vocabulary,
+    unknown_words,
+    weights_digest,
+)
+from genrender.backbones.suggest import nearest_word
+from genrender.config import PRESETS, MethodConfig, RunConfig
+from genrender.errors import ConfigError, MediaError
+from genrender.jobs.clips import picture_size, plan_exr_clip, refuse_without_geometry
+from genrender.jobs.job import RenderJob
+from genrender.jobs.settings import change_setting
+from genrender.methods.table import METHOD_OPTIONS, METHODS
+from genrender.runs.folder import RunFolder
+from genrender.runs.hooks import SILENT, RunHooks
+from genrender.scene.load import load_scene, scene_label
+from genrender.scene.names import partners
+from genrender.shots.clip import Shot, plan_shot
+from genrender.shots.exr_shot import ExrShot
+from genrender.shots.objects import atlas_ids_by_name
+from genrender.storage.atomic import check_writable
+from genrender.storage.limits import RUN_BYTES, bytes_on_disk, check_disk
+from genrender.storage.run_files import APPEARANCE_FILE
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A job that can be made.
+
+    Attributes:
+        job: what was asked for.
+        config: the settings that come of it.
+        source: where the model's files are.
+        shot: the frames that will be shown; objects may still lack texture coordinates.
+        folder: where the run goes.
+    """
+
+    job: RenderJob
+    config: RunConfig
+    source: ModelSource
+    shot: Shot | ExrShot
+    folder: RunFolder
+
+    @property
+    def disk_bytes(self) -> int:
+        """What the run takes on the disk while it goes on; how long it takes is known with its networks."""
+        return RUN_BYTES * self.shot.width * self.shot.height * self.shot.n_frames
+
+
+def plan(job: RenderJob, folder: RunFolder | None = None, hooks: RunHooks = SILENT) -> Plan:
+    """Finds out what can be wrong, before any slow work and before anything is written.
+
+    Args:
+        folder: where the run goes; None: a new folder in `runs/`, named after the scene and the time.
+        hooks: told about what may make the result worse.
+
+    Raises:
+        GenRenderError: something is wrong with a setting, the scene, the model or the places of files.
+    """
+    config = run_config(job)
+    config.check()
+    source = find_model(job.model)
+    folder = folder or new_folder(job)
+    folder.check_can_be_filled()
+    _check_out(job.out, folder)
+    shot = _plan_shot(job, config, source, hooks)
+    made = Plan(job, config, source, shot, folder)
+    # Files of an earlier attempt are made use of.
+    check_disk(made.disk_bytes - bytes_on_disk(folder.unfinished_dir.glob("*")), folder.path)
+    if job.appearance_from is not None:
+        _check_lent(job.appearance_from, made, hooks)
+    _warn_of_unknown_words(config, source, hooks)
+    if config.negative_prompt and config.guidance_scale is not None and config.guidance_scale <= 1:
+        hooks.warn(
+            f"the negative prompt does nothing at --guidance {config.guidance_scale:g}; it needs more than 1"
+        )
+    return made
+
+
+def run_config(job: RenderJob) -> RunConfig:
+    """The preset with everything that was asked for otherwise.
+
+    Raises:
+        ConfigError: two settings contradict each other.
+    """
+    preset = PRESETS[job.preset]
+    chosen = METHODS[job.method]
+    method = preset.method if chosen.config is None else _with_keyframes(chosen.config, preset)
+    if job.method != "generative":
+        _check_means_something(job)
+        if job.appearance_from is not None:
+            raise ConfigError("--appearance-from is a part of --method generative; leave one of them out")
+    config = replace(
+        preset,
+        prompt=job.prompt,
+        negative_prompt=job.negative_prompt,
+        object_prompts=job.object_prompts,
+        method=_override(method, job),
+        n_steps=preset.n_steps if job.steps is None else job.steps,
+        guidance_scale=preset.guidance_scale if job.guidance is None else job.guidance,
+        seed=job.seed,
+        chunk_size=job.chunk,
+        stabilise=job.stabilise,
+        repeat=job.repeat,
+        background_color=job.background_color,
+    )
+    for text in job.settings:
+        config = change_setting(config, text)
+    return config
+
+
+def _check_means_something(job: RenderJob) -> None:
+    """Raises ConfigError for settings that a job's method does not have."""
+    chosen = METHODS[job.method]
+    for name in sorted(METHOD_OPTIONS - chosen.options):
+        if getattr(job, "settings" if name == "set" else name) not in (None, ()):
+            raise ConfigError(f"--{name} means nothing with --method {job.method}; leave one of them out")
+    if job.noise is not None and chosen.config is not None and job.noise not in chosen.noises:
+        raise ConfigError(
+            f"--noise {job.noise} makes another method of {job.method}, expected {' or '.join(chosen.noises)}"
+        )
+
+
+def _with_keyframes(method: MethodConfig, preset: RunConfig) -> MethodConfig:
+    """A method with as many keyframes as the preset takes."""
+    n_keyframes = preset.method.injection.n_keyframes
+    return replace(method, injection=replace(method.injection, n_keyframes=n_keyframes))
+
+
+def _override(method: MethodConfig, job: RenderJob) -> MethodConfig:
+    injection = method.injection
+    return replace(
+        method,
+        noise=replace(method.noise, mode=job.noise or method.noise.mode),
+        correspondence=replace(method.correspondence, engine=job.engine or method.correspondence.engine),
+        injection=replace(
+            injection,
+            alpha=injection.alpha if job.alpha is None else job.alpha,
+            unify=job.unify or injection.unify,
+            n_keyframes=injection.n_keyframes if job.keyframes is None else job.keyframes,
+        ),
+    )
+
+
+def check_method_needs_no_geometry(job: RenderJob, config: RunConfig) -> None:
+    """Raises ConfigError for settings of a run that need triangles and a camera."""
+    if config.stabilise > 0:
+        refuse_without_geometry("--stabilise")
+    if config.method.correspondence.engine == "reproject":
+        refuse_without_geometry("--engine reproject")
+    if METHODS[job.method].is_baked:
+        refuse_without_geometry(f"--method {job.method}")
+
+
+def _plan_shot(job: RenderJob, config: RunConfig, source: ModelSource, hooks: RunHooks) -> Shot | ExrShot:
+    if job.clip.is_exr:
+        check_method_needs_no_geometry(job, config)
+        shot = plan_exr_clip(job.clip, hooks)
+        factor = read_picture_size(source).vae_factor
+        _check_multiples((shot.width, shot.height), factor, "give --size ")
+        return shot
+    job.clip.read_exr_map()
+    scene = load_scene(job.clip.scene, job.clip.allow_folder)
+    # This may fetch a hub model's configuration, so what needs no network has been checked before.
+    picture = read_picture_size(source)
+    usual = _usual_size(job, picture)
+    factor = picture.vae_factor
+    size = picture_size(job.clip.size, scene, job.clip.shot.camera, usual, factor, hooks)
+    _check_multiples(size, factor, "for instance ")
+    made = plan_shot(scene, replace(job.clip.shot, size=size))
+    config.method.correspondence.check_map_size(size[1] // factor, size[0] // factor)
+    for name, _ in config.object_prompts:
+        made.scene.find_objects(name)
+    return made
+
+
+def _usual_size(job: RenderJob, picture: PictureSize) -> tuple[int, int]:
+    if job.clip.size is None and picture.native is None:
+        raise ConfigError("the model does not tell the size of its pictures; give --size, for example 512")
+    return picture.native or (0, 0)
+
+
+def _check_multiples(size: tuple[int, int], factor: int, remedy: str) -> None:
+    if any(side % factor for side in size):
+        near = "x".join(str(max(1, round(side / factor)) * factor) for side in size)
+        end = f", {remedy}{near}" if remedy.startswith("for") else f"; {remedy}{near}"
+        raise ConfigError(
+            f"size is {size[0]}x{size[1]}, expected multiples of {factor}, the model's VAE factor{end}"
+        )
+
+
+def new_folder(job: RenderJob) -> RunFolder:
+    """A run folder that is not there yet."""
+    name, n = f"{scene_label(job.clip.scene)}-{timestamp()}", 1
+    while (path := Path("runs") / (name if n == 1 else f"{name}-{n}")).exists():
+        n += 1
+    return RunFolder(path)
+
+
+def timestamp() -> str:
+    """Date and time as a part of a folder's name."""
+    return datetime.datetime.now().strftime("%Y%m%d-%H%M%S")
+
+
+def _check_out(out: Path | None, folder: RunFolder) -> None:
+    """Raises MediaError unless the video can be written to its place."""
+    if out is None or out.resolve() == folder.video_file.resolve():
+        return
+    if out.suffix.lower() != ".mp4":
+        raise MediaError(f"cannot write {out}: expected the name of an MP4 file, for instance {out.stem}.mp4")
+    if out.is_dir():
+        raise MediaError(f"cannot write {out}: it is a folder; give the name of a file")
+    if out.parent.resolve() != folder.path.resolve():
+        check_writable(out.parent)
+
+
+def _check_lent(path: Path, plan: Plan, hooks: RunHooks) -> None:
+    """Raises ConfigError or MediaError unless a run's appearance can be taken over."""
+    theirs = RunFolder(path).read_record().making
+    if not (path / APPEARANCE_FILE).is_file():
+        raise MediaError(f"{path} keeps no appearance: there is no {APPEARANCE_FILE} in it; render it again")
+    plan.config.method.check_can_carry_appearance()
+    for name, found, ours in (
+        ("weights", None if theirs.origin is None else theirs.origin.weights, weights_digest(plan.source)),
+        ("sampler", theirs.settings.sampler, plan.config.sampler),
+        ("n_steps", theirs.settings.n_steps, plan.config.n_steps),
+        ("width", theirs.shot.width, plan.shot.width),
+        ("height", theirs.shot.height, plan.shot.height),
+    ):
+        if found != ours:
+            raise ConfigError(
+                f"the run {path} is of other {name} ({found}, here {ours}): make both runs alike in model, "
+                "preset, steps and size"
+            )
+    # What EXR files show is known when they have been read.
+    if isinstance(plan.shot, Shot):
+        note_partners(path, theirs.shot.atlas_ids, atlas_ids_by_name(plan.shot.scene), hooks)
+
+
+def note_partners(path: Path, theirs: Collection[str], ours: Collection[str], hooks: RunHooks) -> None:
+    """Names the objects of a shot that the run at `path` has no look for.
+
+    Raises:
+        ConfigError: it has one for none of them.
+    """
+    known = partners(ours, theirs)
+    lacking = [name for name in ours if name not in known]
+    if len(lacking) == len(ours):
+        raise ConfigError(
+            f"no object of this shot is called as one of the run {path}: here {listed(ours)}; there "
+            f"{listed(theirs)}; name them alike, for instance with --merge"
+        )
+    if lacking:
+        hooks.note(
+            f"no look is taken over by what the run {path} has no object of that name for: {listed(lacking)}"
+        )
+
+
+def listed(names: Iterable[str], n_shown: int = 8) -> str:
+    """Names one after the other, the first few of many; a backdrop's begin with a zero that is not shown."""
+    every = [name.removeprefix("\0") for name in names]
+    more = f" and {len(every) - n_shown} more" if len(every) > n_shown else ""
+    return ", ".join(every[:n_shown]) + more
+
+
+def _warn_of_unknown_words(config: RunConfig, source: ModelSource, hooks: RunHooks) -> None:
+    vocabulary = read_vocabulary(source.location)
+    if vocabulary is None:
+        return
+    texts = (config.prompt, config.negative_prompt or "", *(text for _, text in config.object_prompts))
+    unknown = unknown_words(" ".join(texts), vocabulary)
+    if unknown:
+        nearest = {word: nearest_word(word, vocabulary) for word in unknown}
+        words = (f"{word} (try {known})" if known else word for word, known in nearest.items())
+        hooks.warn(f"the model does not know these words of the prompt: {', '.join(words)}")

@@ -1,0 +1,57 @@
+"""Runs that are there already: whether a folder holds what a job would make."""
+
+import datetime
+from pathlib import Path
+
+import genrender
+from genrender.backbones.sources import find_model
+from genrender.errors import MediaError
+from genrender.gbuffer.exr.files import exr_files
+from genrender.jobs.job import RenderJob
+from genrender.jobs.words import job_words, same_words
+from genrender.runs.folder import RunFolder
+from genrender.scene.load import scene_files
+from genrender.storage.run_files import APPEARANCE_FILE
+
+
+def check_can_be_had(job: RenderJob, folder: RunFolder) -> None:
+    """Raises MediaError unless the job's run is in that folder, or can be made there."""
+    if not is_done(job, folder):
+        folder.check_can_be_filled()
+
+
+def inputs(job: RenderJob) -> list[Path]:
+    """The files that runs depend on, as far as they are on this machine."""
+    clip, camera = job.clip, job.clip.shot.camera
+    files = exr_files(clip.scene) if clip.is_exr else scene_files(clip.scene, clip.allow_folder)
+    if clip.exr_map is not None:
+        files.append(clip.exr_map)
+    if camera is not None and Path(camera).is_file():
+        files.append(Path(camera))
+    if job.appearance_from is not None and (lent := job.appearance_from / APPEARANCE_FILE).exists():
+        files.append(lent)
+    model = find_model(job.model)
+    if model.is_local:
+        files += [path for path in Path(model.location).rglob("*") if path.is_file()]
+    return files
+
+
+def is_done(job: RenderJob, folder: RunFolder) -> bool:
+    """Whether the folder holds, complete, what this job makes of the files as they are now."""
+    try:
+        record = folder.read_record()
+    except MediaError:
+        return False
+    if len(folder.frame_files()) != record.shot.n_frames or not folder.video_file.is_file():
+        return False
+    took_s = record.cost.seconds_per_frame * record.shot.n_frames
+    try:
+        begun = datetime.datetime.fromisoformat(record.created).timestamp() - took_s
+    except (ValueError, OverflowError):
+        return False
+    return (
+        same_words(record.command, ["genrender", *job_words(job, folder.path)])
+        and Path(record.shot.scene) == job.clip.scene.resolve()
+        and record.versions["genrender"] == genrender.__version__
+        and max(file.stat().st_mtime for file in inputs(job)) <= begun
+    )

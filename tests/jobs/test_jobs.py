@@ -1,0 +1,106 @@
+"""A run through jobs alone: planned, made, cancelled, resumed and found again, without a command line."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from jobs.tiny_jobs import tiny_job
+
+from genrender.errors import ConfigError, MediaError, SceneError
+from genrender.jobs.job import job_from_json, job_to_json
+from genrender.jobs.make import make
+from genrender.jobs.plan import plan
+from genrender.jobs.resume import resume
+from genrender.jobs.reuse import is_done
+from genrender.runs.folder import RunFolder
+from genrender.runs.hooks import Cancelled, RunHooks
+
+
+class Listener:
+    """Writes down what it is told, and cancels when so many steps are done."""
+
+    def __init__(self, cancel_after: int | None = None):
+        self.notes: list[str] = []
+        self.progress: list[tuple[str, int, int]] = []
+        self.cancel_after = cancel_after
+
+    def is_cancelled(self) -> bool:
+        return any(what == "diffusion" and done == self.cancel_after for what, done, _ in self.progress)
+
+    @property
+    def hooks(self) -> RunHooks:
+        return RunHooks(
+            self.notes.append,
+            self.notes.append,
+            lambda what, done, total: self.progress.append((what, done, total)),
+            self.is_cancelled,
+        )
+
+
+def frames(folder: RunFolder) -> list[bytes]:
+    return [file.read_bytes() for file in folder.frame_files()]
+
+
+def test_a_cancelled_run_goes_on_to_the_same_frames(tmp_path, capsys):
+    job = tiny_job()
+    whole, stopped = RunFolder(tmp_path / "whole"), RunFolder(tmp_path / "stopped")
+    listener = Listener()
+    planned = plan(job, whole, listener.hooks)
+    assert (planned.shot.n_frames, planned.config.n_steps) == (3, 2)
+    assert planned.disk_bytes > 0
+    assert not whole.path.exists()
+    make(planned, listener.hooks)
+    assert listener.progress == [
+        *(("G-buffers", frame, 3) for frame in range(4)),
+        *(("diffusion", step, 2) for step in range(3)),
+        *(("frames", frame, 3) for frame in range(4)),
+    ]
+    assert "loading model pocket" in listener.notes
+    assert is_done(job, whole)
+    assert not is_done(replace(job, seed=1), whole)
+
+    canceller = Listener(cancel_after=1)
+    with pytest.raises(Cancelled):
+        make(plan(job, stopped), canceller.hooks)
+    assert canceller.progress[-1] == ("diffusion", 1, 2)
+    assert frames(stopped) == []
+    assert not is_done(job, stopped)
+    resumed = Listener()
+    assert resume(stopped.path, resumed.hooks) is not None
+    assert [done for what, done, _ in resumed.progress if what == "diffusion"] == [0, 2]
+    assert frames(stopped) == frames(whole)
+    assert len(frames(whole)) == 3
+    assert is_done(job, stopped)
+    assert resume(stopped.path) is None
+    captured = capsys.readouterr()
+    assert (captured.out, captured.err) == ("", "")
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "message"),
+    [
+        ({"prompt": " "}, ConfigError, "the prompt is empty"),
+        ({"steps": 0}, ConfigError, "steps is 0"),
+        ({"method": "per-frame", "alpha": 0.5}, ConfigError, "--alpha means nothing with --method per-frame"),
+        ({"out": Path("video.avi")}, MediaError, "expected the name of an MP4 file"),
+        ({"object_prompts": (("Nobody", "a fox"),)}, SceneError, "Nobody"),
+    ],
+)
+def test_what_is_wrong_is_told_before_anything_is_written(tmp_path, change, error, message):
+    with pytest.raises(error, match=message):
+        plan(replace(tiny_job(), **change), RunFolder(tmp_path / "run"))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_job_is_plain_data():
+    job = replace(tiny_job(), appearance_from=Path("run"), object_prompts=(("a", "b"),), settings=("a.b=1",))
+    assert job_from_json(json.loads(json.dumps(job_to_json(job)))) == job
+    stored = job_to_json(job)
+    stored["clip"]["shot"]["loop"] = 3
+    with pytest.raises(ConfigError, match=r"job\.clip\.shot\.loop is 3, expected true or false"):
+        job_from_json(stored)
+    del stored["prompt"]
+    stored["clip"]["shot"]["loop"] = False
+    with pytest.raises(ConfigError, match=r"job\.prompt is missing"):
+        job_from_json(stored)

@@ -1,0 +1,70 @@
+"""One process makes several runs with one model, and each becomes what it would be by itself."""
+
+from dataclasses import replace
+
+import pytest
+from jobs.tiny_jobs import tiny_job
+
+from genrender.errors import ConfigError
+from genrender.jobs.make import make
+from genrender.jobs.plan import plan
+from genrender.jobs.worker import Worker
+from genrender.runs.folder import RunFolder
+from genrender.runs.hooks import Cancelled, RunHooks
+from genrender.storage.memory import peak_memory_mb, reset_peak_memory
+
+
+def frames(folder: RunFolder) -> list[bytes]:
+    return [file.read_bytes() for file in folder.frame_files()]
+
+
+def test_runs_of_one_process_are_those_of_single_ones(tmp_path):
+    job, told = tiny_job(), []
+    first, wrong, second, alone = (
+        RunFolder(tmp_path / name) for name in ("first", "wrong", "second", "alone")
+    )
+    hooks = RunHooks(told.append, told.append, lambda *done: told.append(done))
+    with Worker() as worker:
+        worker.make(replace(job, seed=3), first, hooks)
+        with pytest.raises(ConfigError, match="steps is 0, expected at least 1"):
+            worker.make(replace(job, steps=0), wrong, hooks)
+        worker.make(job, second)
+    make(plan(job, alone))
+    assert "loading model pocket" in told
+    assert ("diffusion", 2, 2) in told
+    assert frames(second) == frames(alone)
+    assert frames(second) != frames(first)
+    assert second.read_record().command[-1] == f"--run-dir={second.path}"
+
+
+def test_a_process_that_dies_is_an_error_and_the_next_run_has_another(tmp_path):
+    wrong = replace(tiny_job(), steps=0)
+    with Worker() as worker:
+        with pytest.raises(ConfigError, match="steps is 0"):
+            worker.make(wrong, RunFolder(tmp_path / "run"))
+        process = worker._process
+        assert process is not None
+        process.kill()
+        process.wait()
+        with pytest.raises(ConfigError, match="its process has ended before the run was done"):
+            worker.make(wrong, RunFolder(tmp_path / "run"))
+        with pytest.raises(ConfigError, match="steps is 0"):
+            worker.make(wrong, RunFolder(tmp_path / "run"))
+
+
+def test_what_is_cancelled_ends_its_process(tmp_path):
+    with Worker() as worker:
+        with pytest.raises(Cancelled):
+            worker.make(tiny_job(), RunFolder(tmp_path / "run"), RunHooks(is_cancelled=lambda: True))
+        assert worker._process is None
+
+
+def test_the_peak_of_memory_is_counted_anew():
+    block = bytearray(200_000_000)
+    before = peak_memory_mb()
+    del block
+    reset_peak_memory()
+    after = peak_memory_mb()
+    if before is None or after is None:
+        pytest.skip("this system does not tell")
+    assert after < before - 100
