@@ -1,5 +1,6 @@
 """Options in groups: every one is explained, and what is parsed is what was asked for."""
 
+import math
 import re
 from dataclasses import fields, is_dataclass
 from pathlib import Path
@@ -7,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from genrender.cli import ALL_HELP, COMMANDS, main, parse
-from genrender.cli.groups import FOLDED, Consistency, Content, Model, Objects, View
+from genrender.cli.groups import Consistency, Content, Model, Objects, View
 from genrender.cli.job import render_job
 from genrender.cli.options import Preview, Render
 from genrender.jobs.job import ClipJob, RenderJob
@@ -55,26 +56,24 @@ def test_help_is_read_in_one_screen_and_names_every_option(name, capsys, monkeyp
     monkeypatch.setenv("COLUMNS", "100")
     assert main([name, "--help"]) == 0
     text = capsys.readouterr().out
-    lines = text.splitlines()
-    assert len(lines) <= 55
-    assert max(map(len, lines)) <= 100
+    assert sum(math.ceil(max(1, len(line)) / 100) for line in text.splitlines()) <= 60
     assert main([name, ALL_HELP]) == 0
     whole = capsys.readouterr().out
     positional = {"scene", "name", "shots", "run-dir", "model"}
     for flag in {*flags_of(COMMANDS[name])} - positional:
         assert re.search(rf"--{flag}\b", text), flag
-        assert re.search(rf"(?m)^│ --{flag}\b", whole), flag
+        assert re.search(rf"(?m)^\W*--{flag}\b", whole), flag
 
 
 def test_all_groups_are_explained_when_asked_for(capsys, monkeypatch):
     monkeypatch.setenv("COLUMNS", "80")
-    for words in (["render", ALL_HELP], ["compare", ALL_HELP]):
-        assert main(words) == 0
-        text = capsys.readouterr().out
-        titles = re.findall(r"^\W+(\w+) options\W+$", text, re.MULTILINE)
-        assert titles[:2] == ["view", "model"]
-        assert len(titles) >= len(FOLDED)
-        assert max(map(len, text.splitlines())) <= 80
+    assert main(["render", ALL_HELP]) == 0
+    text = capsys.readouterr().out
+    titles = re.findall(r"^\W+(\w+) options\W+$", text, re.MULTILINE)
+    assert titles == [
+        *("view", "model", "moments", "content", "objects", "looks", "networks", "consistency", "rival"),
+    ]
+    assert max(map(len, text.splitlines())) <= 80
 
 
 def test_a_job_as_words_is_the_job_again():

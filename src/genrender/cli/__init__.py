@@ -120,17 +120,13 @@ def parse(words: Sequence[str]) -> Any:
 
 
 def _parse(words: Sequence[str], is_quiet: bool = False) -> Any:
-    name = words[0] if words else ""
-    if name in COMMANDS:
-        kind, prog, rest = _shown(COMMANDS[name], words), f"genrender {name}", list(words[1:])
-        rest = ["--help" if word == ALL_HELP else word for word in rest]
-    else:
-        kind, prog, rest = _commands(), "genrender", list(words)
+    name, rest = (words[0], list(words[1:])) if words and words[0] in COMMANDS else ("", list(words))
+    kind, description = _shown(COMMANDS[name], words) if name else (_commands(), DESCRIPTION)
     return tyro.cli(
         kind,
-        prog=prog,
-        description=None if name in COMMANDS else DESCRIPTION,
-        args=rest,
+        prog=f"genrender {name}".strip(),
+        description=description,
+        args=["--help" if name and word == ALL_HELP else word for word in rest],
         config=(
             tyro.conf.FlagCreatePairsOff,
             tyro.conf.DisallowNone,
@@ -150,22 +146,19 @@ def _commands() -> Any:
     return reduce(or_, choices)
 
 
-def _shown(command: type, words: Sequence[str]) -> type:
-    """The command; for a help that is read in one screen, without the groups of options that few need."""
-    is_short = any(word in ("--help", "-h") for word in words) and ALL_HELP not in words
+def _shown(command: type, words: Sequence[str]) -> tuple[Any, str]:
+    """The command and what it does; in `--help` groups of options that few need are only named."""
+    about = inspect.cleandoc(command.__doc__ or "").split("Attributes:")[0].strip()
     folded = [(one, group) for one in fields(command) for group in FOLDED if one.type is group]
-    if not is_short or not folded:
-        return command
-    flags = (f"--{part.name.replace('_', '-')}" for _, group in folded for part in fields(group))
-    more = "\n".join(textwrap.wrap(f"See {ALL_HELP} for {', '.join(flags)}.", 78, break_on_hyphens=False))
-    summary = inspect.cleandoc(command.__doc__ or "").split("Attributes:")[0].strip()
-    return make_dataclass(
-        command.__name__,
-        [(one.name, tyro.conf.Suppress[group], field(default_factory=group)) for one, group in folded],
-        bases=(command,),
-        frozen=True,
-        namespace={"__doc__": f"{summary}\n\n{more}"},
-    )
+    if folded and ALL_HELP not in words and any(word in ("--help", "-h") for word in words):
+        flags = (f"--{part.name.replace('_', '-')}" for _, group in folded for part in fields(group))
+        more = textwrap.fill(f"See {ALL_HELP} for {', '.join(flags)}.", 80, break_on_hyphens=False)
+        about = f"{about}\n\n{more}"
+        hidden = [
+            (one.name, tyro.conf.Suppress[group], field(default_factory=group)) for one, group in folded
+        ]
+        command = make_dataclass(command.__name__, hidden, bases=(command,), frozen=True)
+    return command, about
 
 
 def _run(command: Any, words: list[str]) -> int:

@@ -6,8 +6,8 @@ from genrender.errors import ConfigError
 from genrender.storage.untrusted import SHOWN_LENGTH, shown
 
 
-def parse_size(text: str) -> tuple[int, int]:
-    """Width and height of "128" or "192x128".
+def parse_size(text: str) -> tuple[int, int] | int:
+    """Width and height of "192x128", or the one side of "128".
 
     Raises:
         ConfigError: it is neither.
@@ -17,7 +17,7 @@ def parse_size(text: str) -> tuple[int, int]:
         raise ConfigError(
             f"size is {shown(repr(text), SHOWN_LENGTH)}, expected pixels, for instance 128 or 192x128"
         )
-    return int(sides[0]), int(sides[-1])
+    return int(sides[0]) if len(sides) == 1 else (int(sides[0]), int(sides[1]))
 
 
 def parse_times(text: str) -> tuple[float, ...]:
