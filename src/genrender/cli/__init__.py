@@ -5,7 +5,6 @@ user can mend, told in one line on stderr; 130, interrupted; 141, nobody reads t
 stdout, everything else to stderr.
 """
 
-import inspect
 import io
 import os
 import sys
@@ -15,6 +14,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import field, fields, make_dataclass
 from functools import reduce
+from inspect import cleandoc
 from operator import or_
 from typing import Annotated, Any
 
@@ -148,7 +148,7 @@ def _commands() -> Any:
 
 def _shown(command: type, words: Sequence[str]) -> tuple[Any, str]:
     """The command and what it does; in `--help` groups of options that few need are only named."""
-    about = inspect.cleandoc(command.__doc__ or "").split("Attributes:")[0].strip()
+    about = cleandoc(command.__doc__ or "").split("Attributes:")[0].strip()
     folded = [(one, group) for one in fields(command) for group in FOLDED if one.type is group]
     if folded and ALL_HELP not in words and any(word in ("--help", "-h") for word in words):
         flags = (f"--{part.name.replace('_', '-')}" for _, group in folded for part in fields(group))
