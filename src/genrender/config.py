@@ -239,7 +239,7 @@ class MethodConfig:
         return self.injection.needs_correspondence or self.latents.synchronise > 0
 
     def check(self) -> None:
-        """Raises ConfigError for what can be told to be wrong without a model or a clip."""
+        """Raises ConfigError for invalid settings, as far as no model or clip is needed to see that."""
         self.noise.check()
         self.correspondence.check()
         self.injection.check()
@@ -297,7 +297,7 @@ class RunConfig:
     background_color: tuple[int, int, int] | None = None
 
     def check(self) -> None:
-        """Raises ConfigError for what can be told to be wrong without a model or a clip."""
+        """Raises ConfigError for invalid settings, as far as no model or clip is needed to see that."""
         if not self.prompt.strip():
             raise ConfigError("the prompt is empty; say what the clip shows, for instance 'a red fox'")
         for name, text in self.object_prompts:

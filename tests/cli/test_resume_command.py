@@ -74,6 +74,31 @@ def test_a_stopped_run_ends_bit_identical(call, words, tmp_path, monkeypatch, pr
     assert (result.code, "is finished already" in result.err) == (0, True)
 
 
+def test_a_run_begun_by_words_alone_goes_on(call, words, tmp_path, monkeypatch):
+    """Earlier versions kept the command line and no job."""
+    assert call(*words, "--run-dir", "whole").code == 0
+    with monkeypatch.context() as stopped:
+        stop_after(2, stopped, KeyboardInterrupt())
+        call(*words)
+    file = tmp_path / "run" / "unfinished" / "request.json"
+    begun = json.loads(file.read_text())
+    del begun["job"], begun["checksum"]
+
+    def resumed(command):
+        stored = {**begun, "command": command}
+        sum_ = checksum(json.dumps(stored, sort_keys=True).encode()).hex()
+        file.write_text(json.dumps({**stored, "checksum": sum_}))
+        return call("resume", "run")
+
+    result = resumed(["genrender", "preview", words[1]])
+    assert (result.code, "was not begun by a render" in result.err) == (2, True)
+    result = resumed(["genrender", *words, "--magic"])
+    assert (result.code, "a command that this version does not know" in result.err) == (2, True)
+    result = resumed(begun["command"])
+    assert result.code == 0, result.err
+    assert frames(tmp_path / "run") == frames(tmp_path / "whole")
+
+
 def test_a_preview_shows_what_the_frames_will_be(call, words, tmp_path, monkeypatch):
     monkeypatch.setattr("genrender.runs.progress.PREVIEW_EVERY_S", 0.0)
     with monkeypatch.context() as stopped:
