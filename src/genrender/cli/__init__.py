@@ -126,7 +126,7 @@ def _parse(words: Sequence[str], is_quiet: bool = False) -> Any:
         kind,
         prog=f"genrender {name}".strip(),
         description=description,
-        args=["--help" if name and word == ALL_HELP else word for word in rest],
+        args=["--help" if word == ALL_HELP else word for word in rest],
         config=(
             tyro.conf.FlagCreatePairsOff,
             tyro.conf.DisallowNone,

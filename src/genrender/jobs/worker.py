@@ -83,21 +83,20 @@ class Worker:
 
 def serve() -> None:
     """Answers until stdin ends."""
-    answers = os.fdopen(os.dup(sys.stdout.fileno()), "w")
+    answers = os.dup(sys.stdout.fileno())
     # What libraries print is not for whoever waits for the answer.
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
     def tell(*told: Any) -> None:
-        answers.write(json.dumps(told) + "\n")
-        answers.flush()
+        os.write(answers, (json.dumps(told) + "\n").encode())
 
     hooks = RunHooks(
         note=lambda text: tell("note", text),
         warn=lambda text: tell("warn", text),
         progress=lambda *done: tell("progress", *done),
     )
-    # Whoever started this process has been interrupted as well.
-    with suppress(KeyboardInterrupt):
+    # Whoever started this process has been interrupted as well, and may be gone.
+    with suppress(KeyboardInterrupt, BrokenPipeError):
         for line in sys.stdin:
             reset_peak_memory()
             asked = json.loads(line)
