@@ -1,4 +1,4 @@
-"""A picture of the charts of every object: what lies where in its texture, and where it goes wrong."""
+"""A picture of every object's texture charts, with overlaps and mirrored charts marked."""
 
 import numpy as np
 from jaxtyping import Bool, Float, UInt8

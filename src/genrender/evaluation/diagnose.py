@@ -1,4 +1,4 @@
-"""`genrender diagnose`: the known ways in which a video goes wrong, told from measurements.
+"""`genrender diagnose`: finds known faults of a video from measurements.
 
 Every signature is a ratio of two measurements of the same run, or of the run and a per-frame rendering of the
 same shot with the same model, so that it does not depend on how contrasty the pictures are.
@@ -19,7 +19,7 @@ MOVING_PX = 1.5
 
 @dataclass(frozen=True)
 class Measurements:
-    """What symptoms are told from; NaN where a clip does not tell.
+    """What symptoms are found from; NaN where a clip does not show enough to measure.
 
     Attributes:
         surface_error: mean RGB difference of equal surface points in neighbouring frames.

@@ -1,1 +1,1 @@
-"""Methods that others published, on the same model, G-buffers, sampler and seeds, to compare ours with."""
+"""Our method, its parts, and published methods to compare it with, all on one model, sampler and seed."""

@@ -1,4 +1,4 @@
-"""What other video methods do inside self-attention. Each keeps the rest of the pipeline as it is."""
+"""Self-attention as other published video methods compute it; the rest of the pipeline stays the same."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field

@@ -1,4 +1,4 @@
-"""One appearance, baked to the surface and shown from every frame: the bound on consistency.
+"""A few painted frames baked into textures, shown in every frame: the upper bound of consistency.
 
 Nothing lives in it: light, shade and reflections of the frames that it was baked from stick to the surface.
 """

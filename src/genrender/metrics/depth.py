@@ -1,4 +1,4 @@
-"""Does a picture show the depth that it was asked to show? Asked of a network that estimates depth.
+"""Depth agreement: a network estimates the depth of each frame, which is compared with the scene's.
 
 Example:
     >>> estimator = DepthEstimator.load("Intel/dpt-large")

@@ -1,4 +1,4 @@
-"""Networks of transformers that judge frames, from a folder or from the hub."""
+"""Loading the networks that judge frames, from a folder or from the hub, with the library transformers."""
 
 from pathlib import Path
 from typing import Any

@@ -1,4 +1,4 @@
-"""Sharpness of a surface: a blurred clip would be steady, too."""
+"""Sharpness of surfaces, beside steadiness: a blurred clip is steady, too."""
 
 from collections.abc import Sequence
 

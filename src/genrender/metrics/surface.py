@@ -1,4 +1,4 @@
-"""Surface error: does a point of a surface keep its colour from frame to frame?
+"""Surface error: by how much the colour of a surface point changes from frame to frame.
 
 The correspondence is exact, from geometry; nothing is estimated from the pictures.
 """

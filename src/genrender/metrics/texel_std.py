@@ -1,4 +1,4 @@
-"""How much the colour of a surface point varies over time, over the points that many frames show."""
+"""Standard deviation over time of the colour of surface points, for points that many frames show."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -84,7 +84,7 @@ def _frames(animation: Animation) -> dict[str, float]:
 
 
 def _lens_mm(camera: SceneCamera) -> float | None:
-    """The focal length on a film whose longer side is 36 mm, as Blender counts it; 16:9 if none is told."""
+    """Focal length on film whose longer side is 36 mm, as in Blender; 16:9 where no aspect ratio is given."""
     if camera.ymag is not None:
         return None
     aspect = camera.aspect or DEFAULT_ASPECT

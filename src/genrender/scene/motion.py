@@ -1,4 +1,4 @@
-"""What moves a scene, whatever the format of its file, and the vertices of things that nothing moves."""
+"""The motion of a scene, the same for all file formats, and vertices that stay at rest."""
 
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable

@@ -1,4 +1,4 @@
-"""What makes a scene move: a tree of nodes, the parts that hang on it, and the tracks that drive both."""
+"""Rigs: a tree of nodes, the mesh parts attached to it, and the animation tracks that move both."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace

@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Float32, Int, Int32
 
 from genrender.errors import SceneError
-from genrender.scene.formats.drop import is_sound
+from genrender.scene.formats.sound_triangles import is_sound
 from genrender.scene.motion import MAX_COORDINATE, Motion, SceneCamera, WithoutNan, is_placeable
 from genrender.scene.names import UniqueNames
 from genrender.scene.scene import Animation, Scene, SceneObject

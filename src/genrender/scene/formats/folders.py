@@ -1,4 +1,4 @@
-"""Which files a scene may bring along: the one rule of all formats.
+"""Folders in which a scene's further files may lie: one rule for all formats.
 
 A scene from somewhere must not read what else is on this machine. What it refers to lies in the folder of its
 file, or below, or in a folder that the user names.

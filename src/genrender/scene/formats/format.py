@@ -1,4 +1,4 @@
-"""What the table of formats says about each of them."""
+"""An entry of the table of scene formats."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager

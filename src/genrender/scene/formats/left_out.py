@@ -1,4 +1,4 @@
-"""What of a file is not shown: told once, with a count, when the scene is read."""
+"""Parts of a file that are not shown: one warning for each reason, with a count, when the scene is read."""
 
 from genrender.errors import SceneError
 

@@ -1,4 +1,4 @@
-"""What a file of one moment holds: vertices and, per object, polygons with texture coordinates."""
+"""The content of a file of one moment: vertices and, per object, polygons with texture coordinates."""
 
 from dataclasses import dataclass
 

@@ -1,4 +1,4 @@
-"""Scene files come into memory here, after a look at how large they are."""
+"""Reading a scene file into memory, after its size is checked."""
 
 from pathlib import Path
 

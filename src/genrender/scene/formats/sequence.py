@@ -76,7 +76,7 @@ class SequenceMotion:
         return self.verts[0]
 
     def camera(self, camera: SceneCamera, time_s: float, animation: int | None) -> Camera:
-        """Files of this kind have no cameras, so that nobody asks."""
+        """Files of a single moment have no cameras, so this is never called."""
         raise NotImplementedError
 
 

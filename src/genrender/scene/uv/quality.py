@@ -1,4 +1,4 @@
-"""How usable texture coordinates are: which texels triangles cover, how often, and where room is left."""
+"""Quality of texture coordinates: which texels are covered, how often, and which are free."""
 
 import numpy as np
 from jaxtyping import Bool, Float, Float64, Int, Int32

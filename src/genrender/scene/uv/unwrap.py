@@ -1,4 +1,4 @@
-"""Texture coordinates where a file's own will not do: charts by xatlas, packed into [0, 1]^2 per object."""
+"""New texture coordinates where a file has no usable ones: charts by xatlas, packed into [0, 1]^2."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace

@@ -1,4 +1,4 @@
-"""glTF primitives that Draco compresses."""
+"""Decoding glTF primitives that were compressed with Draco."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""What becomes of each glTF extension: it is read, it changes nothing that is shown, or it is missed."""
+"""How each glTF extension is treated: read, ignored as it changes no geometry, or reported as missing."""
 
 from collections.abc import Iterable
 

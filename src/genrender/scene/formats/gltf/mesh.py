@@ -6,11 +6,11 @@ import numpy as np
 import pygltflib
 from jaxtyping import Bool, Float32, Int32, Int64
 
-from genrender.scene.formats.drop import is_sound
 from genrender.scene.formats.gltf.accessor import read_floats, read_ints
 from genrender.scene.formats.gltf.draco import decode_draco
 from genrender.scene.formats.gltf.file import GltfFile
 from genrender.scene.formats.gltf.uv import transformed, uv_transform
+from genrender.scene.formats.sound_triangles import is_sound
 from genrender.scene.rig import MorphTarget, VertexBlock
 from genrender.scene.uv.quality import is_usable
 

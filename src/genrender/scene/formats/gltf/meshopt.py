@@ -1,4 +1,4 @@
-"""Decoding what gltfpack and others compress with meshoptimizer.
+"""Decoding buffers that were compressed with meshoptimizer, by gltfpack for instance.
 
 Written here because the library's Python package is compiled while it is installed, and no compiler is needed
 for anything else. Tests compare this with what that library encodes.

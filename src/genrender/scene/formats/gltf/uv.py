@@ -1,4 +1,4 @@
-"""Which texture coordinates a glTF material takes its pictures from, and how it moves them first."""
+"""Which set of texture coordinates a glTF material uses, and the transform it applies to it."""
 
 from collections.abc import Iterator
 from typing import Any

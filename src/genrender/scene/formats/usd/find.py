@@ -1,4 +1,4 @@
-"""What a USD stage shows: meshes and shapes, each as often as instances show it, their skins, and cameras."""
+"""Finding what a USD stage shows: meshes and shapes with all their instances, skins, and cameras."""
 
 # pyright: reportAttributeAccessIssue=false
 # (usd-core fills its modules while they are imported: a type checker sees them empty)

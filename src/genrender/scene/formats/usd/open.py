@@ -1,4 +1,4 @@
-"""USD stages come into memory here: which files they may bring along, and what their library says of them."""
+"""Opening USD stages: which further files they may use, and the errors of the USD library."""
 
 # pyright: reportAttributeAccessIssue=false
 # (usd-core fills its modules while they are imported: a type checker sees them empty)

@@ -1,4 +1,4 @@
-"""Shapes that a USD stage tells by their sizes alone: cubes, spheres, cylinders, cones, capsules and planes.
+"""Shapes that a USD stage gives by size instead of as a mesh: cubes, spheres, cylinders, cones and so on.
 
 Each is a mesh whose triangles never change, and whose vertices follow its sizes.
 """
