@@ -49,7 +49,7 @@ class TimedEngine:
 
     def __init__(self, engine: SurfaceEngine, watch: Stopwatch) -> None:
         self._engine, self._watch = engine, watch
-        self.side = engine.side
+        self.grid = engine.grid
 
     def blend(self, *args: Any) -> Blend:
         return TimedBlend(self._watch.timed("correspondence", self._engine.blend)(*args), self._watch)

@@ -17,6 +17,7 @@ from genrender.backbones.attention_sites import (
     self_attention_layers,
 )
 from genrender.config import InjectionConfig
+from genrender.correspondence.gather import FeatureMap
 from genrender.errors import ConfigError, ModelError
 from genrender.injection.state import AttentionState
 
@@ -32,29 +33,25 @@ class CarryOver:
     def __init__(self, is_valid: bool = True, always: int | None = None) -> None:
         self.is_valid = is_valid
         self.always = always
-        self.prepared: list[tuple[int, int, int | None]] = []
+        self.prepared: list[tuple[int, int, int]] = []
 
-    def side(self, layer: str, height: int, width: int) -> int:
-        return 99 if layer.startswith("up_blocks.0") else max(height, width)
+    def grid(self, features: FeatureMap) -> tuple[int, int, int]:
+        height, width = features.height, features.width
+        return height, width, 99 if features.layer.startswith("up_blocks.0") else max(height, width)
 
     def blend(
-        self,
-        keyframes: Sequence[int],
-        frames: Sequence[int],
-        height: int,
-        width: int,
-        rule: str,
-        side: int | None = None,
+        self, keyframes: Sequence[int], frames: Sequence[int], features: FeatureMap, rule: str
     ) -> ScreenBlend:
-        self.prepared.append((height, width, side))
+        self.prepared.append(self.grid(features))
+        height, width = features.height, features.width
         nearest = [min(range(len(keyframes)), key=lambda k: abs(keyframes[k] - frame)) for frame in frames]
         if self.always is not None:
             nearest = [self.always] * len(frames)
         valid = torch.full((len(frames), height, width), self.is_valid)
 
-        def carry(features: Tensor) -> Tensor:
-            assert features.shape[-2:] == (height, width), rule
-            return features[nearest]
+        def carry(sources: Tensor) -> Tensor:
+            assert sources.shape[-2:] == (height, width), rule
+            return sources[nearest]
 
         return ScreenBlend(carry, valid)
 

@@ -5,6 +5,7 @@ from scenes import ball_behind_slab, panned_plane
 
 from genrender.config import CorrespondenceConfig
 from genrender.correspondence.engines import SurfaceEngine, make_engine
+from genrender.correspondence.gather import FeatureMap
 from genrender.correspondence.reproject import ReprojectCorrespondence
 from genrender.errors import ConfigError
 from genrender.surface.texels import samples_under_pixels
@@ -17,7 +18,7 @@ CPU = torch.device("cpu")
 def test_every_engine_can_blend():
     engine = make_engine(CLIP, CorrespondenceConfig("texture"), CPU)
     assert isinstance(engine, SurfaceEngine)
-    rendered, valid = engine.blend([0], [0], 8, 8, "fill")(torch.ones(1, 2, 8, 8))
+    rendered, valid = engine.blend([0], [0], FeatureMap(8, 8), "fill")(torch.ones(1, 2, 8, 8))
     assert rendered.shape == (1, 2, 8, 8)
     assert valid.any()
     assert issubclass(ReprojectCorrespondence, SurfaceEngine)  # see test_reproject.py
@@ -30,22 +31,24 @@ def test_what_an_engine_did_before_changes_nothing(name):
     tracker = SurfaceTracker(gbuffers, tris, verts, cameras)
 
     def engine() -> SurfaceEngine:
-        return make_engine(gbuffers, CorrespondenceConfig(name), CPU, tracker)
+        config = CorrespondenceConfig(name, side_layers=(("fine", 48), ("coarse", 20)))
+        return make_engine(gbuffers, config, CPU, tracker)
 
     requests = [
-        ([0, 3], [1, 2], (12, 12), "paper", 48),
-        ([0, 3], [4, 5], (12, 12), "paper", 48),
-        ([1, 5], [4, 5], (12, 12), "paper", 48),
-        ([3, 0], [4, 5], (12, 12), "fill", 48),
-        ([0, 3], [4, 5], (6, 8), "paper", 48),
-        ([0, 3], [4, 5], (12, 12), "mean", 48),
-        ([0, 3], [4, 5], (12, 12), "paper", 20),
-        ([0, 3], [1, 2], (12, 12), "paper", 48),
+        ([0, 3], [1, 2], (12, 12), "paper", "fine"),
+        ([0, 3], [4, 5], (12, 12), "paper", "fine"),
+        ([1, 5], [4, 5], (12, 12), "paper", "fine"),
+        ([3, 0], [4, 5], (12, 12), "fill", "fine"),
+        ([0, 3], [4, 5], (6, 8), "paper", "fine"),
+        ([0, 3], [4, 5], (12, 12), "mean", "fine"),
+        ([0, 3], [4, 5], (12, 12), "paper", "coarse"),
+        ([0, 3], [1, 2], (12, 12), "paper", "fine"),
     ]
     used, spreads = engine(), set()
-    for keyframes, frames, size, rule, side in requests:
+    for keyframes, frames, size, rule, layer in requests:
         features = torch.randn(2, 3, *size, generator=torch.Generator().manual_seed(0))
-        results = [e.blend(keyframes, frames, *size, rule, side)(features)[0] for e in (used, engine())]
+        maps = FeatureMap(*size, layer)
+        results = [e.blend(keyframes, frames, maps, rule)(features)[0] for e in (used, engine())]
         assert torch.equal(*results)
         spreads.add(float(results[0].std()))
     assert len(spreads) >= 6  # the requests do differ
@@ -56,7 +59,7 @@ def test_what_a_pixel_of_a_keyframe_shows_is_where_its_feature_arrives(name):
     gbuffers, tris, verts, cameras = ball_behind_slab(n_frames=6, step=0.12)
     config = CorrespondenceConfig(name, restore_spread=False)
     engine = make_engine(gbuffers, config, CPU, SurfaceTracker(gbuffers, tris, verts, cameras))
-    blend = engine.blend([0, 3], [0, 2, 5], 12, 12, "paper")
+    blend = engine.blend([0, 3], [0, 2, 5], FeatureMap(12, 12), "paper")
     some = torch.rand(2, 12, 12, generator=torch.Generator().manual_seed(0)) < 0.2
     shown = blend.shows(some)
     assert torch.equal(shown, blend(some[:, None].float())[0][:, 0] > 0)
@@ -68,7 +71,7 @@ def test_an_engine_tells_which_pixels_show_surface_and_which_of_it_keyframes_sho
     gbuffers, tris, verts, cameras = ball_behind_slab(n_frames=6, step=0.12)
     tracker = SurfaceTracker(gbuffers, tris, verts, cameras)
     engine = make_engine(gbuffers, CorrespondenceConfig(name), CPU, tracker)
-    blend = engine.blend([0, 3], [0, 5], 12, 16, "paper")
+    blend = engine.blend([0, 3], [0, 5], FeatureMap(12, 16), "paper")
     centres = [samples_under_pixels(gbuffers[frame], (12, 16)) for frame in (0, 5)]
     shown = [gbuffers[frame].visible[centre] for frame, centre in zip((0, 5), centres, strict=True)]
     assert torch.equal(blend.surface, torch.from_numpy(np.stack(shown)))

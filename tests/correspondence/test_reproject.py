@@ -9,6 +9,7 @@ from scenes import ball_behind_slab
 
 from genrender.config import CorrespondenceConfig
 from genrender.correspondence.engines import make_engine
+from genrender.correspondence.gather import FeatureMap
 from genrender.correspondence.reproject import ReprojectCorrespondence
 from genrender.errors import ConfigError
 from genrender.surface.tracking import SurfaceTracker
@@ -44,7 +45,7 @@ def surface_features(frame, size=MAP):
 
 def test_a_frame_is_its_own_image_to_the_bit():
     features = torch.randn(1, 5, MAP, MAP, generator=torch.Generator().manual_seed(0))
-    rendered, valid = engine().blend([2], [2], MAP, MAP, "fill")(features)
+    rendered, valid = engine().blend([2], [2], FeatureMap(MAP, MAP), "fill")(features)
     _, visible = surface_features(2)
     assert torch.equal(valid[0], visible)
     assert torch.equal(rendered[0][:, visible], features[0][:, visible])
@@ -54,7 +55,9 @@ def test_a_frame_is_its_own_image_to_the_bit():
 @pytest.mark.parametrize("rule", ["fill", "mean", "paper"])
 def test_a_constant_feature_stays_constant(rule):
     features = torch.full((3, 2, MAP, MAP), 0.7)
-    blend = engine(CorrespondenceConfig("reproject")).blend([0, 2, 4], [0, 1, 2, 3, 4], MAP, MAP, rule)
+    blend = engine(CorrespondenceConfig("reproject")).blend(
+        [0, 2, 4], [0, 1, 2, 3, 4], FeatureMap(MAP, MAP), rule
+    )
     rendered, valid = blend(features)
     assert valid.float().mean() > 0.2
     torch.testing.assert_close(
@@ -65,7 +68,7 @@ def test_a_constant_feature_stays_constant(rule):
 
 def test_features_of_the_surface_arrive_at_the_same_surface_point():
     sources = torch.stack([surface_features(frame)[0] for frame in (0, 4)])
-    rendered, valid = engine().blend([0, 4], [2], MAP, MAP, "mean")(sources)
+    rendered, valid = engine().blend([0, 4], [2], FeatureMap(MAP, MAP), "mean")(sources)
     truth, visible = surface_features(2)
     assert not (valid[0] & ~visible).any()
     assert valid[0].sum() > 0.6 * visible.sum()
@@ -87,7 +90,7 @@ def test_agrees_with_a_slow_obvious_reference():
     here, there = tracker.gbuffers[frame], tracker.gbuffers[keyframe]
     rows, cols = np.meshgrid(np.arange(MAP), np.arange(MAP), indexing="ij")
     position = torch.from_numpy(np.stack([cols, rows]).astype(np.float32))[None]
-    rendered, valid = engine().blend([keyframe], [frame], MAP, MAP, "fill")(position)
+    rendered, valid = engine().blend([keyframe], [frame], FeatureMap(MAP, MAP), "fill")(position)
     factor = SIZE // MAP
     under = np.arange(MAP) * factor + factor // 2
     ids, ids_here = (gbuffer.object_id[under[:, None], under] for gbuffer in (there, here))
@@ -123,7 +126,7 @@ def test_agrees_with_a_slow_obvious_reference():
 def test_spread_lost_to_averages_comes_back():
     generator = torch.Generator().manual_seed(1)
     features = torch.randn(3, 6, MAP, MAP, generator=generator)
-    arguments = ([0, 2, 4], [1, 3], MAP, MAP, "mean")
+    arguments = ([0, 2, 4], [1, 3], FeatureMap(MAP, MAP), "mean")
     lost, valid = engine().blend(*arguments)(features)
     kept, _ = engine(CorrespondenceConfig("reproject")).blend(*arguments)(features)
     seen = valid.flatten()

@@ -10,6 +10,7 @@ from scenes import in_front, panned_plane, rotating_sphere
 
 from genrender.config import CorrespondenceConfig
 from genrender.correspondence import texture as texture_module
+from genrender.correspondence.gather import FeatureMap
 from genrender.correspondence.texture import (
     TextureCorrespondence,
     nearest_seen,
@@ -86,7 +87,7 @@ def test_blend_equals_explicit_textures_in_plain_loops(clip, rule, fill_order, s
     features = random_features(3, 5, *size)
     config = CorrespondenceConfig(ratio=2.0, fill_order=fill_order, restore_spread=False)
     engine = TextureCorrespondence(clip, config)
-    rendered, valid = engine.blend(keyframes, frames, *size, rule)(features)
+    rendered, valid = engine.blend(keyframes, frames, FeatureMap(*size), rule)(features)
     by_hand, valid_by_hand = blend_by_hand(
         clip, keyframes, frames, features, 2.0, rule, fill_order == "quality"
     )
@@ -100,7 +101,7 @@ def test_blend_equals_explicit_textures_in_plain_loops(clip, rule, fill_order, s
 def test_a_constant_feature_stays_constant(clip, rule, value):
     engine = TextureCorrespondence(clip)
     features = torch.full((3, 4, 16, 16), value)
-    rendered, valid = engine.blend([0, 3, 5], [0, 1, 2, 3, 4, 5], 16, 16, rule)(features)
+    rendered, valid = engine.blend([0, 3, 5], [0, 1, 2, 3, 4, 5], FeatureMap(16, 16), rule)(features)
     surface = rendered.permute(0, 2, 3, 1)
     torch.testing.assert_close(surface[valid], torch.full_like(surface[valid], value), rtol=1e-5, atol=0)
     assert (surface[~valid] == 0).all()
@@ -110,7 +111,7 @@ def test_a_constant_feature_stays_constant(clip, rule, value):
 def test_a_frame_gets_its_own_features_back_where_the_texture_resolves_them(clip, size):
     features = random_features(1, 4, size, size)
     engine = TextureCorrespondence(clip)
-    rendered, valid = engine.blend([2], [2], size, size, "fill")(features)
+    rendered, valid = engine.blend([2], [2], FeatureMap(size, size), "fill")(features)
     # By hand: the texel under the centre belongs to the pixel if no other pixel holds more of its samples.
     texel = texel_ids(clip[2], 4 * size)
     pixel = pixel_of_sample(128, size)
@@ -173,13 +174,13 @@ def test_production_runs_on_the_two_verbs(clip, monkeypatch):
     monkeypatch.setattr(texture_module, "sample_texture", count("sample", sample_texture))
     features = random_features(2, 4, 16, 16)
     engine = TextureCorrespondence(clip, CorrespondenceConfig(ratio=3.0))
-    rendered, valid = engine.blend([1, 2], [4], 16, 16, "fill")(features)
+    rendered, valid = engine.blend([1, 2], [4], FeatureMap(16, 16), "fill")(features)
     assert used == {"splat": 2, "sample": 2}
     centre = sample_under_pixel(128, 16)
     under_centre = torch.from_numpy(texel_ids(clip[4], 48)[centre[:, None], centre]).flatten()
     texture = splat_to_texture(torch.from_numpy(texel_ids(clip[1], 48)), (16, 16))
     pixel, _, is_filled = sample_texture(texture, under_centre)
-    alone, alone_valid = engine.blend([1], [4], 16, 16, "fill")(features[:1])
+    alone, alone_valid = engine.blend([1], [4], FeatureMap(16, 16), "fill")(features[:1])
     assert torch.equal(alone_valid[0].flatten(), is_filled)
     assert torch.equal(alone[0].flatten(1), features[0].flatten(1)[:, pixel] * is_filled)
     assert valid.sum() >= alone_valid.sum()
@@ -197,7 +198,7 @@ def _no_garbage_collection() -> Iterator[None]:
 def test_an_engine_goes_with_its_last_reference_and_the_clip_with_it():
     gbuffers = [panned_plane(64, 0.1 * i) for i in range(3)]
     engine = TextureCorrespondence(gbuffers)
-    blend = engine.blend([0, 2], [0, 1, 2], 8, 8, "paper")
+    blend = engine.blend([0, 2], [0, 1, 2], FeatureMap(8, 8), "paper")
     blend(random_features(2, 4, 8, 8))
     engine_ref, gbuffer_ref = weakref.ref(engine), weakref.ref(gbuffers[0])
     del engine, gbuffers
@@ -207,7 +208,7 @@ def test_an_engine_goes_with_its_last_reference_and_the_clip_with_it():
 
 def test_what_is_remembered_is_bounded_and_changes_nothing(clip, monkeypatch, tmp_path):
     features = random_features(2, 4, 16, 16)
-    arguments = ([0, 3], [1, 2, 4, 5], 16, 16, "paper")
+    arguments = ([0, 3], [1, 2, 4, 5], FeatureMap(16, 16), "paper")
     expected = TextureCorrespondence(clip).blend(*arguments)(features)[0]
     monkeypatch.setattr(texture_module, "_N_CACHED_TEXTURES", 1)
     engine = TextureCorrespondence(clip, folder=tmp_path)
@@ -223,10 +224,12 @@ def test_what_is_remembered_is_bounded_and_changes_nothing(clip, monkeypatch, tm
 def test_chunks_give_what_all_frames_at_once_give(clip, rule):
     features = random_features(3, 6, 16, 16)
     keyframes = [0, 2, 5]
-    whole, whole_valid = TextureCorrespondence(clip).blend(keyframes, range(6), 16, 16, rule)(features)
+    whole, whole_valid = TextureCorrespondence(clip).blend(keyframes, range(6), FeatureMap(16, 16), rule)(
+        features
+    )
     engine = TextureCorrespondence(clip)
     for chunk in ([3], [0, 1], [2, 4, 5]):
-        rendered, valid = engine.blend(keyframes, chunk, 16, 16, rule)(features)
+        rendered, valid = engine.blend(keyframes, chunk, FeatureMap(16, 16), rule)(features)
         assert torch.equal(rendered, whole[chunk])
         assert torch.equal(valid, whole_valid[chunk])
 
@@ -239,7 +242,7 @@ def test_averages_keep_mean_and_spread_of_their_sources(clip, rule):
     spread = {}
     for restore in (False, True):
         engine = TextureCorrespondence(clip, CorrespondenceConfig(restore_spread=restore))
-        rendered, valid = engine.blend([1, 2, 3], frames, 16, 16, rule)(features)
+        rendered, valid = engine.blend([1, 2, 3], frames, FeatureMap(16, 16), rule)(features)
         surface = rendered.permute(0, 2, 3, 1)[valid]
         spread[restore] = surface.std(0).mean().item()
         assert abs(surface.mean().item() - 2.0) < 0.05
@@ -257,8 +260,10 @@ def test_restoring_spread_leaves_agreeing_keyframes_alone(clip):
     features = torch.from_numpy(np.stack(maps))[[0, 2, 4]]
     fine = CorrespondenceConfig(ratio=4.0)
     as_averaged = replace(fine, restore_spread=False)
-    plain, valid = TextureCorrespondence(clip, as_averaged).blend([0, 2, 4], [3], 32, 32, "mean")(features)
-    scaled, _ = TextureCorrespondence(clip, fine).blend([0, 2, 4], [3], 32, 32, "mean")(features)
+    plain, valid = TextureCorrespondence(clip, as_averaged).blend([0, 2, 4], [3], FeatureMap(32, 32), "mean")(
+        features
+    )
+    scaled, _ = TextureCorrespondence(clip, fine).blend([0, 2, 4], [3], FeatureMap(32, 32), "mean")(features)
     assert (plain - scaled).abs().max() < 0.02
     # And the pattern arrives: frame 3 was no keyframe.
     truth = torch.from_numpy(maps[3])
@@ -268,11 +273,11 @@ def test_restoring_spread_leaves_agreeing_keyframes_alone(clip):
 def test_what_no_keyframe_sees_is_invalid_whatever_its_value():
     front, back = rotating_sphere(64, 0.0), rotating_sphere(64, 180.0)
     engine = TextureCorrespondence([front, back])
-    rendered, valid = engine.blend([0], [1], 8, 8, "fill")(torch.ones(1, 2, 8, 8))
+    rendered, valid = engine.blend([0], [1], FeatureMap(8, 8), "fill")(torch.ones(1, 2, 8, 8))
     assert valid.float().mean() < 0.05
     assert (rendered.permute(0, 2, 3, 1)[~valid] == 0).all()
     # A feature that is all zero is as valid as any other.
-    _, valid = engine.blend([0], [0], 8, 8, "fill")(torch.zeros(1, 2, 8, 8))
+    _, valid = engine.blend([0], [0], FeatureMap(8, 8), "fill")(torch.zeros(1, 2, 8, 8))
     centre = sample_under_pixel(64, 8)
     assert torch.equal(valid[0], torch.from_numpy(front.visible[centre[:, None], centre]))
 
@@ -280,7 +285,7 @@ def test_what_no_keyframe_sees_is_invalid_whatever_its_value():
 @pytest.mark.parametrize("rule", RULES)
 def test_an_empty_clip_is_invalid_everywhere(rule):
     empty = panned_plane(64, 3.0)
-    rendered, valid = TextureCorrespondence([empty, empty]).blend([0], [0, 1], 8, 8, rule)(
+    rendered, valid = TextureCorrespondence([empty, empty]).blend([0], [0, 1], FeatureMap(8, 8), rule)(
         torch.ones(1, 2, 8, 8)
     )
     assert not valid.any()
@@ -294,7 +299,7 @@ def test_features_of_one_object_never_reach_another(clip):
     object_id = clip[0].object_id[centre[:, None], centre]
     for object_ in (1, 2):
         features[0, object_ - 1] = torch.from_numpy((object_id == object_).astype(np.float32))
-    rendered, valid = TextureCorrespondence(clip).blend([0], [3], size, size, "fill")(features)
+    rendered, valid = TextureCorrespondence(clip).blend([0], [3], FeatureMap(size, size), "fill")(features)
     shown = clip[3].object_id[centre[:, None], centre]
     for object_ in (1, 2):
         here = valid[0] & torch.from_numpy(shown == object_)
@@ -305,7 +310,7 @@ def test_features_of_one_object_never_reach_another(clip):
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32])
 def test_the_precision_of_the_features_is_kept(clip, dtype):
     features = random_features(3, 4, 16, 16).to(dtype)
-    rendered, _ = TextureCorrespondence(clip).blend([0, 1, 2], [3], 16, 16, "paper")(features)
+    rendered, _ = TextureCorrespondence(clip).blend([0, 1, 2], [3], FeatureMap(16, 16), "paper")(features)
     assert rendered.dtype == dtype
     assert rendered.isfinite().all()
 
@@ -313,8 +318,8 @@ def test_the_precision_of_the_features_is_kept(clip, dtype):
 def test_blending_is_deterministic_and_leaves_its_input_alone(clip):
     features = random_features(3, 4, 16, 16)
     before = features.clone()
-    a = TextureCorrespondence(clip).blend([0, 1, 5], [2, 3], 16, 16, "paper")
-    b = TextureCorrespondence(clip).blend([0, 1, 5], [2, 3], 16, 16, "paper")
+    a = TextureCorrespondence(clip).blend([0, 1, 5], [2, 3], FeatureMap(16, 16), "paper")
+    b = TextureCorrespondence(clip).blend([0, 1, 5], [2, 3], FeatureMap(16, 16), "paper")
     assert torch.equal(a(features)[0], b(features)[0])
     assert torch.equal(a(features)[0], a(features)[0])
     assert torch.equal(features, before)
@@ -344,9 +349,9 @@ def test_inpainting_takes_the_nearest_seen_texel_of_the_same_object():
 def test_with_inpainting_every_surface_pixel_is_valid():
     clip = [rotating_sphere(64, 0.0), rotating_sphere(64, 70.0)]
     features = random_features(1, 3, 8, 8)
-    lacking, holed = TextureCorrespondence(clip).blend([0], [1], 8, 8, "fill")(features)
+    lacking, holed = TextureCorrespondence(clip).blend([0], [1], FeatureMap(8, 8), "fill")(features)
     config = CorrespondenceConfig(inpaint=True)
-    blend = TextureCorrespondence(clip, config).blend([0], [1], 8, 8, "fill")
+    blend = TextureCorrespondence(clip, config).blend([0], [1], FeatureMap(8, 8), "fill")
     filled, valid = blend(features)
     assert holed.sum() < valid.sum()
     assert torch.equal(valid, blend.surface)
@@ -362,16 +367,18 @@ def test_every_layer_can_have_a_texture_size_of_its_own(clip):
         side_layers=((r"blocks\.2\.", 48), (r"blocks\.[23]", 9999)),
     )
     engine = TextureCorrespondence(clip, config)
-    sides = [engine.side(f"up_blocks.{i}.attn1", 16, 8) for i in range(4)]
-    assert sides == [64, 32, 48, 9999]
+    grids = [engine.grid(FeatureMap(16, 8, f"up_blocks.{i}.attn1")) for i in range(4)]
+    assert grids == [(16, 8, side) for side in (64, 32, 48, 9999)]
 
 
 def test_a_texture_of_a_given_side_is_that_of_the_ratio_that_yields_it(clip):
     features = random_features(2, 3, 16, 16)
-    by_ratio = TextureCorrespondence(clip, CorrespondenceConfig(ratio=3.0)).blend([0, 2], [1], 16, 16, "fill")
-    engine = TextureCorrespondence(clip)
-    by_side = engine.blend([0, 2], [1], 16, 16, "fill", 48)
+    by_ratio = TextureCorrespondence(clip, CorrespondenceConfig(ratio=3.0)).blend(
+        [0, 2], [1], FeatureMap(16, 16), "fill"
+    )
+    engine = TextureCorrespondence(clip, CorrespondenceConfig(side_layers=(("given", 48),)))
+    by_side = engine.blend([0, 2], [1], FeatureMap(16, 16, "given"), "fill")
     for a, b in zip(by_ratio(features), by_side(features), strict=True):
         assert torch.equal(a, b)
-    default, _ = engine.blend([0, 2], [1], 16, 16, "fill")(features)
+    default, _ = engine.blend([0, 2], [1], FeatureMap(16, 16), "fill")(features)
     assert not torch.equal(default, by_side(features)[0])

@@ -12,6 +12,7 @@ from screen_blend import ScreenBlend
 
 from genrender.config import CorrespondenceConfig, UnifyRule
 from genrender.correspondence.engines import make_engine
+from genrender.correspondence.gather import FeatureMap
 from genrender.errors import ConfigError
 from genrender.evaluation.verify.checks import Verification, verify_clip
 from genrender.evaluation.verify.features import (
@@ -156,19 +157,18 @@ def test_a_frame_matches_itself_everywhere(ball):
 class StaysOnScreen:
     """An engine that carries features nowhere: every frame gets the first keyframe's, pixel by pixel."""
 
-    def side(self, layer: str, height: int, width: int) -> None:
-        pass
+    def grid(self, features: FeatureMap) -> FeatureMap:
+        return features
 
     def blend(
         self,
         keyframes: Sequence[int],  # noqa: ARG002
         frames: Sequence[int],
-        height: int,
-        width: int,
+        features: FeatureMap,
         rule: UnifyRule,  # noqa: ARG002
     ) -> ScreenBlend:
-        valid = torch.ones(len(frames), height, width, dtype=torch.bool)
-        return ScreenBlend(lambda features: features[:1].expand(len(frames), -1, -1, -1), valid)
+        valid = torch.ones(len(frames), features.height, features.width, dtype=torch.bool)
+        return ScreenBlend(lambda sources: sources[:1].expand(len(frames), -1, -1, -1), valid)
 
 
 def test_features_that_stay_on_the_screen_are_found(ball):
@@ -176,7 +176,7 @@ def test_features_that_stay_on_the_screen_are_found(ball):
     n_shown = [int(np.count_nonzero(pixel_centres(g, SHAPE).object_id)) for g in clip.gbuffers]
     pair, matches = choose_pair(clip.tracker, n_shown, SHAPE)
     assert pair == (0, 3)
-    features = SurfaceFeatures(clip, SHAPE, pair, 0)
+    features = SurfaceFeatures(clip.tracker, SHAPE, pair, 0)
     figures = measure_engine(StaysOnScreen(), features, pair, matches, SHAPE, "paper")
     assert figures.own_frame_error == 0
     assert figures.other_frame_error > 2 * features.one_pixel_off(0)
@@ -186,14 +186,14 @@ def test_features_that_stay_on_the_screen_are_found(ball):
 
 def test_features_are_functions_of_the_surface_point(ball):
     clip = clip_of(ball)
-    features = SurfaceFeatures(clip, SHAPE, (0, 3), 0)
+    features = SurfaceFeatures(clip.tracker, SHAPE, (0, 3), 0)
     matches = match_pixels(clip.tracker, 3, 0, SHAPE)
     first, last = (features.agreeing(frame).flatten(1) for frame in (0, 3))
     assert (last[:, matches.here] - first[:, matches.there]).abs().mean() < features.one_pixel_off(0)
     shown = torch.from_numpy(pixel_centres(clip.gbuffers[0], SHAPE).object_id > 0)
     assert first[:, shown].std(1).min() > 0.8
     assert not first[:, ~shown].any()
-    other = SurfaceFeatures(clip, SHAPE, (0, 3), 1)
+    other = SurfaceFeatures(clip.tracker, SHAPE, (0, 3), 1)
     assert torch.equal(other.agreeing(3), features.agreeing(3))
     assert not torch.equal(other.disagreeing(3), features.disagreeing(3))
 

@@ -19,6 +19,7 @@ from genrender.backbones.attention_sites import (
 )
 from genrender.config import CorrespondenceConfig, Engine, InjectionConfig, UnifyRule
 from genrender.correspondence.engines import make_engine
+from genrender.correspondence.gather import FeatureMap
 from genrender.injection.attention import feature_size
 from genrender.injection.state import AttentionState
 from genrender.surface.tracking import SurfaceTracker
@@ -47,18 +48,13 @@ class KnownPoints:
     def __init__(self, points: Points) -> None:
         self.points = points
 
-    def side(self, layer: str, height: int, width: int) -> None:
-        """No textures."""
+    def grid(self, features: FeatureMap) -> tuple[int, int]:
+        return features.height, features.width
 
     def blend(
-        self,
-        keyframes: Sequence[int],
-        frames: Sequence[int],
-        height: int,
-        width: int,
-        rule: str,
-        side: int | None = None,  # noqa: ARG002
+        self, keyframes: Sequence[int], frames: Sequence[int], features: FeatureMap, rule: str
     ) -> "KnownBlend":
+        height, width = self.grid(features)
         assert rule != "fill" or len(keyframes) == 1
         sources, shown = (
             torch.stack([self.points(frame, height, width) for frame in of]) for of in (keyframes, frames)
@@ -235,15 +231,15 @@ def test_what_is_left_out_is_shown_by_a_token_that_is_read(engine_name: Engine):
     keyframes, frames, size = [0, 2, 5], [0, 1, 2, 3, 4, 5], (12, 16)
     state = AttentionState(InjectionConfig(alpha=0.0, layers="attn1"), 1, size, engine)
     state.start_keyframes(keyframes)
-    shape = state._shape_of("layer", 12 * 16)
+    features = state._map_of("layer", 12 * 16)
     read = torch.zeros(3 * 12 * 16, dtype=torch.bool)
-    read[state._find_shared_tokens(shape).index] = True
+    read[state._find_shared_tokens(features).index] = True
     read = read.view(3, *size)
     state.start_frames(frames)
     own = torch.zeros(len(frames), 12 * 16, dtype=torch.bool)
-    for frame, tokens in enumerate(state._find_own_tokens(shape)):
+    for frame, tokens in enumerate(state._find_own_tokens(features)):
         own[frame, tokens] = True
-    blend = engine.blend(keyframes, frames, *size, "mean", shape[1])
+    blend = engine.blend(keyframes, frames, features, "mean")
     left_out = blend.surface & ~own.view(-1, *size)
     assert left_out.any()
     assert not (left_out & ~blend.shows(read)).any()

@@ -20,6 +20,7 @@ from genrender.backbones.attention_sites import (
     self_attention_layers,
 )
 from genrender.config import InjectionConfig
+from genrender.correspondence.gather import FeatureMap
 from genrender.injection.state import AttentionState
 from genrender.methods.rivals import (
     FirstFrameAttention,
@@ -54,16 +55,16 @@ class Screen:
     def __init__(self, is_valid: bool) -> None:
         self.is_valid = is_valid
 
-    def side(self, layer: str, height: int, width: int) -> None:
-        pass
+    def grid(self, features: FeatureMap) -> FeatureMap:
+        return features
 
     def blend(
-        self, keyframes: Sequence[int], frames: Sequence[int], height: int, width: int, rule: str, *_: object
+        self, keyframes: Sequence[int], frames: Sequence[int], features: FeatureMap, rule: str
     ) -> ScreenBlend:
         assert rule == "fill"
         assert len(keyframes) == 1
-        valid = torch.full((len(frames), height, width), self.is_valid)
-        return ScreenBlend(lambda features: features.expand(len(frames), -1, -1, -1), valid)
+        valid = torch.full((len(frames), features.height, features.width), self.is_valid)
+        return ScreenBlend(lambda sources: sources.expand(len(frames), -1, -1, -1), valid)
 
 
 @pytest.fixture(scope="module")

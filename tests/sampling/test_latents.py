@@ -16,6 +16,7 @@ from diffusers import (
 from scenes import rotating_sphere
 
 from genrender.config import CorrespondenceConfig, LatentConfig, MethodConfig
+from genrender.correspondence.gather import FeatureMap
 from genrender.correspondence.texture import TextureCorrespondence
 from genrender.errors import ConfigError
 from genrender.sampling.latents import (
@@ -148,7 +149,7 @@ def test_synchronised_latents_agree_where_keyframes_saw_and_are_unchanged_elsewh
     assert torch.equal(result[unchanged], x0[unchanged])
 
     def disagreement(latents):
-        maps, valid = engine.blend([3], [2], 8, 8, "fill")(latents[[3]])
+        maps, valid = engine.blend([3], [2], FeatureMap(8, 8), "fill")(latents[[3]])
         return (maps[0] - latents[2]).abs()[:, valid[0]].mean()
 
     assert disagreement(result) < 0.3 * disagreement(x0)

@@ -1,6 +1,6 @@
 """The correspondence engines by name, and the interface that they share."""
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from genrender.config import CorrespondenceConfig, UnifyRule
+from genrender.correspondence.gather import FeatureMap
 from genrender.correspondence.reproject import ReprojectCorrespondence
 from genrender.correspondence.texture import TextureCorrespondence
 from genrender.errors import ConfigError
@@ -44,16 +45,14 @@ class SurfaceEngine(Protocol):
         self,
         keyframes: Sequence[int],
         frames: Sequence[int],
-        height: int,
-        width: int,
+        features: FeatureMap,
         rule: UnifyRule,
-        side: int | None = None,
     ) -> Blend:
-        """Prepare to carry features of one size from `keyframes` to `frames`."""
+        """Prepare to carry such features from `keyframes` to `frames`."""
         ...
 
-    def side(self, layer: str, height: int, width: int) -> int | None:
-        """What `blend` takes as `side` for this layer; layers of one size and side share a `blend`."""
+    def grid(self, features: FeatureMap) -> Hashable:
+        """Equal for feature maps that lie on the surface alike: one `blend` serves all of them."""
         ...
 
 

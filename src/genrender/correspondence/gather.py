@@ -1,10 +1,26 @@
 """From weights over keyframe pixels to features in frames: what all correspondence engines end in."""
 
 from collections.abc import Callable, Hashable
+from dataclasses import dataclass
 
 import torch
 from jaxtyping import Bool, Float, Float32, Int64
 from torch import Tensor
+
+
+@dataclass(frozen=True)
+class FeatureMap:
+    """Which feature maps are carried on the surface.
+
+    Attributes:
+        height: in feature pixels; need not divide the picture's height.
+        width: likewise.
+        layer: name of the attention layer that makes them; empty for latents and pictures.
+    """
+
+    height: int
+    width: int
+    layer: str = ""
 
 
 class WeightedGather:

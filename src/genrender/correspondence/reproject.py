@@ -13,7 +13,7 @@ import torch
 from jaxtyping import Bool, Float, Float32, Int32, Int64
 
 from genrender.config import CorrespondenceConfig, UnifyRule
-from genrender.correspondence.gather import References, SurfaceBlend, WeightedGather
+from genrender.correspondence.gather import FeatureMap, References, SurfaceBlend, WeightedGather
 from genrender.correspondence.unify import Samples, unify_weights
 from genrender.storage.bounded_cache import Recent
 from genrender.surface.texels import PixelCentres, pixel_centres
@@ -68,21 +68,18 @@ class ReprojectCorrespondence:
         self,
         keyframes: Sequence[int],
         frames: Sequence[int],
-        height: int,
-        width: int,
+        features: FeatureMap,
         rule: UnifyRule,
-        side: int | None = None,  # noqa: ARG002 (this engine has no textures)
     ) -> SurfaceBlend:
-        """Prepare to carry features of this size from `keyframes` to `frames`.
+        """Prepare to carry such features from `keyframes` to `frames`.
 
         Args:
             keyframes: frame indices, in the order in which `fill` visits them.
             frames: frame indices to render into.
-            height: of the feature map in feature pixels; need not divide the picture's height.
-            width: likewise.
+            features: what is carried.
             rule: how keyframes that show the same point are combined.
-            side: for the engine `texture`; nothing here.
         """
+        height, width = self.grid(features)
         gather, seen = self._gather(keyframes, frames, height, width, rule)
         reference = None
         # Bilinear samples are averages, too: spread is lost under every rule. One keyframe's is not restored.
@@ -92,8 +89,9 @@ class ReprojectCorrespondence:
         surface = torch.from_numpy(np.concatenate(shown)).to(self._device).view(len(frames), height, width)
         return SurfaceBlend(gather, surface=surface, valid=seen.view_as(surface), reference=reference)
 
-    def side(self, layer: str, height: int, width: int) -> None:
-        """This engine has no textures."""
+    def grid(self, features: FeatureMap) -> tuple[int, int]:
+        """The size alone: this engine has no textures."""
+        return features.height, features.width
 
     def _find_reference(
         self, keyframes: tuple[int, ...], height: int, width: int, rule: UnifyRule

@@ -13,7 +13,13 @@ from jaxtyping import Bool, Int64
 from torch import Tensor
 
 from genrender.config import CorrespondenceConfig, UnifyRule
-from genrender.correspondence.gather import References, SurfaceBlend, WeightedGather, gather_pixels
+from genrender.correspondence.gather import (
+    FeatureMap,
+    References,
+    SurfaceBlend,
+    WeightedGather,
+    gather_pixels,
+)
 from genrender.correspondence.unify import UNIFY_RULES, Samples, unify_weights
 from genrender.errors import ConfigError
 from genrender.gbuffer.gbuffer import GBuffer
@@ -145,22 +151,18 @@ class TextureCorrespondence:
         self,
         keyframes: Sequence[int],
         frames: Sequence[int],
-        height: int,
-        width: int,
+        features: FeatureMap,
         rule: UnifyRule,
-        side: int | None = None,
     ) -> SurfaceBlend:
-        """Prepare to carry features of this size from `keyframes` to `frames`.
+        """Prepare to carry such features from `keyframes` to `frames`.
 
         Args:
             keyframes: frame indices, in the order in which `fill` visits them.
             frames: frame indices to render into.
-            height: of the feature map in feature pixels; need not divide the picture's height.
-            width: likewise.
+            features: what is carried.
             rule: how keyframes that show the same texel are combined.
-            side: texels along a side of the textures; None: what the ratio says.
         """
-        shape = (height, width, self.side("", height, width) if side is None else side)
+        shape = self.grid(features)
         texel = torch.cat([self._texel_under_pixels(f, shape) for f in frames])
         gather, valid, inpainted = self._gather(keyframes, texel, shape, rule)
         reference = None
@@ -168,7 +170,7 @@ class TextureCorrespondence:
             reference = self._references.look_up(self._find_reference, tuple(keyframes), shape, rule)
 
         def as_maps(mask: Bool[Tensor, "N"]) -> Bool[Tensor, "F h w"]:
-            return mask.to(self._device).view(len(frames), height, width)
+            return mask.to(self._device).view(len(frames), features.height, features.width)
 
         return SurfaceBlend(
             gather,
@@ -178,9 +180,10 @@ class TextureCorrespondence:
             reference=reference,
         )
 
-    def side(self, layer: str, height: int, width: int) -> int:
-        """Texels along a side of the textures of this layer."""
-        return self._config.texture_side(layer, height, width)
+    def grid(self, features: FeatureMap) -> _Shape:
+        """The size, and texels along a side of the textures."""
+        height, width = features.height, features.width
+        return height, width, self._config.texture_side(features.layer, height, width)
 
     def _gather(
         self, keyframes: Sequence[int], texel: Int64[Tensor, "N"], shape: _Shape, rule: UnifyRule

@@ -10,7 +10,7 @@ all read the same tokens, and a frame adds its own only where it shows something
 attention costs what the surface and the background that are in view cost, however many keyframes there are.
 """
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -21,6 +21,7 @@ from torch import Tensor
 
 from genrender.config import InjectionConfig
 from genrender.correspondence.engines import Blend, SurfaceEngine
+from genrender.correspondence.gather import FeatureMap
 from genrender.correspondence.unify import UNIFY_RULES, Rule, Samples, unify_weights
 from genrender.errors import ConfigError, ModelError
 from genrender.injection.attention import (
@@ -37,9 +38,6 @@ from genrender.injection.attention import (
     tokens_to_map,
 )
 from genrender.injection.keyframes import choose_keyframes
-
-# Size of a layer's maps and, where the engine has textures, their side.
-_Shape = tuple[tuple[int, int], int | None]
 
 
 @dataclass
@@ -96,10 +94,11 @@ class AttentionState:
     _frames: tuple[int, ...] = field(default=(), init=False)
     _progress: float = field(default=0.0, init=False)
     _memory: dict[str, KeyframeMemory] = field(default_factory=dict, init=False)
-    _blends: dict[_Shape, Blend] = field(default_factory=dict, init=False)
-    _views: dict[_Shape, list[Blend]] = field(default_factory=dict, init=False)
-    _shared_tokens: dict[_Shape, SharedTokens] = field(default_factory=dict, init=False)
-    _own_tokens: dict[_Shape, list[Int64[Tensor, "M"]]] = field(default_factory=dict, init=False)
+    _maps: dict[Hashable, FeatureMap] = field(default_factory=dict, init=False)
+    _blends: dict[FeatureMap, Blend] = field(default_factory=dict, init=False)
+    _views: dict[FeatureMap, list[Blend]] = field(default_factory=dict, init=False)
+    _shared_tokens: dict[FeatureMap, SharedTokens] = field(default_factory=dict, init=False)
+    _own_tokens: dict[FeatureMap, list[Int64[Tensor, "M"]]] = field(default_factory=dict, init=False)
     _queries: dict[str, Float[Tensor, "N heads L D"]] = field(default_factory=dict, init=False)
 
     def __post_init__(self) -> None:
@@ -174,14 +173,14 @@ class AttentionState:
             memory = self._memory.setdefault(layer, KeyframeMemory())
             joined_key, joined_value = (join_frames(tokens, self.n_branches) for tokens in (key, value))
             if self.config.deduplicate:
-                kept = self._find_shared_tokens(self._shape_of(layer, query.shape[2])).index
+                kept = self._find_shared_tokens(self._map_of(layer, query.shape[2])).index
                 joined_key, joined_value = joined_key[:, :, kept], joined_value[:, :, kept]
             memory.key, memory.value = joined_key, joined_value
             together = attend(join_frames(query, self.n_branches), joined_key, joined_value, scale)
             return split_frames(together, query.shape[2])
         shared_key, shared_value = self._recall_shared(layer)
         if self.config.deduplicate:
-            own = self._find_own_tokens(self._shape_of(layer, query.shape[2]))
+            own = self._find_own_tokens(self._map_of(layer, query.shape[2]))
             return attend_with_some_of_their_own(query, key, value, shared_key, shared_value, own, scale)
         return attend(
             query, extend_with_keyframes(key, shared_key), extend_with_keyframes(value, shared_value), scale
@@ -199,7 +198,7 @@ class AttentionState:
         if self._rule.reads_keys:
             surface, valid = self._blend_by_keys(layer, remembered)
         else:
-            rendered, is_valid = self._blend(self._shape_of(layer, output.shape[1]))(remembered)
+            rendered, is_valid = self._blend(self._map_of(layer, output.shape[1]))(remembered)
             surface, valid = map_to_tokens(rendered, self.n_branches), is_valid.flatten(1)
         return blend_with_surface(output, surface, valid.repeat(self.n_branches, 1), alpha)
 
@@ -214,10 +213,10 @@ class AttentionState:
         """What the keyframes show of a frame's points, combined by a rule that looks at queries and keys."""
         own_key, query = self._recall(layer).own_key, self._queries[layer]
         assert own_key is not None
-        shape = self._shape_of(layer, query.shape[2])
-        keys = tokens_to_map(merge_heads(own_key), self.n_branches, shape[0])
+        features = self._map_of(layer, query.shape[2])
+        keys = tokens_to_map(merge_heads(own_key), self.n_branches, (features.height, features.width))
         samples, fits, seen = [], [], []
-        for k, view in enumerate(self._view_of_each_keyframe(shape)):
+        for k, view in enumerate(self._view_of_each_keyframe(features)):
             feature, valid = view(remembered[[k]])
             key, _ = view(keys[[k]])
             key_tokens = split_heads(map_to_tokens(key, self.n_branches), query.shape[1])
@@ -244,66 +243,66 @@ class AttentionState:
             )
         return self._memory[layer]
 
-    def _shape_of(self, layer: str, n_tokens: int) -> _Shape:
+    def _map_of(self, layer: str, n_tokens: int) -> FeatureMap:
+        """A layer's map, or that of the first layer whose maps lie on the surface alike."""
         assert self.engine is not None
-        size = feature_size(n_tokens, *self.latent_size)
-        return size, self.engine.side(layer, *size)
+        features = FeatureMap(*feature_size(n_tokens, *self.latent_size), layer)
+        # Such layers share the geometry, which costs more than the features.
+        return self._maps.setdefault(self.engine.grid(features), features)
 
-    def _blend(self, shape: _Shape) -> Blend:
-        # Layers with maps of one size share the geometry, which costs more than the features.
-        if shape not in self._blends:
+    def _blend(self, features: FeatureMap) -> Blend:
+        if features not in self._blends:
             assert self.engine is not None
-            size, side = shape
-            self._blends[shape] = self.engine.blend(
-                self._keyframes, self._frames, *size, self.config.unify, side
+            self._blends[features] = self.engine.blend(
+                self._keyframes, self._frames, features, self.config.unify
             )
-        return self._blends[shape]
+        return self._blends[features]
 
-    def _view_of_each_keyframe(self, shape: _Shape) -> list[Blend]:
-        if shape not in self._views:
+    def _view_of_each_keyframe(self, features: FeatureMap) -> list[Blend]:
+        if features not in self._views:
             assert self.engine is not None
-            engine, (size, side) = self.engine, shape
-            self._views[shape] = [
-                engine.blend([k], self._frames, *size, "fill", side) for k in self._keyframes
+            engine = self.engine
+            self._views[features] = [
+                engine.blend([k], self._frames, features, "fill") for k in self._keyframes
             ]
-        return self._views[shape]
+        return self._views[features]
 
-    def _find_shared_tokens(self, shape: _Shape) -> SharedTokens:
+    def _find_shared_tokens(self, features: FeatureMap) -> SharedTokens:
         """The keyframes' tokens that show what no token kept of an earlier keyframe shows.
 
         Background has no surface, so a pixel of it is new where no keyframe before had background there.
         """
-        if shape not in self._shared_tokens:
-            surface = self._carriers(shape)[0].surface
+        if features not in self._shared_tokens:
+            surface = self._carriers(features)[0].surface
             kept = torch.zeros_like(surface)
             for k in range(len(self._keyframes)):
                 # Another run's background is not this clip's.
                 first_alike = 0 if k < self.n_lent else self.n_lent
                 background = ~surface[first_alike:k].all(0)
-                kept[k] = ~torch.where(surface[k], self._show(kept, shape)[k], background)
+                kept[k] = ~torch.where(surface[k], self._show(kept, features)[k], background)
             index = torch.nonzero(kept.flatten()).squeeze(1)
             background = ~surface[self.n_lent :].all(0).flatten()
-            self._shared_tokens[shape] = SharedTokens(index, kept, background)
-        return self._shared_tokens[shape]
+            self._shared_tokens[features] = SharedTokens(index, kept, background)
+        return self._shared_tokens[features]
 
-    def _find_own_tokens(self, shape: _Shape) -> list[Int64[Tensor, "M"]]:
+    def _find_own_tokens(self, features: FeatureMap) -> list[Int64[Tensor, "M"]]:
         """Of each frame the tokens that show something which no shared token shows."""
-        if shape not in self._own_tokens:
-            shared = self._shared_tokens[shape]
-            surface = self._carriers(shape)[0].surface.flatten(1)
-            is_own = ~torch.where(surface, self._show(shared.pixels, shape).flatten(1), shared.background)
+        if features not in self._own_tokens:
+            shared = self._shared_tokens[features]
+            surface = self._carriers(features)[0].surface.flatten(1)
+            is_own = ~torch.where(surface, self._show(shared.pixels, features).flatten(1), shared.background)
             tokens = torch.nonzero(is_own)[:, 1]
-            self._own_tokens[shape] = list(tokens.split(is_own.sum(1).tolist()))
-        return self._own_tokens[shape]
+            self._own_tokens[features] = list(tokens.split(is_own.sum(1).tolist()))
+        return self._own_tokens[features]
 
-    def _show(self, pixels: Bool[Tensor, "K h w"], shape: _Shape) -> Bool[Tensor, "F h w"]:
+    def _show(self, pixels: Bool[Tensor, "K h w"], features: FeatureMap) -> Bool[Tensor, "F h w"]:
         """Which pixels of the frames under way show a point that any of these of the keyframes shows."""
-        carriers = self._carriers(shape)
+        carriers = self._carriers(features)
         parts = zip(carriers, pixels.chunk(len(carriers)), strict=True)
         return torch.stack([carrier.shows(part) for carrier, part in parts]).any(0)
 
-    def _carriers(self, shape: _Shape) -> list[Blend]:
+    def _carriers(self, features: FeatureMap) -> list[Blend]:
         """One blend of all keyframes, or one of each where a blend does not give all of them a share."""
         if self._rule.averages and not self._rule.reads_keys:
-            return [self._blend(shape)]
-        return self._view_of_each_keyframe(shape)
+            return [self._blend(features)]
+        return self._view_of_each_keyframe(features)

@@ -116,7 +116,7 @@ class PropagatedAttention(AttentionState):
             return output
         remembered = self._recall(layer).output
         assert remembered is not None
-        views = self._view_of_each_keyframe(self._shape_of(layer, output.shape[1]))
+        views = self._view_of_each_keyframe(self._map_of(layer, output.shape[1]))
         carried = [view(remembered[[k]]) for k, view in enumerate(views)]
         weights = torch.from_numpy(neighbour_weights(self._keyframes, self._frames)).to(output)
         total, share = torch.zeros_like(output), torch.zeros_like(output[..., :1])

@@ -10,6 +10,7 @@ import torch
 from jaxtyping import Float32
 
 from genrender.config import CorrespondenceConfig
+from genrender.correspondence.gather import FeatureMap
 from genrender.correspondence.reproject import ReprojectCorrespondence
 from genrender.gbuffer.gbuffer import GBuffer
 from genrender.surface.tracking import SurfaceTracker
@@ -39,7 +40,7 @@ def static_texture(
     for frame, gbuffer in enumerate(tracker.gbuffers):
         # A new engine for every frame: what it remembers of pictures of full size would fill the memory.
         engine = ReprojectCorrespondence(tracker, config)
-        rendered, seen = engine.blend(sources, [frame], height, width, "fill")(maps)
+        rendered, seen = engine.blend(sources, [frame], FeatureMap(height, width), "fill")(maps)
         colors = rendered[0].permute(1, 2, 0).numpy()
         is_seen = seen[0].numpy()
         picture = pictures[0].copy()

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from genrender.config import LatentConfig
 from genrender.correspondence.engines import SurfaceEngine
+from genrender.correspondence.gather import FeatureMap
 from genrender.sampling.prediction import output_for_x0, predicted_x0, signal_shares
 from genrender.sampling.surface import ClipSurface
 
@@ -111,12 +112,13 @@ def synchronise(
     if strength == 0:
         return x0
     height, width = x0.shape[-2:]
+    features = FeatureMap(height, width)
     synced = x0.clone()
     by_pair = groupby(range(len(frames)), key=lambda row: nearest_two(frames[row], keyframes))
     for pair, group in by_pair:
         rows = list(group)
         sources = keyframe_x0[[keyframes.index(frame) for frame in pair]]
-        surface, valid = engine.blend(pair, [frames[r] for r in rows], height, width, "mean")(sources)
+        surface, valid = engine.blend(pair, [frames[r] for r in rows], features, "mean")(sources)
         synced[rows] = torch.where(valid[:, None], x0[rows].lerp(surface, strength), x0[rows])
     return synced
 

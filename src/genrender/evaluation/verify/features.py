@@ -14,6 +14,7 @@ from torch import Tensor
 
 from genrender.config import UnifyRule
 from genrender.correspondence.engines import SurfaceEngine
+from genrender.correspondence.gather import FeatureMap
 from genrender.errors import ConfigError
 from genrender.evaluation.verify.matches import Matches, match_pixels
 from genrender.injection.attention import blend_with_surface, map_to_tokens
@@ -147,7 +148,7 @@ def measure_engine(
         rule: how keyframes that show the same surface point are combined.
     """
     truth = torch.stack([features.agreeing(frame) for frame in pair])
-    rendered, valid = engine.blend(pair[:1], pair, *shape, rule)(truth[:1])
+    rendered, valid = engine.blend(pair[:1], pair, FeatureMap(*shape), rule)(truth[:1])
     error = (rendered - truth).abs().mean(1).flatten(1)
     found = valid.flatten(1)[1, matches.here]
     blended = blend_fully(engine, features, pair, pair, shape, rule)
@@ -170,7 +171,7 @@ def blend_fully(
     """Features that disagree, after the post-attention injection with alpha = 1, as tokens."""
     sources = torch.stack([features.disagreeing(frame) for frame in keyframes])
     own = torch.stack([features.disagreeing(frame) for frame in frames])
-    surface, valid = engine.blend(keyframes, frames, *shape, rule)(sources)
+    surface, valid = engine.blend(keyframes, frames, FeatureMap(*shape), rule)(sources)
     return blend_with_surface(map_to_tokens(own, 1), map_to_tokens(surface, 1), valid.flatten(1), 1.0)
 
 
@@ -206,7 +207,7 @@ def measure_coverage(
     """
     shares = np.full(len(clip.gbuffers), np.nan)
     for frame in range(len(clip.gbuffers)):
-        blend = engine.blend(keyframes, [frame], *shape, rule)
+        blend = engine.blend(keyframes, [frame], FeatureMap(*shape), rule)
         seen = blend.shows(torch.ones(len(keyframes), *shape, dtype=torch.bool))
         if blend.surface.any():
             shares[frame] = float(seen[blend.surface].double().mean())
