@@ -12,7 +12,7 @@ from genrender.gbuffer.control import (
 )
 from genrender.gbuffer.gbuffer import GBuffer
 from genrender.gbuffer.preview import depth_picture, object_colour, object_picture, uv_picture
-from genrender.scene.scene import DOME_ID, GROUND_ID
+from genrender.scene.backdrop_ids import DOME_ID, GROUND_ID
 
 
 def frame_of(depth, object_id=None) -> GBuffer:

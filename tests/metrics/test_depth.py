@@ -11,7 +11,7 @@ from transformers import DPTConfig, DPTForDepthEstimation, DPTImageProcessor
 
 from genrender.errors import ModelError
 from genrender.metrics.depth import DepthEstimator, depth_agreement, rank_correlation
-from genrender.scene.scene import DOME_ID, GROUND_ID
+from genrender.scene.backdrop_ids import DOME_ID, GROUND_ID
 
 
 @pytest.fixture(scope="module")

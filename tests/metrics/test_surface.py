@@ -10,8 +10,8 @@ from genrender.errors import ConfigError
 from genrender.gbuffer.exr.frame import read_exr, write_exr
 from genrender.gbuffer.raycast import render_gbuffer
 from genrender.metrics.surface import surface_error, surface_errors
+from genrender.scene.backdrop_ids import GROUND_ID
 from genrender.scene.camera import Camera
-from genrender.scene.scene import GROUND_ID
 from genrender.surface.tracking import SurfaceTracker
 
 SIZE = 96

@@ -23,12 +23,13 @@ from genrender.scene.backdrop import (
     octahedral_direction,
     parse_backdrop,
 )
+from genrender.scene.backdrop_ids import DOME_ID, GROUND_ID
 from genrender.scene.camera import Camera
 from genrender.scene.cameras.framing import as_clip
 from genrender.scene.cameras.path import camera_path
 from genrender.scene.load import load_scene
 from genrender.scene.procedural.primitives import MeshPart
-from genrender.scene.scene import DOME_ID, GROUND_ID, Scene
+from genrender.scene.scene import Scene
 from genrender.scene.uv.quality import outside_percent, overlap_percent, surface_area
 from genrender.scene.uv.unwrap import unwrap, weld
 from genrender.shots.clip import Shot, ShotConfig, plan_shot, render_clip

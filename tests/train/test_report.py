@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from genrender.errors import ConfigError
+from genrender.scene.backdrop_ids import GROUND_ID
 from genrender.scene.formats.gltf.write import GltfScene, MeshNode, write_glb
 from genrender.scene.procedural.primitives import sphere
-from genrender.scene.scene import GROUND_ID
 from genrender.train.report import inner_edges, nearest_color, silhouette_iou
 from genrender.train.shots import BOX, CHARACTER, all_colors_right, typical_clip
 from genrender.train.subjects import parse_character, world_subjects

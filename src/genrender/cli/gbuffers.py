@@ -13,7 +13,7 @@ from genrender.gbuffer.gbuffer import GBuffer
 from genrender.gbuffer.preview import depth_picture, object_picture, uv_picture
 from genrender.jobs.clips import plan_clip, with_all_uvs
 from genrender.media.images import write_png
-from genrender.scene.scene import BACKDROP_NAMES
+from genrender.scene.backdrop_ids import BACKDROP_NAMES
 from genrender.shots.clip import Shot
 from genrender.shots.exr_shot import ExrShot
 from genrender.storage.atomic import atomic_folder, check_can_hold_files

@@ -12,7 +12,7 @@ from jaxtyping import Bool, Float32
 
 from genrender.errors import ConfigError
 from genrender.gbuffer.gbuffer import GBuffer
-from genrender.scene.scene import DOME_ID, GROUND_ID
+from genrender.scene.backdrop_ids import DOME_ID, GROUND_ID
 
 # Brightness of the farthest surface: well above the background's 0, so that it never looks like background.
 FARTHEST_SURFACE = 0.2

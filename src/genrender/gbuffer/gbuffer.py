@@ -17,7 +17,7 @@ class GBuffer:
         depth: planar distance along the view axis in scene units, > 0; background is +inf.
         uv: texture coordinates in [0, 1], origin top-left as in glTF (V grows downwards); background is 0.
         object_id: 0 is background, objects count from 1; a backdrop has ids of its own (16382 is ground,
-            16383 is dome, see `genrender.scene.scene`).
+            16383 is dome, see `genrender.scene.backdrop_ids`).
         tri_id: index into the scene's triangles; -1 is background. Never compare it between frames of a scene
             whose topology changes. A G-buffer that was read from an image file knows no triangles: -1
             everywhere.

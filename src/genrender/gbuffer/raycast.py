@@ -7,8 +7,8 @@ from jaxtyping import Float, Float32, Int32, Int64
 
 from genrender.errors import ConfigError
 from genrender.gbuffer.gbuffer import GBuffer
+from genrender.scene.backdrop_ids import DOME_ID, GROUND_ID
 from genrender.scene.camera import Camera
-from genrender.scene.scene import DOME_ID, GROUND_ID
 
 # Embree takes its time over every triangle that it is given. With more than this, leaving out those that no
 # ray can meet is worth the look.

@@ -18,7 +18,7 @@ from transformers import AutoImageProcessor, AutoModelForDepthEstimation
 from genrender.gbuffer.gbuffer import GBuffer
 from genrender.gbuffer.preview import to_picture
 from genrender.metrics.pretrained import load_pretrained
-from genrender.scene.scene import DOME_ID
+from genrender.scene.backdrop_ids import DOME_ID
 from genrender.storage.lazy_frames import Pictures
 from genrender.surface.flow import EROSION_PX, erode
 

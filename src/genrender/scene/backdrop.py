@@ -13,11 +13,12 @@ from jaxtyping import Float, Float64
 from PIL import ImageColor
 
 from genrender.errors import ConfigError, SceneError
+from genrender.scene.backdrop_ids import DOME_ID, GROUND_ID
 from genrender.scene.camera import Camera
 from genrender.scene.cameras.framing import Times, as_clip
 from genrender.scene.motion import WithStatic
 from genrender.scene.procedural.primitives import MeshPart
-from genrender.scene.scene import DOME_ID, GROUND_ID, Scene, SceneObject
+from genrender.scene.scene import Scene, SceneObject
 
 BackdropKind: TypeAlias = Literal["none", "ground", "dome", "both"]
 

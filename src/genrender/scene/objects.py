@@ -17,9 +17,10 @@ import numpy as np
 from jaxtyping import Int
 
 from genrender.errors import ConfigError, SceneError
+from genrender.scene.backdrop_ids import GROUND_ID
 from genrender.scene.choices import ObjectsBy
 from genrender.scene.names import UniqueNames
-from genrender.scene.scene import GROUND_ID, Scene, SceneObject, find_by_name
+from genrender.scene.scene import Scene, SceneObject, find_by_name
 
 # What triangles without a material are called where objects go by materials.
 NO_MATERIAL = "no material"

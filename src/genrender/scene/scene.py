@@ -9,17 +9,11 @@ import numpy as np
 from jaxtyping import Bool, Float32, Float64, Int32, UInt64
 
 from genrender.errors import SceneError
+from genrender.scene.backdrop_ids import BACKDROP_NAMES, DOME_ID, GROUND_ID
 from genrender.scene.camera import Camera
 from genrender.scene.motion import MAX_COORDINATE, Looped, Motion, SceneCamera, is_placeable
 from genrender.scene.names import has_wildcards, is_called, plain_name, texture_keys
 from genrender.scene.uv.charts import atlas_ids
-
-# Object ids that a backdrop has in every scene, so that whoever sees a G-buffer, or a file of one, knows what
-# is ground and what is sky. They are the largest that texel ids have room for.
-GROUND_ID = 16382
-DOME_ID = 16383
-# Names that no object of a file has: objects may be called ground, too.
-BACKDROP_NAMES = {GROUND_ID: "\0ground", DOME_ID: "\0dome"}
 
 # Poses whose vertices differ by less than this part of the scene's size are one.
 SAME_POSE = 1e-4

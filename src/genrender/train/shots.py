@@ -10,11 +10,11 @@ from rich.progress import track
 
 from genrender.pipeline import GenerativeRenderingPipeline
 from genrender.scene.backdrop import with_static
+from genrender.scene.backdrop_ids import GROUND_ID
 from genrender.scene.cameras.framing import as_clip
 from genrender.scene.load import load_scene
 from genrender.scene.objects import ObjectRule, with_objects
 from genrender.scene.procedural.primitives import box
-from genrender.scene.scene import GROUND_ID
 from genrender.shots.clip import Clip, ShotConfig, render_clip
 from genrender.surface.flow import erode
 from genrender.train.data import PROGRESS

@@ -17,9 +17,9 @@ from genrender.gbuffer.exr.inspect import inspect_exr
 from genrender.gbuffer.exr.survey import open_sequence, survey_files
 from genrender.gbuffer.gbuffer import GBuffer
 from genrender.noise.initial import surface_noise
+from genrender.scene.backdrop_ids import BACKDROP_NAMES, GROUND_ID
 from genrender.scene.load import load_scene
 from genrender.scene.names import texture_keys
-from genrender.scene.scene import BACKDROP_NAMES, GROUND_ID
 from genrender.shots.clip import ShotConfig, render_clip
 from genrender.shots.exr_shot import ExrShot
 

@@ -22,9 +22,9 @@ from genrender.gbuffer.exr.frame import (
     read_channels,
 )
 from genrender.gbuffer.gbuffer import GBuffer
+from genrender.scene.backdrop_ids import BACKDROP_NAMES, GROUND_ID
 from genrender.scene.moments import tidy_rate
 from genrender.scene.names import texture_keys
-from genrender.scene.scene import BACKDROP_NAMES, GROUND_ID
 from genrender.storage.untrusted import parse_json, valid_name
 
 
