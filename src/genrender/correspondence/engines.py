@@ -42,13 +42,16 @@ class SurfaceEngine(Protocol):
     """A correspondence engine: whatever can carry keyframe features to frames on the surface."""
 
     def blend(
-        self,
-        keyframes: Sequence[int],
-        frames: Sequence[int],
-        features: FeatureMap,
-        rule: UnifyRule,
+        self, keyframes: Sequence[int], frames: Sequence[int], features: FeatureMap, rule: UnifyRule
     ) -> Blend:
-        """Prepare to carry such features from `keyframes` to `frames`."""
+        """Prepare to carry features from keyframes to frames.
+
+        Args:
+            keyframes: frame indices, in the order in which `fill` visits them.
+            frames: frame indices to render into.
+            features: what is carried.
+            rule: how keyframes that show the same surface point are combined.
+        """
         ...
 
     def grid(self, features: FeatureMap) -> Hashable:

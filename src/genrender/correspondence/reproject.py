@@ -65,20 +65,9 @@ class ReprojectCorrespondence:
         self._references = References()
 
     def blend(
-        self,
-        keyframes: Sequence[int],
-        frames: Sequence[int],
-        features: FeatureMap,
-        rule: UnifyRule,
+        self, keyframes: Sequence[int], frames: Sequence[int], features: FeatureMap, rule: UnifyRule
     ) -> SurfaceBlend:
-        """Prepare to carry such features from `keyframes` to `frames`.
-
-        Args:
-            keyframes: frame indices, in the order in which `fill` visits them.
-            frames: frame indices to render into.
-            features: what is carried.
-            rule: how keyframes that show the same point are combined.
-        """
+        """Prepare to carry features, see `SurfaceEngine`."""
         height, width = self.grid(features)
         gather, seen = self._gather(keyframes, frames, height, width, rule)
         reference = None

@@ -148,20 +148,9 @@ class TextureCorrespondence:
         self._texels: dict[_Shape, FrameCache] = {}
 
     def blend(
-        self,
-        keyframes: Sequence[int],
-        frames: Sequence[int],
-        features: FeatureMap,
-        rule: UnifyRule,
+        self, keyframes: Sequence[int], frames: Sequence[int], features: FeatureMap, rule: UnifyRule
     ) -> SurfaceBlend:
-        """Prepare to carry such features from `keyframes` to `frames`.
-
-        Args:
-            keyframes: frame indices, in the order in which `fill` visits them.
-            frames: frame indices to render into.
-            features: what is carried.
-            rule: how keyframes that show the same texel are combined.
-        """
+        """Prepare to carry features, see `SurfaceEngine`."""
         shape = self.grid(features)
         texel = torch.cat([self._texel_under_pixels(f, shape) for f in frames])
         gather, valid, inpainted = self._gather(keyframes, texel, shape, rule)
