@@ -4,44 +4,18 @@ Two text encoders, a pooled text and the picture's size beside the text features
 float32: all of it stays in this file.
 """
 
-from typing import Any
-
 import numpy as np
 import torch
-from diffusers.pipelines.controlnet.pipeline_controlnet_sd_xl import StableDiffusionXLControlNetPipeline
 from jaxtyping import Float32
 from torch import Tensor
 
 from genrender.backbones.object_prompts import ObjectPrompts
 from genrender.backbones.protocol import Conditions, ObjectMaps
-from genrender.backbones.unet import UNetDenoiser
+from genrender.backbones.unet import UNetBackbone, UNetDenoiser
 
 
-class StableDiffusionXL:
-    """A `Backbone` of the networks that a pipeline holds; prompts are encoded as that pipeline does.
-
-    Args:
-        pipeline: with its LoRA, textual inversions, offloading and scheduler.
-    """
-
-    def __init__(self, pipeline: StableDiffusionXLControlNetPipeline) -> None:
-        self._pipeline: Any = pipeline
-
-    @property
-    def scheduler(self) -> Any:
-        return self._pipeline.scheduler
-
-    @property
-    def device(self) -> torch.device:
-        return self._pipeline._execution_device
-
-    @property
-    def vae_factor(self) -> int:
-        return self._pipeline.vae_scale_factor
-
-    @property
-    def n_channels(self) -> int:
-        return self._pipeline.unet.config.in_channels
+class StableDiffusionXL(UNetBackbone):
+    """The networks of a `StableDiffusionXLControlNetPipeline`; prompts are encoded as it does."""
 
     def conditioned(
         self, conditions: Conditions, objects: ObjectMaps, latent_size: tuple[int, int]

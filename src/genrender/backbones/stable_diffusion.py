@@ -1,44 +1,19 @@
 """Stable Diffusion 1.x with a depth ControlNet, as diffusers' pipeline loads it. `pocket` is one, too."""
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import torch
-from diffusers.pipelines.controlnet.pipeline_controlnet import StableDiffusionControlNetPipeline
 from jaxtyping import Float32
 from torch import Tensor
 
 from genrender.backbones.object_prompts import ObjectPrompts
 from genrender.backbones.protocol import Conditions, ObjectMaps
-from genrender.backbones.unet import UNetDenoiser
+from genrender.backbones.unet import UNetBackbone, UNetDenoiser
 
 
-class StableDiffusion:
-    """A `Backbone` of the networks that a pipeline holds; prompts are encoded as that pipeline does.
-
-    Args:
-        pipeline: with its LoRA, textual inversions, IP-Adapter, offloading and scheduler.
-    """
-
-    def __init__(self, pipeline: StableDiffusionControlNetPipeline) -> None:
-        self._pipeline: Any = pipeline
-
-    @property
-    def scheduler(self) -> Any:
-        return self._pipeline.scheduler
-
-    @property
-    def device(self) -> torch.device:
-        return self._pipeline._execution_device
-
-    @property
-    def vae_factor(self) -> int:
-        return self._pipeline.vae_scale_factor
-
-    @property
-    def n_channels(self) -> int:
-        return self._pipeline.unet.config.in_channels
+class StableDiffusion(UNetBackbone):
+    """The networks of a `StableDiffusionControlNetPipeline`; prompts are encoded as it does."""
 
     def conditioned(
         self, conditions: Conditions, objects: ObjectMaps, latent_size: tuple[int, int]

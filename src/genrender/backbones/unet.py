@@ -17,6 +17,31 @@ from genrender.backbones.object_prompts import ObjectPrompts, regional_texts
 from genrender.injection.state import AttentionState
 
 
+class UNetBackbone:
+    """What backbones of a UNet with a ControlNet have in common.
+
+    Args:
+        pipeline: of diffusers, with its LoRA, textual inversions, IP-Adapter and offloading.
+        scheduler: None: the pipeline's own.
+    """
+
+    def __init__(self, pipeline: Any, scheduler: Any = None) -> None:
+        self._pipeline = pipeline
+        self.scheduler = pipeline.scheduler if scheduler is None else scheduler
+
+    @property
+    def device(self) -> torch.device:
+        return self._pipeline._execution_device
+
+    @property
+    def vae_factor(self) -> int:
+        return self._pipeline.vae_scale_factor
+
+    @property
+    def n_channels(self) -> int:
+        return self._pipeline.unet.config.in_channels
+
+
 def feed_forward_row_by_row(network: torch.nn.Module, row_by_row: bool) -> None:
     """Whether the transformers' feed-forward layers take the rows of a batch one by one.
 

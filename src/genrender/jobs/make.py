@@ -140,8 +140,6 @@ def _load(plan: Plan, hooks: RunHooks) -> GenerativeRenderingPipeline:
         for library in libraries:
             library.enable_progress_bar()
     pipeline.set_progress_bar_config(disable=True)
-    # An earlier run has left its marks in the scheduler.
-    pipeline.scheduler = type(pipeline.scheduler).from_config(pipeline.scheduler.config)
     return pipeline
 
 

@@ -14,12 +14,13 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
-from diffusers.schedulers.scheduling_dpmsolver_multistep import DPMSolverMultistepScheduler
 
-from genrender.backbones.protocol import Conditions
+from genrender.backbones.families import backbone_of
+from genrender.backbones.protocol import Backbone, Conditions
+from genrender.backbones.samplers import make_sampler
 from genrender.backbones.sources import read_guidance_scale, video_scale
 from genrender.config import RunConfig
 from genrender.errors import ModelError
@@ -37,7 +38,7 @@ from genrender.runs.record import Cost, Making, NetworksRecord, Origin, RunRecor
 from genrender.runs.unfinished import UnfinishedRun
 from genrender.sampling.appearance import Appearance, AppearanceRecorder
 from genrender.sampling.chunks import is_out_of_memory
-from genrender.sampling.loop import SamplingConfig, sample
+from genrender.sampling.loop import SamplingConfig, decode_frames, sample
 from genrender.sampling.store import FrameTensors, RunStore, n_steps_done
 from genrender.sampling.surface import ClipSurface
 from genrender.shots.clip import Clip
@@ -99,24 +100,27 @@ def make_video(
     # 1. All frames through the diffusion model.
     started_s = time.perf_counter()
     reset_gpu_peak_memory()
-    with _sampler(pipeline, resolved), _memory_errors(clip, resolved):
+    backbone = backbone_of(pipeline, make_sampler(resolved.sampler, pipeline.scheduler))
+    with _memory_errors(clip, resolved):
         painted = _painted_frames(clip, resolved, method)
         shown = clip if painted is None else clip.only(painted)
-        making = Making(ShotRecord.of(clip), SettingsRecord.of(resolved), _networks(pipeline), inputs.origin)
+        networks = _networks(pipeline, backbone.scheduler)
+        making = Making(ShotRecord.of(clip), SettingsRecord.of(resolved), networks, inputs.origin)
         if unfinished is not None:
             started_s -= unfinished.begin(making.entries())
         hooks.progress("diffusion", 0, resolved.n_steps)
-        feedback = Feedback(pipeline, len(shown.gbuffers), hooks, unfinished, started_s)
+        feedback = Feedback(backbone, len(shown.gbuffers), hooks, unfinished, started_s)
         store_folder = None if unfinished is None else unfinished.path
-        recorder = None if unfinished is None else _recorder(pipeline, shown, resolved, unfinished)
+        recorder = None if unfinished is None else _recorder(backbone, shown, resolved, unfinished)
         taken = inputs.appearance
-        latents = _diffuse(pipeline, shown, resolved, method, feedback, store_folder, taken, recorder)
+        latents = _diffuse(backbone, shown, resolved, method, feedback, store_folder, taken, recorder)
+        pipeline.maybe_free_model_hooks()
         hooks.check()
 
     # 2. Frames, video and contact sheet.
     with folder.replaced() as draft:
         with _memory_errors(clip, resolved):
-            flagged = _write_frames(pipeline, latents, clip, painted, resolved, draft, hooks)
+            flagged = _write_frames(backbone, latents, clip, painted, resolved, draft, hooks)
         seconds = (time.perf_counter() - started_s) / clip.shot.n_frames
         cost = Cost(seconds, peak_memory_mb(), gpu_peak_memory_mb())
         words = sys.argv if unfinished is None else unfinished.command
@@ -140,15 +144,14 @@ def make_video(
 
 
 def _recorder(
-    pipeline: GenerativeRenderingPipeline, clip: Clip, config: RunConfig, unfinished: UnfinishedRun
+    backbone: Backbone, clip: Clip, config: RunConfig, unfinished: UnfinishedRun
 ) -> AppearanceRecorder:
     """For the frames that together show most of the clip's surface."""
     n_frames, seen = len(clip.gbuffers), seen_surface(clip.gbuffers)
     frames = choose_keyframes(n_frames, default_n_keyframes(n_frames), "coverage", config.seed, 0, seen)
-    scheduler = cast(Any, pipeline.scheduler)
+    scheduler, factor = backbone.scheduler, backbone.vae_factor
     scheduler.set_timesteps(config.n_steps)
-    factor = pipeline.vae_scale_factor
-    shape = (pipeline.unet.config.in_channels, clip.shot.height // factor, clip.shot.width // factor)
+    shape = (backbone.n_channels, clip.shot.height // factor, clip.shot.width // factor)
     file, n_kept = unfinished.path / RECORDED_FILE, n_steps_done(unfinished.path)
     return AppearanceRecorder(frames, len(scheduler.timesteps), shape, file, n_kept)
 
@@ -166,30 +169,16 @@ def _resolve(config: RunConfig, n_frames: int, pipeline: GenerativeRenderingPipe
     )
 
 
-def _networks(pipeline: GenerativeRenderingPipeline) -> NetworksRecord:
-    scheduler = json.loads(cast(Any, pipeline.scheduler).to_json_string())
+def _networks(pipeline: GenerativeRenderingPipeline, scheduler: Any) -> NetworksRecord:
+    settings = json.loads(scheduler.to_json_string())
     controlnet = pipeline.controlnet.config.get("_name_or_path")
     return NetworksRecord(
         device=str(pipeline.device),
         dtype=str(pipeline.unet.dtype).removeprefix("torch."),
         controlnet=None if controlnet is None else str(controlnet),
-        scheduler=type(pipeline.scheduler).__name__,
-        scheduler_config={name: value for name, value in scheduler.items() if not name.startswith("_")},
+        scheduler=type(scheduler).__name__,
+        scheduler_config={name: value for name, value in settings.items() if not name.startswith("_")},
     )
-
-
-@contextmanager
-def _sampler(pipeline: GenerativeRenderingPipeline, config: RunConfig) -> Iterator[None]:
-    own = pipeline.scheduler
-    if config.sampler != "model":
-        use_karras_sigmas = config.sampler == "dpm++-karras"
-        pipeline.scheduler = DPMSolverMultistepScheduler.from_config(
-            own.config, use_karras_sigmas=use_karras_sigmas
-        )
-    try:
-        yield
-    finally:
-        pipeline.scheduler = own
 
 
 def _painted_frames(clip: Clip, config: RunConfig, method: Method) -> list[int] | None:
@@ -203,7 +192,7 @@ def _painted_frames(clip: Clip, config: RunConfig, method: Method) -> list[int] 
 
 
 def _diffuse(
-    pipeline: GenerativeRenderingPipeline,
+    backbone: Backbone,
     clip: Clip,
     config: RunConfig,
     method: Method,
@@ -212,7 +201,6 @@ def _diffuse(
     appearance: Appearance | None,
     recorder: AppearanceRecorder | None,
 ) -> FrameTensors:
-    backbone = pipeline.backbone
     tracker = clip.tracker if clip.has_geometry else None
     surface = ClipSurface(
         clip.gbuffers,
@@ -230,9 +218,7 @@ def _diffuse(
     )
     sampling = SamplingConfig(config.n_steps, config.seed, config.chunk_size, attention=method.attention)
     store = RunStore(store_folder)
-    latents = sample(backbone, conditions, surface, config.method, sampling, store, feedback, recorder)
-    pipeline.maybe_free_model_hooks()
-    return latents
+    return sample(backbone, conditions, surface, config.method, sampling, store, feedback, recorder)
 
 
 @contextmanager
@@ -251,7 +237,7 @@ def _memory_errors(clip: Clip, config: RunConfig) -> Iterator[None]:
 
 
 def _write_frames(
-    pipeline: GenerativeRenderingPipeline,
+    backbone: Backbone,
     latents: FrameTensors,
     clip: Clip,
     painted: list[int] | None,
@@ -263,7 +249,7 @@ def _write_frames(
     n_frames = clip.shot.n_frames
     flagged: list[int] = []
     hooks.report("frames", 0, n_frames)
-    frames: Iterable[np.ndarray] = pipeline.decode_frames(latents, flagged.append)
+    frames: Iterable[np.ndarray] = decode_frames(backbone, latents, flagged.append)
     if painted is not None:
         pictures = np.stack(list(frames))
         # What the safety checker has blackened is no appearance to bake, unless there is nothing else.

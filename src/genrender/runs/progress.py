@@ -2,13 +2,13 @@
 
 import time
 
+from genrender.backbones.protocol import Backbone
 from genrender.errors import ConfigError
 from genrender.gbuffer.preview import to_picture
 from genrender.media.images import contact_sheet, spread, write_png
-from genrender.pipeline import GenerativeRenderingPipeline
 from genrender.runs.hooks import RunHooks
 from genrender.runs.unfinished import UnfinishedRun
-from genrender.sampling.loop import Hooks, PredictedX0
+from genrender.sampling.loop import Hooks, PredictedX0, decode_frames
 from genrender.storage.lazy_frames import PerFrame
 
 PREVIEW_EVERY_S = 10.0
@@ -19,7 +19,7 @@ class Feedback(Hooks):
     """Follows the diffusion of one run.
 
     Args:
-        pipeline: what makes the frames.
+        backbone: what makes the frames.
         n_frames: how many.
         hooks: told about every step, and asked after it whether the run is to go on.
         unfinished: where previews and times go; None: nowhere.
@@ -28,13 +28,13 @@ class Feedback(Hooks):
 
     def __init__(
         self,
-        pipeline: GenerativeRenderingPipeline,
+        backbone: Backbone,
         n_frames: int,
         hooks: RunHooks,
         unfinished: UnfinishedRun | None,
         started_s: float,
     ):
-        self._pipeline = pipeline
+        self._backbone = backbone
         self._n_frames = n_frames
         self._hooks = hooks
         self._unfinished = unfinished
@@ -48,7 +48,7 @@ class Feedback(Hooks):
             if time.monotonic() - self._previewed_at_s > PREVIEW_EVERY_S:
                 self._write_preview(step, predicted_x0)
                 self._previewed_at_s = time.monotonic()
-        self._hooks.progress("diffusion", step + 1, len(self._pipeline.scheduler.timesteps))
+        self._hooks.progress("diffusion", step + 1, len(self._backbone.scheduler.timesteps))
 
     def is_interrupted(self) -> bool:
         """Whether the run is not wanted any more."""
@@ -62,7 +62,7 @@ class Feedback(Hooks):
             x0 = predicted_x0(frames)
         except ConfigError:
             return  # of this scheduler's predictions no clean latents are known
-        decoded = self._pipeline.decode_frames(x0)
+        decoded = decode_frames(self._backbone, x0)
         pictures = {frame: to_picture(picture) for frame, picture in zip(frames, decoded, strict=True)}
         row = PerFrame(lambda frame: pictures[frame], self._n_frames)
         write_png(self._unfinished.preview_file, contact_sheet({f"step {step + 1}": row}, PREVIEW_FRAMES))
