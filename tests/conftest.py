@@ -6,6 +6,8 @@ import pretend_gpu
 import pytest
 import torch
 
+pytest_plugins = ["pipelines"]
+
 _GPUS = [name for name, gpu in (("cuda", torch.cuda), ("mps", torch.backends.mps)) if gpu.is_available()]
 
 

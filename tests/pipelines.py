@@ -2,7 +2,6 @@
 
 import socket
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -34,12 +33,19 @@ def make_pipe(unet=None, **replacements) -> GenerativeRenderingPipeline:
     return pipe
 
 
+@pytest.fixture(scope="module")
+def pipe() -> GenerativeRenderingPipeline:
+    return make_pipe()
+
+
+@pytest.fixture(scope="session", name="clip")
 def card_clip():
-    """Five frames."""
+    """Five frames of a card that slides."""
     return sliding_card(5, HEIGHT, WIDTH)
 
 
-def unit_noise() -> Tensor:
+@pytest.fixture
+def unit_latents() -> Tensor:
     """Latents for `card_clip`."""
     return torch.randn(5, 4, HEIGHT // 8, WIDTH // 8, generator=torch.Generator().manual_seed(5))
 
@@ -77,8 +83,10 @@ def same_run(first: GenerativeRenderingPipeline, second: GenerativeRenderingPipe
     return np.array_equal(runs[0].frames, runs[1].frames)
 
 
-def save_models(root: Path) -> dict[str, Path]:
+@pytest.fixture(scope="session")
+def saved(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """The tiny models as three kinds of folder, and their ControlNet alone."""
+    root = tmp_path_factory.mktemp("models")
     parts = tiny_components()
     folders = {name: root / name for name in ("ours", "plain", "with_controlnet", "controlnet")}
     GenerativeRenderingPipeline(**parts).save_pretrained(folders["ours"])
@@ -99,7 +107,7 @@ def tiny_autoencoder(n_levels: int = 4, latent_channels: int = 4) -> Autoencoder
     )
 
 
-@contextmanager
+@pytest.fixture
 def no_network(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """No test here names a hub model, so none may open a connection."""
 

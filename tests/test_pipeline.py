@@ -2,7 +2,6 @@
 
 import dataclasses
 import inspect
-from pathlib import Path
 
 import numpy as np
 import PIL.Image
@@ -20,14 +19,10 @@ from pipelines import (
     NEGATIVE,
     PROMPT,
     WIDTH,
-    card_clip,
     diffusers_latents,
     make_pipe,
-    no_network,
     same_run,
-    save_models,
     tiny_autoencoder,
-    unit_noise,
 )
 from tiny_models import sliding_card, tiny_components
 from torch import Tensor
@@ -43,31 +38,7 @@ from genrender.config import (
 from genrender.errors import ConfigError
 from genrender.pipeline import GenerativeRenderingPipeline
 
-
-@pytest.fixture(autouse=True)
-def _no_network(monkeypatch: pytest.MonkeyPatch):
-    with no_network(monkeypatch):
-        yield
-
-
-@pytest.fixture(scope="module")
-def pipe() -> GenerativeRenderingPipeline:
-    return make_pipe()
-
-
-@pytest.fixture(scope="module")
-def clip():
-    return card_clip()
-
-
-@pytest.fixture
-def unit_latents() -> Tensor:
-    return unit_noise()
-
-
-@pytest.fixture(scope="module")
-def saved(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    return save_models(tmp_path_factory.mktemp("models"))
+pytestmark = pytest.mark.usefixtures("no_network")
 
 
 def test_output_types(pipe, clip):

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from genrender.backbones.attention_sites import (
     InjectedSelfAttention,
+    feature_size,
     injected_attention,
     select_layers,
     self_attention_layers,
@@ -86,7 +87,7 @@ def unet() -> UNet2DConditionModel:
 
 def make_state(n_branches: int = 1, engine: CarryOver | None = None, **settings) -> AttentionState:
     config = InjectionConfig(**({"alpha": 0.0, "deduplicate": False, "layers": ALL_LAYERS} | settings))
-    return AttentionState(config, n_branches, SIZE, engine)
+    return AttentionState(config, n_branches, engine)
 
 
 def inputs(n_rows: int, seed: int = 0) -> tuple[Tensor, Tensor]:
@@ -114,7 +115,7 @@ def two_passes(
     def rows(of: list[int]) -> list[int]:
         return [branch * n_frames + frame for branch in range(state.n_branches) for frame in of]
 
-    with injected_attention(unet, state):
+    with injected_attention(unet, state, SIZE):
         state.start_keyframes(keyframes)
         run(unet, latents[rows(keyframes)], text[rows(keyframes)])
         state.start_frames(frames)
@@ -123,7 +124,7 @@ def two_passes(
 
 def test_processors_are_restored_after_an_exception(unet: UNet2DConditionModel):
     before = unet.attn_processors
-    with pytest.raises(ZeroDivisionError), injected_attention(unet, make_state()):  # noqa: PT012
+    with pytest.raises(ZeroDivisionError), injected_attention(unet, make_state(), SIZE):  # noqa: PT012
         during = unet.attn_processors
         assert all(isinstance(during[name], InjectedSelfAttention) for name in during if "attn1" in name)
         assert all(during[name] is before[name] for name in during if "attn2" in name)
@@ -137,7 +138,7 @@ def test_with_every_injection_off_the_unet_is_left_alone(unet: UNet2DConditionMo
     state = make_state(pre_attn=False)
     assert not state.is_active
     before = unet.attn_processors
-    with injected_attention(unet, state):
+    with injected_attention(unet, state, SIZE):
         during = unet.attn_processors
         assert all(during[name] is before[name] for name in before)
 
@@ -147,7 +148,7 @@ def test_before_the_first_pass_processors_compute_ordinary_self_attention(make_u
     unet = make_unet()
     latents, text = inputs(2)
     plain = run(unet, latents, text)
-    with injected_attention(unet, make_state()):
+    with injected_attention(unet, make_state(), SIZE):
         torch.testing.assert_close(run(unet, latents, text), plain, atol=1e-6, rtol=1e-5)
 
 
@@ -204,7 +205,7 @@ def test_alpha_zero_and_surfaces_nowhere_valid_equal_pre_only_bit_for_bit(unet: 
     latents, text = inputs(4)
     arguments = (latents, text, [0, 3], [0, 1, 2, 3])
     config = InjectionConfig(alpha=0.6, deduplicate=False, layers=ALL_LAYERS)
-    pre_only = two_passes(unet, PreOnlyState(config, 1, SIZE, CarryOver()), *arguments)
+    pre_only = two_passes(unet, PreOnlyState(config, 1, CarryOver()), *arguments)
     alpha_zero = two_passes(unet, make_state(alpha=0.0, engine=CarryOver()), *arguments)
     never_valid = two_passes(unet, make_state(alpha=0.6, engine=CarryOver(is_valid=False)), *arguments)
     assert torch.equal(alpha_zero, pre_only)
@@ -221,7 +222,7 @@ def test_keyframes_get_features_from_the_surface_like_all_other_frames(unet: UNe
     try:
         for alpha in (0.0, 0.5):
             state = make_state(alpha=alpha, engine=CarryOver(always=0), pre_attn=False, layers=layer)
-            with injected_attention(unet, state):
+            with injected_attention(unet, state, SIZE):
                 state.start_keyframes([0, 1])
                 run(unet, latents, text)
     finally:
@@ -275,7 +276,7 @@ def test_projections_are_called_as_modules(unet: UNet2DConditionModel):
     attention.to_q = torch.nn.Sequential(plain_query, torch.nn.Tanh())
     try:
         expected = run(unet, *latents_and_text)
-        with injected_attention(unet, make_state()):
+        with injected_attention(unet, make_state(), SIZE):
             result = run(unet, *latents_and_text)
     finally:
         attention.to_q = plain_query
@@ -291,13 +292,13 @@ def test_residual_and_rescaling_follow_the_layer():
     hidden_states = torch.randn(2, 35, 16)
     with torch.no_grad():
         expected = AttnProcessor2_0()(attention, hidden_states)
-        result = InjectedSelfAttention("layer", make_state())(attention, hidden_states)
+        result = InjectedSelfAttention("layer", make_state(), SIZE)(attention, hidden_states)
     torch.testing.assert_close(result, expected, atol=1e-6, rtol=1e-5)
 
 
 def test_a_chunk_before_any_keyframe_is_refused(unet: UNet2DConditionModel):
     state = make_state()
-    with injected_attention(unet, state):
+    with injected_attention(unet, state, SIZE):
         state.start_frames([0])
         with pytest.raises(ModelError, match="saw no keyframe"):
             run(unet, *inputs(1))
@@ -353,7 +354,7 @@ def test_alpha_may_change_with_the_steps(unet: UNet2DConditionModel):
     state = make_state(engine=CarryOver(), alpha=0.0, alpha_end=1.0, pre_attn=False, layers=ALL_LAYERS)
 
     def at(progress):
-        with injected_attention(unet, state):
+        with injected_attention(unet, state, SIZE):
             state.start_keyframes([0], progress)
             run(unet, latents[[0]], text[[0]])
             state.start_frames([0, 1])
@@ -361,3 +362,23 @@ def test_alpha_may_change_with_the_steps(unet: UNet2DConditionModel):
 
     torch.testing.assert_close(at(0.0), run(unet, latents, text))
     assert (at(1.0)[1] - at(0.0)[1]).abs().max() > 1e-4
+
+
+@pytest.mark.parametrize("height", [1, 5, 8, 13])
+@pytest.mark.parametrize("width", [1, 6, 7, 16])
+def test_feature_size_finds_every_level_of_odd_and_narrow_latents(height: int, width: int):
+    h, w = height, width
+    for _ in range(4):
+        convolution = torch.nn.Conv2d(1, 1, 3, stride=2, padding=1)
+        assert feature_size(h * w, height, width) == (h, w)
+        h, w = convolution(torch.zeros(1, 1, h, w)).shape[-2:]
+
+
+def test_feature_size_tells_tall_from_wide():
+    assert feature_size(24, 12, 8) == (6, 4)
+    assert feature_size(24, 8, 12) == (4, 6)
+
+
+def test_feature_size_refuses_a_number_of_tokens_that_no_level_has():
+    with pytest.raises(ModelError, match="received 30 tokens"):
+        feature_size(30, 8, 8)

@@ -12,7 +12,7 @@ import torch
 from diffusers import (
     AutoencoderTiny,
 )
-from pipelines import FULL, PROMPT, card_clip, make_pipe, no_network, same_run, save_models, tiny_autoencoder
+from pipelines import FULL, PROMPT, same_run, tiny_autoencoder
 from safetensors.torch import load_file, save_file
 from tiny_models import tiny_components, tiny_unet
 
@@ -24,26 +24,7 @@ from genrender.config import (
 from genrender.errors import ModelError
 from genrender.pipeline import GenerativeRenderingPipeline, load_pipeline
 
-
-@pytest.fixture(autouse=True)
-def _no_network(monkeypatch: pytest.MonkeyPatch):
-    with no_network(monkeypatch):
-        yield
-
-
-@pytest.fixture(scope="module")
-def pipe() -> GenerativeRenderingPipeline:
-    return make_pipe()
-
-
-@pytest.fixture(scope="module")
-def clip():
-    return card_clip()
-
-
-@pytest.fixture(scope="module")
-def saved(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    return save_models(tmp_path_factory.mktemp("models"))
+pytestmark = pytest.mark.usefixtures("no_network")
 
 
 @pytest.mark.parametrize("kind", ["ours", "with_controlnet"])

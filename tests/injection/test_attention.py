@@ -1,13 +1,11 @@
 import pytest
 import torch
 
-from genrender.errors import ModelError
 from genrender.injection.attention import (
     attend,
     attend_with_some_of_their_own,
     blend_with_surface,
     extend_with_keyframes,
-    feature_size,
     join_frames,
     map_to_tokens,
     merge_heads,
@@ -19,26 +17,6 @@ from genrender.injection.attention import (
 
 def random_tokens(*shape: int, seed: int = 0) -> torch.Tensor:
     return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
-
-
-@pytest.mark.parametrize("height", [1, 5, 8, 13])
-@pytest.mark.parametrize("width", [1, 6, 7, 16])
-def test_feature_size_finds_every_level_of_odd_and_narrow_latents(height: int, width: int):
-    h, w = height, width
-    for _ in range(4):
-        convolution = torch.nn.Conv2d(1, 1, 3, stride=2, padding=1)
-        assert feature_size(h * w, height, width) == (h, w)
-        h, w = convolution(torch.zeros(1, 1, h, w)).shape[-2:]
-
-
-def test_feature_size_tells_tall_from_wide():
-    assert feature_size(24, 12, 8) == (6, 4)
-    assert feature_size(24, 8, 12) == (4, 6)
-
-
-def test_feature_size_refuses_a_number_of_tokens_that_no_level_has():
-    with pytest.raises(ModelError, match="received 30 tokens"):
-        feature_size(30, 8, 8)
 
 
 def test_layout_changes_have_inverses():

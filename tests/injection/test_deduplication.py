@@ -13,6 +13,7 @@ from tiny_models import TEXT_WIDTH, tiny_unet
 from torch import Tensor
 
 from genrender.backbones.attention_sites import (
+    feature_size,
     injected_attention,
     installed_processors,
     self_attention_layers,
@@ -20,7 +21,6 @@ from genrender.backbones.attention_sites import (
 from genrender.config import CorrespondenceConfig, Engine, InjectionConfig, UnifyRule
 from genrender.correspondence.engines import make_engine
 from genrender.correspondence.gather import FeatureMap
-from genrender.injection.attention import feature_size
 from genrender.injection.state import AttentionState
 from genrender.surface.tracking import SurfaceTracker
 
@@ -148,9 +148,9 @@ def ours(
 ) -> tuple[Tensor, AttentionState]:
     """All frames' outputs "branches frames ...", after a step with other keyframes."""
     config = InjectionConfig(alpha=0.0, layers="attn1", unify=unify)
-    state = AttentionState(config, len(branches), SIZE, KnownPoints(points))
+    state = AttentionState(config, len(branches), KnownPoints(points))
     outputs: list[Tensor] = []
-    with injected_attention(unet, state):
+    with injected_attention(unet, state, SIZE):
         for of_step, n_lent_then in ((list(reversed(range(N_FRAMES))), 0), (keyframes, n_lent)):
             outputs.clear()
             state.n_lent = n_lent_then
@@ -229,9 +229,9 @@ def test_what_is_left_out_is_shown_by_a_token_that_is_read(engine_name: Engine):
     tracker = SurfaceTracker(gbuffers, tris, verts, cameras)
     engine = make_engine(gbuffers, CorrespondenceConfig(engine_name), torch.device("cpu"), tracker)
     keyframes, frames, size = [0, 2, 5], [0, 1, 2, 3, 4, 5], (12, 16)
-    state = AttentionState(InjectionConfig(alpha=0.0, layers="attn1"), 1, size, engine)
+    state = AttentionState(InjectionConfig(alpha=0.0, layers="attn1"), 1, engine)
     state.start_keyframes(keyframes)
-    features = state._map_of("layer", 12 * 16)
+    features = state._map_of(FeatureMap(*size, "layer"))
     read = torch.zeros(3 * 12 * 16, dtype=torch.bool)
     read[state._find_shared_tokens(features).index] = True
     read = read.view(3, *size)

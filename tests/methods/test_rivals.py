@@ -85,7 +85,7 @@ def run(unet: UNet2DConditionModel, rows: Sequence[int]) -> Tensor:
 def all_frames(unet: UNet2DConditionModel, state: AttentionState, keyframes: list[int], chunk: int) -> Tensor:
     """Both passes of a step; rows of both branches, unconditional first."""
     unconditional, conditional = [], []
-    with injected_attention(unet, state):
+    with injected_attention(unet, state, SIZE):
         state.start_keyframes(keyframes)
         run(unet, [branch * N_FRAMES + frame for branch in (0, 1) for frame in keyframes])
         for start in range(0, N_FRAMES, chunk):
@@ -106,7 +106,7 @@ def all_frames(unet: UNet2DConditionModel, state: AttentionState, keyframes: lis
     ],
 )
 def test_frames_attend_to_what_was_published_whatever_the_chunk(unet, method, contexts, chunk):
-    state = method(InjectionConfig(alpha=0.0, deduplicate=False, layers="attn1"), 2, SIZE)
+    state = method(InjectionConfig(alpha=0.0, deduplicate=False, layers="attn1"), 2)
     keyframes = state.choose(N_FRAMES, 3, 0, 0)
     assert keyframes == [0]
     ours = all_frames(unet, state, keyframes, chunk)
@@ -119,9 +119,7 @@ def test_frames_attend_to_what_was_published_whatever_the_chunk(unet, method, co
 
 def test_propagated_tokens_are_the_neighbours_outputs_by_distance(unet):
     """Frames halfway between two keyframes get the mean of what these, attending to each other, put out."""
-    state = PropagatedAttention(
-        InjectionConfig(deduplicate=False, layers="attn1"), 2, SIZE, Screen(is_valid=True)
-    )
+    state = PropagatedAttention(InjectionConfig(deduplicate=False, layers="attn1"), 2, Screen(is_valid=True))
     outputs: dict[str, list[Tensor]] = {}
     layer = self_attention_layers(unet)[0]
     hook = unet.get_submodule(layer).register_forward_hook(
@@ -136,9 +134,7 @@ def test_propagated_tokens_are_the_neighbours_outputs_by_distance(unet):
 
 
 def test_where_nothing_is_found_tokens_stay_their_own(unet):
-    state = PropagatedAttention(
-        InjectionConfig(deduplicate=False, layers="attn1"), 2, SIZE, Screen(is_valid=False)
-    )
+    state = PropagatedAttention(InjectionConfig(deduplicate=False, layers="attn1"), 2, Screen(is_valid=False))
     ours = all_frames(unet, state, [1, 3], 2)
     torch.testing.assert_close(ours, run(unet, range(2 * N_FRAMES)), atol=1e-5, rtol=1e-4)
 
@@ -156,7 +152,7 @@ def test_neighbour_weights_are_shares_of_the_two_keyframes_around_a_frame(n_fram
 
 
 def test_equally_spaced_keyframes_move_with_every_step():
-    state = PropagatedAttention(InjectionConfig(deduplicate=False), 1, SIZE, Screen(is_valid=True))
+    state = PropagatedAttention(InjectionConfig(deduplicate=False), 1, Screen(is_valid=True))
     draws = [state.choose(24, 3, 0, draw) for draw in range(20)]
     assert all(np.ptp(np.diff(keyframes)) <= 1 for keyframes in draws)
     assert len({tuple(keyframes) for keyframes in draws}) > 4

@@ -16,17 +16,7 @@ from diffusers import (
     HeunDiscreteScheduler,
     PNDMScheduler,
 )
-from pipelines import (
-    FULL,
-    HEIGHT,
-    NEGATIVE,
-    PROMPT,
-    WIDTH,
-    card_clip,
-    diffusers_latents,
-    make_pipe,
-    unit_noise,
-)
+from pipelines import FULL, HEIGHT, NEGATIVE, PROMPT, WIDTH, diffusers_latents, make_pipe
 from tiny_models import empty_clip, sd15_shaped_unet, sliding_card
 from torch import Tensor
 
@@ -40,22 +30,6 @@ from genrender.config import (
 from genrender.correspondence import engines
 from genrender.correspondence.texture import TextureCorrespondence
 from genrender.injection.state import AttentionState
-from genrender.pipeline import GenerativeRenderingPipeline
-
-
-@pytest.fixture(scope="module")
-def pipe() -> GenerativeRenderingPipeline:
-    return make_pipe()
-
-
-@pytest.fixture(scope="module")
-def clip():
-    return card_clip()
-
-
-@pytest.fixture
-def unit_latents() -> Tensor:
-    return unit_noise()
 
 
 @pytest.mark.parametrize("guidance_scale", [7.5, 1.0])

@@ -12,9 +12,35 @@ from diffusers.models.controlnets.controlnet import ControlNetModel
 from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 from torch import Tensor
 
+from genrender.correspondence.gather import FeatureMap
 from genrender.errors import ConfigError, ModelError
 from genrender.injection.attention import merge_heads, split_heads
 from genrender.injection.state import AttentionState
+
+
+def feature_size(n_tokens: int, height: int, width: int) -> tuple[int, int]:
+    """Height and width of the feature map that a self-attention layer sees as a row of tokens.
+
+    The number of tokens alone does not tell: 24 may be 4 x 6 or 6 x 4. Every downsampling convolution of
+    these UNets turns h into ceil(h / 2), so the map is found by halving the latents' size.
+
+    Args:
+        n_tokens: tokens that the layer received for one frame.
+        height: of the latents, in latent pixels.
+        width: of the latents, in latent pixels.
+
+    Raises:
+        ModelError: no level has that many tokens.
+    """
+    level_height, level_width = height, width
+    while level_height * level_width > n_tokens:
+        level_height, level_width = (level_height + 1) // 2, (level_width + 1) // 2
+    if level_height * level_width != n_tokens:
+        raise ModelError(
+            f"a self-attention layer received {n_tokens} tokens, which fits no level of {height}x{width} "
+            "latents, expected a UNet that halves its maps: choose other layers with InjectionConfig.layers"
+        )
+    return level_height, level_width
 
 
 class InjectedSelfAttention:
@@ -24,9 +50,10 @@ class InjectedSelfAttention:
     `self_attention_layers` offers have neither group norm nor spatial norm.
     """
 
-    def __init__(self, layer: str, state: AttentionState) -> None:
+    def __init__(self, layer: str, state: AttentionState, latent_size: tuple[int, int]) -> None:
         self.layer = layer
         self.state = state
+        self.latent_size = latent_size
 
     def __call__(
         self,
@@ -48,10 +75,11 @@ class InjectedSelfAttention:
         if attn.norm_k is not None:
             key = attn.norm_k(key)
 
-        output = merge_heads(self.state.attention(self.layer, query, key, value, attn.scale))
+        features = FeatureMap(*feature_size(hidden_states.shape[1], *self.latent_size), self.layer)
+        output = merge_heads(self.state.attention(features, query, key, value, attn.scale))
         for projection in attn.to_out:
             output = projection(output)
-        output = self.state.injection(self.layer, output)
+        output = self.state.injection(features, output)
 
         if attn.residual_connection:
             output = output + hidden_states
@@ -102,14 +130,16 @@ def installed_processors(
 
 
 @contextmanager
-def injected_attention(unet: UNet2DConditionModel, state: AttentionState) -> Iterator[None]:
+def injected_attention(
+    unet: UNet2DConditionModel, state: AttentionState, latent_size: tuple[int, int]
+) -> Iterator[None]:
     """Run the selected self-attention layers through `state`, and put the old processors back in any case.
 
     With every injection off the UNet is left alone, so that it computes exactly what diffusers would.
 
     Example:
-        >>> state = AttentionState(InjectionConfig(alpha=0.0), n_branches=1, latent_size=(64, 64))
-        >>> with injected_attention(unet, state):
+        >>> state = AttentionState(InjectionConfig(alpha=0.0, deduplicate=False), n_branches=1)
+        >>> with injected_attention(unet, state, latent_size=(64, 64)):
         ...     state.start_keyframes([0, 5])
         ...     unet(latents[[0, 5]], timestep, encoder_hidden_states=prompt_embeds)
         ...     state.start_frames([0, 1, 2])
@@ -122,5 +152,6 @@ def injected_attention(unet: UNet2DConditionModel, state: AttentionState) -> Ite
         yield
         return
     layers = select_layers(unet, state.config.layers)
-    with installed_processors(unet, {layer: InjectedSelfAttention(layer, state) for layer in layers}):
+    ours = {layer: InjectedSelfAttention(layer, state, latent_size) for layer in layers}
+    with installed_processors(unet, ours):
         yield

@@ -17,8 +17,7 @@ from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 
-from genrender.backbones.attention_sites import installed_processors
-from genrender.injection.attention import feature_size
+from genrender.backbones.attention_sites import feature_size, installed_processors
 
 # How much of what an object's pixels read comes from its own prompt; the rest comes from the clip's.
 OWN_WEIGHT = 0.8

@@ -52,6 +52,7 @@ class StableDiffusionXL(UNetBackbone):
             unet=pipeline.unet,
             controlnet=pipeline.controlnet,
             prompt_embeds=conditional,
+            latent_size=latent_size,
             guidance_scale=float(conditions.guidance_scale),
             conditioning_scale=float(conditions.control_scale),
             image_embeds=image_embeds,

@@ -48,6 +48,7 @@ class StableDiffusion(UNetBackbone):
             unet=pipeline.unet,
             controlnet=pipeline.controlnet,
             prompt_embeds=torch.cat([unconditional, conditional]) if has_guidance else conditional,
+            latent_size=latent_size,
             guidance_scale=float(guidance_scale),
             conditioning_scale=float(conditions.control_scale),
             guidance_embedding=guidance_embedding,

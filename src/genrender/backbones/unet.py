@@ -65,6 +65,7 @@ class UNetDenoiser:
         unet: predicts noise, x0 or v, whatever its scheduler expects.
         controlnet: turns control images into residuals for the UNet.
         prompt_embeds: text features, one row per branch (unconditional first); one row switches guidance off.
+        latent_size: height and width of the latents.
         guidance_scale: weight of the conditional branch.
         conditioning_scale: weight of the ControlNet's residuals.
         guidance_embedding: for UNets distilled with guidance as an input (LCM), one row; else None.
@@ -77,6 +78,7 @@ class UNetDenoiser:
     unet: UNet2DConditionModel
     controlnet: ControlNetModel
     prompt_embeds: Float[Tensor, "B L C"]
+    latent_size: tuple[int, int]
     guidance_scale: float
     conditioning_scale: float
     guidance_embedding: Float[Tensor, "1 E"] | None = None
@@ -95,7 +97,7 @@ class UNetDenoiser:
             in_float32 = network.device.type == "cpu" and network.dtype == torch.float32
             feed_forward_row_by_row(network, in_float32)
         with (
-            injected_attention(self.unet, attention),
+            injected_attention(self.unet, attention, self.latent_size),
             regional_texts((self.unet, self.controlnet), self.object_prompts),
         ):
             yield

@@ -15,33 +15,6 @@ from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 from torch.nn import functional
 
-from genrender.errors import ModelError
-
-
-def feature_size(n_tokens: int, height: int, width: int) -> tuple[int, int]:
-    """Height and width of the feature map that a self-attention layer sees as a row of tokens.
-
-    The number of tokens alone does not tell: 24 may be 4 x 6 or 6 x 4. Every downsampling convolution of
-    these UNets turns h into ceil(h / 2), so the map is found by halving the latents' size.
-
-    Args:
-        n_tokens: tokens that the layer received for one frame.
-        height: of the latents, in latent pixels.
-        width: of the latents, in latent pixels.
-
-    Raises:
-        ModelError: no level has that many tokens.
-    """
-    level_height, level_width = height, width
-    while level_height * level_width > n_tokens:
-        level_height, level_width = (level_height + 1) // 2, (level_width + 1) // 2
-    if level_height * level_width != n_tokens:
-        raise ModelError(
-            f"a self-attention layer received {n_tokens} tokens, which fits no level of {height}x{width} "
-            "latents, expected a UNet that halves its maps: choose other layers with InjectionConfig.layers"
-        )
-    return level_height, level_width
-
 
 def split_heads(tokens: Float[Tensor, "N L C"], n_heads: int) -> Float[Tensor, "N heads L D"]:
     """Projected tokens as one row per attention head."""

@@ -29,7 +29,6 @@ from genrender.injection.attention import (
     attend_with_some_of_their_own,
     blend_with_surface,
     extend_with_keyframes,
-    feature_size,
     join_frames,
     map_to_tokens,
     merge_heads,
@@ -79,14 +78,12 @@ class AttentionState:
     Attributes:
         config: the injection settings.
         n_branches: 2 under classifier-free guidance, else 1.
-        latent_size: height and width of the latents, in latent pixels.
         engine: carries features on the surface; needed for blending and for deduplication.
         n_lent: how many keyframes, the first, are another run's: their background is not this clip's.
     """
 
     config: InjectionConfig
     n_branches: int
-    latent_size: tuple[int, int]
     engine: SurfaceEngine | None = None
     n_lent: int = field(default=0, init=False)
     phase: Literal["idle", "keyframes", "frames"] = field(default="idle", init=False)
@@ -151,11 +148,13 @@ class AttentionState:
         for remembered in (self._blends, self._views, self._queries, self._own_tokens):
             remembered.clear()
 
-    def attention(self, layer: str, query: Tensor, key: Tensor, value: Tensor, scale: float) -> Tensor:
+    def attention(
+        self, features: FeatureMap, query: Tensor, key: Tensor, value: Tensor, scale: float
+    ) -> Tensor:
         """Self-attention with the pre-attention injection, as far as it is on.
 
         Args:
-            layer: name of the layer.
+            features: name of the layer, and the size of its maps.
             query: "N heads L D", branch-major; `key` and `value` likewise.
             key: see `query`.
             value: see `query`.
@@ -163,6 +162,7 @@ class AttentionState:
         """
         if self.phase == "idle":
             return attend(query, key, value, scale)
+        layer = features.layer
         if self._rule.reads_keys and self.config.uses_surface:
             self._queries[layer] = query * scale
             if self.phase == "keyframes":
@@ -173,50 +173,48 @@ class AttentionState:
             memory = self._memory.setdefault(layer, KeyframeMemory())
             joined_key, joined_value = (join_frames(tokens, self.n_branches) for tokens in (key, value))
             if self.config.deduplicate:
-                kept = self._find_shared_tokens(self._map_of(layer, query.shape[2])).index
+                kept = self._find_shared_tokens(self._map_of(features)).index
                 joined_key, joined_value = joined_key[:, :, kept], joined_value[:, :, kept]
             memory.key, memory.value = joined_key, joined_value
             together = attend(join_frames(query, self.n_branches), joined_key, joined_value, scale)
             return split_frames(together, query.shape[2])
         shared_key, shared_value = self._recall_shared(layer)
         if self.config.deduplicate:
-            own = self._find_own_tokens(self._map_of(layer, query.shape[2]))
+            own = self._find_own_tokens(self._map_of(features))
             return attend_with_some_of_their_own(query, key, value, shared_key, shared_value, own, scale)
         return attend(
             query, extend_with_keyframes(key, shared_key), extend_with_keyframes(value, shared_value), scale
         )
 
-    def injection(self, layer: str, output: Float[Tensor, "N L C"]) -> Float[Tensor, "N L C"]:
+    def injection(self, features: FeatureMap, output: Float[Tensor, "N L C"]) -> Float[Tensor, "N L C"]:
         """The layer's output after the post-attention injection; alpha = 0 hands back `output` itself."""
-        alpha = self.config.alpha_at(layer, self._progress)
+        alpha = self.config.alpha_at(features.layer, self._progress)
         if alpha == 0 or self.phase == "idle":
             return output
         if self.phase == "keyframes":
-            self._remember_output(layer, output)
-        remembered = self._recall(layer).output
+            self._remember_output(features, output)
+        remembered = self._recall(features.layer).output
         assert remembered is not None
         if self._rule.reads_keys:
-            surface, valid = self._blend_by_keys(layer, remembered)
+            surface, valid = self._blend_by_keys(features, remembered)
         else:
-            rendered, is_valid = self._blend(self._map_of(layer, output.shape[1]))(remembered)
+            rendered, is_valid = self._blend(self._map_of(features))(remembered)
             surface, valid = map_to_tokens(rendered, self.n_branches), is_valid.flatten(1)
         return blend_with_surface(output, surface, valid.repeat(self.n_branches, 1), alpha)
 
-    def _remember_output(self, layer: str, output: Float[Tensor, "N L C"]) -> None:
-        size = feature_size(output.shape[1], *self.latent_size)
-        memory = self._memory.setdefault(layer, KeyframeMemory())
-        memory.output = tokens_to_map(output, self.n_branches, size)
+    def _remember_output(self, features: FeatureMap, output: Float[Tensor, "N L C"]) -> None:
+        memory = self._memory.setdefault(features.layer, KeyframeMemory())
+        memory.output = tokens_to_map(output, self.n_branches, (features.height, features.width))
 
     def _blend_by_keys(
-        self, layer: str, remembered: Float[Tensor, "K BC h w"]
+        self, features: FeatureMap, remembered: Float[Tensor, "K BC h w"]
     ) -> tuple[Float[Tensor, "N L C"], Bool[Tensor, "F L"]]:
         """What the keyframes show of a frame's points, combined by a rule that looks at queries and keys."""
-        own_key, query = self._recall(layer).own_key, self._queries[layer]
+        own_key, query = self._recall(features.layer).own_key, self._queries[features.layer]
         assert own_key is not None
-        features = self._map_of(layer, query.shape[2])
         keys = tokens_to_map(merge_heads(own_key), self.n_branches, (features.height, features.width))
         samples, fits, seen = [], [], []
-        for k, view in enumerate(self._view_of_each_keyframe(features)):
+        for k, view in enumerate(self._view_of_each_keyframe(self._map_of(features))):
             feature, valid = view(remembered[[k]])
             key, _ = view(keys[[k]])
             key_tokens = split_heads(map_to_tokens(key, self.n_branches), query.shape[1])
@@ -243,10 +241,9 @@ class AttentionState:
             )
         return self._memory[layer]
 
-    def _map_of(self, layer: str, n_tokens: int) -> FeatureMap:
+    def _map_of(self, features: FeatureMap) -> FeatureMap:
         """A layer's map, or that of the first layer whose maps lie on the surface alike."""
         assert self.engine is not None
-        features = FeatureMap(*feature_size(n_tokens, *self.latent_size), layer)
         # Such layers share the geometry, which costs more than the features.
         return self._maps.setdefault(self.engine.grid(features), features)
 

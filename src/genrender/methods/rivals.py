@@ -9,6 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from genrender.correspondence.gather import FeatureMap
 from genrender.errors import ConfigError
 from genrender.injection.attention import (
     attend,
@@ -31,16 +32,18 @@ class FirstFrameAttention(AttentionState):
         """The first frame, at every step."""
         return [0]
 
-    def attention(self, layer: str, query: Tensor, key: Tensor, value: Tensor, scale: float) -> Tensor:
+    def attention(
+        self, features: FeatureMap, query: Tensor, key: Tensor, value: Tensor, scale: float
+    ) -> Tensor:
         if self.phase == "idle":
             return attend(query, key, value, scale)
         if self.phase == "keyframes":
             remembered = (join_frames(tokens, self.n_branches) for tokens in (key, value))
-            self._memory[layer] = KeyframeMemory(*remembered)
+            self._memory[features.layer] = KeyframeMemory(*remembered)
             return attend(query, key, value, scale)
         n_frames = query.shape[0] // self.n_branches
         first_key, first_value = (
-            tokens.repeat_interleave(n_frames, dim=0) for tokens in self._recall_shared(layer)
+            tokens.repeat_interleave(n_frames, dim=0) for tokens in self._recall_shared(features.layer)
         )
         return attend(query, first_key, first_value, scale)
 
@@ -66,9 +69,12 @@ class PreviousFrameAttention(FirstFrameAttention):
             if frame < frames[0] - 1:
                 del self._previous[layer, frame]
 
-    def attention(self, layer: str, query: Tensor, key: Tensor, value: Tensor, scale: float) -> Tensor:
+    def attention(
+        self, features: FeatureMap, query: Tensor, key: Tensor, value: Tensor, scale: float
+    ) -> Tensor:
         if self.phase != "frames":
-            return super().attention(layer, query, key, value, scale)
+            return super().attention(features, query, key, value, scale)
+        layer = features.layer
         first = self._recall_shared(layer)
         # Chunks come in order: the frame before a chunk is the last of the chunk before, or the first of all.
         before = self._previous.get((layer, self._frames[0] - 1), first)
@@ -104,25 +110,27 @@ class PropagatedAttention(AttentionState):
         shift = hashed_uniform(hash_key(seed, "keyframes", draw), np.zeros(1, np.int64))[0] * distance
         return np.unique((np.arange(n_keyframes) * distance + shift).astype(np.int64)).tolist()
 
-    def attention(self, layer: str, query: Tensor, key: Tensor, value: Tensor, scale: float) -> Tensor:
+    def attention(
+        self, features: FeatureMap, query: Tensor, key: Tensor, value: Tensor, scale: float
+    ) -> Tensor:
         if self.phase == "keyframes":
-            return super().attention(layer, query, key, value, scale)
+            return super().attention(features, query, key, value, scale)
         return attend(query, key, value, scale)
 
-    def injection(self, layer: str, output: Float[Tensor, "N L C"]) -> Float[Tensor, "N L C"]:
+    def injection(self, features: FeatureMap, output: Float[Tensor, "N L C"]) -> Float[Tensor, "N L C"]:
         if self.phase == "keyframes":
-            self._remember_output(layer, output)
+            self._remember_output(features, output)
         if self.phase != "frames":
             return output
-        remembered = self._recall(layer).output
+        remembered = self._recall(features.layer).output
         assert remembered is not None
-        views = self._view_of_each_keyframe(self._map_of(layer, output.shape[1]))
+        views = self._view_of_each_keyframe(self._map_of(features))
         carried = [view(remembered[[k]]) for k, view in enumerate(views)]
         weights = torch.from_numpy(neighbour_weights(self._keyframes, self._frames)).to(output)
         total, share = torch.zeros_like(output), torch.zeros_like(output[..., :1])
-        for of_keyframe, (features, seen) in zip(weights, carried, strict=True):
+        for of_keyframe, (shown, seen) in zip(weights, carried, strict=True):
             weight = (of_keyframe[:, None] * seen.flatten(1)).repeat(self.n_branches, 1)[..., None]
-            total = total + weight * map_to_tokens(features, self.n_branches)
+            total = total + weight * map_to_tokens(shown, self.n_branches)
             share = share + weight
         return torch.where(share > 0, total / share.clamp(min=1e-6), output)
 

@@ -132,7 +132,7 @@ def sample(
     stepper = NoiseGivenScheduler(scheduler, n_frames, generator, sampling.eta, step_noise)
 
     # 4. Mechanisms 2 and 3: which surface points frames share, and what attention does with that.
-    attention = sampling.attention(method.injection, denoiser.n_branches, surface.latent_size, surface.engine)
+    attention = sampling.attention(method.injection, denoiser.n_branches, surface.engine)
     attention.n_lent = len(surface.lent)
     wanted = method.injection.n_keyframes
     n_keyframes = default_n_keyframes(n_frames) if wanted is None else min(wanted, n_frames)
