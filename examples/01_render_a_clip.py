@@ -10,13 +10,11 @@ from pathlib import Path
 
 import tyro
 
+from genrender import ShotConfig, load_pipeline, load_scene, render_clip
 from genrender.gbuffer.control import inverse_depth_range
 from genrender.gbuffer.preview import depth_picture, to_picture, uv_picture
 from genrender.media.images import contact_sheet, write_png
 from genrender.media.video import write_video
-from genrender.pipeline import load_pipeline
-from genrender.scene.load import load_scene
-from genrender.shots.clip import ShotConfig, render_clip
 
 SCENES = Path(__file__).parent / "scenes"
 
