@@ -75,6 +75,9 @@ def test_a_stopped_run_goes_on(call, render, passes, tmp_path, monkeypatch):
 
         patch.setattr("genrender.runs.make._write_frames", stop)
         assert render(passes, "--run-dir", "run").code == 130
+    request = json.loads((tmp_path / "run" / "unfinished" / "request.json").read_text())["request"]
+    assert "exr_frames" in request
+    assert "allowed_folders" not in request
     assert call("resume", "run").code == 0
     assert render(passes, "--run-dir", "whole").code == 0
     np.testing.assert_array_equal(frames(tmp_path / "run"), frames(tmp_path / "whole"))

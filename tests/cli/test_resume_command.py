@@ -91,9 +91,10 @@ def test_a_run_begun_by_words_alone_goes_on(call, words, tmp_path, monkeypatch):
         return call("resume", "run")
 
     result = resumed(["genrender", "preview", words[1]])
-    assert (result.code, "was not begun by a render" in result.err) == (2, True)
+    assert (result.code, f"{tmp_path / 'run'}: it was not begun by a render" in result.err) == (2, True)
     result = resumed(["genrender", *words, "--magic"])
-    assert (result.code, "a command that this version does not know" in result.err) == (2, True)
+    assert result.code == 2
+    assert f"{tmp_path / 'run'}: it was begun by a command that this version does not know" in result.err
     result = resumed(begun["command"])
     assert result.code == 0, result.err
     assert frames(tmp_path / "run") == frames(tmp_path / "whole")

@@ -15,6 +15,9 @@ from genrender.jobs.resume import resume
 from genrender.jobs.reuse import is_done
 from genrender.runs.folder import RunFolder
 from genrender.runs.hooks import Cancelled, RunHooks
+from genrender.shots.clip import ShotConfig
+
+CLIP = tiny_job().clip
 
 
 class Listener:
@@ -80,6 +83,12 @@ def test_a_cancelled_run_goes_on_to_the_same_frames(tmp_path, capsys):
 @pytest.mark.parametrize(
     ("change", "error", "message"),
     [
+        ({"clip": replace(CLIP, shot=ShotConfig(times_s=(0.0, 0.5)))}, ConfigError, "times_s is given"),
+        (
+            {"clip": replace(CLIP, shot=ShotConfig(backdrop="ground")), "background_color": (1, 2, 3)},
+            ConfigError,
+            r"backdrop is 'ground' and background_color is \(1, 2, 3\), expected one of them",
+        ),
         ({"prompt": " "}, ConfigError, "the prompt is empty"),
         ({"steps": 0}, ConfigError, "steps is 0"),
         ({"method": "per-frame", "alpha": 0.5}, ConfigError, "--alpha means nothing with --method per-frame"),

@@ -8,6 +8,7 @@ from jobs.tiny_jobs import tiny_job
 from genrender.errors import ConfigError
 from genrender.jobs.make import make
 from genrender.jobs.plan import plan
+from genrender.jobs.resume import resume
 from genrender.jobs.worker import Worker
 from genrender.runs.folder import RunFolder
 from genrender.runs.hooks import Cancelled, RunHooks
@@ -52,11 +53,49 @@ def test_a_process_that_dies_is_an_error_and_the_next_run_has_another(tmp_path):
             worker.make(wrong, RunFolder(tmp_path / "run"))
 
 
-def test_what_is_cancelled_ends_its_process(tmp_path):
+@pytest.mark.parametrize("begun", ["loading model pocket", ("G-buffers", 1, 3)])
+def test_what_is_cancelled_before_its_first_step_ends_its_process_and_leaves_nothing(tmp_path, begun):
+    job = tiny_job()
+    job = replace(job, clip=replace(job.clip, size=256))  # so that a step takes a while
+    told, answers = [], iter([True])
+    hooks = RunHooks(
+        told.append,
+        progress=lambda *done: told.append(done),
+        # Once only: the answer is not asked for again.
+        is_cancelled=lambda: begun in told and next(answers, False),
+    )
     with Worker() as worker:
         with pytest.raises(Cancelled):
-            worker.make(tiny_job(), RunFolder(tmp_path / "run"), RunHooks(is_cancelled=lambda: True))
+            worker.make(job, RunFolder(tmp_path / "run"), hooks)
         assert worker._process is None
+    assert next(answers, None) is None
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("error", [Cancelled, KeyboardInterrupt])
+def test_what_is_stopped_later_can_be_resumed_and_says_so(tmp_path, error):
+    notes, folder = [], RunFolder(tmp_path / "run")
+
+    def stop(*done):
+        if done == ("diffusion", 2, 8):
+            raise error
+
+    with Worker() as worker:
+        with pytest.raises(error):
+            worker.make(replace(tiny_job(), steps=8), folder, RunHooks(notes.append, progress=stop))
+        assert worker._process is None
+    assert notes[-1] == f"go on from the last step with: genrender resume {folder.path}"
+    assert [file.name for file in folder.path.iterdir()] == ["unfinished"]
+    assert frames(folder) == []
+    resume(folder.path)
+    assert len(frames(folder)) == 3
+
+
+@pytest.mark.parametrize("debug", [False, True])
+def test_where_an_error_comes_from_is_shown_on_request(tmp_path, capfd, debug):
+    with Worker(debug) as worker, pytest.raises(ConfigError, match="steps is 0"):
+        worker.make(replace(tiny_job(), steps=0), RunFolder(tmp_path / "run"))
+    assert ("Traceback" in capfd.readouterr().err) == debug
 
 
 def test_the_peak_of_memory_is_counted_anew():

@@ -16,7 +16,7 @@ from genrender.gbuffer.preview import to_picture
 from genrender.methods.table import METHODS
 from genrender.pipeline import GenerativeRenderingPipeline
 from genrender.runs.folder import RunFolder
-from genrender.runs.hooks import RunHooks
+from genrender.runs.hooks import Cancelled, RunHooks
 from genrender.runs.make import make_video
 from genrender.scene.load import load_scene
 from genrender.shots.clip import Clip, ShotConfig, render_clip
@@ -116,6 +116,15 @@ def test_a_run_that_fails_before_its_first_frame_leaves_no_folder(pipe, clip, tm
         make_video(pipe, clip, CONFIG, RunFolder(tmp_path / "run"), hooks=RunHooks(progress=stop))
     with pytest.raises(ConfigError, match="the prompt is empty"):
         make_video(pipe, clip, RunConfig(), RunFolder(tmp_path / "run"))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_run_that_is_cancelled_once_is_not_finished(pipe, clip, tmp_path):
+    answers = iter([True])
+    hooks = RunHooks(is_cancelled=lambda: next(answers, False))
+    with pytest.raises(Cancelled):
+        make_video(pipe, clip, CONFIG, RunFolder(tmp_path / "run"), hooks=hooks)
+    assert next(answers, None) is None
     assert list(tmp_path.iterdir()) == []
 
 

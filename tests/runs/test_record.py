@@ -93,6 +93,17 @@ def test_shots_differ_in_what_they_show_alone(tmp_path):
     assert shot.difference(replace(shot, exr_frames=(1, 2))) == "exr_frames"
 
 
+def test_exr_files_have_no_folders_beside_them(tmp_path):
+    """As earlier versions wrote it: an entry more would keep what they began from being gone on with."""
+    passes = {"depth": None, "u": None, "v": None, "object": None, "depth_is": "planar"}
+    stored = copy.deepcopy(RECORD)
+    stored["config"] |= {"exr_map": {**passes, "yfov_deg": None, "v_up": None}, "exr_frames": [1, 2]}
+    record = read_record(written(tmp_path, stored) / "config.json")
+    assert "allowed_folders" not in record.making.entries()
+    of_scene = replace(record.making, shot=replace(record.shot, exr_map=None, exr_frames=None))
+    assert of_scene.entries()["allowed_folders"] == ()
+
+
 @pytest.mark.parametrize("name", REQUIRED)
 def test_a_missing_entry_is_named(tmp_path, name):
     record = copy.deepcopy(RECORD)

@@ -228,7 +228,7 @@ def _job_of_words(words: Sequence[str]) -> Any:
             "it was begun by a command that this version does not know; render it again"
         ) from error
     if not isinstance(command, Render):
-        raise MediaError("the run was not begun by a render; render it again")
+        raise MediaError("it was not begun by a render; render it again")
     return render_job(command)
 
 

@@ -28,7 +28,15 @@ def compare(options: Compare) -> None:
     names = method_names(options.methods)
     folder = options.run_dir or Path("runs") / f"compare-{scene_label(options.scene)}"
     judging = options.judging
-    asked = CompareJob(render_job(options), names, folder, judging.clip, judging.depth_model, options.report)
+    asked = CompareJob(
+        render_job(options),
+        names,
+        folder,
+        judging.clip,
+        judging.depth_model,
+        options.report,
+        options.debug,
+    )
     with Bars(shows_memory=False) as bars:
         made = compare_methods(asked, hooks(bars))
     note_missing_geometry(made.has_geometry, hooks())

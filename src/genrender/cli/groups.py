@@ -117,6 +117,15 @@ class View:
 
 
 @dataclass(frozen=True)
+class VerifiedView(View):
+    """What of the scene is looked at, and from where."""
+
+    frames: Annotated[
+        int | None, option("N", "from start to end; 24 if nothing moves", "number of frames, at least 2")
+    ] = None
+
+
+@dataclass(frozen=True)
 class Moments:
     """Which moments of an animation are shown.
 

@@ -49,7 +49,7 @@ def render_job(options: Render | Compare | Study) -> RenderJob:
     return RenderJob(
         **named
         | {
-            "clip": clip_job(options),
+            "clip": clip_job(options),  # the option of this name is a CLIP model
             "prompt": values.get("prompt", ""),
             "object_prompts": tuple(parse_object_prompt(text) for text in values.get("prompt_for", ())),
             "background_color": parse_backdrop(values.get("backdrop", "none")).color,

@@ -33,7 +33,7 @@ from genrender.cli.groups import (
     SceneFile,
     Seed,
     Start,
-    Steps,
+    VerifiedView,
     View,
     option,
 )
@@ -137,7 +137,9 @@ class Study:
     camera: Camera = None
     size: Annotated[str | None, option("N|WxH", "the model's own", ABOUT_SIZE)] = None
     model: ModelName = "pocket"
-    steps: Steps = None
+    steps: Annotated[
+        int | None, option("N", "the preset's", "diffusion steps (the study steps has its own)")
+    ] = None
     clip: ClipModel = None
     device: Device = None
     out: Annotated[Path, tyro.conf.arg(metavar="DIR")] = Path("studies")
@@ -253,7 +255,7 @@ class Verify:
     out: Annotated[Path | None, option("DIR", "runs/verify-SCENE")] = None
     size: Annotated[str, tyro.conf.arg(metavar="N|WxH")] = "512"
     seed: Seed = 0
-    view: View = field(default_factory=View)
+    view: VerifiedView = field(default_factory=VerifiedView)
     moments: Moments = field(default_factory=Moments)
     allow_folder: AllowedFolders = ()
     debug: Debug = False

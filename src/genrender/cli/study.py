@@ -38,6 +38,7 @@ def study_job(options: Study) -> StudyJob:
         options.out,
         options.run_dir or Path("runs") / f"study-{options.name}",
         options.clip,
+        options.debug,
     )
 
 

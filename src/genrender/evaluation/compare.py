@@ -36,17 +36,19 @@ class CompareJob:
         job: what all runs have in common.
         methods: the names of those to compare.
         folder: holds a run folder for each.
-        clip: CLIP model to judge by; None: pocket's.
+        clip_model: CLIP model to judge by; None: pocket's.
         depth_model: network that estimates depth; None: depth is not judged.
         report: page to write.
+        debug: show on stderr where an error of a run comes from.
     """
 
     job: RenderJob
     methods: tuple[MethodName, ...]
     folder: Path
-    clip: str | None = None
+    clip_model: str | None = None
     depth_model: str | None = None
     report: Path | None = None
+    debug: bool = False
 
 
 @dataclass(frozen=True)
@@ -88,7 +90,7 @@ def compare(asked: CompareJob, hooks: RunHooks = SILENT) -> Comparison:
         raise ConfigError("frames is 1, expected at least 2: one frame has nothing to agree with")
     if asked.report is not None:
         check_report(asked.report)
-    judges = load_judges(asked.clip, asked.depth_model, hooks)
+    judges = load_judges(asked.clip_model, asked.depth_model, hooks)
     folders = {name: RunFolder(asked.folder / name) for name in names}
     for name, job in jobs.items():
         check_can_be_had(job, folders[name])
@@ -97,7 +99,7 @@ def compare(asked: CompareJob, hooks: RunHooks = SILENT) -> Comparison:
     runs: dict[str, FinishedRun] = {}
     clip: Clip | None = None
     results: dict[str, dict[str, Any]] = {}
-    with gbuffer_file() as file, Worker() as worker:
+    with gbuffer_file() as file, Worker(asked.debug) as worker:
         for number, (name, job) in enumerate(jobs.items(), start=1):
             label = f"{name} ({number} of {len(names)})"
             runs[name] = finished_run(job, folders[name], label, worker, file, clip, hooks)

@@ -11,13 +11,13 @@ from genrender.jobs.reuse import is_done
 from genrender.jobs.worker import Worker
 from genrender.runs.finished import FinishedRun, open_run
 from genrender.runs.folder import RunFolder
-from genrender.runs.hooks import SILENT, Cancelled, RunHooks
+from genrender.runs.hooks import SILENT, RunHooks
 from genrender.shots.clip import Clip
 
 
-def load_judges(clip: str | None, depth: str | None, hooks: RunHooks) -> Judges:
+def load_judges(clip_model: str | None, depth: str | None, hooks: RunHooks) -> Judges:
     """The networks that look at runs; says at once which figures there will be none of."""
-    judges = Judges.load(clip, depth)
+    judges = Judges.load(clip_model, depth)
     for error in judges.missing:
         hooks.note(f"{error}; the other figures will be measured")
     return judges
@@ -67,8 +67,6 @@ def finished_run(
     if not is_made:
         try:
             worker.make(job, folder, hooks)
-        except Cancelled:
-            raise
         except ConfigError as error:
             raise ConfigError(f"the run {label} failed: {error}") from error
     return open_run(folder.path, clip=clip, gbuffer_file=file)

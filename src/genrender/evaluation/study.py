@@ -38,7 +38,8 @@ class StudyJob:
         job: what all runs have in common; scene, prompt and seed of it are not looked at.
         out: folder for the study's files.
         folder: holds the runs.
-        clip: CLIP model to judge by; None: pocket's.
+        clip_model: CLIP model to judge by; None: pocket's.
+        debug: show on stderr where an error of a run comes from.
     """
 
     name: StudyName
@@ -47,7 +48,8 @@ class StudyJob:
     job: RenderJob
     out: Path
     folder: Path
-    clip: str | None = None
+    clip_model: str | None = None
+    debug: bool = False
 
 
 @dataclass(frozen=True)
@@ -109,7 +111,7 @@ def study(asked: StudyJob, hooks: RunHooks = SILENT) -> Judges:
     for folder, new in zip(folders, is_new, strict=True):
         if new:
             folder.check_can_be_filled()
-    judges = load_judges(asked.clip, None, hooks)
+    judges = load_judges(asked.clip_model, None, hooks)
 
     # 2. Runs that are not there yet, and their figures.
     measured: list[Measured] = []
@@ -118,7 +120,7 @@ def study(asked: StudyJob, hooks: RunHooks = SILENT) -> Judges:
     ahead = [cell.frame_steps for cell, new in zip(cells, is_new, strict=True) if new]
     hooks.note(f"{len(cells)} runs, of which {len(cells) - len(ahead)} are there already")
     pace = _Pace()
-    with gbuffer_file() as file, Worker() as worker:
+    with gbuffer_file() as file, Worker(asked.debug) as worker:
         for number, (cell, folder, new) in enumerate(zip(cells, folders, is_new, strict=True), start=1):
             name = labels[cell.scene]
             label = f"{name}, seed {cell.seed}, {cell.variant.name} ({number} of {len(cells)})"

@@ -55,7 +55,7 @@ class Plan:
 
     @property
     def disk_bytes(self) -> int:
-        """What the run takes on the disk while it goes on; how long it takes is known with its networks."""
+        """What the run takes on the disk while it goes on."""
         return RUN_BYTES * self.shot.width * self.shot.height * self.shot.n_frames
 
 
@@ -69,6 +69,7 @@ def plan(job: RenderJob, folder: RunFolder | None = None, hooks: RunHooks = SILE
     Raises:
         GenRenderError: something is wrong with a setting, the scene, the model or the places of files.
     """
+    check_has_words(job)
     config = run_config(job)
     config.check()
     source = find_model(job.model)
@@ -87,6 +88,21 @@ def plan(job: RenderJob, folder: RunFolder | None = None, hooks: RunHooks = SILE
             f"the negative prompt does nothing at --guidance {config.guidance_scale:g}; it needs more than 1"
         )
     return made
+
+
+def check_has_words(job: RenderJob) -> None:
+    """Raises ConfigError for what no command line asks for: a run's words say how it is made again."""
+    shot = job.clip.shot
+    if shot.times_s is not None:
+        raise ConfigError(
+            "times_s is given, expected None: frames of a video follow each other evenly; give n_frames, "
+            "fps, start and end"
+        )
+    if job.background_color is not None and shot.backdrop != "none":
+        raise ConfigError(
+            f"backdrop is {shot.backdrop!r} and background_color is {job.background_color}, expected one of "
+            "them; leave the other out"
+        )
 
 
 def run_config(job: RenderJob) -> RunConfig:

@@ -80,7 +80,10 @@ def read_begun(path: Path, read_words: ReadWords | None = None) -> Begun:
         except ConfigError as error:
             raise MediaError(f"{path}: {error}; render the run again") from error
     elif read_words is not None:
-        job = read_words(words)
+        try:
+            job = read_words(words)
+        except (ConfigError, MediaError) as error:
+            raise MediaError(f"{path}: {error}") from error
     else:
         raise MediaError(f"{path} keeps no job: resume it with `genrender resume`, or render the run again")
     return Begun(job, words, Path(stored["working_directory"]))

@@ -9,29 +9,40 @@ peak memory is their own.
 
 import json
 import os
+import signal
 import subprocess
 import sys
+import threading
+import traceback
+from collections.abc import Mapping
 from contextlib import suppress
-from types import TracebackType
+from types import FrameType, TracebackType
 from typing import Any
 
 from genrender.errors import ConfigError, GenRenderError
 from genrender.jobs.job import RenderJob, job_from_json, job_to_json
 from genrender.jobs.plan import plan
 from genrender.runs.folder import RunFolder
-from genrender.runs.hooks import SILENT, RunHooks
+from genrender.runs.hooks import SILENT, Cancelled, RunHooks
 from genrender.storage.memory import reset_peak_memory
+
+# How long a process may take to tidy up when it is not wanted any more.
+PATIENCE_S = 10.0
 
 
 class Worker:
     """Makes runs in a process apart, as a context.
+
+    Args:
+        debug: show on stderr where an error of a run comes from.
 
     Example:
         >>> with Worker() as worker:
         ...     worker.make(RenderJob(ClipJob(Path("fox.glb")), "a fox"), RunFolder("runs/fox"))
     """
 
-    def __init__(self) -> None:
+    def __init__(self, debug: bool = False) -> None:
+        self._debug = debug
         self._process: subprocess.Popen[str] | None = None
 
     def __enter__(self) -> "Worker":
@@ -49,6 +60,24 @@ class Worker:
                 pass  # closes the pipes, which ends it, and waits
             self._process = None
 
+    def _stop(self, hooks: RunHooks) -> None:
+        """Interrupts the process, so that it tidies up, and passes on what it still has to say."""
+        process = self._process
+        if process is None:
+            return
+        assert process.stdout is not None
+        process.terminate()
+        impatience = threading.Timer(PATIENCE_S, process.kill)
+        impatience.start()
+        try:
+            for line in process.stdout:
+                kind, *told = json.loads(line)
+                if kind in ("note", "warn"):
+                    getattr(hooks, kind)(*told)
+        finally:
+            self._end()
+            impatience.cancel()
+
     def make(self, job: RenderJob, folder: RunFolder, hooks: RunHooks = SILENT) -> None:
         """Makes a job's run in a folder.
 
@@ -60,25 +89,36 @@ class Worker:
             # What libraries warn of is about their insides.
             child = [sys.executable, "-W", "ignore", "-m", "genrender.jobs.worker"]
             self._process = subprocess.Popen(child, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-        process = self._process
+        asked = {"job": job_to_json(job), "folder": str(folder.path), "debug": self._debug}
+        try:
+            error = self._error_of(self._process, asked, hooks)
+        except BaseException:
+            # Cancelled, or interrupted, or the hooks fail: nobody waits for the run any more.
+            self._stop(hooks)
+            raise
+        if error is not None:
+            raise ConfigError(error)
+
+    def _error_of(
+        self, process: "subprocess.Popen[str]", asked: Mapping[str, Any], hooks: RunHooks
+    ) -> str | None:
+        """Why what was asked for has failed; None: it is done."""
         assert process.stdin is not None
         assert process.stdout is not None
         with suppress(BrokenPipeError):
-            process.stdin.write(json.dumps({"job": job_to_json(job), "folder": str(folder.path)}) + "\n")
+            process.stdin.write(json.dumps(asked) + "\n")
             process.stdin.flush()
         for line in process.stdout:
             kind, *told = json.loads(line)
             if kind == "done":
-                return
+                return None
             if kind == "error":
-                raise ConfigError(told[0])
+                return told[0]
             getattr(hooks, kind)(*told)
             if hooks.is_cancelled():
-                process.terminate()
-                self._end()
-                hooks.check()
+                raise Cancelled("cancelled")
         self._end()
-        raise ConfigError("its process has ended before the run was done")
+        return "its process has ended before the run was done"
 
 
 def serve() -> None:
@@ -95,6 +135,7 @@ def serve() -> None:
         warn=lambda text: tell("warn", text),
         progress=lambda *done: tell("progress", *done),
     )
+    _let_be_interrupted()
     # Whoever started this process has been interrupted as well, and may be gone.
     with suppress(KeyboardInterrupt, BrokenPipeError):
         for line in sys.stdin:
@@ -107,7 +148,28 @@ def serve() -> None:
                 make(planned, hooks)
                 tell("done")
             except GenRenderError as error:
+                if asked["debug"]:
+                    traceback.print_exc()
                 tell("error", str(error))
+
+
+def _let_be_interrupted() -> None:
+    """Has this process tidy up and end when it is interrupted or terminated, the first time that it is.
+
+    Ctrl-C reaches it as well as whoever started it and then terminates it: that must not disturb the tidying.
+    """
+    # In the background a shell has programs ignore interrupts; that stays so.
+    numbers = [signal.SIGTERM]
+    if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
+        numbers.append(signal.SIGINT)
+
+    def interrupt(_number: int, _frame: FrameType | None) -> None:
+        for number in numbers:
+            signal.signal(number, signal.SIG_IGN)
+        raise KeyboardInterrupt
+
+    for number in numbers:
+        signal.signal(number, interrupt)
 
 
 if __name__ == "__main__":

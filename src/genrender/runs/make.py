@@ -32,7 +32,7 @@ from genrender.methods.static_texture import static_texture
 from genrender.methods.table import METHODS, Method
 from genrender.pipeline import GenerativeRenderingPipeline
 from genrender.runs.folder import RunFolder
-from genrender.runs.hooks import SILENT, RunHooks
+from genrender.runs.hooks import SILENT, Cancelled, RunHooks
 from genrender.runs.progress import Feedback
 from genrender.runs.record import Cost, Making, NetworksRecord, Origin, RunRecord, SettingsRecord, ShotRecord
 from genrender.runs.unfinished import UnfinishedRun
@@ -115,7 +115,8 @@ def make_video(
         taken = inputs.appearance
         latents = _diffuse(backbone, shown, resolved, method, feedback, store_folder, taken, recorder)
         pipeline.maybe_free_model_hooks()
-        hooks.check()
+        if feedback.was_interrupted:
+            raise Cancelled("cancelled")
 
     # 2. Frames, video and contact sheet.
     with folder.replaced() as draft:

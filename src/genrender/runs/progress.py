@@ -24,6 +24,9 @@ class Feedback(Hooks):
         hooks: told about every step, and asked after it whether the run is to go on.
         unfinished: where previews and times go; None: nowhere.
         started_s: when the run began on `time.perf_counter`, its earlier attempts counted in.
+
+    Attributes:
+        was_interrupted: whether the diffusion was told to stop.
     """
 
     def __init__(
@@ -40,6 +43,7 @@ class Feedback(Hooks):
         self._unfinished = unfinished
         self._started_s = started_s
         self._previewed_at_s = time.monotonic()
+        self.was_interrupted = False
 
     def on_outputs(self, step: int, predicted_x0: PredictedX0) -> None:
         """The model has seen all frames; a step before it is over."""
@@ -51,8 +55,9 @@ class Feedback(Hooks):
         self._hooks.progress("diffusion", step + 1, len(self._backbone.scheduler.timesteps))
 
     def is_interrupted(self) -> bool:
-        """Whether the run is not wanted any more."""
-        return self._hooks.is_cancelled()
+        """Whether the run is not wanted any more. The answer is kept: a second one might be another."""
+        self.was_interrupted = self._hooks.is_cancelled()
+        return self.was_interrupted
 
     def _write_preview(self, step: int, predicted_x0: PredictedX0) -> None:
         """Some frames as the model sees them finished now: the clean latents that its output implies."""

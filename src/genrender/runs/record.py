@@ -218,6 +218,8 @@ class Making:
             **settings,
             **asdict(self.networks),
         }
+        if self.shot.exr_map is not None:
+            del made["allowed_folders"]  # EXR files refer to no others
         return {name: value for name, value in made.items() if value is not None or name not in OF_SOME_RUNS}
 
 
