@@ -51,6 +51,20 @@ def test_no_two_options_of_a_command_have_one_name(command):
     assert len(set(flags_of(command))) == len(flags_of(command))
 
 
+@pytest.mark.parametrize(
+    ("name", "fact"),
+    [
+        ("verify", "number of frames, at least 2"),
+        ("study", "frames of every clip (the study length has its own)"),
+        ("study", "diffusion steps (the study steps has its own)"),
+    ],
+)
+def test_help_says_what_holds_for_one_command_alone(name, fact, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "100")
+    assert main([name, "--help"]) == 0
+    assert fact in " ".join(capsys.readouterr().out.replace("│", " ").split())
+
+
 @pytest.mark.parametrize("name", COMMANDS)
 def test_help_is_read_in_one_screen_and_names_every_option(name, capsys, monkeypatch):
     monkeypatch.setenv("COLUMNS", "100")

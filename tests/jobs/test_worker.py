@@ -1,5 +1,7 @@
 """One process makes several runs with one model, and each becomes what it would be by itself."""
 
+import subprocess
+import sys
 from dataclasses import replace
 
 import pytest
@@ -89,6 +91,30 @@ def test_what_is_stopped_later_can_be_resumed_and_says_so(tmp_path, error):
     assert frames(folder) == []
     resume(folder.path)
     assert len(frames(folder)) == 3
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs signals")
+def test_one_interrupt_counts_and_those_after_it_disturb_nothing():
+    # Ctrl-C and, at the same moment, whoever started the process; then both once more.
+    code = (
+        "import os, signal, time\n"
+        "from genrender.jobs.worker import _let_be_interrupted\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+        "_let_be_interrupted()\n"
+        "both = [signal.SIGINT, signal.SIGTERM]\n"
+        "def send():\n"
+        "    signal.pthread_sigmask(signal.SIG_BLOCK, both)\n"
+        "    for number in both: os.kill(os.getpid(), number)\n"
+        "    signal.pthread_sigmask(signal.SIG_UNBLOCK, both)\n"
+        "try:\n"
+        "    send(); time.sleep(60)\n"
+        "except KeyboardInterrupt:\n"
+        "    send(); print('tidied up')\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "tidied up\n", "")
 
 
 @pytest.mark.parametrize("debug", [False, True])

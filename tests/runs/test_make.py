@@ -1,5 +1,6 @@
 """A run from Python: the folder holds what the pipeline makes, and nothing of a run that fails."""
 
+import json
 from dataclasses import replace
 
 import numpy as np
@@ -106,6 +107,17 @@ def test_the_controlnet_is_named(pipe, clip, tmp_path):
     folder = RunFolder(tmp_path / "run")
     make_video(named, clip, RunConfig(prompt="a fox", n_steps=1), folder)
     assert folder.read_record().to_json()["config"]["controlnet"] == str(tmp_path / "my-depth")
+
+
+def test_words_that_the_model_does_not_know_are_named(pipe, clip, tmp_path):
+    named = GenerativeRenderingPipeline(**pipe.components)
+    named.set_progress_bar_config(disable=True)
+    named.register_to_config(_name_or_path=str(tmp_path))
+    (tmp_path / "vocabulary.json").write_text(json.dumps(["a", "red", "fox"]))
+    warnings = []
+    config, hooks = RunConfig(prompt="a red foxx", n_steps=1), RunHooks(warn=warnings.append)
+    make_video(named, clip, config, RunFolder(tmp_path / "run"), hooks=hooks)
+    assert warnings == ["the model does not know these words of the prompt: foxx (try fox)"]
 
 
 def test_a_run_that_fails_before_its_first_frame_leaves_no_folder(pipe, clip, tmp_path):

@@ -86,7 +86,7 @@ def make(
         if job.appearance_from is not None:
             appearance = _lent_appearance(job.appearance_from, clip, hooks)
             origin = replace(origin, appearance=file_digest(job.appearance_from / APPEARANCE_FILE))
-        inputs = Inputs(origin, appearance)
+        inputs = Inputs(origin, appearance, words_are_looked_at=True)
         flagged = make_video(pipeline, clip, config, folder, inputs, METHODS[job.method], unfinished, hooks)
         _copy_out(job, folder)
     if flagged:

@@ -12,11 +12,8 @@ from genrender.backbones.picture_size import PictureSize, read_picture_size
 from genrender.backbones.sources import (
     ModelSource,
     find_model,
-    read_vocabulary,
-    unknown_words,
     weights_digest,
 )
-from genrender.backbones.suggest import nearest_word
 from genrender.config import PRESETS, MethodConfig, RunConfig
 from genrender.errors import ConfigError, MediaError
 from genrender.jobs.clips import picture_size, plan_exr_clip, refuse_without_geometry
@@ -25,6 +22,7 @@ from genrender.jobs.settings import change_setting
 from genrender.methods.table import METHOD_OPTIONS, METHODS
 from genrender.runs.folder import RunFolder
 from genrender.runs.hooks import SILENT, RunHooks
+from genrender.runs.words import warn_of_unknown_words
 from genrender.scene.load import load_scene, scene_label
 from genrender.scene.names import partners
 from genrender.shots.clip import Shot, plan_shot
@@ -82,7 +80,7 @@ def plan(job: RenderJob, folder: RunFolder | None = None, hooks: RunHooks = SILE
     check_disk(made.disk_bytes - bytes_on_disk(folder.unfinished_dir.glob("*")), folder.path)
     if job.appearance_from is not None:
         _check_lent(job.appearance_from, made, hooks)
-    _warn_of_unknown_words(config, source, hooks)
+    warn_of_unknown_words(config, source.location, hooks)
     if config.negative_prompt and config.guidance_scale is not None and config.guidance_scale <= 1:
         hooks.warn(
             f"the negative prompt does nothing at --guidance {config.guidance_scale:g}; it needs more than 1"
@@ -289,15 +287,3 @@ def listed(names: Iterable[str], n_shown: int = 8) -> str:
     every = [name.removeprefix("\0") for name in names]
     more = f" and {len(every) - n_shown} more" if len(every) > n_shown else ""
     return ", ".join(every[:n_shown]) + more
-
-
-def _warn_of_unknown_words(config: RunConfig, source: ModelSource, hooks: RunHooks) -> None:
-    vocabulary = read_vocabulary(source.location)
-    if vocabulary is None:
-        return
-    texts = (config.prompt, config.negative_prompt or "", *(text for _, text in config.object_prompts))
-    unknown = unknown_words(" ".join(texts), vocabulary)
-    if unknown:
-        nearest = {word: nearest_word(word, vocabulary) for word in unknown}
-        words = (f"{word} (try {known})" if known else word for word, known in nearest.items())
-        hooks.warn(f"the model does not know these words of the prompt: {', '.join(words)}")

@@ -36,6 +36,7 @@ from genrender.runs.hooks import SILENT, Cancelled, RunHooks
 from genrender.runs.progress import Feedback
 from genrender.runs.record import Cost, Making, NetworksRecord, Origin, RunRecord, SettingsRecord, ShotRecord
 from genrender.runs.unfinished import UnfinishedRun
+from genrender.runs.words import warn_of_unknown_words
 from genrender.sampling.appearance import Appearance, AppearanceRecorder
 from genrender.sampling.chunks import is_out_of_memory
 from genrender.sampling.loop import SamplingConfig, decode_frames, sample
@@ -56,10 +57,12 @@ class Inputs:
     Attributes:
         origin: what the user calls the model, and more of what only whoever loads files knows.
         appearance: frames of another run whose look the clip takes over, matched to this scene.
+        words_are_looked_at: words of the prompt that the model does not know have been named already.
     """
 
     origin: Origin | None = None
     appearance: Appearance | None = None
+    words_are_looked_at: bool = False
 
 
 def make_video(
@@ -95,6 +98,8 @@ def make_video(
         ModelError: the device's memory is too small.
     """
     config.check()
+    if pipeline.name_or_path and not inputs.words_are_looked_at:
+        warn_of_unknown_words(config, pipeline.name_or_path, hooks)
     resolved = _resolve(config, clip.shot.n_frames, pipeline)
 
     # 1. All frames through the diffusion model.
