@@ -3,7 +3,9 @@
 import dataclasses
 import gc
 import weakref
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from threading import Barrier
 
 import numpy as np
 import pytest
@@ -272,3 +274,28 @@ def test_bfloat16_networks_stay_close_to_full_precision(clip, unit_latents):
     assert half.latents.dtype == torch.float32
     assert half.frames.dtype == np.float32
     assert (half.latents - full.latents).std() <= 0.05 * full.latents.std()
+
+
+def test_two_runs_in_two_threads_give_what_each_gives_alone(clip):
+    """Every mechanism and a scheduler that draws at every step; each run waits for the other at each step."""
+    prompts, barrier = ("a red fox", "a blue duck"), Barrier(2, timeout=60)
+
+    pipes = [make_pipe(), make_pipe()]  # here, since their weights are drawn by PyTorch's common generator
+    for pipe in pipes:
+        pipe.scheduler = EulerAncestralDiscreteScheduler.from_config(pipe.scheduler.config)
+
+    def run(index: int, together: bool) -> Tensor:
+
+        def meet(*_: object) -> None:
+            if together:
+                barrier.wait()
+
+        settings = {"num_inference_steps": 3, "seed": index, "output_type": "latent"}
+        return pipes[index](prompts[index], clip, config=FULL, callback_on_step_end=meet, **settings).latents
+
+    alone = [run(index, together=False) for index in (0, 1)]
+    with ThreadPoolExecutor(2) as pool:
+        both = list(pool.map(partial(run, together=True), (0, 1)))
+    assert not torch.equal(*alone)
+    assert torch.equal(both[0], alone[0])
+    assert torch.equal(both[1], alone[1])

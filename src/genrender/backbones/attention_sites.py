@@ -1,6 +1,6 @@
 """Mechanism 3 inside a diffusers UNet: attention processors, and how they get installed.
 
-What they share and do is in `attention_state`.
+What they share and do is in `genrender.injection.state`.
 """
 
 import re
