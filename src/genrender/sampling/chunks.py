@@ -7,7 +7,7 @@ from accelerate.utils.memory import clear_device_cache
 from diffusers.utils import logging
 from torch import Tensor
 
-from genrender.storage.memory import return_freed_memory
+from genrender.storage.memory import MemoryGrowth
 
 logger = logging.get_logger(__name__)
 
@@ -34,6 +34,7 @@ class Chunks:
 
     def __init__(self, size: int) -> None:
         self.size = size
+        self._growth = MemoryGrowth()
 
     def run(
         self, frames: Sequence[int], work: Callable[[list[int]], Tensor]
@@ -61,7 +62,7 @@ class Chunks:
                 yield chunk, result
                 start += len(chunk)
                 del result
-                return_freed_memory()
+                self._growth.limit()
                 continue
             # Not before the error is gone: its traceback holds what the failed attempt had allocated.
             clear_device_cache(garbage_collection=True)
