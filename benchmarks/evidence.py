@@ -1,7 +1,7 @@
 """What each mechanism buys: every figure and picture of docs/results.md, by one command.
 
     python benchmarks/evidence.py --fox Fox.glb --write docs/results.md
-    python benchmarks/evidence.py --scenes orbit --seeds 0 --methods per-frame noise balanced
+    python benchmarks/evidence.py --scenes orbit --seeds 0 --methods per-frame surface-noise balanced
 
 Renders three scenes with every method and several seeds, measures each run as `genrender evaluate` does,
 and prints Markdown tables. Runs are kept in the work folder, so an interrupted command goes on where it

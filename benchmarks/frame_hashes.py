@@ -1,12 +1,13 @@
-"""Eight small runs and a hash of each one's frames: what a change of structure must leave alone.
+"""Sixteen small runs and a hash of each one's frames: what a change of structure must leave alone.
 
     python benchmarks/frame_hashes.py [--model pocket] [--device cpu] > before.txt
     ... change something ...
     python benchmarks/frame_hashes.py | diff before.txt -
 
 In float32. The resumed run must equal the one that nothing stopped, and what each run is like is in `RUNS`;
-together they pass through every mechanism, both engines, every kind of noise texture, object prompts, an
-appearance lent by another run, and G-buffers read from EXR files.
+together they pass through every mechanism, both engines, all unify rules, the rules for latents, the rivals,
+the stabiliser, object prompts, an appearance lent by another run, and G-buffers read from EXR files. What a
+scheduler draws at every step is not among it: tests/sampling/test_scheduler.py holds that to its law.
 """
 
 import argparse
@@ -38,6 +39,14 @@ RUNS: dict[str, tuple[Path | str, tuple[str, ...]]] = {
     "appearance": (BIPED, ("--camera", "orbit", "--appearance-from", "balanced")),
     "exr": ("exr", ()),
     "resumed": (BIPED, ()),
+    "fill": (BIPED, ("--unify", "fill")),
+    "mean, reproject": (BIPED, ("--unify", "mean", "--engine", "reproject")),
+    "trajectory": (BIPED, ("--unify", "trajectory")),
+    "latent rules": (BIPED, ("--set", "latents.normalise=objects", "--set", "latents.synchronise=0.5")),
+    "tokenflow": (BIPED, ("--method", "tokenflow")),
+    "pix2video": (BIPED, ("--method", "pix2video")),
+    "static texture": (BIPED, ("--method", "static-texture")),
+    "stabilised": (BIPED, ("--stabilise", "0.7")),
 }
 
 
@@ -90,7 +99,7 @@ def main() -> None:
         succeed("gbuffers", BIPED, "--out", exr, "--size", "128", "--times", "0,0.1,0.2,0.3,0.4")
         hashes: dict[str, str] = {}
         for name, (scene, options) in RUNS.items():
-            run = root / name.replace(" ", "_")
+            run = root / name.replace(" ", "_").replace(",", "")
             options = tuple(str(root / "balanced") if word == "balanced" else word for word in options)
             words = ["render", exr if scene == "exr" else scene, *PROMPT, *SMALL, *options]
             words += ["--model", args.model, "--device", args.device, "--run-dir", run]

@@ -1,8 +1,11 @@
 """Stable Diffusion XL through the same loop: equal to diffusers' pipeline with all injections off."""
 
+from typing import Any
+
 import pytest
 import torch
 from diffusers import EulerDiscreteScheduler, StableDiffusionXLControlNetPipeline
+from PIL import Image
 from tiny_models import (
     TEXT_WIDTH,
     sliding_card,
@@ -29,33 +32,34 @@ from genrender.sampling.surface import ClipSurface
 HEIGHT, WIDTH, N_FRAMES = 40, 56, 4
 CLIP = sliding_card(N_FRAMES, HEIGHT, WIDTH)
 FULL = MethodConfig(injection=InjectionConfig(alpha=0.5, n_keyframes=2))
+ONE_STEP = {"num_inference_steps": 1, "guidance_scale": 1.0, "output_type": "np"}
 SIZE_WIDTH = 8  # of the embedding of one number among a picture's six sizes
 
 
-def sdxl_pipeline() -> StableDiffusionXLControlNetPipeline:
+def sdxl_pipeline(**unet_settings: Any) -> StableDiffusionXLControlNetPipeline:
     """SDXL's structure: two text encoders, pooled text and sizes as conditions, blocks of several layers."""
     first = tiny_text_encoder()
     torch.manual_seed(6)
     config = first.config.to_dict() | {"projection_dim": TEXT_WIDTH}
     second = CLIPTextModelWithProjection(type(first.config)(**config)).eval()
-    unet = tiny_unet(
-        cross_attention_dim=2 * TEXT_WIDTH,
-        down_block_types=("DownBlock2D", "CrossAttnDownBlock2D"),
-        up_block_types=("CrossAttnUpBlock2D", "UpBlock2D"),
-        transformer_layers_per_block=(1, 2),
-        use_linear_projection=True,
-        addition_embed_type="text_time",
-        addition_time_embed_dim=SIZE_WIDTH,
-        projection_class_embeddings_input_dim=TEXT_WIDTH + 6 * SIZE_WIDTH,
-    )
+    settings = {
+        "cross_attention_dim": 2 * TEXT_WIDTH,
+        "down_block_types": ("DownBlock2D", "CrossAttnDownBlock2D"),
+        "up_block_types": ("CrossAttnUpBlock2D", "UpBlock2D"),
+        "transformer_layers_per_block": (1, 2),
+        "use_linear_projection": True,
+        "addition_embed_type": "text_time",
+        "addition_time_embed_dim": SIZE_WIDTH,
+        "projection_class_embeddings_input_dim": TEXT_WIDTH + 6 * SIZE_WIDTH,
+    }
     pipeline = StableDiffusionXLControlNetPipeline(
         vae=tiny_vae(),
         text_encoder=first,
         text_encoder_2=second,
         tokenizer=tiny_tokenizer(),
         tokenizer_2=tiny_tokenizer(),
-        unet=unet,
-        controlnet=tiny_controlnet(unet),
+        unet=tiny_unet(**settings, **unet_settings),
+        controlnet=tiny_controlnet(tiny_unet(**settings)),
         scheduler=tiny_scheduler(),
         add_watermarker=False,
     )
@@ -160,6 +164,42 @@ def test_prompts_of_objects_change_what_the_object_shows(pipeline, unit_latents)
     plain = sampled(pipeline, PER_FRAME, unit_latents)
     named = sampled(pipeline, PER_FRAME, unit_latents, object_prompts={1: "a blue duck"})
     assert (named - plain).abs().max() > 1e-3
+
+
+def test_latents_of_known_mean_and_spread_are_decoded_as_diffusers_does(unit_latents):
+    pipe = sdxl_pipeline()
+    pipe.vae.register_to_config(latents_mean=[0.1, -0.2, 0.3, 0.0], latents_std=[1.5, 0.5, 1.0, 2.0])
+    asked = {"prompt": "a fox", "image": Image.new("RGB", (WIDTH, HEIGHT)), "latents": unit_latents[[0]]}
+    expected = pipe(**asked, **ONE_STEP).images
+    latents = pipe(**asked, **(ONE_STEP | {"output_type": "latent"})).images
+    picture, is_flagged = backbone_of(pipe).decode(latents)
+    torch.testing.assert_close(torch.from_numpy(picture), torch.from_numpy(expected[0]), atol=1e-5, rtol=0)
+    assert not is_flagged
+
+
+def test_an_autoencoder_in_half_precision_decodes_in_full_and_is_put_back(unit_latents, monkeypatch):
+    pipe = sdxl_pipeline()
+    expected, _ = backbone_of(pipe).decode(unit_latents[[0]])
+    pipe.vae.to(torch.float16)
+    picture, _ = backbone_of(pipe).decode(unit_latents[[0]])
+    assert pipe.vae.dtype == torch.float16
+    torch.testing.assert_close(torch.from_numpy(picture), torch.from_numpy(expected), atol=2e-2, rtol=0)
+    monkeypatch.setattr(pipe.vae, "decode", lambda *_, **__: (_ for _ in ()).throw(MemoryError))
+    with pytest.raises(MemoryError):
+        backbone_of(pipe).decode(unit_latents[[0]])
+    assert pipe.vae.dtype == torch.float16
+
+
+def test_a_unet_that_takes_guidance_as_an_input_has_one_branch(unit_latents):
+    pipe = sdxl_pipeline(time_cond_proj_dim=8)
+    backbone = backbone_of(pipe)
+    denoiser = backbone.conditioned(
+        Conditions("a fox", guidance_scale=5.0), lambda *_: torch.zeros(1, 5, 7), (5, 7)
+    )
+    assert denoiser.n_branches == 1
+    assert denoiser.guidance_embedding.shape == (1, 8)
+    weak, strong = (sampled(pipe, PER_FRAME, unit_latents, guidance_scale=scale) for scale in (2.0, 9.0))
+    assert (weak - strong).abs().max() > 1e-4
 
 
 def test_each_pipeline_has_its_family(pipeline):

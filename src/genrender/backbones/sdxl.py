@@ -22,7 +22,7 @@ class StableDiffusionXL(UNetBackbone):
     ) -> UNetDenoiser:
         """See `Backbone.conditioned`. The whole picture is asked for, uncropped, at the size it has."""
         pipeline, device = self._pipeline, self.device
-        has_guidance = conditions.guidance_scale > 1
+        has_guidance = self.has_guidance(conditions.guidance_scale)
         conditional, unconditional, pooled, unconditional_pooled = pipeline.encode_prompt(
             conditions.prompt, None, device, 1, has_guidance, conditions.negative_prompt
         )
@@ -34,11 +34,6 @@ class StableDiffusionXL(UNetBackbone):
             ]
             ids = list(conditions.object_prompts)
             texts = ObjectPrompts(torch.cat(embeds), ids, objects, 1 + has_guidance, latent_size)
-        image_embeds = None
-        if conditions.image_prompt is not None:
-            image_embeds = pipeline.prepare_ip_adapter_image_embeds(
-                conditions.image_prompt, None, device, 1, has_guidance
-            )
         height, width = (side * self.vae_factor for side in latent_size)
         text_encoder = pipeline.text_encoder_2
         pooled_width = pooled.shape[-1] if text_encoder is None else text_encoder.config.projection_dim
@@ -55,20 +50,28 @@ class StableDiffusionXL(UNetBackbone):
             latent_size=latent_size,
             guidance_scale=float(conditions.guidance_scale),
             conditioning_scale=float(conditions.control_scale),
-            image_embeds=image_embeds,
+            guidance_embedding=self.guidance_embedding(conditions.guidance_scale),
+            image_embeds=self.image_embeds(conditions),
             added={"text_embeds": pooled, "time_ids": size.repeat(1 + has_guidance, 1)},
             object_prompts=texts,
         )
 
     def decode(self, latents: Float32[Tensor, "1 C h w"]) -> tuple[Float32[np.ndarray, "H W 3"], bool]:
         """See `Backbone.decode`; SDXL has no safety checker. Its autoencoder overflows in float16."""
-        pipeline, vae = self._pipeline, self._pipeline.vae
-        needs_upcasting = vae.dtype == torch.float16 and vae.config.force_upcast
-        with torch.no_grad():
-            if needs_upcasting:
-                pipeline.upcast_vae()
-            latent = latents.to(next(vae.post_quant_conv.parameters()).dtype) / vae.config.scaling_factor
-            picture = vae.decode(latent, return_dict=False)[0]
-            if needs_upcasting:
-                vae.to(torch.float16)
-        return np.asarray(pipeline.image_processor.postprocess(picture, output_type="np"))[0], False
+        vae, own_dtype = self._pipeline.vae, self._pipeline.vae.dtype
+        if own_dtype == torch.float16 and vae.config.get("force_upcast"):
+            vae.to(torch.float32)
+        latent = latents.to(vae.dtype)
+        mean, std = (vae.config.get(name) for name in ("latents_mean", "latents_std"))
+        if mean is not None and std is not None:
+            mean, std = (torch.tensor(each).to(latent).view(1, -1, 1, 1) for each in (mean, std))
+            latent = latent * std / vae.config.scaling_factor + mean
+        else:
+            latent = latent / vae.config.scaling_factor
+        try:
+            with torch.no_grad():
+                picture = vae.decode(latent, return_dict=False)[0]
+        finally:
+            vae.to(own_dtype)
+        pictures = self._pipeline.image_processor.postprocess(picture.float(), output_type="np")
+        return np.asarray(pictures)[0], False

@@ -20,9 +20,8 @@ class StableDiffusion(UNetBackbone):
     ) -> UNetDenoiser:
         """See `Backbone.conditioned`."""
         pipeline, device = self._pipeline, self.device
-        guidance_scale, embedding_dim = conditions.guidance_scale, pipeline.unet.config.time_cond_proj_dim
-        # UNets that take the guidance scale as an input (LCM) need no unconditional branch.
-        has_guidance = guidance_scale > 1 and embedding_dim is None
+        guidance_scale = conditions.guidance_scale
+        has_guidance = self.has_guidance(guidance_scale)
         texts = None
         if conditions.object_prompts:
             embeds = [
@@ -31,19 +30,9 @@ class StableDiffusion(UNetBackbone):
             ]
             ids = list(conditions.object_prompts)
             texts = ObjectPrompts(torch.cat(embeds), ids, objects, 1 + has_guidance, latent_size)
-        guidance_embedding = None
-        if embedding_dim is not None:
-            guidance_embedding = pipeline.get_guidance_scale_embedding(
-                torch.tensor([guidance_scale - 1.0]), embedding_dim=embedding_dim, dtype=pipeline.unet.dtype
-            ).to(device)
         conditional, unconditional = pipeline.encode_prompt(
             conditions.prompt, device, 1, has_guidance, conditions.negative_prompt
         )
-        image_embeds = None
-        if conditions.image_prompt is not None:
-            image_embeds = pipeline.prepare_ip_adapter_image_embeds(
-                conditions.image_prompt, None, device, 1, has_guidance
-            )
         return UNetDenoiser(
             unet=pipeline.unet,
             controlnet=pipeline.controlnet,
@@ -51,8 +40,8 @@ class StableDiffusion(UNetBackbone):
             latent_size=latent_size,
             guidance_scale=float(guidance_scale),
             conditioning_scale=float(conditions.control_scale),
-            guidance_embedding=guidance_embedding,
-            image_embeds=image_embeds,
+            guidance_embedding=self.guidance_embedding(guidance_scale),
+            image_embeds=self.image_embeds(conditions),
             object_prompts=texts,
         )
 

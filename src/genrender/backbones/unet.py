@@ -14,6 +14,7 @@ from torch import Tensor
 
 from genrender.backbones.attention_sites import injected_attention
 from genrender.backbones.object_prompts import ObjectPrompts, regional_texts
+from genrender.backbones.protocol import Conditions
 from genrender.injection.state import AttentionState
 
 
@@ -40,6 +41,31 @@ class UNetBackbone:
     @property
     def n_channels(self) -> int:
         return self._pipeline.unet.config.in_channels
+
+    def has_guidance(self, scale: float) -> bool:
+        """Whether an unconditional branch goes beside the conditional one.
+
+        UNets that take the guidance scale as an input (LCM) need none.
+        """
+        return scale > 1 and self._pipeline.unet.config.time_cond_proj_dim is None
+
+    def guidance_embedding(self, scale: float) -> Float[Tensor, "1 E"] | None:
+        """The guidance scale as an input, for UNets that take it."""
+        unet = self._pipeline.unet
+        if unet.config.time_cond_proj_dim is None:
+            return None
+        return self._pipeline.get_guidance_scale_embedding(
+            torch.tensor([scale - 1.0]), embedding_dim=unet.config.time_cond_proj_dim, dtype=unet.dtype
+        ).to(self.device)
+
+    def image_embeds(self, conditions: Conditions) -> list[Tensor] | None:
+        """What a loaded IP-Adapter makes of the reference pictures."""
+        if conditions.image_prompt is None:
+            return None
+        has_guidance = self.has_guidance(conditions.guidance_scale)
+        return self._pipeline.prepare_ip_adapter_image_embeds(
+            conditions.image_prompt, None, self.device, 1, has_guidance
+        )
 
 
 def feed_forward_row_by_row(network: torch.nn.Module, row_by_row: bool) -> None:

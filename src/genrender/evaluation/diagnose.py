@@ -4,6 +4,7 @@ Every signature is a ratio of two measurements of the same run, or of the run an
 same shot with the same model, so that it does not depend on how contrasty the pictures are.
 """
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,7 +12,7 @@ import numpy as np
 from genrender.metrics.sharpness import sharpness
 from genrender.shots.clip import Clip
 from genrender.storage.lazy_frames import PerFrame, Pictures
-from genrender.surface.flow import EROSION_PX, color_change, erode, follow
+from genrender.surface.flow import EROSION_PX, SurfaceFlow, color_change, erode, follow
 
 # Surface that moves less than this on the screen cannot tell whether its texture moves along.
 MOVING_PX = 1.5
@@ -75,8 +76,8 @@ def measure(
     """
     total = {"surface": 0.0, "screen": 0.0, "moving": 0.0}
     n_all = n_moving = 0
-    for j in range(1, len(frames)) if clip.has_geometry else ():
-        before, after, flow = frames[j - 1], frames[j], follow(clip.tracker, j, j - 1)
+    for j, flow in _flows(clip, ((j, j - 1) for j in range(1, len(frames)))):
+        before, after = frames[j - 1], frames[j]
         error = np.abs(color_change(before, after, flow)).mean(axis=1)
         rows, cols = np.nonzero(flow.visible)
         moved = np.linalg.norm(flow.xy[flow.visible] - np.stack([cols + 0.5, rows + 0.5], 1), axis=1)
@@ -164,14 +165,21 @@ def _contrast(frames: Pictures, clip: Clip) -> float:
     return float(np.mean(differences)) if differences else float("nan")
 
 
+def _flows(clip: Clip, pairs: Iterable[tuple[int, int]]) -> Iterator[tuple[int, SurfaceFlow]]:
+    """The first frame of each pair, and where the second shows its points; nothing without geometry."""
+    if clip.has_geometry:
+        tracker = clip.tracker
+        for frame, other in pairs:
+            yield frame, follow(tracker, frame, other)
+
+
 def _color_drift(frames: Pictures, clip: Clip) -> float:
     """Largest change of the mean colour of one object's shared surface between the first frame and another.
 
     Only surface that both frames show counts, so that an object that turns its other side does not drift.
     """
     largest, first = float("nan"), frames[0]
-    for j in range(1, len(frames)) if clip.has_geometry else ():
-        flow = follow(clip.tracker, j, 0)
+    for j, flow in _flows(clip, ((j, 0) for j in range(1, len(frames)))):
         object_id = clip.gbuffers[j].object_id[flow.visible]
         difference = color_change(first, frames[j], flow)
         for object_ in np.unique(object_id):

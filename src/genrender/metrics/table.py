@@ -54,7 +54,8 @@ class Subject:
         if not self.clip.has_geometry:
             return dict.fromkeys(DISTANCES, NOTHING_COMPARED)
         clip = self.clip
-        return {str(stride): surface_errors(self.frames, clip.tracker, stride) for stride in STRIDES}
+        tracker = clip.tracker
+        return {str(stride): surface_errors(self.frames, tracker, stride) for stride in STRIDES}
 
     @cached_property
     def spread(self) -> TexelStd | None:

@@ -27,8 +27,8 @@ def given_noise(step: Any, draw: Callable[..., Tensor]) -> Any:
     Schedulers take no noise, but all draw it through one function that their module imports. This is the same
     step with other globals, so that another run in the same process does not see it.
     """
-    function = inspect.unwrap(step.__func__)
-    if DRAW not in function.__globals__:
+    function = getattr(step, "__func__", None)
+    if not isinstance(function, FunctionType) or DRAW not in function.__globals__:
         return step
     scope = {**function.__globals__, DRAW: draw}
     own = FunctionType(

@@ -94,10 +94,6 @@ class RunStore:
         self._memory: dict[int, dict[str, Any]] = {}
         self._remembered: list[int] = []
 
-    @property
-    def is_in_memory(self) -> bool:
-        return self._folder is None
-
     def begin(self, run: RunShape, device: torch.device, scheduler: Any, generator: torch.Generator) -> None:
         """Begin, or go to where an earlier attempt stands.
 

@@ -10,7 +10,6 @@ Example:
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -185,7 +184,7 @@ class Clip:
             )
         return self.shot
 
-    @cached_property
+    @property
     def tracker(self) -> SurfaceTracker:
         """Where surface points lie in each frame, for the `reproject` engine and for metrics.
 

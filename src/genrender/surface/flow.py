@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Float, Float64
 
-from genrender.surface.tracking import SurfaceTracker, sample_bilinear
+from genrender.surface.tracking import SurfaceTracker, check_triangles, sample_bilinear
 
 # A pixel this close to the background may carry its colour: pictures are decoded from 8x coarser latents.
 EROSION_PX = 2
@@ -37,8 +37,12 @@ def follow(tracker: SurfaceTracker, frame: int, other: int) -> SurfaceFlow:
     A point counts as visible in the other frame if all four pixels around its projection show the same object
     at the point's depth, up to what the surface's slope explains, and if neither end lies within `EROSION_PX`
     of background.
+
+    Raises:
+        ConfigError: `frame` was read from an image file and knows no triangles.
     """
     here, there = tracker.gbuffers[frame], tracker.gbuffers[other]
+    check_triangles(here)
     eligible = erode(here.visible, EROSION_PX)
     # Metrics look at every pair of frames once, so exactly rather than fast.
     position, depth = tracker.project(

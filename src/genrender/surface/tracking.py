@@ -24,6 +24,8 @@ DEPTH_TOLERANCE = 1e-3
 
 # A clip's vertices are evaluated when they are looked at; a step's keyframes are looked at again and again.
 _N_CACHED_FRAMES = 32
+# Two float64 maps of every frame are kept, of as many as this holds.
+_CACHED_MAPS_BYTES = 2**28
 
 
 class SurfaceTracker:
@@ -57,7 +59,8 @@ class SurfaceTracker:
         self._cameras = cameras
         self._verts = verts
         self._kept_verts = Recent[np.ndarray](_N_CACHED_FRAMES)
-        self._kept_tolerances = Recent[tuple[np.ndarray, np.ndarray]](_N_CACHED_FRAMES)
+        n_maps = _CACHED_MAPS_BYTES // (16 * gbuffers[0].height * gbuffers[0].width)
+        self._kept_tolerances = Recent[tuple[np.ndarray, np.ndarray]](min(max(n_maps, 1), _N_CACHED_FRAMES))
 
     def locate(
         self, tri_id: Integer[np.ndarray, "N"], bary: Float[np.ndarray, "N 2"], frame: int
