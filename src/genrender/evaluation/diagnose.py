@@ -4,7 +4,7 @@ Every signature is a ratio of two measurements of the same run, or of the run an
 same shot with the same model, so that it does not depend on how contrasty the pictures are.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -76,7 +76,7 @@ def measure(
     """
     total = {"surface": 0.0, "screen": 0.0, "moving": 0.0}
     n_all = n_moving = 0
-    for j, flow in _flows(clip, ((j, j - 1) for j in range(1, len(frames)))):
+    for j, flow in _flows(clip, [(j, j - 1) for j in range(1, len(frames))]):
         before, after = frames[j - 1], frames[j]
         error = np.abs(color_change(before, after, flow)).mean(axis=1)
         rows, cols = np.nonzero(flow.visible)
@@ -165,9 +165,9 @@ def _contrast(frames: Pictures, clip: Clip) -> float:
     return float(np.mean(differences)) if differences else float("nan")
 
 
-def _flows(clip: Clip, pairs: Iterable[tuple[int, int]]) -> Iterator[tuple[int, SurfaceFlow]]:
+def _flows(clip: Clip, pairs: Sequence[tuple[int, int]]) -> Iterator[tuple[int, SurfaceFlow]]:
     """The first frame of each pair, and where the second shows its points; nothing without geometry."""
-    if clip.has_geometry:
+    if clip.has_geometry and pairs:
         tracker = clip.tracker
         for frame, other in pairs:
             yield frame, follow(tracker, frame, other)
@@ -179,7 +179,7 @@ def _color_drift(frames: Pictures, clip: Clip) -> float:
     Only surface that both frames show counts, so that an object that turns its other side does not drift.
     """
     largest, first = float("nan"), frames[0]
-    for j, flow in _flows(clip, ((j, 0) for j in range(1, len(frames)))):
+    for j, flow in _flows(clip, [(j, 0) for j in range(1, len(frames))]):
         object_id = clip.gbuffers[j].object_id[flow.visible]
         difference = color_change(first, frames[j], flow)
         for object_ in np.unique(object_id):
