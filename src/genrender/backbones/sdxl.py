@@ -9,7 +9,6 @@ import torch
 from jaxtyping import Float32
 from torch import Tensor
 
-from genrender.backbones.object_prompts import ObjectPrompts
 from genrender.backbones.protocol import Conditions, ObjectMaps
 from genrender.backbones.unet import UNetBackbone, UNetDenoiser
 
@@ -26,14 +25,6 @@ class StableDiffusionXL(UNetBackbone):
         conditional, unconditional, pooled, unconditional_pooled = pipeline.encode_prompt(
             conditions.prompt, None, device, 1, has_guidance, conditions.negative_prompt
         )
-        texts = None
-        if conditions.object_prompts:
-            embeds = [
-                pipeline.encode_prompt(text, None, device, 1, False)[0]
-                for text in conditions.object_prompts.values()
-            ]
-            ids = list(conditions.object_prompts)
-            texts = ObjectPrompts(torch.cat(embeds), ids, objects, 1 + has_guidance, latent_size)
         height, width = (side * self.vae_factor for side in latent_size)
         text_encoder = pipeline.text_encoder_2
         pooled_width = pooled.shape[-1] if text_encoder is None else text_encoder.config.projection_dim
@@ -53,7 +44,7 @@ class StableDiffusionXL(UNetBackbone):
             guidance_embedding=self.guidance_embedding(conditions.guidance_scale),
             image_embeds=self.image_embeds(conditions),
             added={"text_embeds": pooled, "time_ids": size.repeat(1 + has_guidance, 1)},
-            object_prompts=texts,
+            object_prompts=self.object_prompts(conditions, objects, latent_size),
         )
 
     def decode(self, latents: Float32[Tensor, "1 C h w"]) -> tuple[Float32[np.ndarray, "H W 3"], bool]:

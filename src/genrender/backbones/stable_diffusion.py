@@ -7,7 +7,6 @@ import torch
 from jaxtyping import Float32
 from torch import Tensor
 
-from genrender.backbones.object_prompts import ObjectPrompts
 from genrender.backbones.protocol import Conditions, ObjectMaps
 from genrender.backbones.unet import UNetBackbone, UNetDenoiser
 
@@ -22,14 +21,6 @@ class StableDiffusion(UNetBackbone):
         pipeline, device = self._pipeline, self.device
         guidance_scale = conditions.guidance_scale
         has_guidance = self.has_guidance(guidance_scale)
-        texts = None
-        if conditions.object_prompts:
-            embeds = [
-                pipeline.encode_prompt(text, device, 1, False)[0]
-                for text in conditions.object_prompts.values()
-            ]
-            ids = list(conditions.object_prompts)
-            texts = ObjectPrompts(torch.cat(embeds), ids, objects, 1 + has_guidance, latent_size)
         conditional, unconditional = pipeline.encode_prompt(
             conditions.prompt, device, 1, has_guidance, conditions.negative_prompt
         )
@@ -42,7 +33,7 @@ class StableDiffusion(UNetBackbone):
             conditioning_scale=float(conditions.control_scale),
             guidance_embedding=self.guidance_embedding(guidance_scale),
             image_embeds=self.image_embeds(conditions),
-            object_prompts=texts,
+            object_prompts=self.object_prompts(conditions, objects, latent_size),
         )
 
     def decode(self, latents: Float32[Tensor, "1 C h w"]) -> tuple[Float32[np.ndarray, "H W 3"], bool]:

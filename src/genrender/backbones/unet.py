@@ -14,7 +14,7 @@ from torch import Tensor
 
 from genrender.backbones.attention_sites import injected_attention
 from genrender.backbones.object_prompts import ObjectPrompts, regional_texts
-from genrender.backbones.protocol import Conditions
+from genrender.backbones.protocol import Conditions, ObjectMaps
 from genrender.injection.state import AttentionState
 
 
@@ -57,6 +57,22 @@ class UNetBackbone:
         return self._pipeline.get_guidance_scale_embedding(
             torch.tensor([scale - 1.0]), embedding_dim=unet.config.time_cond_proj_dim, dtype=unet.dtype
         ).to(self.device)
+
+    def object_prompts(
+        self, conditions: Conditions, objects: ObjectMaps, latent_size: tuple[int, int]
+    ) -> ObjectPrompts | None:
+        """The texts of single objects as the pipeline encodes them; None: there are none."""
+        if not conditions.object_prompts:
+            return None
+        embeds = [
+            self._pipeline.encode_prompt(
+                text, device=self.device, num_images_per_prompt=1, do_classifier_free_guidance=False
+            )[0]
+            for text in conditions.object_prompts.values()
+        ]
+        n_branches = 1 + self.has_guidance(conditions.guidance_scale)
+        ids = list(conditions.object_prompts)
+        return ObjectPrompts(torch.cat(embeds), ids, objects, n_branches, latent_size)
 
     def image_embeds(self, conditions: Conditions) -> list[Tensor] | None:
         """What a loaded IP-Adapter makes of the reference pictures."""
