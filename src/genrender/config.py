@@ -15,6 +15,9 @@ Engine = Literal["texture", "reproject"]
 Dtype = Literal["float32", "float16", "bfloat16"]
 Sampler = Literal["model", "dpm++", "dpm++-karras"]
 FillOrder = Literal["quality", "sequence"]
+# What a control picture shows. All of them come from the G-buffers.
+ControlKind = Literal["depth", "normal", "lineart", "segmentation"]
+Placement = Literal["none", "model", "sequential"]
 
 # Texels along a side of a texture; see `genrender.surface.texels`.
 MAX_TEXTURE_SIDE = 16_384

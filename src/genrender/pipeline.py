@@ -35,6 +35,7 @@ from genrender.backbones.hub import is_reachable
 from genrender.backbones.loading import check_networks, default_device, load_controlnet, load_vae
 from genrender.backbones.precision import default_dtype
 from genrender.backbones.protocol import Conditions
+from genrender.backbones.recipe import Control
 from genrender.backbones.sources import (
     find_model,
     read_guidance_scale,
@@ -199,7 +200,7 @@ class GenerativeRenderingPipeline(StableDiffusionControlNetPipeline):
             negative_prompt=negative_prompt,
             object_prompts=object_prompts or {},
             guidance_scale=guidance_scale,
-            control_scale=controlnet_conditioning_scale,
+            controls=(Control(scale=float(controlnet_conditioning_scale)),),
             image_prompt=ip_adapter_image,
         )
         sampling = SamplingConfig(

@@ -21,6 +21,7 @@ from transformers import CLIPTextModelWithProjection
 
 from genrender.backbones.families import backbone_of
 from genrender.backbones.protocol import Backbone, Conditions, Denoiser
+from genrender.backbones.recipe import Control
 from genrender.backbones.sdxl import StableDiffusionXL
 from genrender.backbones.stable_diffusion import StableDiffusion
 from genrender.config import PER_FRAME, InjectionConfig, LatentConfig, MethodConfig, NoiseConfig
@@ -108,7 +109,9 @@ def test_with_every_injection_off_latents_and_frames_equal_diffusers(
         ).images
 
     expected = torch.cat([diffusers_frame(frame, "latent") for frame in range(N_FRAMES)])
-    result = sampled(pipeline, PER_FRAME, unit_latents, guidance_scale=guidance_scale, control_scale=0.8)
+    result = sampled(
+        pipeline, PER_FRAME, unit_latents, guidance_scale=guidance_scale, controls=(Control(scale=0.8),)
+    )
     assert (result - expected).abs().max() <= 1e-4
     assert expected.std() > 0.1
     decoded = list(decode_frames(backbone_of(pipeline), result))

@@ -14,6 +14,8 @@ import torch
 from jaxtyping import Float32, Int64
 from torch import Tensor
 
+from genrender.backbones.recipe import Control
+from genrender.config import ControlKind
 from genrender.injection.state import AttentionState
 
 # The object under the centre of every pixel of feature maps of a size, for some frames; 0 is background.
@@ -29,7 +31,8 @@ class Conditions:
         negative_prompt: what it does not show; only under guidance.
         object_prompts: what single objects show, by object id; their pixels read this beside `prompt`.
         guidance_scale: weight of classifier-free guidance; 1 or less runs the conditional branch only.
-        control_scale: weight of the depth control.
+        controls: how each of the model's control networks steers it, in their order; their sources are not
+            looked at.
         image_prompt: reference picture(s) for a loaded IP-Adapter.
     """
 
@@ -37,8 +40,23 @@ class Conditions:
     negative_prompt: str | None = None
     object_prompts: Mapping[int, str] = field(default_factory=dict)
     guidance_scale: float = 7.5
-    control_scale: float = 1.0
+    controls: tuple[Control, ...] = (Control(),)
     image_prompt: Any = None
+
+
+@dataclass(frozen=True)
+class Step:
+    """Where in a run the model is asked.
+
+    Attributes:
+        index: number of the evaluation, from 0.
+        n_steps: evaluations of the whole run.
+        timestep: scalar, as the scheduler lists it.
+    """
+
+    index: int
+    n_steps: int
+    timestep: Tensor
 
 
 @runtime_checkable
@@ -47,24 +65,28 @@ class Denoiser(Protocol):
 
     Attributes:
         n_branches: 2 under classifier-free guidance, else 1.
+        control_kinds: which control pictures it wants to see, each once.
     """
 
     @property
     def n_branches(self) -> int: ...
 
+    @property
+    def control_kinds(self) -> tuple[ControlKind, ...]: ...
+
     def predict(
         self,
         latents: Float32[Tensor, "F C h w"],
-        timestep: Tensor,
-        control_images: Float32[Tensor, "F 3 H W"],
+        step: Step,
+        control_images: Mapping[ControlKind, Float32[Tensor, "F 3 H W"]],
         frames: Sequence[int],
     ) -> Float32[Tensor, "F C h w"]:
         """The guided model output for some frames.
 
         Args:
             latents: noisy latents, already scaled by the scheduler's `scale_model_input`.
-            timestep: scalar, as the scheduler lists it.
-            control_images: inverse depth in [0, 1].
+            step: where in the run that is.
+            control_images: what `control_kinds` names, in [0, 1].
             frames: which frames of the clip these are.
         """
         ...

@@ -36,11 +36,10 @@ class StableDiffusionXL(UNetBackbone):
             pooled = torch.cat([unconditional_pooled, pooled])
         return UNetDenoiser(
             unet=pipeline.unet,
-            controlnet=pipeline.controlnet,
+            controls=self.controls(conditions),
             prompt_embeds=conditional,
             latent_size=latent_size,
             guidance_scale=float(conditions.guidance_scale),
-            conditioning_scale=float(conditions.control_scale),
             guidance_embedding=self.guidance_embedding(conditions.guidance_scale),
             image_embeds=self.image_embeds(conditions),
             added={"text_embeds": pooled, "time_ids": size.repeat(1 + has_guidance, 1)},

@@ -26,11 +26,10 @@ class StableDiffusion(UNetBackbone):
         )
         return UNetDenoiser(
             unet=pipeline.unet,
-            controlnet=pipeline.controlnet,
+            controls=self.controls(conditions),
             prompt_embeds=torch.cat([unconditional, conditional]) if has_guidance else conditional,
             latent_size=latent_size,
             guidance_scale=float(guidance_scale),
-            conditioning_scale=float(conditions.control_scale),
             guidance_embedding=self.guidance_embedding(guidance_scale),
             image_embeds=self.image_embeds(conditions),
             object_prompts=self.object_prompts(conditions, objects, latent_size),

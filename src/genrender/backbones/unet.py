@@ -7,14 +7,15 @@ from typing import Any
 
 import torch
 from diffusers.models.attention import BasicTransformerBlock
-from diffusers.models.controlnets.controlnet import ControlNetModel
 from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 from jaxtyping import Float, Float32
 from torch import Tensor
 
 from genrender.backbones.attention_sites import injected_attention
+from genrender.backbones.controls import Controls
 from genrender.backbones.object_prompts import ObjectPrompts, regional_texts
-from genrender.backbones.protocol import Conditions, ObjectMaps
+from genrender.backbones.protocol import Conditions, ObjectMaps, Step
+from genrender.config import ControlKind
 from genrender.injection.state import AttentionState
 
 
@@ -41,6 +42,10 @@ class UNetBackbone:
     @property
     def n_channels(self) -> int:
         return self._pipeline.unet.config.in_channels
+
+    def controls(self, conditions: Conditions) -> Controls:
+        """What steers the UNet, as the conditions say."""
+        return Controls(self._pipeline.controlnet, conditions.controls[0])
 
     def has_guidance(self, scale: float) -> bool:
         """Whether an unconditional branch goes beside the conditional one.
@@ -84,6 +89,12 @@ class UNetBackbone:
         )
 
 
+def _in_dtype(residuals: Any, dtype: torch.dtype) -> Any:
+    if isinstance(residuals, Tensor):
+        return residuals.to(dtype)
+    return [residual.to(dtype) for residual in residuals]
+
+
 def feed_forward_row_by_row(network: torch.nn.Module, row_by_row: bool) -> None:
     """Whether the transformers' feed-forward layers take the rows of a batch one by one.
 
@@ -98,18 +109,17 @@ def feed_forward_row_by_row(network: torch.nn.Module, row_by_row: bool) -> None:
 
 @dataclass(frozen=True)
 class UNetDenoiser:
-    """A UNet with a depth ControlNet under classifier-free guidance: a `Denoiser`.
+    """A UNet with control networks under classifier-free guidance: a `Denoiser`.
 
     Rows go to the networks branch-major: all frames of the unconditional branch, then all of the conditional
     one.
 
     Attributes:
         unet: predicts noise, x0 or v, whatever its scheduler expects.
-        controlnet: turns control images into residuals for the UNet.
+        controls: what steers it.
         prompt_embeds: text features, one row per branch (unconditional first); one row switches guidance off.
         latent_size: height and width of the latents.
         guidance_scale: weight of the conditional branch.
-        conditioning_scale: weight of the ControlNet's residuals.
         guidance_embedding: for UNets distilled with guidance as an input (LCM), one row; else None.
         image_embeds: IP-Adapter features, one tensor per adapter with one row per branch; else None.
         added: further conditions of both networks by diffusers' names, one row per branch (SDXL's pooled
@@ -118,11 +128,10 @@ class UNetDenoiser:
     """
 
     unet: UNet2DConditionModel
-    controlnet: ControlNetModel
+    controls: Controls
     prompt_embeds: Float[Tensor, "B L C"]
     latent_size: tuple[int, int]
     guidance_scale: float
-    conditioning_scale: float
     guidance_embedding: Float[Tensor, "1 E"] | None = None
     image_embeds: list[Tensor] | None = None
     added: Mapping[str, Tensor] | None = None
@@ -132,23 +141,27 @@ class UNetDenoiser:
     def n_branches(self) -> int:
         return self.prompt_embeds.shape[0]
 
+    @property
+    def control_kinds(self) -> tuple[ControlKind, ...]:
+        return self.controls.kinds
+
     @contextmanager
     def injected(self, attention: AttentionState) -> Iterator[None]:
         """See `Denoiser.injected`; cross-attention reads the objects' own prompts meanwhile."""
-        for network in (self.unet, self.controlnet):
+        for network in (self.unet, self.controls.network):
             in_float32 = network.device.type == "cpu" and network.dtype == torch.float32
             feed_forward_row_by_row(network, in_float32)
         with (
             injected_attention(self.unet, attention, self.latent_size),
-            regional_texts((self.unet, self.controlnet), self.object_prompts),
+            regional_texts((self.unet, self.controls.network), self.object_prompts),
         ):
             yield
 
     def predict(
         self,
         latents: Float32[Tensor, "F C h w"],
-        timestep: Tensor,
-        control_images: Float32[Tensor, "F 3 H W"],
+        step: Step,
+        control_images: Mapping[ControlKind, Float32[Tensor, "F 3 H W"]],
         frames: Sequence[int],
     ) -> Float32[Tensor, "F C h w"]:
         """See `Denoiser.predict`."""
@@ -156,34 +169,20 @@ class UNetDenoiser:
             self.object_prompts.start(frames)
         n_frames = latents.shape[0]
         # Asked once: diffusers walks through all modules to tell.
-        controlnet_dtype, unet_dtype = self.controlnet.dtype, self.unet.dtype
+        unet_dtype = self.unet.dtype
         rows = latents.repeat(self.n_branches, 1, 1, 1)
         prompt_embeds = self.prompt_embeds.repeat_interleave(n_frames, dim=0)
         added = {name: rows.repeat_interleave(n_frames, dim=0) for name, rows in (self.added or {}).items()}
-        # Both branches see the same control images: they are encoded once, and what that gives is repeated.
-        repeated = self.controlnet.controlnet_cond_embedding.register_forward_hook(
-            lambda _module, _images, encoded: encoded.repeat(self.n_branches, 1, 1, 1)
-        )
-        with repeated:
-            down_residuals, mid_residual = self.controlnet(
-                rows.to(controlnet_dtype),
-                timestep,
-                encoder_hidden_states=prompt_embeds.to(controlnet_dtype),
-                controlnet_cond=control_images.to(controlnet_dtype),
-                conditioning_scale=self.conditioning_scale,
-                added_cond_kwargs=added or None,
-                return_dict=False,
-            )
+        steered = self.controls.residuals(rows, step, prompt_embeds, control_images, added)
         images: dict[str, Any] = {}
         if self.image_embeds is not None:
             images = {"image_embeds": [e.repeat_interleave(n_frames, dim=0) for e in self.image_embeds]}
         output = self.unet(
             rows.to(unet_dtype),
-            timestep,
+            step.timestep,
             encoder_hidden_states=prompt_embeds.to(unet_dtype),
             timestep_cond=self.guidance_embedding,
-            down_block_additional_residuals=[residual.to(unet_dtype) for residual in down_residuals],
-            mid_block_additional_residual=mid_residual.to(unet_dtype),
+            **{name: _in_dtype(residuals, unet_dtype) for name, residuals in steered.items()},
             added_cond_kwargs={**added, **images} or None,
             return_dict=False,
         )[0].float()

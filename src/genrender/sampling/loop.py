@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Float32
 from torch import Tensor
 
-from genrender.backbones.protocol import Backbone, Conditions
+from genrender.backbones.protocol import Backbone, Conditions, Step
 from genrender.config import MethodConfig
 from genrender.errors import ConfigError
 from genrender.injection.keyframes import default_n_keyframes, keyframe_draws
@@ -154,9 +154,12 @@ def sample(
 
             # 5. The model's output: keyframes together, then the other frames, which read from them.
             def predict(
-                frames: list[int], timestep: Tensor = timestep, see: Callable[..., Tensor] = model_input
+                frames: list[int],
+                at: Step = Step(step, len(timesteps), timestep),  # noqa: B008 (of this step)
+                see: Callable[..., Tensor] = model_input,
             ) -> Tensor:
-                return denoiser.predict(see(frames), timestep, surface.control_images(frames), frames)
+                pictures = surface.control_images(frames, denoiser.control_kinds)
+                return denoiser.predict(see(frames), at, pictures, frames)
 
             shown = [*surface.lent, *keyframes]
             for frames, output in predict_frames(predict, attention, n_frames, shown, at_once, done):

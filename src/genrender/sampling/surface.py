@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Bool, Float, Float32, Int64
 from torch import Tensor
 
-from genrender.config import MethodConfig
+from genrender.config import ControlKind, MethodConfig
 from genrender.correspondence.engines import SurfaceEngine, make_engine
 from genrender.errors import ConfigError
 from genrender.gbuffer.control import inverse_depth_range, scale_inverse_depth
@@ -83,8 +83,16 @@ class ClipSurface:
         if method.needs_correspondence:
             self.engine = make_engine(self._shown, method.correspondence, device, tracker, folder)
 
-    def control_images(self, frames: Sequence[int]) -> Float32[Tensor, "n 3 H W"]:
-        """Inverse depth in [0, 1], near is 1; lent frames come first."""
+    def control_images(
+        self, frames: Sequence[int], kinds: Sequence[ControlKind]
+    ) -> dict[ControlKind, Float32[Tensor, "n 3 H W"]]:
+        """Control pictures in [0, 1] of these kinds; lent frames come first.
+
+        `depth` is inverse depth: near is 1.
+        """
+        return {kind: self._depth(frames) for kind in kinds}
+
+    def _depth(self, frames: Sequence[int]) -> Float32[Tensor, "n 3 H W"]:
         own = (self._control[f] for f in frames if f < self.n_frames)
         lent = ()
         if self.appearance is not None:
