@@ -23,18 +23,26 @@ from diffusers.models.autoencoders.autoencoder_tiny import AutoencoderTiny
 from diffusers.models.controlnets.controlnet import ControlNetModel
 from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 from diffusers.pipelines.controlnet.pipeline_controlnet import StableDiffusionControlNetPipeline
+from diffusers.pipelines.controlnet.pipeline_controlnet_sd_xl import StableDiffusionXLControlNetPipeline
 from diffusers.pipelines.stable_diffusion.safety_checker import StableDiffusionSafetyChecker
 from diffusers.schedulers.scheduling_utils import SchedulerMixin
 from diffusers.utils import logging
 from diffusers.utils.outputs import BaseOutput
 from jaxtyping import Float32
 from torch import Tensor
-from transformers import CLIPImageProcessor, CLIPTextModel, CLIPTokenizer, CLIPVisionModelWithProjection
+from transformers import (
+    CLIPImageProcessor,
+    CLIPTextModel,
+    CLIPTextModelWithProjection,
+    CLIPTokenizer,
+    CLIPVisionModelWithProjection,
+)
 
+from genrender.backbones.families import backbone_of
 from genrender.backbones.hub import is_reachable
 from genrender.backbones.loading import check_networks, default_device, load_controlnet, load_vae
 from genrender.backbones.precision import default_dtype
-from genrender.backbones.protocol import Conditions
+from genrender.backbones.protocol import Backbone, Conditions
 from genrender.backbones.recipe import Control
 from genrender.backbones.sources import (
     find_model,
@@ -43,7 +51,6 @@ from genrender.backbones.sources import (
     read_vocabulary,
     unknown_words,
 )
-from genrender.backbones.stable_diffusion import StableDiffusion
 from genrender.config import MethodConfig
 from genrender.errors import ConfigError, ModelError
 from genrender.gbuffer.gbuffer import GBuffer
@@ -55,9 +62,7 @@ from genrender.surface.tracking import SurfaceTracker
 
 logger = logging.get_logger(__name__)
 
-StepCallback = Callable[
-    ["GenerativeRenderingPipeline", int, Tensor, dict[str, Tensor]], dict[str, Tensor] | None
-]
+StepCallback = Callable[["ClipCall", int, Tensor, dict[str, Tensor]], dict[str, Tensor] | None]
 
 
 @dataclass
@@ -76,53 +81,16 @@ class GenerativeRenderingOutput(BaseOutput):
     flagged_frames: list[int] = field(default_factory=list)
 
 
-class GenerativeRenderingPipeline(StableDiffusionControlNetPipeline):
-    """Generative Rendering: all frames of a clip denoised together by an image model.
+class ClipCall:
+    """What our pipelines add to one of diffusers': a call that denoises all frames of a clip together.
 
-    It is diffusers' ControlNet pipeline with another `__call__`: components, `from_pretrained`,
-    `save_pretrained`, schedulers, LoRA, textual inversion, IP-Adapter and offloading are diffusers' own. Any
-    Stable Diffusion 1.x folder loads unchanged:
-
-    Example:
-        >>> controlnet = ControlNetModel.from_pretrained("lllyasviel/control_v11f1p_sd15_depth")
-        >>> pipe = GenerativeRenderingPipeline.from_pretrained("stable-diffusion-v1-5", controlnet=controlnet)
-        >>> pipe.scheduler = DPMSolverMultistepScheduler.from_config(pipe.scheduler.config)
-        >>> frames = pipe("a bronze statue of a fox", gbuffers, num_inference_steps=20).frames
+    Components, `from_pretrained`, `save_pretrained`, schedulers, LoRA, textual inversion, IP-Adapter and
+    offloading are diffusers' own.
     """
 
-    def __init__(
-        self,
-        vae: AutoencoderKL | AutoencoderTiny,
-        text_encoder: CLIPTextModel,
-        tokenizer: CLIPTokenizer,
-        unet: UNet2DConditionModel,
-        controlnet: ControlNetModel,
-        scheduler: SchedulerMixin,
-        safety_checker: StableDiffusionSafetyChecker | None = None,
-        feature_extractor: CLIPImageProcessor | None = None,
-        image_encoder: CLIPVisionModelWithProjection | None = None,
-        requires_safety_checker: bool = False,
-    ) -> None:
-        # diffusers requires a safety checker and a feature extractor by signature, though not in fact.
-        components: dict[str, Any] = {
-            "vae": vae,
-            "text_encoder": text_encoder,
-            "tokenizer": tokenizer,
-            "unet": unet,
-            "controlnet": controlnet,
-            "scheduler": scheduler,
-            "safety_checker": safety_checker,
-            "feature_extractor": feature_extractor,
-            "image_encoder": image_encoder,
-        }
-        super().__init__(**components, requires_safety_checker=requires_safety_checker)
-        for network in (vae, unet, controlnet):
-            # Convolutions are faster with this layout, and tokens are views of feature maps.
-            torch.nn.Module.to(network, memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
-
     @torch.no_grad()
-    def __call__(  # pyright: ignore[reportIncompatibleMethodOverride] (a clip is no batch of pictures)
-        self,
+    def __call__(
+        self: Any,  # a pipeline of diffusers
         prompt: str,
         gbuffers: Sequence[GBuffer],
         negative_prompt: str | None = None,
@@ -228,9 +196,9 @@ class GenerativeRenderingPipeline(StableDiffusionControlNetPipeline):
         return GenerativeRenderingOutput(frames=pictures, latents=final, flagged_frames=flagged)
 
     @property
-    def backbone(self) -> StableDiffusion:
+    def backbone(self) -> Backbone:
         """The networks as the sampling loop sees them."""
-        return StableDiffusion(self)
+        return backbone_of(self)
 
     def decode_frames(
         self, latents: FrameTensors, on_flagged: Callable[[int], None] | None = None
@@ -238,23 +206,108 @@ class GenerativeRenderingPipeline(StableDiffusionControlNetPipeline):
         """See `genrender.sampling.loop.decode_frames`."""
         return decode_frames(self.backbone, latents, on_flagged)
 
-    def _warn_of_unknown_words(self, prompt: str) -> None:
+    def _warn_of_unknown_words(self: Any, prompt: str) -> None:
         vocabulary = read_vocabulary(self.name_or_path) if self.name_or_path else None
         if vocabulary is not None and (unknown := unknown_words(prompt, vocabulary)):
             logger.warning(f"the model does not know these words of the prompt: {', '.join(unknown)}")
 
     @classmethod
-    def from_pretrained(
-        cls, pretrained_model_name_or_path: Any, **kwargs: Any
-    ) -> "GenerativeRenderingPipeline":
+    def from_pretrained(cls, pretrained_model_name_or_path: Any, **kwargs: Any) -> Any:
         """As in diffusers, but only safetensors: a pickle may run code when it is loaded."""
-        return super().from_pretrained(pretrained_model_name_or_path, **(kwargs | {"use_safetensors": True}))
+        diffusers_own: Any = super()
+        return diffusers_own.from_pretrained(
+            pretrained_model_name_or_path, **(kwargs | {"use_safetensors": True})
+        )
+
+
+class GenerativeRenderingPipeline(ClipCall, StableDiffusionControlNetPipeline):
+    """Generative Rendering by Stable Diffusion 1.x and 2.x. Any of their folders loads unchanged:
+
+    Example:
+        >>> controlnet = ControlNetModel.from_pretrained("lllyasviel/control_v11f1p_sd15_depth")
+        >>> pipe = GenerativeRenderingPipeline.from_pretrained("stable-diffusion-v1-5", controlnet=controlnet)
+        >>> pipe.scheduler = DPMSolverMultistepScheduler.from_config(pipe.scheduler.config)
+        >>> frames = pipe("a bronze statue of a fox", gbuffers, num_inference_steps=20).frames
+    """
+
+    def __init__(
+        self,
+        vae: AutoencoderKL | AutoencoderTiny,
+        text_encoder: CLIPTextModel,
+        tokenizer: CLIPTokenizer,
+        unet: UNet2DConditionModel,
+        controlnet: ControlNetModel,
+        scheduler: SchedulerMixin,
+        safety_checker: StableDiffusionSafetyChecker | None = None,
+        feature_extractor: CLIPImageProcessor | None = None,
+        image_encoder: CLIPVisionModelWithProjection | None = None,
+        requires_safety_checker: bool = False,
+    ) -> None:
+        # diffusers requires a safety checker and a feature extractor by signature, though not in fact.
+        components: dict[str, Any] = {
+            "vae": vae,
+            "text_encoder": text_encoder,
+            "tokenizer": tokenizer,
+            "unet": unet,
+            "controlnet": controlnet,
+            "scheduler": scheduler,
+            "safety_checker": safety_checker,
+            "feature_extractor": feature_extractor,
+            "image_encoder": image_encoder,
+        }
+        super().__init__(**components, requires_safety_checker=requires_safety_checker)
+        _lay_out_for_speed(vae, unet, controlnet)
+
+
+class GenerativeRenderingXLPipeline(ClipCall, StableDiffusionXLControlNetPipeline):
+    """Generative Rendering by Stable Diffusion XL."""
+
+    def __init__(
+        self,
+        vae: AutoencoderKL | AutoencoderTiny,
+        text_encoder: CLIPTextModel,
+        text_encoder_2: CLIPTextModelWithProjection,
+        tokenizer: CLIPTokenizer,
+        tokenizer_2: CLIPTokenizer,
+        unet: UNet2DConditionModel,
+        controlnet: ControlNetModel,
+        scheduler: SchedulerMixin,
+        feature_extractor: CLIPImageProcessor | None = None,
+        image_encoder: CLIPVisionModelWithProjection | None = None,
+        force_zeros_for_empty_prompt: bool = True,
+    ) -> None:
+        components: dict[str, Any] = {
+            "vae": vae,
+            "text_encoder": text_encoder,
+            "text_encoder_2": text_encoder_2,
+            "tokenizer": tokenizer,
+            "tokenizer_2": tokenizer_2,
+            "unet": unet,
+            "controlnet": controlnet,
+            "scheduler": scheduler,
+            "feature_extractor": feature_extractor,
+            "image_encoder": image_encoder,
+        }
+        super().__init__(
+            **components,
+            force_zeros_for_empty_prompt=force_zeros_for_empty_prompt,
+            # It needs a package of its own, and no other pipeline here marks its pictures.
+            add_watermarker=False,
+        )
+        _lay_out_for_speed(vae, unet, controlnet)
+
+
+def _lay_out_for_speed(*networks: torch.nn.Module) -> None:
+    """Convolutions are faster with this layout, and tokens are views of feature maps."""
+    for network in networks:
+        # diffusers' own `to` warns of modules to keep in float32, which these networks do not have.
+        torch.nn.Module.to(network, memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
 
 
 class _DiffusersHooks(Hooks):
     """Progress bar, callback and interruption, as in diffusers' pipelines."""
 
-    def __init__(self, pipeline: GenerativeRenderingPipeline, callback: StepCallback | None) -> None:
+    def __init__(self, pipeline: ClipCall, callback: StepCallback | None) -> None:
         self._pipeline: Any = pipeline
         self._callback = callback
         self._stack = ExitStack()

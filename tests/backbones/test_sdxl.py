@@ -27,6 +27,7 @@ from genrender.backbones.stable_diffusion import StableDiffusion
 from genrender.config import PER_FRAME, InjectionConfig, LatentConfig, MethodConfig, NoiseConfig
 from genrender.errors import ModelError
 from genrender.gbuffer.control import depth_control
+from genrender.pipeline import GenerativeRenderingXLPipeline
 from genrender.sampling.loop import SamplingConfig, decode_frames, sample
 from genrender.sampling.surface import ClipSurface
 
@@ -215,3 +216,22 @@ def test_each_pipeline_has_its_family(pipeline):
         assert isinstance(denoiser, Denoiser)
     with pytest.raises(ModelError, match="a str cannot be driven, expected one of StableDiffusionControlNet"):
         backbone_of("sdxl")
+
+
+def test_the_front_door_is_the_same_and_loads_what_diffusers_saves(pipeline, unit_latents, tmp_path):
+    pipeline.save_pretrained(tmp_path)
+    front = GenerativeRenderingXLPipeline.from_pretrained(tmp_path)
+    front.set_progress_bar_config(disable=True)
+    called = front(
+        "a red fox",
+        CLIP,
+        "blurry",
+        config=FULL,
+        num_inference_steps=3,
+        guidance_scale=7.5,
+        chunk_size=3,
+        latents=unit_latents,
+    )
+    # Another layout in memory, in which sums are rounded otherwise.
+    torch.testing.assert_close(called.latents, sampled(pipeline, FULL, unit_latents), rtol=1e-4, atol=1e-4)
+    assert called.frames.shape == (N_FRAMES, HEIGHT, WIDTH, 3)
