@@ -53,7 +53,8 @@ def test_stable_diffusion_xl(folders):
 
 
 def test_another_controlnet_and_another_autoencoder(folders, tmp_path):
-    tiny_autoencoder().save_pretrained(tmp_path / "vae")
+    vae = tiny_autoencoder()
+    vae.save_pretrained(tmp_path / "vae")
     other = tiny_components()["controlnet"]
     torch.nn.init.ones_(other.conv_in.weight)
     other.save_pretrained(tmp_path / "controlnet")
@@ -64,7 +65,7 @@ def test_another_controlnet_and_another_autoencoder(folders, tmp_path):
         precision="bfloat16",
     )
     assert same_weights(networks.controlnet, other, atol=1e-2)
-    assert same_weights(networks.vae, tiny_autoencoder(), atol=1e-2)
+    assert same_weights(networks.vae, vae, atol=1e-2)
     networks_of = ("unet", "controlnet", "vae", "text_encoder")
     assert {getattr(networks, part).dtype for part in networks_of} == {torch.bfloat16}
 

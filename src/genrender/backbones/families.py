@@ -168,7 +168,7 @@ def _refiner(configs: Mapping[str, Config]) -> str | None:
     numbers = 6 * (unet.get("addition_time_embed_dim") or 0)
     takes = unet.get("projection_class_embeddings_input_dim")
     has_both = "text_encoder" in configs and "text_encoder_2" in configs
-    if has_both and (None in (pooled, takes) or pooled + numbers == takes):
+    if has_both and (pooled is None or takes is None or pooled + numbers == takes):
         return None
     return "the refiner of Stable Diffusion XL, which only finishes pictures"
 

@@ -6,8 +6,8 @@ from typing import Any
 
 from safetensors import safe_open
 
-from genrender.backbones.picture_size import read_picture_size
 from genrender.backbones.model_folder import read_family, read_model_index
+from genrender.backbones.picture_size import read_picture_size
 from genrender.backbones.sources import find_model, read_vocabulary
 from genrender.errors import ModelError
 from genrender.storage.untrusted import read_json

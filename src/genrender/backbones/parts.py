@@ -52,14 +52,14 @@ def load_network(
     Raises:
         ModelError: it is of another class, or its weights cannot be used.
     """
-    kind = _class_of(kinds, folder)
+    kind: Any = _class_of(kinds, folder)
     names = [path.name for path in folder.iterdir()]
     weights = choose_weights(str(folder), names, reading, must_be_variant)
     # Weights are made in the final dtype as they are read: a cast afterwards would hold them twice.
     dtype = {
         "dtype" if issubclass(kind, transformers.PreTrainedModel) else "torch_dtype": reading.torch_dtype
     }
-    network, report = kind.from_pretrained(
+    loaded: Any = kind.from_pretrained(
         folder,
         variant=weights.variant,
         use_safetensors=not weights.is_pickle,
@@ -67,6 +67,7 @@ def load_network(
         output_loading_info=True,
         **dtype,
     )
+    network, report = loaded
     missing = sorted(report["missing_keys"])
     if missing:
         others = f" and {len(missing) - 1} others" if len(missing) > 1 else ""
@@ -83,7 +84,7 @@ def _class_of(kinds: Collection[str], folder: Path) -> Any:
     named = config.get("_class_name") if isinstance(config, dict) else None
     if named is None and len(kinds) == 1:
         named = next(iter(kinds))  # transformers' settings do not always tell
-    if named not in kinds:
+    if not isinstance(named, str) or named not in kinds:
         raise ModelError(f"{folder}: it is a {named}, expected {_listed(kinds)}")
     if named == StableDiffusionSafetyChecker.__name__:
         return StableDiffusionSafetyChecker  # diffusers does not name it where it names all others

@@ -8,6 +8,7 @@ import re
 from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
+
 import genrender
 from genrender.errors import ModelError
 from genrender.storage.untrusted import read_json
