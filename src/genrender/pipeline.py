@@ -335,7 +335,7 @@ def load_pipeline(
     device: str | torch.device | None = None,
     dtype: torch.dtype | None = None,
     vae: str | None = None,
-) -> GenerativeRenderingPipeline | GenerativeRenderingXLPipeline:
+) -> Any:
     """Load a model by name. The network is touched only where a hub model is named, and for nothing else.
 
     Args:
@@ -346,6 +346,9 @@ def load_pipeline(
             hardware, in float32 elsewhere.
         vae: folder or hub id of an autoencoder to use instead of the model's own, such as the small and fast
             `madebyollin/taesd`.
+
+    Returns:
+        A `GenerativeRenderingPipeline`, or a `GenerativeRenderingXLPipeline` for models of SDXL.
 
     Raises:
         ModelError: unknown name, missing or damaged files, or networks that do not fit together.
