@@ -185,7 +185,6 @@ class ClipCall:
             pictures = np.stack(list(self.decode_frames(final, flagged.append)))
         if output_type == "pil":
             pictures = [PIL.Image.fromarray(frame) for frame in (pictures * 255).round().astype(np.uint8)]
-        self.maybe_free_model_hooks()
         return GenerativeRenderingOutput(frames=pictures, latents=final, flagged_frames=flagged)
 
     @property

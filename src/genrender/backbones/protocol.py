@@ -33,7 +33,11 @@ class Conditions:
         guidance_scale: weight of classifier-free guidance; 1 or less runs the conditional branch only.
         controls: how each of the model's control networks steers it, in their order; their sources are not
             looked at.
-        image_prompt: reference picture(s) for a loaded IP-Adapter.
+        image_prompt: reference picture(s) for a loaded IP-Adapter, for several a list with an entry for each.
+        image_prompt_embeds: instead of pictures, what the image encoder makes of them: for each adapter
+            "branches images ...", unconditional first.
+        cross_attention_kwargs: for the attention layers, by diffusers' names: `ip_adapter_masks`, a tensor
+            "1 images H W" for each adapter, says where its pictures count; `scale` weighs all LoRAs.
     """
 
     prompt: str
@@ -42,6 +46,8 @@ class Conditions:
     guidance_scale: float = 7.5
     controls: tuple[Control, ...] = (Control(),)
     image_prompt: Any = None
+    image_prompt_embeds: Sequence[Tensor] | None = None
+    cross_attention_kwargs: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -133,6 +139,14 @@ class Backbone(Protocol):
             objects: where it shows what, for the prompts of single objects.
             latent_size: height and width of the latents.
         """
+        ...
+
+    def reserved(self) -> AbstractContextManager[None]:
+        """While this lasts no other thread uses the networks: it waits. At its end they are freed."""
+        ...
+
+    def free(self) -> None:
+        """Networks that wait off the device go back there, the text's as well as the autoencoder."""
         ...
 
     def decode(self, latents: Float32[Tensor, "1 C h w"]) -> tuple[Float32[np.ndarray, "H W 3"], bool]:

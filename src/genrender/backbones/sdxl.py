@@ -4,10 +4,7 @@ Two text encoders, a pooled text and the picture's size beside the text features
 float32: all of it stays in this file.
 """
 
-import numpy as np
 import torch
-from jaxtyping import Float32
-from torch import Tensor
 
 from genrender.backbones.protocol import Conditions, ObjectMaps
 from genrender.backbones.unet import UNetBackbone, UNetDenoiser
@@ -15,6 +12,8 @@ from genrender.backbones.unet import UNetBackbone, UNetDenoiser
 
 class StableDiffusionXL(UNetBackbone):
     """The networks of a `StableDiffusionXLControlNetPipeline`; prompts are encoded as it does."""
+
+    overflows_in_float16 = True
 
     def conditioned(
         self, conditions: Conditions, objects: ObjectMaps, latent_size: tuple[int, int]
@@ -45,23 +44,3 @@ class StableDiffusionXL(UNetBackbone):
             added={"text_embeds": pooled, "time_ids": size.repeat(1 + has_guidance, 1)},
             object_prompts=self.object_prompts(conditions, objects, latent_size),
         )
-
-    def decode(self, latents: Float32[Tensor, "1 C h w"]) -> tuple[Float32[np.ndarray, "H W 3"], bool]:
-        """See `Backbone.decode`; SDXL has no safety checker. Its autoencoder overflows in float16."""
-        vae, own_dtype = self._pipeline.vae, self._pipeline.vae.dtype
-        if own_dtype == torch.float16 and vae.config.get("force_upcast"):
-            vae.to(torch.float32)
-        latent = latents.to(vae.dtype)
-        mean, std = (vae.config.get(name) for name in ("latents_mean", "latents_std"))
-        if mean is not None and std is not None:
-            mean, std = (torch.tensor(each).to(latent).view(1, -1, 1, 1) for each in (mean, std))
-            latent = latent * std / vae.config.scaling_factor + mean
-        else:
-            latent = latent / vae.config.scaling_factor
-        try:
-            with torch.no_grad():
-                picture = vae.decode(latent, return_dict=False)[0]
-        finally:
-            vae.to(own_dtype)
-        pictures = self._pipeline.image_processor.postprocess(picture.float(), output_type="np")
-        return np.asarray(pictures)[0], False

@@ -1,10 +1,11 @@
 """UNet and ControlNet as one denoiser: noisy latents of some frames in, guided model output out."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
+import numpy as np
 import torch
 from diffusers.models.attention import BasicTransformerBlock
 from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
@@ -13,8 +14,11 @@ from torch import Tensor
 
 from genrender.backbones.attention_sites import injected_attention
 from genrender.backbones.controls import Controls
+from genrender.backbones.latent_space import decoded
 from genrender.backbones.object_prompts import ObjectPrompts, regional_texts
+from genrender.backbones.placement import free
 from genrender.backbones.protocol import Conditions, ObjectMaps, Step
+from genrender.backbones.turns import in_turn
 from genrender.config import ControlKind
 from genrender.injection.state import AttentionState
 
@@ -25,7 +29,12 @@ class UNetBackbone:
     Args:
         pipeline: of diffusers, with its LoRA, textual inversions, IP-Adapter and offloading.
         scheduler: None: the pipeline's own.
+
+    Attributes:
+        overflows_in_float16: see `latent_space.decoded`.
     """
+
+    overflows_in_float16: ClassVar[bool] = False
 
     def __init__(self, pipeline: Any, scheduler: Any = None) -> None:
         self._pipeline = pipeline
@@ -42,6 +51,39 @@ class UNetBackbone:
     @property
     def n_channels(self) -> int:
         return self._pipeline.unet.config.in_channels
+
+    @contextmanager
+    def reserved(self) -> Iterator[None]:
+        """See `Backbone.reserved`."""
+        with self._in_turn():
+            try:
+                yield
+            finally:
+                free(self._pipeline)
+
+    def free(self) -> None:
+        """See `Backbone.free`."""
+        with self._in_turn():
+            free(self._pipeline)
+
+    def _in_turn(self) -> AbstractContextManager[None]:
+        return in_turn(
+            part for part in self._pipeline.components.values() if isinstance(part, torch.nn.Module)
+        )
+
+    def decode(self, latents: Float32[Tensor, "1 C h w"]) -> tuple[Float32[np.ndarray, "H W 3"], bool]:
+        """See `Backbone.decode`."""
+        pipeline = self._pipeline
+        with self._in_turn():
+            picture, is_flagged = self.checked(decoded(pipeline.vae, latents, self.overflows_in_float16))
+        shown: Sequence[np.ndarray] = pipeline.image_processor.postprocess(
+            picture, output_type="np", do_denormalize=[not is_flagged]
+        )
+        return np.asarray(shown)[0], is_flagged
+
+    def checked(self, picture: Float[Tensor, "1 3 H W"]) -> tuple[Float[Tensor, "1 3 H W"], bool]:
+        """A picture as a safety checker leaves it, and whether that has blackened it; here there is none."""
+        return picture, False
 
     def controls(self, conditions: Conditions) -> Controls:
         """What steers the UNet, as the conditions say."""
@@ -148,8 +190,10 @@ class UNetDenoiser:
     @contextmanager
     def injected(self, attention: AttentionState) -> Iterator[None]:
         """See `Denoiser.injected`; cross-attention reads the objects' own prompts meanwhile."""
+        # Networks that are offloaded are on the CPU until they compute; the text is where they do.
+        on_cpu = self.prompt_embeds.device.type == "cpu"
         for network in (self.unet, self.controls.network):
-            in_float32 = network.device.type == "cpu" and network.dtype == torch.float32
+            in_float32 = on_cpu and network.dtype == torch.float32
             feed_forward_row_by_row(network, in_float32)
         with (
             injected_attention(self.unet, attention, self.latent_size),
