@@ -39,20 +39,13 @@ from transformers import (
 )
 
 from genrender.backbones.families import backbone_of
-from genrender.backbones.hub import is_reachable
-from genrender.backbones.loading import check_networks, default_device, load_controlnet, load_vae
-from genrender.backbones.precision import default_dtype
+from genrender.backbones.loading import load_networks
+from genrender.backbones.precision import dtype_name
 from genrender.backbones.protocol import Backbone, Conditions
-from genrender.backbones.recipe import Control
-from genrender.backbones.sources import (
-    find_model,
-    read_guidance_scale,
-    read_model_index,
-    read_vocabulary,
-    unknown_words,
-)
+from genrender.backbones.recipe import Control, Recipe
+from genrender.backbones.sources import read_guidance_scale, read_vocabulary, unknown_words
 from genrender.config import MethodConfig
-from genrender.errors import ConfigError, ModelError
+from genrender.errors import ConfigError
 from genrender.gbuffer.gbuffer import GBuffer
 from genrender.sampling.appearance import Appearance
 from genrender.sampling.loop import Hooks, SamplingConfig, decode_frames, sample
@@ -192,7 +185,6 @@ class ClipCall:
             pictures = np.stack(list(self.decode_frames(final, flagged.append)))
         if output_type == "pil":
             pictures = [PIL.Image.fromarray(frame) for frame in (pictures * 255).round().astype(np.uint8)]
-        self.maybe_free_model_hooks()
         return GenerativeRenderingOutput(frames=pictures, latents=final, flagged_frames=flagged)
 
     @property
@@ -342,7 +334,7 @@ def load_pipeline(
     device: str | torch.device | None = None,
     dtype: torch.dtype | None = None,
     vae: str | None = None,
-) -> GenerativeRenderingPipeline:
+) -> Any:
     """Load a model by name. The network is touched only where a hub model is named, and for nothing else.
 
     Args:
@@ -354,6 +346,9 @@ def load_pipeline(
         vae: folder or hub id of an autoencoder to use instead of the model's own, such as the small and fast
             `madebyollin/taesd`.
 
+    Returns:
+        A `GenerativeRenderingPipeline`, or a `GenerativeRenderingXLPipeline` for models of SDXL.
+
     Raises:
         ModelError: unknown name, missing or damaged files, or networks that do not fit together.
 
@@ -361,32 +356,19 @@ def load_pipeline(
         >>> pipe = load_pipeline("sd15")
         >>> pipe = load_pipeline("weights/stable-diffusion-v1-5", controlnet="weights/sd15-depth")
     """
-    source = find_model(model, controlnet)
-    device = default_device() if device is None else torch.device(device)
-    if dtype is None:
-        dtype = default_dtype(device, is_pocket=model == "pocket")
-    try:
-        has_controlnet = "controlnet" in read_model_index(source)
-        components: dict[str, Any] = {}
-        if source.controlnet is not None or not has_controlnet:
-            components["controlnet"] = load_controlnet(source)
-        if vae is not None:
-            components["vae"] = load_vae(vae, source)
-        pipeline = GenerativeRenderingPipeline.from_pretrained(
-            source.location, local_files_only=source.is_local or not is_reachable(), **components
-        )
-    except ModelError:
-        raise
-    # What damaged files make the libraries raise knows no limits: TypeError, ZeroDivisionError, errors of
-    # their own that derive from Exception alone.
-    except Exception as error:
-        reason = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
-        raise ModelError(
-            f"model {model}: cannot be loaded from {source.location} ({reason.strip()})"
-        ) from error
-    check_networks(model, pipeline)
-    for part in pipeline.components.values():
-        if isinstance(part, torch.nn.Module):
-            # diffusers' own `to` warns of modules to keep in float32, which these networks do not have.
-            torch.nn.Module.to(part, dtype)
-    return pipeline.to(device)
+    recipe = Recipe(
+        model,
+        controls=() if controlnet is None else (Control(source=controlnet),),
+        vae=vae,
+        device=None if device is None else str(device),
+        precision=None if dtype is None else dtype_name(dtype),
+    )
+    networks = load_networks(recipe)
+    pipeline: Any
+    if isinstance(networks, StableDiffusionXLControlNetPipeline):
+        zeros = networks.config["force_zeros_for_empty_prompt"]
+        pipeline = GenerativeRenderingXLPipeline(**networks.components, force_zeros_for_empty_prompt=zeros)
+    else:
+        pipeline = GenerativeRenderingPipeline(**networks.components)
+    pipeline.register_to_config(_name_or_path=networks.name_or_path)
+    return pipeline

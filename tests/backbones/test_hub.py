@@ -33,7 +33,7 @@ def test_a_name_that_takes_forever_to_look_up_is_no_hub(monkeypatch):
 
 
 def test_what_is_in_the_cache_needs_no_network(monkeypatch, tmp_path):
-    def download(_location, name, local_files_only=False):
+    def download(_location, name, revision=None, local_files_only=False):  # noqa: ARG001
         if local_files_only and name == "there":
             return str(tmp_path / name)
         raise LocalEntryNotFoundError("not in the cache")

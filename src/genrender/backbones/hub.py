@@ -4,34 +4,121 @@ import http.client
 import threading
 import urllib.error
 import urllib.request
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import huggingface_hub.constants
-from huggingface_hub import hf_hub_download
-from huggingface_hub.errors import LocalEntryNotFoundError
+from huggingface_hub import HfApi, hf_hub_download, snapshot_download
+from huggingface_hub.errors import (
+    GatedRepoError,
+    HfHubHTTPError,
+    LocalEntryNotFoundError,
+    RepositoryNotFoundError,
+    RevisionNotFoundError,
+)
 
 from genrender.errors import ModelError
 
 # The hub's own client tries again and again, for half a minute.
 PATIENCE_S = 2.0
+# What is fetched by hand of a model whose files cannot be listed.
+FETCHED_BY_HAND = ("*.json", "*.txt", "*.fp16.safetensors")
+
+# Of all files of a repository, by their names, those that are needed; raises ModelError where some lack.
+Choice = Callable[[Collection[str]], Sequence[str]]
 
 
-def hub_file(location: str, name: str) -> Path:
+def hub_file(location: str, name: str, revision: str | None = None) -> Path:
     """A file of a hub model, from this machine's cache where it is there, else fetched.
 
     Raises:
-        ModelError: it is not there, and the hub cannot be reached.
-        OSError: the hub does not give it.
+        ModelError: it is not there, and the hub cannot be reached or does not give it.
     """
     try:
-        return Path(hf_hub_download(location, name, local_files_only=True))
+        return Path(hf_hub_download(location, name, revision=revision, local_files_only=True))
     except LocalEntryNotFoundError:
-        if not is_reachable():
-            raise ModelError(
-                f"model {location}: it is not on this machine, and {huggingface_hub.constants.ENDPOINT} "
-                "cannot be reached: connect this machine, or give --model a folder or pocket"
-            ) from None
-        return Path(hf_hub_download(location, name))
+        _check_reachable(location, revision)
+    with _told(location, revision):
+        return Path(hf_hub_download(location, name, revision=revision))
+
+
+def hub_folder(location: str, choice: Choice, revision: str | None = None) -> Path:
+    """A folder of this machine's cache with the needed files of a hub model; what lacks is fetched.
+
+    Raises:
+        ModelError: some are not there, and the hub cannot be reached or does not give them.
+    """
+    folder = cached_folder(location, revision)
+    if folder is not None and _holds(folder, choice):
+        return folder
+    _check_reachable(location, revision)
+    with _told(location, revision):
+        names = HfApi().list_repo_files(location, revision=revision)
+        return Path(snapshot_download(location, revision=revision, allow_patterns=list(choice(names))))
+
+
+def cached_folder(location: str, revision: str | None = None) -> Path | None:
+    """Where files of a hub model are that were fetched before; None: there are none."""
+    try:
+        return Path(snapshot_download(location, revision=revision, local_files_only=True))
+    except LocalEntryNotFoundError:
+        return None
+
+
+def files_under(folder: Path) -> list[str]:
+    """All files of a folder, relative to it, with slashes."""
+    return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
+
+
+def _holds(folder: Path, choice: Choice) -> bool:
+    try:
+        choice(files_under(folder))
+    except ModelError:
+        return False
+    return True
+
+
+def _check_reachable(location: str, revision: str | None) -> None:
+    """Raises ModelError where the hub cannot be reached."""
+    if is_reachable():
+        return
+    files = " ".join(f"'{pattern}'" for pattern in FETCHED_BY_HAND)
+    of = f" --revision {revision}" if revision else ""
+    raise ModelError(
+        f"model {location}: it is not on this machine, and {huggingface_hub.constants.ENDPOINT} cannot be "
+        f"reached: where there is a network run `hf download {location}{of} --include {files} --local-dir "
+        "FOLDER`, and give FOLDER instead of the name"
+    )
+
+
+@contextmanager
+def _told(location: str, revision: str | None) -> Iterator[None]:
+    """What the hub answers, in one line with its reason."""
+    page = f"{huggingface_hub.constants.ENDPOINT}/{location}"
+    try:
+        yield
+    except GatedRepoError as error:
+        raise ModelError(
+            f"model {location}: the hub gives it only to who has accepted its licence: accept it at {page}, "
+            "then log in with `hf auth login`"
+        ) from error
+    except RevisionNotFoundError as error:
+        raise ModelError(
+            f"model {location}: the hub has no revision {revision!r} of it: see {page}/tree/main"
+        ) from error
+    except RepositoryNotFoundError as error:
+        raise ModelError(
+            f"model {location}: the hub has no model of that name, or only for who is logged in (404): check "
+            "the name, or log in with `hf auth login`"
+        ) from error
+    except HfHubHTTPError as error:
+        status = getattr(error.response, "status_code", None)
+        reason = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
+        remedy = "log in with `hf auth login`" if status in (401, 403) else "try again later"
+        raise ModelError(
+            f"model {location}: the hub refuses it ({status}: {reason.strip()}): {remedy}"
+        ) from error
 
 
 def is_reachable() -> bool:

@@ -6,8 +6,9 @@ from typing import Any
 
 from safetensors import safe_open
 
+from genrender.backbones.model_folder import read_family, read_model_index
 from genrender.backbones.picture_size import read_picture_size
-from genrender.backbones.sources import find_model, read_model_index, read_vocabulary
+from genrender.backbones.sources import find_model, read_vocabulary
 from genrender.errors import ModelError
 from genrender.storage.untrusted import read_json
 
@@ -47,7 +48,7 @@ def inspect_model(name: str) -> dict[str, Any]:
     return {
         "model": name,
         "folder": str(folder),
-        "pipeline": model_index["_class_name"],
+        "family": read_family(source).name,
         "picture_size": list(native) if native else None,
         "networks": networks,
         "vocabulary": None if words is None else sorted(words),

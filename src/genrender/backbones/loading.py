@@ -1,19 +1,29 @@
-"""Parts of a pipeline that a model's folder lacks or that are to be replaced, and whether all parts fit."""
+"""From a recipe to networks: the one road, whatever there is on the disk."""
 
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
+import diffusers
 import torch
-from diffusers.models.auto_model import AutoModel
-from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
-from diffusers.models.autoencoders.autoencoder_tiny import AutoencoderTiny
-from diffusers.models.controlnets.controlnet import ControlNetModel
-from diffusers.pipelines.controlnet.pipeline_controlnet import StableDiffusionControlNetPipeline
+from diffusers.utils import logging
 
-from genrender.backbones.hub import is_reachable
+from genrender.backbones.families import AUTOENCODERS, Family
+from genrender.backbones.hub import Choice, files_under, hub_folder
+from genrender.backbones.model_folder import Needed, declared_parts, read_family, read_model_index
+from genrender.backbones.parts import load_network, load_part
 from genrender.backbones.picture_size import read_picture_size
-from genrender.backbones.sources import SD15_DEPTH_CONTROLNET, ModelSource, find_model
+from genrender.backbones.precision import default_dtype, dtype_name
+from genrender.backbones.recipe import Recipe
+from genrender.backbones.sources import ModelSource, find_files, find_model
+from genrender.backbones.weight_files import Reading, choose_weights
 from genrender.errors import ModelError
+
+logger = logging.get_logger(__name__)
+
+CONTROL_NETWORKS = ("ControlNetModel",)
 
 
 def default_device() -> torch.device:
@@ -23,53 +33,146 @@ def default_device() -> torch.device:
     return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
 
 
-def load_controlnet(source: ModelSource) -> ControlNetModel:
-    """The ControlNet of a model that does not declare one, or the one that was asked for instead.
+def load_networks(recipe: Recipe) -> Any:
+    """Everything that a recipe names, as diffusers' ControlNet pipeline of its family.
+
+    The network is touched only where a hub model is named that was not fetched before, and for nothing else.
 
     Raises:
-        ModelError: there is none.
+        ModelError: unknown name, missing or damaged files, a model that cannot be driven, or networks that do
+            not fit together.
     """
-    location = source.controlnet
-    if location is None:
-        # A plain Stable Diffusion folder may carry a ControlNet that its model_index.json does not mention.
-        location = str(Path(source.location) / "controlnet") if source.is_local else SD15_DEPTH_CONTROLNET
-    is_local = Path(location).is_dir()
-    if not is_local and source.controlnet is None and source.is_local:
+    source = find_model(recipe.base, recipe.revision)
+    device = default_device() if recipe.device is None else torch.device(recipe.device)
+    dtype = recipe.precision or dtype_name(default_dtype(device, is_pocket=recipe.base == "pocket"))
+    reading = Reading(dtype, recipe.variant, recipe.allow_pickle)
+    with _told(recipe.base, source):
+        family = read_family(source)
+        components = _own_parts(recipe, source, family, reading)
+        if recipe.vae is not None:
+            components["vae"] = _autoencoder(recipe.vae, source, reading)
+        if "controlnet" not in components:
+            components["controlnet"] = _controlnet(recipe, source, family, reading)
+        pipeline = _assembled(family, source, components)
+    check_networks(recipe.base, pipeline)
+    return pipeline.to(device)
+
+
+@contextmanager
+def _told(model: str, source: ModelSource) -> Iterator[None]:
+    """What libraries raise on a model's files, in one line."""
+    try:
+        yield
+    except ModelError:
+        raise
+    # What damaged files make the libraries raise knows no limits: TypeError, ZeroDivisionError, errors of
+    # their own that derive from Exception alone.
+    except Exception as error:
+        reason = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
         raise ModelError(
-            f"model {source.location}: it has no ControlNet, expected a depth ControlNet in {location}: "
-            "save one there or pass controlnet="
-        )
-    return ControlNetModel.from_pretrained(
-        location, use_safetensors=True, local_files_only=is_local or not is_reachable()
-    )
+            f"model {model}: cannot be loaded from {source.location} ({reason.strip()})"
+        ) from error
 
 
-def load_vae(location: str, source: ModelSource) -> AutoencoderKL | AutoencoderTiny:
-    """An autoencoder by folder or hub id for the model in `source`.
+def _own_parts(recipe: Recipe, source: ModelSource, family: Family, reading: Reading) -> dict[str, Any]:
+    """What the model's own folder gives, without what the recipe has others for."""
+    parts = {name: kinds for name, kinds in family.parts.items() if name != "vae" or recipe.vae is None}
+    optional = dict(family.optional) if recipe.safety_checker else {}
+    if not any(control.source for control in recipe.controls):
+        optional["controlnet"] = CONTROL_NETWORKS
+    folder = files_of(source, Needed(recipe.base, tuple(parts), tuple(optional), reading))
+    if "safety_checker" in optional and not (folder / "safety_checker").is_dir():
+        if "safety_checker" in declared_parts(read_model_index(source)):
+            logger.warning(f"model {recipe.base}: its folder has no safety_checker: frames are not checked")
+        optional = {name: kinds for name, kinds in optional.items() if name not in family.optional}
+    parts |= {name: kinds for name, kinds in optional.items() if (folder / name).is_dir()}
+    return {name: load_part(name, kinds, folder / name, reading) for name, kinds in parts.items()}
 
-    Raises:
-        ModelError: the name is neither of a folder nor of a hub model, it is of another kind, or it has
-            other pixels per latent pixel than the model's own.
-    """
-    is_local = find_model(location).is_local
-    vae: Any = AutoModel.from_pretrained(
-        location, use_safetensors=True, local_files_only=is_local or not is_reachable()
-    )
-    if not isinstance(vae, AutoencoderKL | AutoencoderTiny):
-        raise ModelError(
-            f"autoencoder {location}: it is a {type(vae).__name__}, expected AutoencoderKL or AutoencoderTiny"
-        )
-    config: Any = vae.config
-    factor, expected = 2 ** (len(config.block_out_channels) - 1), read_picture_size(source).vae_factor
+
+def _autoencoder(name: str, source: ModelSource, reading: Reading) -> Any:
+    """An autoencoder that takes the place of the model's own."""
+    vae = load_named("autoencoder", name, AUTOENCODERS, reading)
+    factor, expected = 2 ** (len(vae.config.block_out_channels) - 1), read_picture_size(source).vae_factor
     if factor != expected:
         raise ModelError(
-            f"autoencoder {location}: {factor} pixels per latent pixel, expected {expected} as in the "
-            "model's own: choose one made for this model"
+            f"autoencoder {name}: {factor} pixels per latent pixel, expected {expected} as in the model's "
+            "own: choose one made for this model"
         )
     return vae
 
 
-def check_networks(model: str, pipeline: StableDiffusionControlNetPipeline) -> None:
+def files_of(source: ModelSource, needed: Needed) -> Path:
+    """The folder with a model's files, fetched where that is needed.
+
+    Raises:
+        ModelError: some are missing.
+    """
+    if not source.is_local:
+        # Of what is fetched the smallest will do, whatever it is to be computed in.
+        smallest = replace(needed, reading=replace(needed.reading, dtype="float16"))
+        return hub_folder(source.location, smallest, source.revision)
+    folder = Path(source.location)
+    needed(files_under(folder))
+    return folder
+
+
+def load_named(what: str, name: str, kinds: Sequence[str], reading: Reading) -> Any:
+    """A network by the name that a user gives to it.
+
+    Args:
+        what: it is, as messages call it.
+        name: folder, single file or hub id.
+        kinds: names of the classes that it may be.
+        reading: how its weights are read.
+
+    Raises:
+        ModelError: there is none of that name, or it cannot be used.
+    """
+    source = find_files(what, name)
+    with _told(name, source):
+        if source.is_local:
+            return load_network(kinds, Path(name), reading)
+        return load_network(kinds, hub_folder(name, _whole_folder(what, name, reading)), reading)
+
+
+def _whole_folder(what: str, name: str, reading: Reading) -> Choice:
+    """Settings and weights of a network that is a hub model of its own."""
+    smallest = replace(reading, dtype="float16")
+
+    def choice(names: Collection[str]) -> list[str]:
+        here = [file for file in names if "/" not in file]
+        weights = choose_weights(f"{what} {name}", here, smallest).names
+        return [*weights, *(file for file in here if file.endswith(".json"))]
+
+    return choice
+
+
+def _controlnet(recipe: Recipe, source: ModelSource, family: Family, reading: Reading) -> Any:
+    """What steers a model that brings nothing, or what was asked for instead."""
+    named = next((control.source for control in recipe.controls if control.source), None)
+    if named is None and source.is_local:
+        raise ModelError(
+            f"model {recipe.base}: it has no ControlNet, expected a depth ControlNet in "
+            f"{Path(source.location) / 'controlnet'}: save one there or give --controlnet, for instance "
+            f"{family.controlnet}"
+        )
+    return load_named("ControlNet", named or family.controlnet, CONTROL_NETWORKS, reading)
+
+
+def _assembled(family: Family, source: ModelSource, components: dict[str, Any]) -> Any:
+    kind = getattr(diffusers, family.pipeline)
+    if family.optional:  # who has none says so
+        options = {"requires_safety_checker": False}
+        components = dict.fromkeys(family.optional) | components
+    else:
+        zeros = read_model_index(source).get("force_zeros_for_empty_prompt", True)
+        options = {"force_zeros_for_empty_prompt": bool(zeros), "add_watermarker": False}
+    pipeline = kind(**components, **options)
+    pipeline.register_to_config(_name_or_path=source.location)
+    return pipeline
+
+
+def check_networks(model: str, pipeline: Any) -> None:
     """Raises ModelError where weights are missing or networks do not fit together."""
     # diffusers leaves weights that it does not find without any values, with no more than a warning.
     missing = [
@@ -82,7 +185,7 @@ def check_networks(model: str, pipeline: StableDiffusionControlNetPipeline) -> N
     if missing:
         others = f" and {len(missing) - 1} others" if len(missing) > 1 else ""
         raise ModelError(f"model {model}: its files lack the weights {missing[0]}{others}: get them anew")
-    unet, controlnet, vae = (cast(Any, part) for part in (pipeline.unet, pipeline.controlnet, pipeline.vae))
+    unet, controlnet, vae = pipeline.unet, pipeline.controlnet, pipeline.vae
     text_width, control_width = (part.config.cross_attention_dim for part in (unet, controlnet))
     if text_width != control_width:
         raise ModelError(

@@ -1,13 +1,10 @@
 """Which sizes of pictures a model makes, told by its configuration files before any weights are loaded."""
 
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
-from genrender.backbones.hub import hub_file
+from genrender.backbones.model_folder import read_settings
 from genrender.backbones.sources import ModelSource
 from genrender.errors import ModelError
-from genrender.storage.untrusted import read_json
 
 
 @dataclass(frozen=True)
@@ -29,7 +26,7 @@ def read_picture_size(source: ModelSource) -> PictureSize:
     Raises:
         ModelError: a configuration file is missing or damaged.
     """
-    unet, vae = (_read_config(source, component) for component in ("unet", "vae"))
+    unet, vae = (read_settings(source, component) for component in ("unet", "vae"))
     try:
         factor = 2 ** (len(vae["block_out_channels"]) - 1)
         sample_size = unet.get("sample_size")
@@ -42,20 +39,3 @@ def read_picture_size(source: ModelSource) -> PictureSize:
             f"model {source.location}: its configuration does not tell the size of its pictures, expected "
             "block_out_channels of the VAE and sample_size of the UNet: save the model again"
         ) from error
-
-
-def _read_config(source: ModelSource, component: str) -> dict[str, Any]:
-    name = f"{component}/config.json"
-    try:
-        path = Path(source.location, name) if source.is_local else hub_file(source.location, name)
-        config = read_json(
-            path,
-            lambda text: ModelError(f"model {source.location}: {text}"),
-            "the settings of a network: save the model again",
-        )
-    except OSError as error:
-        reason = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
-        raise ModelError(f"model {source.location}: cannot read {name} ({reason.strip()})") from error
-    if not isinstance(config, dict):
-        raise ModelError(f"model {source.location}: {name} holds no settings: save the model again")
-    return config

@@ -1,6 +1,11 @@
 """Which numbers a machine computes networks in fastest without losing the picture."""
 
+from typing import get_args
+
 import torch
+
+from genrender.config import Dtype
+from genrender.errors import ConfigError
 
 
 def computes_in_bfloat16(device: torch.device) -> bool:
@@ -15,6 +20,22 @@ def computes_in_bfloat16(device: torch.device) -> bool:
     # A PyTorch that lacks one of these functions counts as answering no.
     questions = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
     return any(bool(getattr(torch.cpu, name, bool)()) for name in questions)
+
+
+def dtype_name(dtype: torch.dtype) -> Dtype:
+    """What a recipe calls numbers of PyTorch.
+
+    Raises:
+        ConfigError: networks do not compute in them.
+
+    Example:
+        >>> dtype_name(torch.float16)
+        'float16'
+    """
+    for name in get_args(Dtype):
+        if getattr(torch, name) == dtype:
+            return name
+    raise ConfigError(f"dtype is {dtype}, expected one of {', '.join(get_args(Dtype))}")
 
 
 def default_dtype(device: torch.device, is_pocket: bool) -> torch.dtype:

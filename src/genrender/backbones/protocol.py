@@ -27,37 +27,27 @@ class Conditions:
     """What a clip is to show, and how strictly.
 
     Attributes:
-        prompt: what the clip shows; None where `prompt_embeds` says it.
+        prompt: what the clip shows.
         negative_prompt: what it does not show; only under guidance.
         object_prompts: what single objects show, by object id; their pixels read this beside `prompt`.
         guidance_scale: weight of classifier-free guidance; 1 or less runs the conditional branch only.
         controls: how each of the model's control networks steers it, in their order; their sources are not
             looked at.
-        image_prompt: reference picture(s) for a loaded IP-Adapter.
-        prompts_at: frames, from 1 on, and what the clip shows there; between two such frames, and from
-            `prompt` at frame 0 to the first, text features are blended.
-        prompt_embeds: text features "1 L C" instead of `prompt`.
-        negative_prompt_embeds: likewise.
-        pooled_prompt_embeds: "1 P" beside `prompt_embeds`, for models of two text encoders.
-        negative_pooled_prompt_embeds: likewise.
-        clip_skip: the text encoders' last layers that are not used for what the clip shows; 0 and None use
-            the model's own.
-        lora_scale: how many times as much LoRAs count; None: once.
+        image_prompt: reference picture(s) for a loaded IP-Adapter, for several a list with an entry for each.
+        image_prompt_embeds: instead of pictures, what the image encoder makes of them: for each adapter
+            "branches images ...", unconditional first.
+        cross_attention_kwargs: for the attention layers, by diffusers' names: `ip_adapter_masks`, a tensor
+            "1 images H W" for each adapter, says where its pictures count; `scale` weighs all LoRAs.
     """
 
-    prompt: str | None = None
+    prompt: str
     negative_prompt: str | None = None
     object_prompts: Mapping[int, str] = field(default_factory=dict)
     guidance_scale: float = 7.5
     controls: tuple[Control, ...] = (Control(),)
     image_prompt: Any = None
-    prompts_at: tuple[tuple[int, str], ...] = ()
-    prompt_embeds: Tensor | None = None
-    negative_prompt_embeds: Tensor | None = None
-    pooled_prompt_embeds: Tensor | None = None
-    negative_pooled_prompt_embeds: Tensor | None = None
-    clip_skip: int | None = None
-    lora_scale: float | None = None
+    image_prompt_embeds: Sequence[Tensor] | None = None
+    cross_attention_kwargs: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -149,6 +139,14 @@ class Backbone(Protocol):
             objects: where it shows what, for the prompts of single objects.
             latent_size: height and width of the latents.
         """
+        ...
+
+    def reserved(self) -> AbstractContextManager[None]:
+        """While this lasts no other thread uses the networks: it waits. At its end they are freed."""
+        ...
+
+    def free(self) -> None:
+        """Networks that wait off the device go back there, the text's as well as the autoencoder."""
         ...
 
     def decode(self, latents: Float32[Tensor, "1 C h w"]) -> tuple[Float32[np.ndarray, "H W 3"], bool]:

@@ -8,11 +8,8 @@ import re
 from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import genrender
-from genrender.backbones.hub import hub_file
-from genrender.backbones.prompt_weights import plain_text
 from genrender.errors import ModelError
 from genrender.storage.untrusted import read_json
 
@@ -20,39 +17,37 @@ POCKET_FOLDER = Path(genrender.__file__).parent / "models" / "pocket"
 SD15_HUB_ID = "stable-diffusion-v1-5/stable-diffusion-v1-5"
 SD15_GUIDANCE_SCALE = 7.5
 MAX_VIDEO_SCALE = 4
-SD15_DEPTH_CONTROLNET = "lllyasviel/control_v11f1p_sd15_depth"
 
-# Folder layouts, by the class in model_index.json, that hold a VAE, one CLIP text encoder and a UNet.
-SUPPORTED_PIPELINES = (
-    "GenerativeRenderingPipeline",
-    "StableDiffusionControlNetPipeline",
-    "StableDiffusionImg2ImgPipeline",
-    "StableDiffusionPipeline",
-)
-AVAILABLE = "pocket, sd15, a folder that holds model_index.json, or a hub id such as owner/name"
+PART = "a folder in diffusers' layout, a .safetensors file, or a hub id such as owner/name"
+AVAILABLE = "pocket, sd15, a folder in diffusers' layout, a .safetensors file, or a hub id such as owner/name"
 
 
 @dataclass(frozen=True)
 class ModelSource:
-    """Where a model's components come from.
+    """Where files of a model, or of one of its networks, are.
 
     Attributes:
-        location: folder or hub id of the pipeline.
-        controlnet: folder or hub id of a ControlNet that `location` lacks; None if `location` may carry one.
+        location: folder, single file or hub id.
         is_local: the user named no hub model: the network must not be touched.
+        revision: branch, tag or commit of a hub model; None: `main`.
     """
 
     location: str
-    controlnet: str | None
     is_local: bool
+    revision: str | None = None
+
+    @property
+    def is_file(self) -> bool:
+        """Whether all networks are in one file."""
+        return self.is_local and not Path(self.location).is_dir()
 
 
-def find_model(model: str, controlnet: str | None = None) -> ModelSource:
+def find_model(model: str, revision: str | None = None) -> ModelSource:
     """Where the model of a given name is.
 
     Args:
-        model: `pocket`, `sd15`, a local folder or a hub id.
-        controlnet: folder or hub id of a ControlNet to use instead of the model's own.
+        model: `pocket`, `sd15`, a local folder, a single file or a hub id.
+        revision: of a hub model.
 
     Raises:
         ModelError: there is no such model; the message lists what there is.
@@ -67,53 +62,51 @@ def find_model(model: str, controlnet: str | None = None) -> ModelSource:
                 f"model pocket: {POCKET_FOLDER} holds no model_index.json, expected the packaged weights: "
                 "reinstall genrender, train them with `genrender train pocket`, or choose another --model"
             )
-        return ModelSource(str(POCKET_FOLDER), controlnet, is_local=True)
+        return ModelSource(str(POCKET_FOLDER), is_local=True)
     if model == "sd15":
-        return ModelSource(SD15_HUB_ID, controlnet or SD15_DEPTH_CONTROLNET, is_local=False)
-    if model and Path(model).is_dir():
-        return ModelSource(model, controlnet, is_local=True)
-    # "weights/mine" may be a folder that is missing or a hub id; where weights/ exists, a folder was meant.
-    is_hub_id = re.fullmatch(r"[\w-][\w.-]*/[\w.-]+", model) is not None and not Path(model).parent.is_dir()
-    if not is_hub_id:
-        raise ModelError(f"unknown model {model!r}, expected {AVAILABLE}")
-    return ModelSource(model, controlnet, is_local=False)
+        return ModelSource(SD15_HUB_ID, is_local=False, revision=revision)
+    return find_files("model", model, revision, AVAILABLE)
 
 
-def read_model_index(source: ModelSource) -> dict[str, Any]:
-    """The list of components that a pipeline's folder or hub repository declares.
+def find_files(what: str, name: str, revision: str | None = None, expected: str = PART) -> ModelSource:
+    """A folder, a single file or a hub model by its name.
+
+    Args:
+        what: the kind of thing, as messages call it.
+        name: of the folder or file, or the hub id.
+        revision: of a hub model.
+        expected: what messages list.
 
     Raises:
-        ModelError: there is none, it declares networks that the method cannot drive, or a component that
-            it declares has no folder.
+        ModelError: it is none of these.
     """
-    path = Path(source.location) / "model_index.json"
-    if not source.is_local:
-        path = hub_file(source.location, "model_index.json")
-    if not path.is_file():
-        raise ModelError(f"model {source.location}: it holds no model_index.json, expected {AVAILABLE}")
-    model_index = read_json(path, ModelError, "the list of a model's networks: get the model anew")
-    kind = model_index.get("_class_name") if isinstance(model_index, dict) else None
-    if kind not in SUPPORTED_PIPELINES:
-        raise ModelError(
-            f"model {source.location}: its model_index.json names a {kind}, expected one of "
-            f"{', '.join(SUPPORTED_PIPELINES)}: choose a Stable Diffusion 1.x model with a depth ControlNet"
-        )
-    if source.is_local:
-        _check_folders(source, model_index)
-    return model_index
+    if name and Path(name).exists():
+        return ModelSource(name, is_local=True)
+    # "weights/mine" may be a folder that is missing or a hub id; where weights/ exists, a folder was meant.
+    is_hub_id = re.fullmatch(r"[\w-][\w.-]*/[\w.-]+", name) is not None and not Path(name).parent.is_dir()
+    if not is_hub_id or name.endswith((".safetensors", ".ckpt", ".bin", ".pt", ".pth")):
+        raise ModelError(f"unknown {what} {name!r}, expected {expected}{_near(name)}")
+    return ModelSource(name, is_local=False, revision=revision)
 
 
-def _check_folders(source: ModelSource, model_index: dict[str, Any]) -> None:
-    # transformers would make up a tokenizer that knows no words where the folder holds none.
-    declared = [name for name, kind in model_index.items() if isinstance(kind, list) and any(kind)]
-    if source.controlnet is not None and "controlnet" in declared:
-        declared.remove("controlnet")
-    lacking = [name for name in declared if not Path(source.location, name).is_dir()]
-    if lacking:
-        raise ModelError(
-            f"model {source.location}: its model_index.json names {', '.join(lacking)}, for which there is "
-            "no folder: get the model anew"
-        )
+def _near(name: str) -> str:
+    """What there is in the folder that was named, where the last part of the name is wrong."""
+    parent = Path(name).parent
+    if not name or parent == Path() or not parent.is_dir():
+        return ""
+    there = sorted(entry.name for entry in parent.iterdir() if _may_be_model(entry))
+    if not there:
+        return f"; {parent} holds none"
+    more = f" and {len(there) - 6} more" if len(there) > 6 else ""
+    return f"; {parent} holds {', '.join(there[:6])}{more}"
+
+
+def _may_be_model(entry: Path) -> bool:
+    return (
+        entry.suffix == ".safetensors"
+        or (entry / "config.json").is_file()
+        or (entry / "model_index.json").is_file()
+    )
 
 
 def read_vocabulary(folder: str | Path) -> frozenset[str] | None:
@@ -182,13 +175,13 @@ def video_scale(folder: str | Path | None, width: int, height: int) -> int:
 
 
 def unknown_words(prompt: str, vocabulary: Collection[str]) -> list[str]:
-    """Words of a prompt that are not in the vocabulary: lower case, in order, each once. No weights.
+    """Words of a prompt that are not in the vocabulary: lower case, in order, each once.
 
     Example:
         >>> unknown_words("A red dragon, a red dragon!", {"a", "red"})
         ['dragon']
     """
-    words = re.findall(r"[^\W_]+(?:'[^\W_]+)?", plain_text(prompt).lower())
+    words = re.findall(r"[^\W_]+(?:'[^\W_]+)?", prompt.lower())
     return [word for word in dict.fromkeys(words) if word not in vocabulary]
 
 
@@ -199,12 +192,13 @@ _DIGEST_BYTES = 1_000_000_000
 def weights_digest(source: ModelSource) -> str:
     """A short name for a model's weights; of hub models, and of large files, for what they are called."""
     if not source.is_local:
-        return source.location
+        return source.location if source.revision is None else f"{source.location}@{source.revision}"
     digest = hashlib.sha256()
-    files = sorted(Path(source.location).rglob("*.safetensors"))
+    location = Path(source.location)
+    files = [location] if source.is_file else sorted(location.rglob("*.safetensors"))
     is_small = sum(file.stat().st_size for file in files) <= _DIGEST_BYTES
     for file in files:
-        digest.update(str(file.relative_to(source.location)).encode())
+        digest.update(str(file.relative_to(location)).encode())
         about = file.stat()
         digest.update(file.read_bytes() if is_small else f"{about.st_size} {about.st_mtime_ns}".encode())
     return digest.hexdigest()[:16]

@@ -1,10 +1,7 @@
 """Stable Diffusion 1.x with a depth ControlNet, as diffusers' pipeline loads it. `pocket` is one, too."""
 
-from collections.abc import Sequence
-
-import numpy as np
 import torch
-from jaxtyping import Float32
+from jaxtyping import Float
 from torch import Tensor
 
 from genrender.backbones.protocol import Conditions, ObjectMaps
@@ -18,28 +15,26 @@ class StableDiffusion(UNetBackbone):
         self, conditions: Conditions, objects: ObjectMaps, latent_size: tuple[int, int]
     ) -> UNetDenoiser:
         """See `Backbone.conditioned`."""
-        texts = self.texts(conditions)
+        pipeline, device = self._pipeline, self.device
+        guidance_scale = conditions.guidance_scale
+        has_guidance = self.has_guidance(guidance_scale)
+        conditional, unconditional = pipeline.encode_prompt(
+            conditions.prompt, device, 1, has_guidance, conditions.negative_prompt
+        )
         return UNetDenoiser(
-            unet=self._pipeline.unet,
+            unet=pipeline.unet,
             controls=self.controls(conditions),
-            texts=texts,
+            prompt_embeds=torch.cat([unconditional, conditional]) if has_guidance else conditional,
             latent_size=latent_size,
-            guidance_scale=float(conditions.guidance_scale),
-            guidance_embedding=self.guidance_embedding(conditions.guidance_scale),
+            guidance_scale=float(guidance_scale),
+            guidance_embedding=self.guidance_embedding(guidance_scale),
             image_embeds=self.image_embeds(conditions),
-            object_prompts=self.object_prompts(conditions, texts, objects, latent_size),
-            lora_scale=conditions.lora_scale,
+            object_prompts=self.object_prompts(conditions, objects, latent_size),
         )
 
-    def decode(self, latents: Float32[Tensor, "1 C h w"]) -> tuple[Float32[np.ndarray, "H W 3"], bool]:
-        """See `Backbone.decode`."""
+    def checked(self, picture: Float[Tensor, "1 3 H W"]) -> tuple[Float[Tensor, "1 3 H W"], bool]:
+        """See `UNetBackbone.checked`."""
         pipeline = self._pipeline
         with torch.no_grad():
-            latent = latents.to(pipeline.vae.dtype) / pipeline.vae.config.scaling_factor
-            picture = pipeline.vae.decode(latent, return_dict=False)[0]
-            decoded, is_flagged = pipeline.run_safety_checker(picture, picture.device, pipeline.unet.dtype)
-        flag = bool(is_flagged and is_flagged[0])
-        shown: Sequence[np.ndarray] = pipeline.image_processor.postprocess(
-            decoded, output_type="np", do_denormalize=[not flag]
-        )
-        return np.asarray(shown)[0], flag
+            checked, is_flagged = pipeline.run_safety_checker(picture, picture.device, pipeline.unet.dtype)
+        return checked, bool(is_flagged and is_flagged[0])

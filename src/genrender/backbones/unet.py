@@ -1,10 +1,11 @@
 """UNet and ControlNet as one denoiser: noisy latents of some frames in, guided model output out."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
+import numpy as np
 import torch
 from diffusers.models.attention import BasicTransformerBlock
 from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
@@ -13,10 +14,11 @@ from torch import Tensor
 
 from genrender.backbones.attention_sites import injected_attention
 from genrender.backbones.controls import Controls
+from genrender.backbones.latent_space import decoded
 from genrender.backbones.object_prompts import ObjectPrompts, regional_texts
+from genrender.backbones.placement import free
 from genrender.backbones.protocol import Conditions, ObjectMaps, Step
-from genrender.backbones.text import ClipTexts, read_texts
-from genrender.backbones.text_encoder import TextEncoder, TextEncoders
+from genrender.backbones.turns import in_turn
 from genrender.config import ControlKind
 from genrender.injection.state import AttentionState
 
@@ -27,7 +29,12 @@ class UNetBackbone:
     Args:
         pipeline: of diffusers, with its LoRA, textual inversions, IP-Adapter and offloading.
         scheduler: None: the pipeline's own.
+
+    Attributes:
+        overflows_in_float16: see `latent_space.decoded`.
     """
+
+    overflows_in_float16: ClassVar[bool] = False
 
     def __init__(self, pipeline: Any, scheduler: Any = None) -> None:
         self._pipeline = pipeline
@@ -44,6 +51,39 @@ class UNetBackbone:
     @property
     def n_channels(self) -> int:
         return self._pipeline.unet.config.in_channels
+
+    @contextmanager
+    def reserved(self) -> Iterator[None]:
+        """See `Backbone.reserved`."""
+        with self._in_turn():
+            try:
+                yield
+            finally:
+                free(self._pipeline)
+
+    def free(self) -> None:
+        """See `Backbone.free`."""
+        with self._in_turn():
+            free(self._pipeline)
+
+    def _in_turn(self) -> AbstractContextManager[None]:
+        return in_turn(
+            part for part in self._pipeline.components.values() if isinstance(part, torch.nn.Module)
+        )
+
+    def decode(self, latents: Float32[Tensor, "1 C h w"]) -> tuple[Float32[np.ndarray, "H W 3"], bool]:
+        """See `Backbone.decode`."""
+        pipeline = self._pipeline
+        with self._in_turn():
+            picture, is_flagged = self.checked(decoded(pipeline.vae, latents, self.overflows_in_float16))
+        shown: Sequence[np.ndarray] = pipeline.image_processor.postprocess(
+            picture, output_type="np", do_denormalize=[not is_flagged]
+        )
+        return np.asarray(shown)[0], is_flagged
+
+    def checked(self, picture: Float[Tensor, "1 3 H W"]) -> tuple[Float[Tensor, "1 3 H W"], bool]:
+        """A picture as a safety checker leaves it, and whether that has blackened it; here there is none."""
+        return picture, False
 
     def controls(self, conditions: Conditions) -> Controls:
         """What steers the UNet, as the conditions say."""
@@ -65,27 +105,21 @@ class UNetBackbone:
             torch.tensor([scale - 1.0]), embedding_dim=unet.config.time_cond_proj_dim, dtype=unet.dtype
         ).to(self.device)
 
-    def text_encoders(self, clip_skip: int | None) -> TextEncoders:
-        """What reads texts, without the last `clip_skip` layers."""
-        pipeline = self._pipeline
-        if pipeline.text_encoder is None:
-            return TextEncoders([])
-        return TextEncoders([TextEncoder(pipeline, pipeline.tokenizer, pipeline.text_encoder, clip_skip)])
-
-    def texts(self, conditions: Conditions) -> ClipTexts:
-        """What the frames read, as the conditions say."""
-        encoders = self.text_encoders(conditions.clip_skip), self.text_encoders(None)
-        has_guidance = self.has_guidance(conditions.guidance_scale)
-        return read_texts(self._pipeline, conditions, encoders, has_guidance)
-
     def object_prompts(
-        self, conditions: Conditions, texts: ClipTexts, objects: ObjectMaps, latent_size: tuple[int, int]
+        self, conditions: Conditions, objects: ObjectMaps, latent_size: tuple[int, int]
     ) -> ObjectPrompts | None:
-        """Which object reads which of the texts; None: there are no prompts of single objects."""
-        if texts.objects is None:
+        """The texts of single objects as the pipeline encodes them; None: there are none."""
+        if not conditions.object_prompts:
             return None
+        embeds = [
+            self._pipeline.encode_prompt(
+                text, device=self.device, num_images_per_prompt=1, do_classifier_free_guidance=False
+            )[0]
+            for text in conditions.object_prompts.values()
+        ]
+        n_branches = 1 + self.has_guidance(conditions.guidance_scale)
         ids = list(conditions.object_prompts)
-        return ObjectPrompts(texts.objects, ids, objects, texts.n_branches, latent_size)
+        return ObjectPrompts(torch.cat(embeds), ids, objects, n_branches, latent_size)
 
     def image_embeds(self, conditions: Conditions) -> list[Tensor] | None:
         """What a loaded IP-Adapter makes of the reference pictures."""
@@ -125,30 +159,29 @@ class UNetDenoiser:
     Attributes:
         unet: predicts noise, x0 or v, whatever its scheduler expects.
         controls: what steers it.
-        texts: what the frames read; without an unconditional branch there is no guidance.
+        prompt_embeds: text features, one row per branch (unconditional first); one row switches guidance off.
         latent_size: height and width of the latents.
         guidance_scale: weight of the conditional branch.
         guidance_embedding: for UNets distilled with guidance as an input (LCM), one row; else None.
         image_embeds: IP-Adapter features, one tensor per adapter with one row per branch; else None.
-        added: further conditions of both networks by diffusers' names, one row per branch (SDXL's sizes).
+        added: further conditions of both networks by diffusers' names, one row per branch (SDXL's pooled
+            text and sizes).
         object_prompts: texts of single objects, which the networks read under `injected`; else None.
-        lora_scale: how many times as much the UNet's LoRAs count; None: once.
     """
 
     unet: UNet2DConditionModel
     controls: Controls
-    texts: ClipTexts
+    prompt_embeds: Float[Tensor, "B L C"]
     latent_size: tuple[int, int]
     guidance_scale: float
     guidance_embedding: Float[Tensor, "1 E"] | None = None
     image_embeds: list[Tensor] | None = None
     added: Mapping[str, Tensor] | None = None
     object_prompts: ObjectPrompts | None = None
-    lora_scale: float | None = None
 
     @property
     def n_branches(self) -> int:
-        return self.texts.n_branches
+        return self.prompt_embeds.shape[0]
 
     @property
     def control_kinds(self) -> tuple[ControlKind, ...]:
@@ -157,8 +190,10 @@ class UNetDenoiser:
     @contextmanager
     def injected(self, attention: AttentionState) -> Iterator[None]:
         """See `Denoiser.injected`; cross-attention reads the objects' own prompts meanwhile."""
+        # Networks that are offloaded are on the CPU until they compute; the text is where they do.
+        on_cpu = self.prompt_embeds.device.type == "cpu"
         for network in (self.unet, self.controls.network):
-            in_float32 = network.device.type == "cpu" and network.dtype == torch.float32
+            in_float32 = on_cpu and network.dtype == torch.float32
             feed_forward_row_by_row(network, in_float32)
         with (
             injected_attention(self.unet, attention, self.latent_size),
@@ -180,10 +215,8 @@ class UNetDenoiser:
         # Asked once: diffusers walks through all modules to tell.
         unet_dtype = self.unet.dtype
         rows = latents.repeat(self.n_branches, 1, 1, 1)
-        prompt_embeds, pooled = self.texts.rows(frames)
+        prompt_embeds = self.prompt_embeds.repeat_interleave(n_frames, dim=0)
         added = {name: rows.repeat_interleave(n_frames, dim=0) for name, rows in (self.added or {}).items()}
-        if pooled is not None:
-            added["text_embeds"] = pooled
         steered = self.controls.residuals(rows, step, prompt_embeds, control_images, added)
         images: dict[str, Any] = {}
         if self.image_embeds is not None:
@@ -195,7 +228,6 @@ class UNetDenoiser:
             timestep_cond=self.guidance_embedding,
             **{name: _in_dtype(residuals, unet_dtype) for name, residuals in steered.items()},
             added_cond_kwargs={**added, **images} or None,
-            cross_attention_kwargs=None if self.lora_scale is None else {"scale": self.lora_scale},
             return_dict=False,
         )[0].float()
         if self.n_branches == 1:

@@ -117,7 +117,7 @@ def _print_scene(report: dict[str, Any]) -> None:
 def _print_model(report: dict[str, Any]) -> None:
     console = stdout_console()
     size = "x".join(map(str, report["picture_size"])) if report["picture_size"] else "any number of"
-    say(f"{report['model']}: {report['pipeline']}, {size} pixels")
+    say(f"{report['model']}: {report['family']}, {size} pixels")
     console.print(_rows("networks", report["networks"], ("name", "class", "parameters_m", "size_mb")))
     if report["vocabulary"] is None:
         print("It says nothing about the words that it knows.")

@@ -2,8 +2,8 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
-from typing import Any
+from functools import partial, wraps
+from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import numpy as np
 import torch
@@ -26,6 +26,9 @@ from genrender.sampling.surface import ClipSurface
 
 # Clean latents "n C h w" of the frames that it is given.
 PredictedX0 = Callable[[Sequence[int]], Tensor]
+
+P = ParamSpec("P")
+R = TypeVar("R")
 
 
 @dataclass(frozen=True)
@@ -75,6 +78,18 @@ class Hooks:
         return False
 
 
+def _in_turn(run: Callable[Concatenate[Backbone, P], R]) -> Callable[Concatenate[Backbone, P], R]:
+    """A run that waits until no other uses its networks, and frees them, whatever becomes of it."""
+
+    @wraps(run)
+    def waiting(backbone: Backbone, *args: P.args, **kwargs: P.kwargs) -> R:
+        with backbone.reserved():
+            return run(backbone, *args, **kwargs)
+
+    return waiting
+
+
+@_in_turn
 @torch.no_grad()
 def sample(
     backbone: Backbone,
@@ -113,6 +128,7 @@ def sample(
 
     # 1. The model reads what the clip shows.
     denoiser = backbone.conditioned(conditions, surface.objects, surface.latent_size)
+    backbone.free()
 
     # 2. Noise levels, and where an earlier attempt stands.
     scheduler.set_timesteps(sampling.n_steps, device=backbone.device)
@@ -218,8 +234,11 @@ def decode_frames(
     Yields:
         The next frame, in [0, 1].
     """
-    for frame in range(len(latents)):
-        picture, is_flagged = backbone.decode(latents[[frame]])
-        if is_flagged and on_flagged is not None:
-            on_flagged(frame)
-        yield picture
+    try:
+        for frame in range(len(latents)):
+            picture, is_flagged = backbone.decode(latents[[frame]])
+            if is_flagged and on_flagged is not None:
+                on_flagged(frame)
+            yield picture
+    finally:
+        backbone.free()
