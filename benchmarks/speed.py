@@ -10,7 +10,8 @@ device, each in a process of its own so that its peak memory is its own. With `-
 the fastest run of each counts, so that what else the machine does hits all alike. The rivals are diffusers'
 own code: `StableDiffusionControlNetPipeline`, without and with its Text2Video-Zero attention processors. Both
 get their frames in the same chunks as ours; with chunks, Text2Video-Zero's first frame is each chunk's first.
-`random-sd15` has the size of Stable Diffusion 1.5 and random weights: speed does not depend on the values.
+`random-sd15` and `random-sdxl` have the size of Stable Diffusion 1.5 and XL and random weights: speed does
+not depend on the values.
 
 `--count` counts floating-point operations and the bytes of all tensors instead of seconds, for one step:
 these hardly depend on the device, so that a CPU can tell what a GPU would have to do and to hold. What
@@ -35,19 +36,16 @@ from unittest.mock import patch
 import torch
 import torch.utils.flop_counter
 from diffusers.models.attention import FeedForward
-from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
-from diffusers.models.controlnets.controlnet import ControlNetModel
 from diffusers.models.resnet import ResnetBlock2D
-from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 from diffusers.pipelines.controlnet.pipeline_controlnet import StableDiffusionControlNetPipeline
+from diffusers.pipelines.controlnet.pipeline_controlnet_sd_xl import StableDiffusionXLControlNetPipeline
 from diffusers.pipelines.deprecated.text_to_video_synthesis.pipeline_text_to_video_zero import (
     CrossFrameAttnProcessor2_0,
 )
-from diffusers.schedulers.scheduling_ddim import DDIMScheduler
+from full_size import random_sd15, random_sdxl
 from shared import WALKING_BIPED, new_parser, now
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
-from transformers import CLIPTextConfig, CLIPTextModel
 
 from genrender.gbuffer.control import depth_control
 from genrender.methods.table import METHODS
@@ -57,6 +55,7 @@ from genrender.shots.clip import Clip, ShotConfig, render_clip
 from genrender.storage.memory import gpu_peak_memory_mb, peak_memory_mb, reset_gpu_peak_memory
 
 SETTINGS = ("model", "frames", "steps", "size", "chunk", "device", "dtype", "compile")
+RANDOM = {"random-sd15": random_sd15, "random-sdxl": random_sdxl}
 DIFFUSERS = ("plain", "text2video-zero")
 MEASURED = (*DIFFUSERS, "generative")
 TARGET = 1.3
@@ -233,12 +232,12 @@ def print_counts(args: argparse.Namespace, rows: dict[str, dict[str, Any]]) -> N
     print(f"generative / plain: {ratio:.3f} in a step's operations")
 
 
-def make_pipeline(args: argparse.Namespace) -> GenerativeRenderingPipeline:
+def make_pipeline(args: argparse.Namespace) -> Any:
     dtype = None if args.dtype is None else getattr(torch, args.dtype)
-    if args.model == "random-sd15":
-        if dtype is None and args.device.startswith("cuda"):
-            dtype = torch.float16
-        pipe = random_sd15().to(args.device, dtype)
+    if args.model in RANDOM:
+        if dtype is None:
+            dtype = torch.float16 if args.device.startswith("cuda") else torch.float32
+        pipe = RANDOM[args.model](dtype).to(args.device)
     else:
         pipe = load_pipeline(args.model, device=args.device, dtype=dtype)
     pipe.set_progress_bar_config(disable=True)
@@ -252,46 +251,14 @@ def make_pipeline(args: argparse.Namespace) -> GenerativeRenderingPipeline:
     return pipe
 
 
-def random_sd15() -> GenerativeRenderingPipeline:
-    """Stable Diffusion 1.5's networks with a depth ControlNet, untrained; the pocket model's words."""
-    torch.manual_seed(0)
-    tokenizer = load_pipeline("pocket", device="cpu").tokenizer
-    unet = UNet2DConditionModel(cross_attention_dim=768, sample_size=64)
-    text = CLIPTextConfig(
-        vocab_size=len(tokenizer),
-        hidden_size=768,
-        intermediate_size=3072,
-        num_hidden_layers=12,
-        num_attention_heads=12,
-        eos_token_id=tokenizer.eos_token_id,
-        pad_token_id=tokenizer.pad_token_id,
-    )
-    sizes: dict[str, Any] = {
-        "down_block_types": ("DownEncoderBlock2D",) * 4,
-        "up_block_types": ("UpDecoderBlock2D",) * 4,
-        "block_out_channels": (128, 256, 512, 512),
-    }
-    vae = AutoencoderKL(
-        **sizes,
-        layers_per_block=2,
-        latent_channels=4,
-        sample_size=512,
-    )
-    return GenerativeRenderingPipeline(
-        vae=vae,
-        text_encoder=CLIPTextModel(text),
-        tokenizer=tokenizer,
-        unet=unet,
-        controlnet=ControlNetModel.from_unet(unet),
-        scheduler=DDIMScheduler(),
-    )
-
-
 def rival(
     pipe: Any, clip: Clip, args: argparse.Namespace, n_steps: int, _watch: dict[str, float] | None = None
 ) -> None:
     """diffusers' own pipeline, chunk by chunk."""
-    theirs = StableDiffusionControlNetPipeline(**pipe.components, requires_safety_checker=False)
+    if isinstance(pipe, StableDiffusionXLControlNetPipeline):
+        theirs = StableDiffusionXLControlNetPipeline(**pipe.components, add_watermarker=False)
+    else:
+        theirs = StableDiffusionControlNetPipeline(**pipe.components, requires_safety_checker=False)
     theirs.set_progress_bar_config(disable=True)
     before = [(network, network.attn_processors) for network in (pipe.unet, pipe.controlnet)]
     if args.only == "text2video-zero":
