@@ -11,12 +11,14 @@ import torch
 from diffusers.utils import logging
 
 from genrender.backbones.families import AUTOENCODERS, Family
-from genrender.backbones.hub import Choice, files_under, hub_folder
+from genrender.backbones.file_networks import load_file_network, load_file_parts
+from genrender.backbones.hub import Choice, cached_folder, files_under, hub_folder
 from genrender.backbones.model_folder import Needed, declared_parts, read_family, read_model_index
 from genrender.backbones.parts import load_network, load_part
 from genrender.backbones.picture_size import read_picture_size
 from genrender.backbones.precision import default_dtype, dtype_name
 from genrender.backbones.recipe import Recipe
+from genrender.backbones.single_file import read_header
 from genrender.backbones.sources import ModelSource, find_files, find_model
 from genrender.backbones.weight_files import Reading, choose_weights
 from genrender.errors import ModelError
@@ -42,15 +44,15 @@ def load_networks(recipe: Recipe) -> Any:
         ModelError: unknown name, missing or damaged files, a model that cannot be driven, or networks that do
             not fit together.
     """
-    source = find_model(recipe.base, recipe.revision)
+    source = find_model(recipe.base, recipe.revision, recipe.allow_pickle)
     device = default_device() if recipe.device is None else torch.device(recipe.device)
     dtype = recipe.precision or dtype_name(default_dtype(device, is_pocket=recipe.base == "pocket"))
     reading = Reading(dtype, recipe.variant, recipe.allow_pickle)
-    with _told(recipe.base, source):
+    with _told(f"model {recipe.base}", source):
         family = read_family(source)
         components = _own_parts(recipe, source, family, reading)
         if recipe.vae is not None:
-            components["vae"] = _autoencoder(recipe.vae, source, reading)
+            components["vae"] = _autoencoder(recipe.vae, source, family, reading)
         if "controlnet" not in components:
             components["controlnet"] = _controlnet(recipe, source, family, reading)
         pipeline = _assembled(family, source, components)
@@ -59,7 +61,7 @@ def load_networks(recipe: Recipe) -> Any:
 
 
 @contextmanager
-def _told(model: str, source: ModelSource) -> Iterator[None]:
+def _told(what: str, source: ModelSource) -> Iterator[None]:
     """What libraries raise on a model's files, in one line."""
     try:
         yield
@@ -69,14 +71,14 @@ def _told(model: str, source: ModelSource) -> Iterator[None]:
     # their own that derive from Exception alone.
     except Exception as error:
         reason = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
-        raise ModelError(
-            f"model {model}: cannot be loaded from {source.location} ({reason.strip()})"
-        ) from error
+        raise ModelError(f"{what}: cannot be loaded from {source.location} ({reason.strip()})") from error
 
 
 def _own_parts(recipe: Recipe, source: ModelSource, family: Family, reading: Reading) -> dict[str, Any]:
     """What the model's own folder gives, without what the recipe has others for."""
     parts = {name: kinds for name, kinds in family.parts.items() if name != "vae" or recipe.vae is None}
+    if source.is_file:
+        return load_file_parts(read_header(source.location, reading.allow_pickle), family, parts, reading)
     optional = dict(family.optional) if recipe.safety_checker else {}
     if not any(control.source for control in recipe.controls):
         optional["controlnet"] = CONTROL_NETWORKS
@@ -89,9 +91,9 @@ def _own_parts(recipe: Recipe, source: ModelSource, family: Family, reading: Rea
     return {name: load_part(name, kinds, folder / name, reading) for name, kinds in parts.items()}
 
 
-def _autoencoder(name: str, source: ModelSource, reading: Reading) -> Any:
+def _autoencoder(name: str, source: ModelSource, family: Family, reading: Reading) -> Any:
     """An autoencoder that takes the place of the model's own."""
-    vae = load_named("autoencoder", name, AUTOENCODERS, reading)
+    vae = load_named("autoencoder", name, AUTOENCODERS, family, reading)
     factor, expected = 2 ** (len(vae.config.block_out_channels) - 1), read_picture_size(source).vae_factor
     if factor != expected:
         raise ModelError(
@@ -116,20 +118,23 @@ def files_of(source: ModelSource, needed: Needed) -> Path:
     return folder
 
 
-def load_named(what: str, name: str, kinds: Sequence[str], reading: Reading) -> Any:
+def load_named(what: str, name: str, kinds: Sequence[str], family: Family, reading: Reading) -> Any:
     """A network by the name that a user gives to it.
 
     Args:
         what: it is, as messages call it.
         name: folder, single file or hub id.
         kinds: names of the classes that it may be.
+        family: of the model that it is for.
         reading: how its weights are read.
 
     Raises:
         ModelError: there is none of that name, or it cannot be used.
     """
-    source = find_files(what, name)
-    with _told(name, source):
+    source = find_files(what, name, allow_pickle=reading.allow_pickle)
+    with _told(f"{what} {name}", source):
+        if source.is_file:
+            return load_file_network(Path(name), kinds, family, reading)
         if source.is_local:
             return load_network(kinds, Path(name), reading)
         return load_network(kinds, hub_folder(name, _whole_folder(what, name, reading)), reading)
@@ -150,13 +155,13 @@ def _whole_folder(what: str, name: str, reading: Reading) -> Choice:
 def _controlnet(recipe: Recipe, source: ModelSource, family: Family, reading: Reading) -> Any:
     """What steers a model that brings nothing, or what was asked for instead."""
     named = next((control.source for control in recipe.controls if control.source), None)
-    if named is None and source.is_local:
+    if named is None and source.is_local and cached_folder(family.controlnet) is None:
+        place = "" if source.is_file else f" in {Path(source.location) / 'controlnet'}: save one there or"
         raise ModelError(
-            f"model {recipe.base}: it has no ControlNet, expected a depth ControlNet in "
-            f"{Path(source.location) / 'controlnet'}: save one there or give --controlnet, for instance "
-            f"{family.controlnet}"
+            f"model {recipe.base}: it has no ControlNet, expected a depth ControlNet{place or ':'} give "
+            f"--controlnet with a folder, a file or a hub id such as {family.controlnet}"
         )
-    return load_named("ControlNet", named or family.controlnet, CONTROL_NETWORKS, reading)
+    return load_named("ControlNet", named or family.controlnet, CONTROL_NETWORKS, family, reading)
 
 
 def _assembled(family: Family, source: ModelSource, components: dict[str, Any]) -> Any:

@@ -7,6 +7,7 @@ from typing import Any
 
 from genrender.backbones.families import Family, family_of
 from genrender.backbones.hub import hub_file
+from genrender.backbones.single_file import file_family, file_settings, read_header
 from genrender.backbones.sources import AVAILABLE, ModelSource
 from genrender.backbones.weight_files import Reading, choose_weights
 from genrender.errors import ModelError
@@ -24,6 +25,8 @@ def read_settings(source: ModelSource, part: str) -> dict[str, Any]:
     Raises:
         ModelError: they are missing or damaged.
     """
+    if source.is_file:
+        return file_settings(read_header(source.location, source.allow_pickle), part)
     name = f"{part}/{'scheduler_config' if part == 'scheduler' else 'config'}.json"
     if source.is_local:
         path = Path(source.location, name)
@@ -39,6 +42,8 @@ def read_model_index(source: ModelSource) -> dict[str, Any]:
         ModelError: the index is damaged.
     """
     name = "model_index.json"
+    if source.is_file:
+        return {}
     if source.is_local:
         path = Path(source.location, name)
         if not path.is_file():
@@ -73,6 +78,8 @@ def read_family(source: ModelSource) -> Family:
     Raises:
         ModelError: it cannot be driven, or its settings cannot be read.
     """
+    if source.is_file:
+        return file_family(read_header(source.location, source.allow_pickle))
     if source.is_local:
         folder = Path(source.location)
         parts = [path.parent.name for path in sorted(folder.glob("*/config.json"))]

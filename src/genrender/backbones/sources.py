@@ -30,11 +30,13 @@ class ModelSource:
         location: folder, single file or hub id.
         is_local: the user named no hub model: the network must not be touched.
         revision: branch, tag or commit of a hub model; None: `main`.
+        allow_pickle: whether weights may lie in pickles, which can run code when they are read.
     """
 
     location: str
     is_local: bool
     revision: str | None = None
+    allow_pickle: bool = False
 
     @property
     def is_file(self) -> bool:
@@ -42,12 +44,13 @@ class ModelSource:
         return self.is_local and not Path(self.location).is_dir()
 
 
-def find_model(model: str, revision: str | None = None) -> ModelSource:
+def find_model(model: str, revision: str | None = None, allow_pickle: bool = False) -> ModelSource:
     """Where the model of a given name is.
 
     Args:
         model: `pocket`, `sd15`, a local folder, a single file or a hub id.
         revision: of a hub model.
+        allow_pickle: whether weights may lie in pickles.
 
     Raises:
         ModelError: there is no such model; the message lists what there is.
@@ -64,29 +67,32 @@ def find_model(model: str, revision: str | None = None) -> ModelSource:
             )
         return ModelSource(str(POCKET_FOLDER), is_local=True)
     if model == "sd15":
-        return ModelSource(SD15_HUB_ID, is_local=False, revision=revision)
-    return find_files("model", model, revision, AVAILABLE)
+        return ModelSource(SD15_HUB_ID, False, revision, allow_pickle)
+    return find_files("model", model, revision, allow_pickle, AVAILABLE)
 
 
-def find_files(what: str, name: str, revision: str | None = None, expected: str = PART) -> ModelSource:
+def find_files(
+    what: str, name: str, revision: str | None = None, allow_pickle: bool = False, expected: str = PART
+) -> ModelSource:
     """A folder, a single file or a hub model by its name.
 
     Args:
         what: the kind of thing, as messages call it.
         name: of the folder or file, or the hub id.
         revision: of a hub model.
+        allow_pickle: whether weights may lie in pickles.
         expected: what messages list.
 
     Raises:
         ModelError: it is none of these.
     """
     if name and Path(name).exists():
-        return ModelSource(name, is_local=True)
+        return ModelSource(name, True, allow_pickle=allow_pickle)
     # "weights/mine" may be a folder that is missing or a hub id; where weights/ exists, a folder was meant.
     is_hub_id = re.fullmatch(r"[\w-][\w.-]*/[\w.-]+", name) is not None and not Path(name).parent.is_dir()
     if not is_hub_id or name.endswith((".safetensors", ".ckpt", ".bin", ".pt", ".pth")):
         raise ModelError(f"unknown {what} {name!r}, expected {expected}{_near(name)}")
-    return ModelSource(name, is_local=False, revision=revision)
+    return ModelSource(name, False, revision, allow_pickle)
 
 
 def _near(name: str) -> str:
