@@ -1,6 +1,7 @@
 """Networks read from a single file: diffusers' converters, with settings that lie here and not on the hub."""
 
 import json
+import logging as logging_of_python
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -36,6 +37,11 @@ logger = logging.get_logger(__name__)
 # Names that early files of Stable Diffusion 1 give to a part of the text encoder, and the later ones.
 _OLD_TEXT = ("cond_stage_model.transformer.", "cond_stage_model.transformer.text_model.")
 _OLD_PARTS = ("embeddings.", "encoder.", "final_layer_norm.")
+_KINDS: dict[str, Any] = {
+    "unet": UNet2DConditionModel,
+    "vae": AutoencoderKL,
+    "controlnet": ControlNetModel,
+}
 
 
 def load_file_parts(
@@ -74,7 +80,7 @@ def load_file_parts(
             settings = file_settings(header, part)
             made[part] = getattr(diffusers, settings["_class_name"]).from_config(settings)
         else:
-            made[part] = _converted(part, file_settings(header, part), weights, reading)
+            made[part] = _converted(header.path, part, file_settings(header, part), weights, reading)
     return made
 
 
@@ -95,7 +101,7 @@ def load_file_network(path: Path, kinds: Collection[str], family: Family, readin
         settings = controlnet_settings(header)
         if settings is None:
             raise ModelError(f"{path}: it holds no ControlNet of Stable Diffusion 1.x, 2.x or XL")
-        return _converted("controlnet", settings, _read_weights(path), reading)
+        return _converted(path, "controlnet", settings, _read_weights(path), reading)
     inlets = ("first_stage_model.decoder.conv_in.weight", "decoder.conv_in.weight")
     inlet = next((header.shapes[name] for name in inlets if name in header.shapes), None)
     if inlet is None:
@@ -106,10 +112,12 @@ def load_file_network(path: Path, kinds: Collection[str], family: Family, readin
             f"{path}: it is an autoencoder of {inlet[1]} latent channels, expected "
             f"{settings['latent_channels']} as in {family.title}"
         )
-    return _converted("vae", settings, _read_weights(path), reading)
+    return _converted(path, "vae", settings, _read_weights(path), reading)
 
 
-def _converted(part: str, settings: Mapping[str, Any], weights: dict[str, Any], reading: Reading) -> Any:
+def _converted(
+    path: Path, part: str, settings: Mapping[str, Any], weights: dict[str, Any], reading: Reading
+) -> Any:
     """One network of a file, in diffusers' layout."""
     with _settings_folder(part, settings) as folder:
         options: dict[str, Any] = {
@@ -118,16 +126,32 @@ def _converted(part: str, settings: Mapping[str, Any], weights: dict[str, Any], 
             "torch_dtype": reading.torch_dtype,
             "local_files_only": True,
         }
-        # Converters may take out of what they are given.
+        weights = dict(weights)  # converters may take out of what they are given
         if part.startswith("text_encoder"):
             kind = getattr(transformers, settings["architectures"][0])
-            return create_diffusers_clip_model_from_ldm(kind, dict(weights), **options)
-        kinds: dict[str, Any] = {
-            "unet": UNet2DConditionModel,
-            "vae": AutoencoderKL,
-            "controlnet": ControlNetModel,
-        }
-        return kinds[part].from_single_file(dict(weights), **options)
+            return create_diffusers_clip_model_from_ldm(kind, weights, **options)
+        with _without_empty_warning():
+            try:
+                return _KINDS[part].from_single_file(weights, **options)
+            except NotImplementedError as error:  # of PyTorch, on weights that have no values
+                raise ModelError(f"{path}: it lacks weights of its {part}: get it anew") from error
+
+
+class _Empty(logging_of_python.Filter):
+    """Drops a warning of diffusers about parts that are to stay in float32, of which there are none."""
+
+    def filter(self, record: logging_of_python.LogRecord) -> bool:
+        return "should be kept in float32: []" not in record.getMessage()
+
+
+@contextmanager
+def _without_empty_warning() -> Iterator[None]:
+    talker, empty = logging.get_logger("diffusers.models.modeling_utils"), _Empty()
+    talker.addFilter(empty)
+    try:
+        yield
+    finally:
+        talker.removeFilter(empty)
 
 
 @contextmanager

@@ -28,23 +28,20 @@ _TEXT = ("cond_stage_model.", "conditioner.embedders.0.", "conditioner.embedders
 
 # What a file is that holds no model, by a part of the names of its weights, and where to give it instead.
 _OTHERS = (
-    (
-        r"^(lora_unet_|lora_te|unet\..*lora|.*\.lora_(up|down|A|B)\.|.*\.hada_w|.*\.lokr_)",
-        "a LoRA: use --lora",
-    ),
-    (r"^(control_model\.|controlnet_cond_embedding\.|input_hint_block\.)", "a ControlNet: use --controlnet"),
-    (r"(^|\.)motion_modules\.", "motion modules: use --motion-adapter"),
-    (r"^(ip_adapter\.|image_proj\.)", "an IP-Adapter: use --ip-adapter"),
-    (r"^(emb_params|string_to_param|clip_[lg]$)", "a textual inversion: use --embedding"),
-    (r"^(first_stage_model\.|decoder\.|encoder\.)", "an autoencoder: use --vae"),
+    (r"^edm_mean$", "a Playground model, trained on noise levels of its own"),
+    (r"time_stack\.|time_mixer\.", "a Stable Video Diffusion model"),
     (r"joint_blocks\.", "a Stable Diffusion 3 model"),
     (r"double_blocks\.", "a Flux model"),
     (r"double_stream_blocks\.|double_layers\.", "a model of another make (a transformer)"),
     (r"blocks\.0\.cross_attn\.", "a Wan model"),
-    (r"^edm_mean$", "a Playground model, trained on noise levels of its own"),
-    (r"time_stack\.|time_mixer\.", "a Stable Video Diffusion model"),
-    (r"^down_blocks\.", "a UNet alone, without autoencoder and text encoder"),
     (r"^effnet_mapper\.|^clip_txt_mapper\.", "a Stable Cascade model"),
+    (r"^lora_(unet|te)|\.lora_(up|down|A|B)\.|\.hada_w|\.lokr_", "a LoRA: use --lora"),
+    (r"^control_model\.|^controlnet_cond_embedding\.|^input_hint_block\.", "a ControlNet: use --controlnet"),
+    (r"(^|\.)motion_modules\.", "motion modules: use --motion-adapter"),
+    (r"^ip_adapter\.|^image_proj\.", "an IP-Adapter: use --ip-adapter"),
+    (r"^emb_params|^string_to_param|^clip_[lg]$", "a textual inversion: use --embedding"),
+    (r"^down_blocks\.", "a UNet alone, without autoencoder and text encoder"),
+    (r"^first_stage_model\.|^decoder\.|^encoder\.", "an autoencoder: use --vae"),
 )
 
 
@@ -145,14 +142,26 @@ def _as_configs(header: Header) -> dict[str, dict[str, Any]] | None:
     if "edm_mean" in header.shapes:
         return None
     outlet = header.shapes.get(f"{UNET}out.2.weight", (4,))
-    keys = (f"{UNET}input_blocks.{at}.1.transformer_blocks.0.attn2.to_k.weight" for at in (1, 2, 4))
-    width = next((header.shapes[key][-1] for key in keys if key in header.shapes), None)
+    width = _text_width(header, UNET)
     unet = {"in_channels": inlet[1], "out_channels": outlet[0], "cross_attention_dim": width}
     # The families of XL read the picture's size, and the base beside its refiner has two text encoders.
     if header.holds(f"{UNET}label_emb."):
-        unet["addition_embed_type"] = "text_time" if header.holds("conditioner.") else "label"
+        is_xl = header.holds("conditioner.")
+        unet |= {"addition_embed_type": "text_time"} if is_xl else {"class_embed_type": "projection"}
     encoders = {name: {} for name, prefix in zip(_ENCODERS, _TEXT[1:], strict=True) if header.holds(prefix)}
     return {"unet": unet, **encoders}
+
+
+def _text_width(header: Header, prefix: str = "") -> int | None:
+    """Channels of the text that cross-attention reads."""
+    return next(
+        (
+            shape[-1]
+            for name, shape in header.shapes.items()
+            if name.startswith(prefix) and name.endswith("attn2.to_k.weight")
+        ),
+        None,
+    )
 
 
 def _what_else(names: Iterable[str]) -> str:
@@ -166,8 +175,7 @@ def _check_is_whole(header: Header, family: Family) -> None:
     encoders = _TEXT[1:] if family is SDXL else _TEXT[:1]
     if not all(map(header.holds, encoders)):
         raise ModelError(
-            f"model {header.path}: it holds a UNet, but not the text encoder of {family.title}: get the whole "
-            "model"
+            f"model {header.path}: it holds a UNet, but no text encoder of {family.title}: get the whole one"
         )
 
 
@@ -177,20 +185,29 @@ def has_own_vae(header: Header) -> bool:
 
 
 def controlnet_settings(header: Header) -> dict[str, Any] | None:
-    """The settings of the ControlNet in a file; None: it holds none that is known here."""
+    """The settings of the ControlNet in a file; None: it holds none that is known here.
+
+    Raises:
+        ModelError: it is one of SDXL in a layout that diffusers does not read.
+    """
     shapes = header.shapes
+    if header.holds("control_model.label_emb."):
+        raise ModelError(
+            f"{header.path}: a ControlNet of Stable Diffusion XL in its authors' layout, expected diffusers' "
+            "(its weights are called down_blocks...): get that file, or a folder"
+        )
     names = ("control_model.input_blocks.0.0.weight", "input_blocks.0.0.weight", "conv_in.weight")
     if not any(name in shapes for name in names) or not any(
         header.holds(prefix) for prefix in ("control_model.", "zero_convs.", "controlnet_cond_embedding.")
     ):
         return None
-    width = next((shape[-1] for name, shape in shapes.items() if name.endswith("attn2.to_k.weight")), None)
-    is_xl = header.holds("add_embedding.") or header.holds("control_model.label_emb.")
+    width = _text_width(header)
+    is_xl = header.holds("add_embedding.")
     family = SDXL if is_xl else next((one for one in FAMILIES if one.text_width == width), None)
     if family is None:
         return None
     settings = packaged_settings(family, "controlnet")
-    if is_xl and header.holds("down_blocks."):
+    if is_xl:
         settings |= _blocks(shapes, len(settings["block_out_channels"]))
     inlet = shapes.get("controlnet_cond_embedding.conv_in.weight")
     return settings | ({} if inlet is None else {"conditioning_channels": inlet[1]})
