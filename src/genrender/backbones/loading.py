@@ -16,6 +16,7 @@ from genrender.backbones.hub import Choice, cached_folder, files_under, hub_fold
 from genrender.backbones.model_folder import Needed, declared_parts, read_family, read_model_index
 from genrender.backbones.parts import load_network, load_part
 from genrender.backbones.picture_size import read_picture_size
+from genrender.backbones.placement import place
 from genrender.backbones.precision import default_dtype, dtype_name
 from genrender.backbones.recipe import Recipe
 from genrender.backbones.single_file import read_header
@@ -57,7 +58,8 @@ def load_networks(recipe: Recipe) -> Any:
             components["controlnet"] = _controlnet(recipe, source, family, reading)
         pipeline = _assembled(family, source, components)
     check_networks(recipe.base, pipeline)
-    return pipeline.to(device)
+    place(pipeline, device, recipe.placement)
+    return pipeline
 
 
 @contextmanager
