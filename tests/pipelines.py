@@ -50,7 +50,9 @@ def unit_latents() -> Tensor:
     return torch.randn(5, 4, HEIGHT // 8, WIDTH // 8, generator=torch.Generator().manual_seed(5))
 
 
-def diffusers_latents(pipe, clip, latents: Tensor, guidance_scale: float, **arguments) -> Tensor:
+def diffusers_latents(
+    pipe, clip, latents: Tensor, guidance_scale: float, generators=None, **arguments
+) -> Tensor:
     """Each frame on its own through diffusers' ControlNet pipeline."""
     reference = StableDiffusionControlNetPipeline(**pipe.components, requires_safety_checker=False)
     reference.set_progress_bar_config(disable=True)
@@ -64,6 +66,7 @@ def diffusers_latents(pipe, clip, latents: Tensor, guidance_scale: float, **argu
                 latents=latents[[frame]],
                 guidance_scale=guidance_scale,
                 output_type="latent",
+                generator=None if generators is None else generators[frame],
                 **arguments,
             ).images
             for frame in range(len(clip))

@@ -13,7 +13,6 @@ KeyframeStrategy = Literal["random", "stratified", "uniform", "coverage"]
 Normalisation = Literal["none", "objects", "background"]
 Engine = Literal["texture", "reproject"]
 Dtype = Literal["float32", "float16", "bfloat16"]
-Sampler = Literal["model", "dpm++", "dpm++-karras"]
 FillOrder = Literal["quality", "sequence"]
 # What a control picture shows. All of them come from the G-buffers.
 ControlKind = Literal["depth", "normal", "lineart", "segmentation"]
@@ -277,7 +276,8 @@ class RunConfig:
         guidance_scale: weight of classifier-free guidance; 1 or less does without. None: what the model was
             made for.
         sampler: `model` is the model's own scheduler. `dpm++` is DPM-Solver++ (Lu et al. 2022), which needs
-            fewer steps, on the model's noise levels; `dpm++-karras` on those of Karras et al. (2022).
+            fewer steps, on the model's noise levels; `dpm++-karras` on those of Karras et al. (2022). The
+            others are in `genrender.backbones.samplers`.
         seed: of everything that is drawn by chance.
         chunk_size: frames that go through the networks at once; changes memory and speed only. A step's
             keyframes run together, whatever the chunk.
@@ -292,7 +292,7 @@ class RunConfig:
     method: MethodConfig = field(default_factory=MethodConfig)
     n_steps: int = 20
     guidance_scale: float | None = None
-    sampler: Sampler = "model"
+    sampler: str = "model"
     seed: int = 0
     chunk_size: int = 8
     stabilise: float = 0.0
@@ -311,7 +311,6 @@ class RunConfig:
                 raise ConfigError(f"{name} is {count}, expected at least 1")
         if self.repeat > MAX_REPEAT:
             raise ConfigError(f"repeat is {self.repeat}, expected at most {MAX_REPEAT}")
-        _check_choice("sampler", self.sampler, get_args(Sampler))
         self.method.check()
         if self.guidance_scale is not None and not math.isfinite(self.guidance_scale):
             raise ConfigError(f"guidance is {self.guidance_scale}, expected a number, for instance 7.5")

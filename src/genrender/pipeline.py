@@ -63,7 +63,8 @@ class GenerativeRenderingOutput(BaseOutput):
     """What a run returns.
 
     Attributes:
-        frames: "F H W 3" float32 in [0, 1]; a list of pictures for `output_type="pil"`, None for "latent".
+        frames: "F H W 3" float32 in [0, 1]; a tensor "F 3 H W" for `output_type="pt"`, a list of pictures for
+            "pil", None for "latent".
         latents: the final latents of all frames, float32 "F C h w".
         flagged_frames: indices of frames that the model's safety checker blackened; with "latent" output
             nothing is checked.
@@ -93,16 +94,19 @@ class ClipCall:
         guidance_scale: float | None = None,
         controlnet_conditioning_scale: float = 1.0,
         seed: int | None = None,
-        generator: torch.Generator | None = None,
+        generator: torch.Generator | list[torch.Generator] | None = None,
         eta: float = 0.0,
         latents: Tensor | None = None,
         ip_adapter_image: Any = None,
         chunk_size: int = 8,
-        output_type: Literal["np", "pil", "latent"] = "np",
+        output_type: Literal["np", "pt", "pil", "latent"] = "np",
         callback_on_step_end: StepCallback | None = None,
         appearance: Appearance | None = None,
         object_prompts: Mapping[int, str] | None = None,
-    ) -> GenerativeRenderingOutput:
+        timesteps: Sequence[int] = (),
+        sigmas: Sequence[float] = (),
+        return_dict: bool = True,
+    ) -> GenerativeRenderingOutput | tuple[Any, Any, list[int]]:
         """Render a clip.
 
         Args:
@@ -116,22 +120,26 @@ class ClipCall:
                 None takes what the model was made for.
             controlnet_conditioning_scale: weight of the depth control.
             seed: of everything that is drawn by chance: surface noise, keyframes, scheduler. None takes the
-                generator's, or 0 where there is none either.
+                (first) generator's, or 0 where there is none either.
             generator: for noise that the scheduler draws itself (ancestral samplers, eta > 0) where it does
-                not live on the surface, see `NoiseConfig.every_step`; None follows `seed`.
+                not live on the surface, see `NoiseConfig.every_step`; a list has one for every frame. None
+                follows `seed`.
             eta: noise of DDIM; other schedulers ignore it.
             latents: "F C h w" of unit variance, instead of mechanism 1's noise.
             ip_adapter_image: reference picture(s) for a loaded IP-Adapter.
             chunk_size: frames that go through the networks at once, halved where the device's memory does not
                 suffice. It changes memory and speed, never a random number. A step's keyframes run together,
                 whatever the chunk.
-            output_type: `np` and `pil` decode the frames; `latent` leaves that to `decode_frames`.
+            output_type: `np`, `pt` and `pil` decode the frames; `latent` leaves that to `decode_frames`.
             callback_on_step_end: called after each step with (pipeline, step, timestep, {"latents":
                 latents}), all frames in memory; may return a dict with other latents. Setting
                 `pipeline._interrupt` ends the run.
             appearance: frames of another run of the same model, steps and size, whose look this clip takes
                 over; only with the `texture` engine.
             object_prompts: what single objects show, by object id; their pixels read this beside `prompt`.
+            timesteps: what the scheduler goes through, descending, instead of a number of steps.
+            sigmas: likewise, noise levels; the run ends at the last.
+            return_dict: False: the fields of the output in their order, as a tuple.
 
         Raises:
             ConfigError: a setting is out of range, or the sizes do not fit.
@@ -144,14 +152,15 @@ class ClipCall:
                 raise ConfigError(
                     f"the {name} is of type {type(text).__name__}, expected one str: call once per clip"
                 )
-        if output_type not in ("np", "pil", "latent"):
-            raise ConfigError(f"output_type is {output_type!r}, expected np, pil or latent")
+        if output_type not in ("np", "pt", "pil", "latent"):
+            raise ConfigError(f"output_type is {output_type!r}, expected np, pt, pil or latent")
         for text in (prompt, *(object_prompts or {}).values()):
             self._warn_of_unknown_words(text)
         if guidance_scale is None:
             guidance_scale = read_guidance_scale(self.name_or_path)
         if seed is None:
-            seed = 0 if generator is None else generator.initial_seed()
+            first = generator[0] if isinstance(generator, list) and generator else generator
+            seed = first.initial_seed() if isinstance(first, torch.Generator) else 0
         # What diffusers' own properties show is set as diffusers does.
         self._guidance_scale, self._clip_skip, self._cross_attention_kwargs = guidance_scale, None, None
         self._interrupt = False
@@ -171,6 +180,8 @@ class ClipCall:
             eta=eta,
             generator=generator,
             latents=latents,
+            timesteps=tuple(timesteps),
+            sigmas=tuple(sigmas),
         )
         sampling.check()
         surface = ClipSurface(
@@ -185,6 +196,10 @@ class ClipCall:
             pictures = np.stack(list(self.decode_frames(final, flagged.append)))
         if output_type == "pil":
             pictures = [PIL.Image.fromarray(frame) for frame in (pictures * 255).round().astype(np.uint8)]
+        if output_type == "pt":
+            pictures = torch.from_numpy(pictures).movedim(-1, 1)
+        if not return_dict:
+            return pictures, final, flagged
         return GenerativeRenderingOutput(frames=pictures, latents=final, flagged_frames=flagged)
 
     @property

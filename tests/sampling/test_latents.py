@@ -18,14 +18,13 @@ from scenes import rotating_sphere
 from genrender.config import CorrespondenceConfig, LatentConfig, MethodConfig
 from genrender.correspondence.gather import FeatureMap
 from genrender.correspondence.texture import TextureCorrespondence
-from genrender.errors import ConfigError
 from genrender.sampling.latents import (
     LatentRules,
     nearest_two,
     normalise_objects,
     synchronise,
 )
-from genrender.sampling.prediction import output_for_x0, predicted_x0, signal_shares
+from genrender.sampling.prediction import X0Rule, x0_rules
 from genrender.sampling.surface import ClipSurface
 
 SCHEDULERS = [
@@ -49,25 +48,9 @@ def randn(*shape, seed=0):
 @pytest.mark.parametrize("alpha_bar", [0.006, 0.4, 0.995])
 def test_there_and_back(kind, alpha_bar):
     output, model_input = randn(2, 4, 6, 6), randn(2, 4, 6, 6, seed=1)
-    x0 = predicted_x0(output, model_input, alpha_bar, kind)
-    torch.testing.assert_close(output_for_x0(x0, model_input, alpha_bar, kind), output, atol=1e-4, rtol=1e-4)
-
-
-@pytest.mark.parametrize("make", [EulerDiscreteScheduler, HeunDiscreteScheduler, DDIMScheduler])
-@pytest.mark.parametrize("kind", ["epsilon", "v_prediction"])
-def test_agrees_with_what_the_scheduler_itself_predicts(make, kind):
-    scheduler = make(prediction_type=kind, **({"clip_sample": False} if make is DDIMScheduler else {}))
-    scheduler.set_timesteps(7)
-    shares = signal_shares(scheduler)
-    latents = randn(1, 4, 8, 8) * scheduler.init_noise_sigma
-    for step, timestep in enumerate(scheduler.timesteps):
-        model_input = scheduler.scale_model_input(latents, timestep)
-        output = randn(1, 4, 8, 8, seed=step + 2)
-        result = scheduler.step(output, timestep, latents)
-        x0 = predicted_x0(output, model_input, float(shares[step]), kind)
-        if make is not HeunDiscreteScheduler or step % 2 == 0:  # its second half uses another latent
-            torch.testing.assert_close(x0, result.pred_original_sample, atol=2e-3, rtol=2e-3)
-        latents = result.prev_sample
+    rule = X0Rule(alpha_bar, kind)
+    x0 = rule.x0(output, model_input)
+    torch.testing.assert_close(rule.output(x0, model_input), output, atol=1e-4, rtol=1e-4)
 
 
 @pytest.mark.parametrize("make", SCHEDULERS)
@@ -75,23 +58,16 @@ def test_a_model_that_knows_the_picture_ends_with_it(make):
     """Whatever the space in which a scheduler keeps its latents: the output for x0 leads to x0."""
     scheduler = make()
     scheduler.set_timesteps(8)
-    shares = signal_shares(scheduler)
-    assert (shares[1:] >= shares[:-1]).all()
+    rules = x0_rules(scheduler)
+    shares = [rule.alpha_bar for rule in rules]
+    assert shares == sorted(shares)
     picture = 0.5 * randn(1, 4, 8, 8, seed=3)
     latents = randn(1, 4, 8, 8) * scheduler.init_noise_sigma
     for step, timestep in enumerate(scheduler.timesteps):
         model_input = scheduler.scale_model_input(latents, timestep)
-        output = output_for_x0(picture, model_input, float(shares[step]), "epsilon")
+        output = rules[step].output(picture, model_input)
         latents = scheduler.step(output, timestep, latents, return_dict=False)[0]
     assert (latents - picture).abs().mean() < 0.12
-
-
-def test_flow_models_are_refused():
-    scheduler = EulerDiscreteScheduler()
-    scheduler.set_timesteps(3)
-    scheduler.register_to_config(prediction_type="flow_prediction")
-    with pytest.raises(ConfigError, match="predicts 'flow_prediction'"):
-        signal_shares(scheduler)
 
 
 def clip(n_frames=6):

@@ -33,7 +33,7 @@ def two_steps(scheduler, config, eta=0.0):
     surface = surface_of(config)
     latents = surface_noise(CLIP, 4, 8, 0, NoiseConfig("fixed")) * scheduler.init_noise_sigma
     noise = partial(surface.step_noise, 4) if config.every_step else None
-    stepper = NoiseGivenScheduler(scheduler, len(CLIP), torch.Generator().manual_seed(0), eta, noise)
+    stepper = NoiseGivenScheduler(scheduler, len(CLIP), [torch.Generator().manual_seed(0)], eta, noise)
     for step, timestep in enumerate(scheduler.timesteps[:2]):
         model_input = scheduler.scale_model_input(latents, timestep)
         latents = stepper.step(model_input * 0.1, timestep, latents, step, range(len(CLIP)))
@@ -74,7 +74,7 @@ def test_the_noise_is_that_of_the_step():
         told.append((list(frames), step, draw))
         return surface.step_noise(4, frames, step, draw)
 
-    stepper = NoiseGivenScheduler(scheduler, len(CLIP), torch.Generator(), noise=noise)
+    stepper = NoiseGivenScheduler(scheduler, len(CLIP), [torch.Generator()], noise=noise)
     zeros = torch.zeros(3, 4, 8, 8)
     results = [
         stepper.step(zeros, timestep, zeros, i, range(3)) for i, timestep in enumerate(scheduler.timesteps)
@@ -91,7 +91,7 @@ def test_the_schedulers_own_noise_does_not_depend_on_chunks():
     def run(chunks):
         scheduler = EulerAncestralDiscreteScheduler()
         scheduler.set_timesteps(2)
-        stepper = NoiseGivenScheduler(scheduler, 3, torch.Generator().manual_seed(1))
+        stepper = NoiseGivenScheduler(scheduler, 3, [torch.Generator().manual_seed(1)])
         parts = []
         for frames in chunks:
             scheduler._step_index = None
@@ -118,7 +118,7 @@ def test_neither_module_nor_class_is_changed_while_a_step_is_made():
     scheduler = EulerAncestralDiscreteScheduler()
     scheduler.set_timesteps(4)
     own = dict(vars(scheduler))
-    stepper = NoiseGivenScheduler(scheduler, 3, torch.Generator(), noise=noise)
+    stepper = NoiseGivenScheduler(scheduler, 3, [torch.Generator()], noise=noise)
     assert vars(scheduler) == own
     stepper.step(torch.zeros(3, 4, 8, 8), scheduler.timesteps[0], torch.zeros(3, 4, 8, 8), 0, range(3))
     assert seen == [True]
@@ -141,7 +141,7 @@ def test_two_runs_in_two_threads_give_what_each_gives_alone():
         scheduler = EulerAncestralDiscreteScheduler()
         scheduler.set_timesteps(4)
         latents = surface_noise(CLIP, 4, 8, 0, NoiseConfig("fixed")) * scheduler.init_noise_sigma
-        stepper = NoiseGivenScheduler(scheduler, 3, torch.Generator().manual_seed(0), noise=noise)
+        stepper = NoiseGivenScheduler(scheduler, 3, [torch.Generator().manual_seed(0)], noise=noise)
         for step, timestep in enumerate(scheduler.timesteps[:2]):
             model_input = scheduler.scale_model_input(latents, timestep)
             latents = stepper.step(model_input * 0.1, timestep, latents, step, range(3))

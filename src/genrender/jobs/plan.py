@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from genrender.backbones.picture_size import PictureSize, read_picture_size
+from genrender.backbones.samplers import check_sampler_name
 from genrender.backbones.sources import (
     ModelSource,
     find_model,
@@ -70,6 +71,7 @@ def plan(job: RenderJob, folder: RunFolder | None = None, hooks: RunHooks = SILE
     check_has_words(job)
     config = run_config(job)
     config.check()
+    check_sampler_name(config.sampler)
     source = find_model(job.model)
     folder = folder or new_folder(job)
     folder.check_can_be_filled()

@@ -40,6 +40,7 @@ from genrender.runs.words import warn_of_unknown_words
 from genrender.sampling.appearance import Appearance, AppearanceRecorder
 from genrender.sampling.chunks import is_out_of_memory
 from genrender.sampling.loop import SamplingConfig, decode_frames, sample
+from genrender.sampling.scheduler import set_noise_levels
 from genrender.sampling.store import FrameTensors, RunStore, n_steps_done
 from genrender.sampling.surface import ClipSurface
 from genrender.shots.clip import Clip
@@ -156,7 +157,7 @@ def _recorder(
     n_frames, seen = len(clip.gbuffers), seen_surface(clip.gbuffers)
     frames = choose_keyframes(n_frames, default_n_keyframes(n_frames), "coverage", config.seed, 0, seen)
     scheduler, factor = backbone.scheduler, backbone.vae_factor
-    scheduler.set_timesteps(config.n_steps)
+    set_noise_levels(scheduler, config.n_steps)
     shape = (backbone.n_channels, clip.shot.height // factor, clip.shot.width // factor)
     file, n_kept = unfinished.path / RECORDED_FILE, n_steps_done(unfinished.path)
     return AppearanceRecorder(frames, len(scheduler.timesteps), shape, file, n_kept)

@@ -15,7 +15,7 @@ from torch import Tensor
 from genrender.config import LatentConfig
 from genrender.correspondence.engines import SurfaceEngine
 from genrender.correspondence.gather import FeatureMap
-from genrender.sampling.prediction import output_for_x0, predicted_x0, signal_shares
+from genrender.sampling.prediction import x0_rules
 from genrender.sampling.surface import ClipSurface
 
 # Statistics of fewer latent pixels say more about chance than about an object.
@@ -139,8 +139,7 @@ class LatentRules:
         self._keyframes: list[int] = []
         self._keyframe_x0: Tensor | None = None
         if config.changes_x0:
-            self._alpha_bars = signal_shares(scheduler).tolist()
-            self._kind = scheduler.config.get("prediction_type", "epsilon")
+            self._x0_rules = x0_rules(scheduler)
 
     @property
     def needs_keyframes(self) -> bool:
@@ -156,7 +155,7 @@ class LatentRules:
     ) -> None:
         """Take in the guided output for the keyframes of a step, and what the model saw."""
         self._keyframes = list(keyframes)
-        self._keyframe_x0 = predicted_x0(output, model_input, self._alpha_bars[step], self._kind)
+        self._keyframe_x0 = self._x0_rules[step].x0(output, model_input)
 
     def change_output(
         self,
@@ -179,8 +178,8 @@ class LatentRules:
         if not config.changes_x0:
             return output
         assert self._keyframe_x0 is not None
-        alpha_bar = self._alpha_bars[step]
-        x0 = predicted_x0(output, model_input, alpha_bar, self._kind)
+        rule = self._x0_rules[step]
+        x0 = rule.x0(output, model_input)
         if config.normalise == "objects":
             ids, keyframe_ids = self._object_ids(frames), self._object_ids(self._keyframes)
             x0 = normalise_objects(x0, ids, self._keyframe_x0, keyframe_ids, 1.0 - done)
@@ -188,7 +187,7 @@ class LatentRules:
             engine = self._surface.engine
             assert engine is not None
             x0 = synchronise(x0, frames, self._keyframe_x0, self._keyframes, engine, config.synchronise)
-        return output_for_x0(x0, model_input, alpha_bar, self._kind)
+        return rule.output(x0, model_input)
 
     def change_latents(
         self, latents: Float32[Tensor, "F C h w"], frames: Sequence[int]

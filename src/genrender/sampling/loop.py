@@ -11,6 +11,7 @@ from jaxtyping import Float32
 from torch import Tensor
 
 from genrender.backbones.protocol import Backbone, Conditions, Step
+from genrender.backbones.samplers import check_scheduler
 from genrender.config import MethodConfig
 from genrender.errors import ConfigError
 from genrender.injection.keyframes import default_n_keyframes, keyframe_draws
@@ -19,7 +20,7 @@ from genrender.sampling.appearance import AppearanceRecorder
 from genrender.sampling.chunks import Chunks, frame_chunks
 from genrender.sampling.latents import LatentRules
 from genrender.sampling.passes import predict_frames
-from genrender.sampling.scheduler import NoiseGivenScheduler
+from genrender.sampling.scheduler import NoiseGivenScheduler, set_noise_levels
 from genrender.sampling.step import model_input_of, predicted_x0_of
 from genrender.sampling.store import FrameTensors, RunShape, RunStore
 from genrender.sampling.surface import ClipSurface
@@ -36,14 +37,17 @@ class SamplingConfig:
     """How a clip is sampled, whatever makes its frames agree.
 
     Attributes:
-        n_steps: diffusion steps.
+        n_steps: diffusion steps, where neither timesteps nor sigmas are given.
         seed: of keyframes and, where `generator` is None, of what the scheduler draws on the screen.
         chunk_size: frames that go through the networks at once, halved where the device's memory does not
             suffice. It changes memory and speed, never a random number. A step's keyframes run together.
         eta: noise of DDIM; other schedulers ignore it.
         attention: what happens in the selected self-attention layers; see `genrender.methods` for others.
-        generator: for noise that does not live on the surface, see `NoiseConfig.every_step`.
+        generator: for noise that does not live on the surface, see `NoiseConfig.every_step`; several are one
+            for every frame.
         latents: "F C h w" of unit variance, instead of mechanism 1's noise.
+        timesteps: what the scheduler goes through, descending; only some schedulers take them.
+        sigmas: likewise, noise levels.
     """
 
     n_steps: int
@@ -51,14 +55,32 @@ class SamplingConfig:
     chunk_size: int = 8
     eta: float = 0.0
     attention: type[AttentionState] = AttentionState
-    generator: torch.Generator | None = None
+    generator: torch.Generator | Sequence[torch.Generator] | None = None
     latents: Tensor | None = None
+    timesteps: tuple[int, ...] = ()
+    sigmas: tuple[float, ...] = ()
 
     def check(self) -> None:
         """Raises ConfigError for a count below 1."""
         for name, value in (("num_inference_steps", self.n_steps), ("chunk_size", self.chunk_size)):
             if value < 1:
                 raise ConfigError(f"{name} is {value}, expected at least 1")
+
+    def generators(self, n_frames: int) -> list[torch.Generator]:
+        """What draws noise on the screen: one generator for the whole clip, or one for every frame.
+
+        Raises:
+            ConfigError: there are several, and not as many as frames.
+        """
+        if self.generator is None:
+            return [torch.Generator("cpu").manual_seed(self.seed)]
+        if isinstance(self.generator, torch.Generator):
+            return [self.generator]
+        if len(self.generator) != n_frames:
+            raise ConfigError(
+                f"there are {len(self.generator)} generators, expected one, or {n_frames}: one a frame"
+            )
+        return list(self.generator)
 
 
 class Hooks:
@@ -131,13 +153,14 @@ def sample(
     backbone.free()
 
     # 2. Noise levels, and where an earlier attempt stands.
-    scheduler.set_timesteps(sampling.n_steps, device=backbone.device)
+    check_scheduler(scheduler)
+    set_noise_levels(scheduler, sampling.n_steps, sampling.timesteps, sampling.sigmas, backbone.device)
     timesteps = scheduler.timesteps
     surface.check_appearance(len(timesteps), backbone.n_channels)
-    generator = sampling.generator or torch.Generator("cpu").manual_seed(sampling.seed)
+    generators = sampling.generators(n_frames)
     shape = (n_frames, backbone.n_channels, *surface.latent_size)
     run = RunShape(shape, len(timesteps), sampling.chunk_size)
-    store.begin(run, backbone.device, scheduler, generator)
+    store.begin(run, backbone.device, scheduler, generators)
     chunks, at_once = frame_chunks(n_frames, sampling.chunk_size), Chunks(sampling.chunk_size)
 
     # 3. Mechanism 1: the initial noise lives on the surface, and so does what schedulers draw at a step.
@@ -145,7 +168,7 @@ def sample(
         for frames in chunks:
             store.latents[frames] = _initial_latents(backbone, surface, sampling.latents, frames)
     step_noise = partial(surface.step_noise, backbone.n_channels) if method.noise.every_step else None
-    stepper = NoiseGivenScheduler(scheduler, n_frames, generator, sampling.eta, step_noise)
+    stepper = NoiseGivenScheduler(scheduler, n_frames, generators, sampling.eta, step_noise)
 
     # 4. Mechanisms 2 and 3: which surface points frames share, and what attention does with that.
     attention = sampling.attention(method.injection, denoiser.n_branches, surface.engine)
@@ -196,7 +219,7 @@ def sample(
 
             # 7. From here on the step counts.
             hooks.on_step_end(step, timestep, store.next_latents)
-            store.commit(generator)
+            store.commit(generators)
             if hooks.is_interrupted():
                 break
     return store.latents

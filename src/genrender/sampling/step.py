@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from genrender.sampling.appearance import Appearance
-from genrender.sampling.prediction import predicted_x0, signal_shares
+from genrender.sampling.prediction import x0_rules
 from genrender.sampling.store import RunStore
 
 
@@ -30,11 +30,5 @@ def predicted_x0_of(
     step: int,
     frames: Sequence[int],
 ) -> Tensor:
-    """The clean latents that the model's output at a step implies for some frames.
-
-    Raises:
-        ConfigError: for this scheduler that is not known.
-    """
-    alpha_bar = float(signal_shares(scheduler)[step])
-    kind = scheduler.config.get("prediction_type", "epsilon")
-    return predicted_x0(store.outputs[frames], model_input(frames), alpha_bar, kind)
+    """The clean latents that the model's output at a step implies for some frames."""
+    return x0_rules(scheduler)[step].x0(store.outputs[frames], model_input(frames))

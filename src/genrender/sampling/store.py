@@ -94,14 +94,16 @@ class RunStore:
         self._memory: dict[int, dict[str, Any]] = {}
         self._remembered: list[int] = []
 
-    def begin(self, run: RunShape, device: torch.device, scheduler: Any, generator: torch.Generator) -> None:
+    def begin(
+        self, run: RunShape, device: torch.device, scheduler: Any, generators: Sequence[torch.Generator]
+    ) -> None:
         """Begin, or go to where an earlier attempt stands.
 
         Args:
             run: what is to be stored.
             device: where the networks compute.
             scheduler: with its timesteps set; what it starts with is remembered.
-            generator: for noise on the screen; it goes on where the earlier attempt has left it.
+            generators: for noise on the screen; they go on where the earlier attempt has left them.
 
         Raises:
             MediaError: a file cannot be made, or an earlier state is of another run.
@@ -118,7 +120,7 @@ class RunStore:
             return
         is_begun = (folder / STATE_FILE).exists()
         if is_begun:
-            self._load(folder / STATE_FILE, generator)
+            self._load(folder / STATE_FILE, generators)
         counts = [is_begun and k == self.step % 2 for k in (0, 1)]
         latents = [_InFile(folder / latents_file(k), shape, device, counts[k]) for k in (0, 1)]
         if is_begun:
@@ -155,12 +157,13 @@ class RunStore:
             _save_state(self._memory_file(self.step + 1, chunk), storable)
             self._remembered.append(chunk)
 
-    def commit(self, generator: torch.Generator) -> None:
+    def commit(self, generators: Sequence[torch.Generator]) -> None:
         """The step under way is done: from here on its latents count."""
         if self._folder is not None:
             # Before the state says that they count, they must be on the disk.
             cast(_InFile, self.next_latents).sync()
-            state = {**self._run.as_plain(), "step": self.step + 1, "generator": generator.get_state()}
+            states = [generator.get_state() for generator in generators]
+            state = {**self._run.as_plain(), "step": self.step + 1, "generators": states}
             _save_state(self._folder / STATE_FILE, {**state, "chunks": self._remembered})
             self._remembered = []
         self.step += 1
@@ -184,7 +187,7 @@ class RunStore:
         before = self._initial.get(name)
         return value.to(before.device if isinstance(before, torch.Tensor) else self._device)
 
-    def _load(self, file: Path, generator: torch.Generator) -> None:
+    def _load(self, file: Path, generators: Sequence[torch.Generator]) -> None:
         state = _load_state(file)
         for name, value in self._run.as_plain().items():
             if state.get(name) != value:
@@ -192,7 +195,11 @@ class RunStore:
                     f"{file} is of another run: its {name} is {state.get(name)}, expected {value}"
                 )
         self.step = state["step"]
-        generator.set_state(state["generator"])
+        if len(state["generators"]) != len(generators):
+            n_before = len(state["generators"])
+            raise MediaError(f"{file} is of a run with {n_before} generators, expected {len(generators)}")
+        for generator, before in zip(generators, state["generators"], strict=True):
+            generator.set_state(before)
         for chunk in state["chunks"]:
             read_checked(self._memory_file(self.step, chunk))
 
