@@ -99,10 +99,15 @@ def tiny_vae() -> AutoencoderKL:
     ).eval()
 
 
-def tiny_scheduler() -> DDIMScheduler:
+def tiny_scheduler(prediction_type: str = "epsilon") -> DDIMScheduler:
     """Stable Diffusion 1.5's noise schedule."""
     return DDIMScheduler(
-        beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear", clip_sample=False, steps_offset=1
+        beta_start=0.00085,
+        beta_end=0.012,
+        beta_schedule="scaled_linear",
+        clip_sample=False,
+        steps_offset=1,
+        prediction_type=prediction_type,
     )
 
 
