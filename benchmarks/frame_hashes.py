@@ -15,6 +15,7 @@ import contextlib
 import hashlib
 import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from unittest.mock import patch
 
@@ -69,8 +70,8 @@ def succeed(*words: str | Path) -> None:
 def stopping_commit(original, after: int):
     """`RunStore.commit`, stopping the run when so many steps are done."""
 
-    def commit(self: RunStore, generator: torch.Generator) -> None:
-        original(self, generator)
+    def commit(self: RunStore, generators: Sequence[torch.Generator]) -> None:
+        original(self, generators)
         if self.step == after:
             raise Stopped
 
