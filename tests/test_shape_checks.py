@@ -7,7 +7,7 @@ from jaxtyping import TypeCheckError
 
 from genrender.gbuffer.gbuffer import GBuffer
 from genrender.gbuffer.preview import to_picture
-from genrender.sampling.prediction import predicted_x0
+from genrender.sampling.prediction import X0Rule
 from genrender.surface.tracking import sample_bilinear
 
 
@@ -44,4 +44,4 @@ def test_axes_of_one_name_must_agree():
 
 def test_tensors_are_checked_too():
     with pytest.raises(TypeCheckError):
-        predicted_x0(torch.zeros(4, 8, 8), torch.zeros(4, 8, 8), 0.5, "epsilon")
+        X0Rule(0.5, "epsilon").x0(torch.zeros(4, 8, 8), torch.zeros(4, 8, 8))

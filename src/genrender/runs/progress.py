@@ -3,7 +3,6 @@
 import time
 
 from genrender.backbones.protocol import Backbone
-from genrender.errors import ConfigError
 from genrender.gbuffer.preview import to_picture
 from genrender.media.images import contact_sheet, spread, write_png
 from genrender.runs.hooks import RunHooks
@@ -63,11 +62,7 @@ class Feedback(Hooks):
         """Some frames as the model sees them finished now: the clean latents that its output implies."""
         assert self._unfinished is not None
         frames = spread(self._n_frames, PREVIEW_FRAMES)
-        try:
-            x0 = predicted_x0(frames)
-        except ConfigError:
-            return  # of this scheduler's predictions no clean latents are known
-        decoded = decode_frames(self._backbone, x0)
+        decoded = decode_frames(self._backbone, predicted_x0(frames))
         pictures = {frame: to_picture(picture) for frame, picture in zip(frames, decoded, strict=True)}
         row = PerFrame(lambda frame: pictures[frame], self._n_frames)
         write_png(self._unfinished.preview_file, contact_sheet({f"step {step + 1}": row}, PREVIEW_FRAMES))
