@@ -157,7 +157,10 @@ def find_sampler(name: str) -> tuple[Sampler, dict[str, Any] | None]:
     base, _, spacing = name.rpartition("-")
     for sampler in SAMPLERS:
         if name in sampler.names:
-            return sampler, {**dict.fromkeys(map(SPACINGS.get, sampler.spacings), False), **sampler.settings}
+            return sampler, {
+                **dict.fromkeys((SPACINGS[key] for key in sampler.spacings), False),
+                **sampler.settings,
+            }
         if spacing in SPACINGS and base in sampler.names:
             if spacing not in sampler.spacings:
                 raise ConfigError(f"the sampler {base} has no {spacing} noise levels; choose {base}")
