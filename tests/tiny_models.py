@@ -32,14 +32,14 @@ def tiny_tokenizer() -> CLIPTokenizer:
     )
 
 
-def tiny_text_encoder() -> CLIPTextModel:
+def tiny_text_encoder(n_layers: int = 2) -> CLIPTextModel:
     tokenizer = tiny_tokenizer()
     torch.manual_seed(1)
     config = CLIPTextConfig(
         vocab_size=len(tokenizer),
         hidden_size=TEXT_WIDTH,
         intermediate_size=2 * TEXT_WIDTH,
-        num_hidden_layers=2,
+        num_hidden_layers=n_layers,
         num_attention_heads=2,
         max_position_embeddings=MAX_TOKENS,
         bos_token_id=tokenizer.bos_token_id,

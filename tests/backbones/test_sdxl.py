@@ -1,7 +1,5 @@
 """Stable Diffusion XL through the same loop: equal to diffusers' pipeline with all injections off."""
 
-from typing import Any
-
 import pytest
 import torch
 from diffusers import EulerDiscreteScheduler, StableDiffusionXLControlNetPipeline
@@ -9,15 +7,9 @@ from PIL import Image
 from tiny_models import (
     TEXT_WIDTH,
     sliding_card,
-    tiny_controlnet,
     tiny_pipeline,
-    tiny_scheduler,
-    tiny_text_encoder,
-    tiny_tokenizer,
-    tiny_unet,
-    tiny_vae,
 )
-from transformers import CLIPTextModelWithProjection
+from tiny_sdxl import sdxl_pipeline
 
 from genrender.backbones.families import backbone_of
 from genrender.backbones.protocol import Backbone, Conditions, Denoiser
@@ -35,38 +27,6 @@ HEIGHT, WIDTH, N_FRAMES = 40, 56, 4
 CLIP = sliding_card(N_FRAMES, HEIGHT, WIDTH)
 FULL = MethodConfig(injection=InjectionConfig(alpha=0.5, n_keyframes=2))
 ONE_STEP = {"num_inference_steps": 1, "guidance_scale": 1.0, "output_type": "np"}
-SIZE_WIDTH = 8  # of the embedding of one number among a picture's six sizes
-
-
-def sdxl_pipeline(**unet_settings: Any) -> StableDiffusionXLControlNetPipeline:
-    """SDXL's structure: two text encoders, pooled text and sizes as conditions, blocks of several layers."""
-    first = tiny_text_encoder()
-    torch.manual_seed(6)
-    config = first.config.to_dict() | {"projection_dim": TEXT_WIDTH}
-    second = CLIPTextModelWithProjection(type(first.config)(**config)).eval()
-    settings = {
-        "cross_attention_dim": 2 * TEXT_WIDTH,
-        "down_block_types": ("DownBlock2D", "CrossAttnDownBlock2D"),
-        "up_block_types": ("CrossAttnUpBlock2D", "UpBlock2D"),
-        "transformer_layers_per_block": (1, 2),
-        "use_linear_projection": True,
-        "addition_embed_type": "text_time",
-        "addition_time_embed_dim": SIZE_WIDTH,
-        "projection_class_embeddings_input_dim": TEXT_WIDTH + 6 * SIZE_WIDTH,
-    }
-    pipeline = StableDiffusionXLControlNetPipeline(
-        vae=tiny_vae(),
-        text_encoder=first,
-        text_encoder_2=second,
-        tokenizer=tiny_tokenizer(),
-        tokenizer_2=tiny_tokenizer(),
-        unet=tiny_unet(**settings, **unet_settings),
-        controlnet=tiny_controlnet(tiny_unet(**settings)),
-        scheduler=tiny_scheduler(),
-        add_watermarker=False,
-    )
-    pipeline.set_progress_bar_config(disable=True)
-    return pipeline
 
 
 @pytest.fixture(scope="module")
@@ -128,7 +88,7 @@ def test_the_pictures_size_and_the_pooled_text_reach_the_networks(pipeline):
     surface = ClipSurface(CLIP, 8, PER_FRAME, 0, backbone.device)
     denoiser = backbone.conditioned(Conditions("a red fox"), surface.objects, surface.latent_size)
     assert denoiser.added["time_ids"].tolist() == [[HEIGHT, WIDTH, 0, 0, HEIGHT, WIDTH]] * 2
-    assert denoiser.added["text_embeds"].shape == (2, TEXT_WIDTH)
+    assert denoiser.texts.rows([0, 1])[1].shape == (2 * 2, TEXT_WIDTH)
 
 
 MECHANISMS = {

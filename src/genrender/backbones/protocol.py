@@ -27,7 +27,7 @@ class Conditions:
     """What a clip is to show, and how strictly.
 
     Attributes:
-        prompt: what the clip shows.
+        prompt: what the clip shows; None where `prompt_embeds` says it.
         negative_prompt: what it does not show; only under guidance.
         object_prompts: what single objects show, by object id; their pixels read this beside `prompt`.
         guidance_scale: weight of classifier-free guidance; 1 or less runs the conditional branch only.
@@ -38,9 +38,17 @@ class Conditions:
             "branches images ...", unconditional first.
         cross_attention_kwargs: for the attention layers, by diffusers' names: `ip_adapter_masks`, a tensor
             "1 images H W" for each adapter, says where its pictures count; `scale` weighs all LoRAs.
+        prompts_at: frames, from 1 on, and what the clip shows there; between two such frames, and from
+            `prompt` at frame 0 to the first, text features are blended.
+        prompt_embeds: text features "1 L C" instead of `prompt`.
+        negative_prompt_embeds: likewise.
+        pooled_prompt_embeds: "1 P" beside `prompt_embeds`, for models of two text encoders.
+        negative_pooled_prompt_embeds: likewise.
+        clip_skip: the text encoders' last layers that are not used for what the clip shows; 0 and None use
+            the model's own.
     """
 
-    prompt: str
+    prompt: str | None = None
     negative_prompt: str | None = None
     object_prompts: Mapping[int, str] = field(default_factory=dict)
     guidance_scale: float = 7.5
@@ -48,6 +56,12 @@ class Conditions:
     image_prompt: Any = None
     image_prompt_embeds: Sequence[Tensor] | None = None
     cross_attention_kwargs: Mapping[str, Any] = field(default_factory=dict)
+    prompts_at: tuple[tuple[int, str], ...] = ()
+    prompt_embeds: Tensor | None = None
+    negative_prompt_embeds: Tensor | None = None
+    pooled_prompt_embeds: Tensor | None = None
+    negative_pooled_prompt_embeds: Tensor | None = None
+    clip_skip: int | None = None
 
 
 @dataclass(frozen=True)

@@ -4,9 +4,8 @@ Two text encoders, a pooled text and the picture's size beside the text features
 float32: all of it stays in this file.
 """
 
-import torch
-
 from genrender.backbones.protocol import Conditions, ObjectMaps
+from genrender.backbones.text_encoder import TextEncoder, TextEncoders
 from genrender.backbones.unet import UNetBackbone, UNetDenoiser
 
 
@@ -19,28 +18,40 @@ class StableDiffusionXL(UNetBackbone):
         self, conditions: Conditions, objects: ObjectMaps, latent_size: tuple[int, int]
     ) -> UNetDenoiser:
         """See `Backbone.conditioned`. The whole picture is asked for, uncropped, at the size it has."""
-        pipeline, device = self._pipeline, self.device
-        has_guidance = self.has_guidance(conditions.guidance_scale)
-        conditional, unconditional, pooled, unconditional_pooled = pipeline.encode_prompt(
-            conditions.prompt, None, device, 1, has_guidance, conditions.negative_prompt
-        )
+        pipeline, texts = self._pipeline, self.texts(conditions)
+        assert texts.pooled is not None  # the second text encoder's
         height, width = (side * self.vae_factor for side in latent_size)
         text_encoder = pipeline.text_encoder_2
-        pooled_width = pooled.shape[-1] if text_encoder is None else text_encoder.config.projection_dim
+        pooled_width = texts.pooled.shape[-1] if text_encoder is None else text_encoder.config.projection_dim
         size = pipeline._get_add_time_ids(
-            (height, width), (0, 0), (height, width), conditional.dtype, pooled_width
-        ).to(device)
-        if has_guidance:
-            conditional = torch.cat([unconditional, conditional])
-            pooled = torch.cat([unconditional_pooled, pooled])
+            (height, width), (0, 0), (height, width), texts.prompts.dtype, pooled_width
+        ).to(self.device)
         return UNetDenoiser(
             unet=pipeline.unet,
             controls=self.controls(conditions),
-            prompt_embeds=conditional,
+            texts=texts,
             latent_size=latent_size,
             guidance_scale=float(conditions.guidance_scale),
             guidance_embedding=self.guidance_embedding(conditions.guidance_scale),
             image_embeds=self.image_embeds(conditions),
-            added={"text_embeds": pooled, "time_ids": size.repeat(1 + has_guidance, 1)},
-            object_prompts=self.object_prompts(conditions, objects, latent_size),
+            added={"time_ids": size.repeat(texts.n_branches, 1)},
+            object_prompts=self.object_prompts(conditions, texts, objects, latent_size),
+            lora_scale=conditions.cross_attention_kwargs.get("scale"),
+        )
+
+    def text_encoders(self, clip_skip: int | None) -> TextEncoders:
+        """See `UNetBackbone.text_encoders`; both read the last layer but one."""
+        pipeline = self._pipeline
+        if pipeline.text_encoder_2 is None:  # nothing would pool the text
+            return TextEncoders([])
+        pairs = (
+            (pipeline.tokenizer, pipeline.text_encoder),
+            (pipeline.tokenizer_2, pipeline.text_encoder_2),
+        )
+        return TextEncoders(
+            [
+                TextEncoder(pipeline, tokenizer, network, clip_skip, is_penultimate=True)
+                for tokenizer, network in pairs
+                if network is not None
+            ]
         )

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import genrender
+from genrender.backbones.prompt_weights import plain_text
 from genrender.errors import ModelError
 from genrender.storage.untrusted import read_json
 
@@ -181,13 +182,13 @@ def video_scale(folder: str | Path | None, width: int, height: int) -> int:
 
 
 def unknown_words(prompt: str, vocabulary: Collection[str]) -> list[str]:
-    """Words of a prompt that are not in the vocabulary: lower case, in order, each once.
+    """Words of a prompt that are not in the vocabulary: lower case, in order, each once. No weights.
 
     Example:
         >>> unknown_words("A red dragon, a red dragon!", {"a", "red"})
         ['dragon']
     """
-    words = re.findall(r"[^\W_]+(?:'[^\W_]+)?", prompt.lower())
+    words = re.findall(r"[^\W_]+(?:'[^\W_]+)?", plain_text(prompt).lower())
     return [word for word in dict.fromkeys(words) if word not in vocabulary]
 
 

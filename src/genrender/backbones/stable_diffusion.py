@@ -15,21 +15,17 @@ class StableDiffusion(UNetBackbone):
         self, conditions: Conditions, objects: ObjectMaps, latent_size: tuple[int, int]
     ) -> UNetDenoiser:
         """See `Backbone.conditioned`."""
-        pipeline, device = self._pipeline, self.device
-        guidance_scale = conditions.guidance_scale
-        has_guidance = self.has_guidance(guidance_scale)
-        conditional, unconditional = pipeline.encode_prompt(
-            conditions.prompt, device, 1, has_guidance, conditions.negative_prompt
-        )
+        texts = self.texts(conditions)
         return UNetDenoiser(
-            unet=pipeline.unet,
+            unet=self._pipeline.unet,
             controls=self.controls(conditions),
-            prompt_embeds=torch.cat([unconditional, conditional]) if has_guidance else conditional,
+            texts=texts,
             latent_size=latent_size,
-            guidance_scale=float(guidance_scale),
-            guidance_embedding=self.guidance_embedding(guidance_scale),
+            guidance_scale=float(conditions.guidance_scale),
+            guidance_embedding=self.guidance_embedding(conditions.guidance_scale),
             image_embeds=self.image_embeds(conditions),
-            object_prompts=self.object_prompts(conditions, objects, latent_size),
+            object_prompts=self.object_prompts(conditions, texts, objects, latent_size),
+            lora_scale=conditions.cross_attention_kwargs.get("scale"),
         )
 
     def checked(self, picture: Float[Tensor, "1 3 H W"]) -> tuple[Float[Tensor, "1 3 H W"], bool]:

@@ -18,6 +18,8 @@ from genrender.backbones.latent_space import decoded
 from genrender.backbones.object_prompts import ObjectPrompts, regional_texts
 from genrender.backbones.placement import free
 from genrender.backbones.protocol import Conditions, ObjectMaps, Step
+from genrender.backbones.text import ClipTexts, read_texts
+from genrender.backbones.text_encoder import TextEncoder, TextEncoders
 from genrender.backbones.turns import in_turn
 from genrender.config import ControlKind
 from genrender.injection.state import AttentionState
@@ -105,21 +107,27 @@ class UNetBackbone:
             torch.tensor([scale - 1.0]), embedding_dim=unet.config.time_cond_proj_dim, dtype=unet.dtype
         ).to(self.device)
 
+    def text_encoders(self, clip_skip: int | None) -> TextEncoders:
+        """What reads texts, without the last `clip_skip` layers."""
+        pipeline = self._pipeline
+        if pipeline.text_encoder is None:
+            return TextEncoders([])
+        return TextEncoders([TextEncoder(pipeline, pipeline.tokenizer, pipeline.text_encoder, clip_skip)])
+
+    def texts(self, conditions: Conditions) -> ClipTexts:
+        """What the frames read, as the conditions say."""
+        encoders = self.text_encoders(conditions.clip_skip), self.text_encoders(None)
+        has_guidance = self.has_guidance(conditions.guidance_scale)
+        return read_texts(self._pipeline, conditions, encoders, has_guidance)
+
     def object_prompts(
-        self, conditions: Conditions, objects: ObjectMaps, latent_size: tuple[int, int]
+        self, conditions: Conditions, texts: ClipTexts, objects: ObjectMaps, latent_size: tuple[int, int]
     ) -> ObjectPrompts | None:
-        """The texts of single objects as the pipeline encodes them; None: there are none."""
-        if not conditions.object_prompts:
+        """Which object reads which of the texts; None: there are no prompts of single objects."""
+        if texts.objects is None:
             return None
-        embeds = [
-            self._pipeline.encode_prompt(
-                text, device=self.device, num_images_per_prompt=1, do_classifier_free_guidance=False
-            )[0]
-            for text in conditions.object_prompts.values()
-        ]
-        n_branches = 1 + self.has_guidance(conditions.guidance_scale)
         ids = list(conditions.object_prompts)
-        return ObjectPrompts(torch.cat(embeds), ids, objects, n_branches, latent_size)
+        return ObjectPrompts(texts.objects, ids, objects, texts.n_branches, latent_size)
 
     def image_embeds(self, conditions: Conditions) -> list[Tensor] | None:
         """What a loaded IP-Adapter makes of the reference pictures."""
@@ -159,29 +167,30 @@ class UNetDenoiser:
     Attributes:
         unet: predicts noise, x0 or v, whatever its scheduler expects.
         controls: what steers it.
-        prompt_embeds: text features, one row per branch (unconditional first); one row switches guidance off.
+        texts: what the frames read; without an unconditional branch there is no guidance.
         latent_size: height and width of the latents.
         guidance_scale: weight of the conditional branch.
         guidance_embedding: for UNets distilled with guidance as an input (LCM), one row; else None.
         image_embeds: IP-Adapter features, one tensor per adapter with one row per branch; else None.
-        added: further conditions of both networks by diffusers' names, one row per branch (SDXL's pooled
-            text and sizes).
+        added: further conditions of both networks by diffusers' names, one row per branch (SDXL's sizes).
         object_prompts: texts of single objects, which the networks read under `injected`; else None.
+        lora_scale: how many times as much the UNet's LoRAs count; None: once.
     """
 
     unet: UNet2DConditionModel
     controls: Controls
-    prompt_embeds: Float[Tensor, "B L C"]
+    texts: ClipTexts
     latent_size: tuple[int, int]
     guidance_scale: float
     guidance_embedding: Float[Tensor, "1 E"] | None = None
     image_embeds: list[Tensor] | None = None
     added: Mapping[str, Tensor] | None = None
     object_prompts: ObjectPrompts | None = None
+    lora_scale: float | None = None
 
     @property
     def n_branches(self) -> int:
-        return self.prompt_embeds.shape[0]
+        return self.texts.n_branches
 
     @property
     def control_kinds(self) -> tuple[ControlKind, ...]:
@@ -191,7 +200,7 @@ class UNetDenoiser:
     def injected(self, attention: AttentionState) -> Iterator[None]:
         """See `Denoiser.injected`; cross-attention reads the objects' own prompts meanwhile."""
         # Networks that are offloaded are on the CPU until they compute; the text is where they do.
-        on_cpu = self.prompt_embeds.device.type == "cpu"
+        on_cpu = self.texts.prompts.device.type == "cpu"
         for network in (self.unet, self.controls.network):
             in_float32 = on_cpu and network.dtype == torch.float32
             feed_forward_row_by_row(network, in_float32)
@@ -215,8 +224,10 @@ class UNetDenoiser:
         # Asked once: diffusers walks through all modules to tell.
         unet_dtype = self.unet.dtype
         rows = latents.repeat(self.n_branches, 1, 1, 1)
-        prompt_embeds = self.prompt_embeds.repeat_interleave(n_frames, dim=0)
+        prompt_embeds, pooled = self.texts.rows(frames)
         added = {name: rows.repeat_interleave(n_frames, dim=0) for name, rows in (self.added or {}).items()}
+        if pooled is not None:
+            added["text_embeds"] = pooled
         steered = self.controls.residuals(rows, step, prompt_embeds, control_images, added)
         images: dict[str, Any] = {}
         if self.image_embeds is not None:
@@ -228,6 +239,7 @@ class UNetDenoiser:
             timestep_cond=self.guidance_embedding,
             **{name: _in_dtype(residuals, unet_dtype) for name, residuals in steered.items()},
             added_cond_kwargs={**added, **images} or None,
+            cross_attention_kwargs=None if self.lora_scale is None else {"scale": self.lora_scale},
             return_dict=False,
         )[0].float()
         if self.n_branches == 1:

@@ -66,7 +66,6 @@ def make(
     words = ["genrender", *job_words(job, folder.path)] if command is None else command
     _check_memory(plan)
     pipeline = _load(plan, hooks)
-    _warn_of_long_prompts(pipeline, plan, hooks)
     if config.method.injection.pre_attn or config.method.injection.uses_surface:
         select_layers(pipeline.unet, config.method.injection.layers)
     if isinstance(shot, Shot):
@@ -205,16 +204,3 @@ def _check_device(device: str) -> None:
     except (*LIBRARY_ERRORS, ImportError) as error:
         reason = str(error).splitlines()[0].split(". ")[0].rstrip(".")
         raise ConfigError(f"cannot compute on device {device!r} ({reason}); try --device cpu") from error
-
-
-def _warn_of_long_prompts(pipeline: GenerativeRenderingPipeline, plan: Plan, hooks: RunHooks) -> None:
-    """Names the end of a prompt that the text encoder never sees."""
-    tokenizer = pipeline.tokenizer
-    limit = tokenizer.model_max_length
-    for prompt in (plan.config.prompt, plan.config.negative_prompt or ""):
-        tokens = tokenizer(prompt).input_ids
-        if len(tokens) > limit:
-            lost = tokenizer.decode(tokens[limit - 1 : -1])  # the end mark takes the last place
-            hooks.warn(
-                f"the prompt has {len(tokens)} tokens, the model reads {limit}: it will not see {lost!r}"
-            )
