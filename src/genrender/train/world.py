@@ -44,7 +44,7 @@ class Sample:
     background: tuple[str, str | None]
 
 
-def _kind(rng: np.random.Generator, among: tuple[str, ...]) -> str:
+def choose_kind(rng: np.random.Generator, among: tuple[str, ...]) -> str:
     """A class of object; those that people animate come more often."""
     familiar = [kind for kind in FAMILIAR if kind in among]
     if familiar and rng.random() < 0.5:
@@ -55,18 +55,18 @@ def _kind(rng: np.random.Generator, among: tuple[str, ...]) -> str:
 def _group(
     rng: np.random.Generator, count: int, among: tuple[str, ...], plain: float, is_named: bool
 ) -> tuple[list[Prop], Look, Described]:
-    kind = _kind(rng, among)
+    kind = choose_kind(rng, among)
     patterns = [look for look in LOOKS if look != "plain"]
     pattern = "plain" if rng.random() < plain else patterns[int(rng.integers(len(patterns)))]
     colors = choose_colors(rng, pattern) if is_named else ()
     props = make_props(kind, count, rng)
-    axis = _stripe_axis(props[0], kind)
+    axis = stripe_axis(props[0], kind)
     look = random_look(rng, pattern, colors, axis, glossy=kind in GLOSSY)
     said = pattern if colors or rng.random() < 0.6 else None
     return props, look, Described(kind, count, said, colors)
 
 
-def _stripe_axis(prop: Prop, kind: str) -> np.ndarray:
+def stripe_axis(prop: Prop, kind: str) -> np.ndarray:
     """Upwards; on bodies longer than tall along them and a little upwards, which stripes legs, too."""
     width, height, length = np.ptp(prop.rest, axis=0)
     # The depth of most things does not tell which side is their front.
@@ -76,7 +76,7 @@ def _stripe_axis(prop: Prop, kind: str) -> np.ndarray:
 
 
 @dataclass(frozen=True)
-class _Setting:
+class Setting:
     """What is below and behind the objects. `ground` and `wall` are looks, None where there is none."""
 
     said: Surroundings
@@ -84,11 +84,11 @@ class _Setting:
     wall: Look | None
 
 
-def _setting(rng: np.random.Generator, on_stage: bool, is_named: bool) -> _Setting:
+def make_setting(rng: np.random.Generator, on_stage: bool, is_named: bool) -> Setting:
     color = list(COLORS)[int(rng.integers(len(COLORS)))]
     if not on_stage:
         behind = "gradient" if rng.random() < 0.25 else "plain"
-        return _Setting(Surroundings(False, (), None, behind, color if is_named else None), None, None)
+        return Setting(Surroundings(False, (), None, behind, color if is_named else None), None, None)
     behind = ("plain", "gradient", "sky", "wall")[int(rng.choice(4, p=[0.3, 0.15, 0.2, 0.35]))]
     patterns = ("checkered", "checkered", "wooden", "brick", "striped", "spotted", "marble")
     look = patterns[int(rng.integers(len(patterns)))] if rng.random() < 0.33 else "plain"
@@ -111,7 +111,7 @@ def _setting(rng: np.random.Generator, on_stage: bool, is_named: bool) -> _Setti
         if behind_color is None and look_of_wall == "plain":
             wall_look = replace(wall_look, first=_calm_color(rng))
     said = look if look != "plain" and (colors or rng.random() < 0.6) else None
-    return _Setting(Surroundings(True, colors, said, behind, behind_color), below, wall_look)
+    return Setting(Surroundings(True, colors, said, behind, behind_color), below, wall_look)
 
 
 def _calm_color(rng: np.random.Generator) -> np.ndarray:
@@ -120,7 +120,7 @@ def _calm_color(rng: np.random.Generator) -> np.ndarray:
     return 0.3 * color + 0.68 if rng.random() < 0.6 else color
 
 
-def _backdrop(
+def backdrop(
     rng: np.random.Generator, said: Surroundings, stage: Stage, size: int
 ) -> Float32[np.ndarray, "H W 3"]:
     """What is behind everything: one colour, darker towards an end, or a sky."""
@@ -183,7 +183,7 @@ def _make_groups(rng: np.random.Generator, on_stage: bool) -> list[tuple[list[Pr
 
 
 def _show(
-    rng: np.random.Generator, instances: list[tuple[Prop, Look]], setting: _Setting, size: int
+    rng: np.random.Generator, instances: list[tuple[Prop, Look]], setting: Setting, size: int
 ) -> tuple[Stage, Rendered]:
     """The objects in their setting, and the picture of it."""
     stage = stand_on_ground(rng, instances) if setting.ground else sheet(rng, instances)
@@ -191,7 +191,7 @@ def _show(
     if setting.wall:
         around.append(walls(rng, stage, setting.wall))
     stage = Stage((*stage.pieces, *around), stage.camera)
-    return stage, render(rng, stage, size, _backdrop(rng, setting.said, stage, size))
+    return stage, render(rng, stage, size, backdrop(rng, setting.said, stage, size))
 
 
 def make_sample(seed: int | tuple[int, ...], size: int = 256, latent_side: int = 32) -> Sample:
@@ -199,7 +199,7 @@ def make_sample(seed: int | tuple[int, ...], size: int = 256, latent_side: int =
     rng = np.random.default_rng(seed)
     on_stage = rng.random() < 0.5
     made = _make_groups(rng, on_stage)
-    setting = _setting(rng, on_stage, rng.random() < 0.75)
+    setting = make_setting(rng, on_stage, rng.random() < 0.75)
     instances = [(prop, look) for props, look, _ in made for prop in props]
     of_group = np.repeat(np.arange(len(made)), [len(props) for props, _, _ in made])
     stage, rendered = _show(rng, instances, setting, size)
