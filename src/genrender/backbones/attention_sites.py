@@ -10,12 +10,15 @@ from typing import Any
 
 from diffusers.models.controlnets.controlnet import ControlNetModel
 from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
+from diffusers.models.unets.unet_motion_model import UNetMotionModel
 from torch import Tensor
 
 from genrender.correspondence.gather import FeatureMap
 from genrender.errors import ConfigError, ModelError
 from genrender.injection.attention import merge_heads, split_heads
 from genrender.injection.state import AttentionState
+
+UNet = UNet2DConditionModel | UNetMotionModel
 
 
 def feature_size(n_tokens: int, height: int, width: int) -> tuple[int, int]:
@@ -86,16 +89,27 @@ class InjectedSelfAttention:
         return output / attn.rescale_output_factor
 
 
-def self_attention_layers(unet: UNet2DConditionModel) -> list[str]:
-    """Full names of the UNet's self-attention layers (`attn1`), in the order of `unet.attn_processors`."""
+def is_temporal(layer: str) -> bool:
+    """Whether a layer is part of a motion module: its tokens are frames, not pixels."""
+    return ".motion_modules." in layer
+
+
+def self_attention_layers(unet: UNet) -> list[str]:
+    """Full names of the UNet's self-attention layers (`attn1`) that see pixels, in the order of
+    `unet.attn_processors`.
+    """
     names = [name.removesuffix(".processor") for name in unet.attn_processors]
     # Blocks built with only_cross_attention read the text even in attn1.
     return [
-        name for name in names if name.endswith(".attn1") and not unet.get_submodule(name).is_cross_attention
+        name
+        for name in names
+        if name.endswith(".attn1")
+        and not is_temporal(name)
+        and not unet.get_submodule(name).is_cross_attention
     ]
 
 
-def select_layers(unet: UNet2DConditionModel, pattern: str) -> list[str]:
+def select_layers(unet: UNet, pattern: str) -> list[str]:
     """The self-attention layers whose full name matches a regular expression (`re.search`).
 
     Raises:
@@ -115,9 +129,7 @@ def select_layers(unet: UNet2DConditionModel, pattern: str) -> list[str]:
 
 
 @contextmanager
-def installed_processors(
-    network: UNet2DConditionModel | ControlNetModel, ours: Mapping[str, Any]
-) -> Iterator[None]:
+def installed_processors(network: UNet | ControlNetModel, ours: Mapping[str, Any]) -> Iterator[None]:
     """Give layers, by their full names, other attention processors; the old ones come back in any case."""
     # set_attn_processor empties the dict it is given, hence a copy for each call.
     before: dict[str, Any] = dict(network.attn_processors)
@@ -130,9 +142,7 @@ def installed_processors(
 
 
 @contextmanager
-def injected_attention(
-    unet: UNet2DConditionModel, state: AttentionState, latent_size: tuple[int, int]
-) -> Iterator[None]:
+def injected_attention(unet: UNet, state: AttentionState, latent_size: tuple[int, int]) -> Iterator[None]:
     """Run the selected self-attention layers through `state`, and put the old processors back in any case.
 
     With every injection off the UNet is left alone, so that it computes exactly what diffusers would.

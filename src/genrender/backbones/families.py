@@ -183,15 +183,18 @@ def backbone_of(pipeline: Any, scheduler: Any = None) -> "Backbone":
     Raises:
         ModelError: it is of no family that is known here.
     """
+    from diffusers.pipelines.animatediff.pipeline_animatediff_controlnet import AnimateDiffControlNetPipeline
     from diffusers.pipelines.controlnet.pipeline_controlnet import StableDiffusionControlNetPipeline
     from diffusers.pipelines.controlnet.pipeline_controlnet_sd_xl import StableDiffusionXLControlNetPipeline
 
+    from genrender.backbones.animatediff import AnimateDiff
     from genrender.backbones.sdxl import StableDiffusionXL
     from genrender.backbones.stable_diffusion import StableDiffusion
 
     drives = {
         StableDiffusionControlNetPipeline: StableDiffusion,
         StableDiffusionXLControlNetPipeline: StableDiffusionXL,
+        AnimateDiffControlNetPipeline: AnimateDiff,
     }
     for kind, drive in drives.items():
         if isinstance(pipeline, kind):

@@ -13,11 +13,10 @@ from typing import Any
 
 import torch
 from diffusers.models.controlnets.controlnet import ControlNetModel
-from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 
-from genrender.backbones.attention_sites import feature_size, installed_processors
+from genrender.backbones.attention_sites import UNet, feature_size, installed_processors, is_temporal
 
 # How much of what an object's pixels read comes from its own prompt; the rest comes from the clip's.
 OWN_WEIGHT = 0.8
@@ -101,15 +100,16 @@ class RegionalCrossAttention:
         return torch.cat([output[:-n_rows], conditional])
 
 
-def cross_attention_layers(network: UNet2DConditionModel | ControlNetModel) -> list[str]:
+def cross_attention_layers(network: UNet | ControlNetModel) -> list[str]:
     """Full names of the layers that read the text."""
     names = [name.removesuffix(".processor") for name in network.attn_processors]
-    return [name for name in names if name.endswith(".attn2")]
+    # Motion modules have an attn2 that reads no text.
+    return [name for name in names if name.endswith(".attn2") and not is_temporal(name)]
 
 
 @contextmanager
 def regional_texts(
-    networks: Sequence[UNet2DConditionModel | ControlNetModel], prompts: ObjectPrompts | None
+    networks: Sequence[UNet | ControlNetModel], prompts: ObjectPrompts | None
 ) -> Iterator[None]:
     """Let the networks read the objects' own prompts, too; the old processors come back in any case."""
     if prompts is None:

@@ -86,6 +86,8 @@ class Denoiser(Protocol):
     Attributes:
         n_branches: 2 under classifier-free guidance, else 1.
         control_kinds: which control pictures it wants to see, each once.
+        window: how many consecutive frames at most it sees together, as motion modules do: they must be asked
+            for together, in order. None: every frame stands alone.
     """
 
     @property
@@ -93,6 +95,9 @@ class Denoiser(Protocol):
 
     @property
     def control_kinds(self) -> tuple[ControlKind, ...]: ...
+
+    @property
+    def window(self) -> int | None: ...
 
     def predict(
         self,

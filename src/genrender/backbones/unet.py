@@ -8,11 +8,10 @@ from typing import Any, ClassVar
 import numpy as np
 import torch
 from diffusers.models.attention import BasicTransformerBlock
-from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 from jaxtyping import Float, Float32
 from torch import Tensor
 
-from genrender.backbones.attention_sites import injected_attention
+from genrender.backbones.attention_sites import UNet, injected_attention, is_temporal
 from genrender.backbones.controls import Controls
 from genrender.backbones.latent_space import decoded
 from genrender.backbones.object_prompts import ObjectPrompts, regional_texts
@@ -152,8 +151,9 @@ def feed_forward_row_by_row(network: torch.nn.Module, row_by_row: bool) -> None:
     of tensors no longer decide about the peak of memory. Half precision is a tenth slower that way, and a GPU
     would wait for many small kernels.
     """
-    for block in network.modules():
-        if isinstance(block, BasicTransformerBlock):
+    for name, block in network.named_modules():
+        # In a motion module the rows are pixels, thousands of a frame's few.
+        if isinstance(block, BasicTransformerBlock) and not is_temporal(name):
             block.set_chunk_feed_forward(1 if row_by_row else None)
 
 
@@ -177,7 +177,7 @@ class UNetDenoiser:
         lora_scale: how many times as much the UNet's LoRAs count; None: once.
     """
 
-    unet: UNet2DConditionModel
+    unet: UNet
     controls: Controls
     texts: ClipTexts
     latent_size: tuple[int, int]
@@ -196,6 +196,10 @@ class UNetDenoiser:
     def control_kinds(self) -> tuple[ControlKind, ...]:
         return self.controls.kinds
 
+    @property
+    def window(self) -> int | None:
+        return None
+
     @contextmanager
     def injected(self, attention: AttentionState) -> Iterator[None]:
         """See `Denoiser.injected`; cross-attention reads the objects' own prompts meanwhile."""
@@ -209,6 +213,10 @@ class UNetDenoiser:
             regional_texts((self.unet, self.controls.network), self.object_prompts),
         ):
             yield
+
+    def ask_unet(self, rows: Float[Tensor, "R C h w"], timestep: Tensor, **arguments: Any) -> Tensor:
+        """The UNet's output for rows of frames."""
+        return self.unet(rows, timestep, **arguments)[0]
 
     def predict(
         self,
@@ -232,7 +240,7 @@ class UNetDenoiser:
         images: dict[str, Any] = {}
         if self.image_embeds is not None:
             images = {"image_embeds": [e.repeat_interleave(n_frames, dim=0) for e in self.image_embeds]}
-        output = self.unet(
+        output = self.ask_unet(
             rows.to(unet_dtype),
             step.timestep,
             encoder_hidden_states=prompt_embeds.to(unet_dtype),
@@ -241,7 +249,7 @@ class UNetDenoiser:
             added_cond_kwargs={**added, **images} or None,
             cross_attention_kwargs=None if self.lora_scale is None else {"scale": self.lora_scale},
             return_dict=False,
-        )[0].float()
+        ).float()
         if self.n_branches == 1:
             return output
         unconditional, conditional = output.chunk(2)

@@ -201,7 +201,8 @@ def sample(
                 return denoiser.predict(see(frames), at, pictures, frames)
 
             shown = [*surface.lent, *keyframes]
-            for frames, output in predict_frames(predict, attention, n_frames, shown, at_once, done):
+            window = denoiser.window
+            for frames, output in predict_frames(predict, attention, n_frames, shown, at_once, done, window):
                 store.outputs[frames] = output
             hooks.on_outputs(step, partial(predicted_x0_of, store, scheduler, model_input, step))
 

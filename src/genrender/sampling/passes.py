@@ -1,4 +1,9 @@
-"""A step's two passes through the networks: the keyframes together, then all other frames chunk by chunk."""
+"""A step's two passes through the networks: the keyframes together, then all other frames chunk by chunk.
+
+Networks that see frames together (motion modules) get all frames in the second pass, the keyframes, too, in
+windows of consecutive ones. What they say of the keyframes alone, which are no neighbours in time, is not
+used: that pass is for what the layers remember.
+"""
 
 from collections.abc import Callable, Iterator, Sequence
 
@@ -7,6 +12,7 @@ from torch import Tensor
 
 from genrender.injection.state import AttentionState
 from genrender.sampling.chunks import Chunks
+from genrender.sampling.windows import frame_windows, run_windows
 
 # The guided output for some frames, by their numbers.
 Predict = Callable[[list[int]], Float32[Tensor, "n C h w"]]
@@ -19,6 +25,7 @@ def predict_frames(
     keyframes: Sequence[int],
     chunks: Chunks,
     progress: float = 0.0,
+    window: int | None = None,
 ) -> Iterator[tuple[list[int], Float32[Tensor, "n C h w"]]]:
     """The guided model output for all frames of a clip at one step: keyframes first, then the others.
 
@@ -29,6 +36,7 @@ def predict_frames(
         keyframes: frames that lend their features to all others at this step.
         chunks: how many frames go through the networks at once; the keyframes run together whatever it is.
         progress: share of the steps that are done, in [0, 1].
+        window: see `Denoiser.window`; where it is a number, `chunks` are not looked at.
 
     Yields:
         Frames that went through the networks together, and the output for them.
@@ -38,13 +46,17 @@ def predict_frames(
         attention.start_keyframes(keyframes, progress)
         shown = list(keyframes)
         output = predict(shown)
-        # Frames that another run lends are no part of this clip.
-        own = [row for row, frame in enumerate(shown) if frame < n_frames]
-        yield [shown[row] for row in own], output[own]
-        others = [frame for frame in others if frame not in shown]
+        if window is None:
+            # Frames that another run lends are no part of this clip.
+            own = [row for row, frame in enumerate(shown) if frame < n_frames]
+            yield [shown[row] for row in own], output[own]
+            others = [frame for frame in others if frame not in shown]
 
     def of_frames(frames: list[int]) -> Tensor:
         attention.start_frames(frames)
         return predict(frames)
 
-    yield from chunks.run(others, of_frames)
+    if window is None:
+        yield from chunks.run(others, of_frames)
+    else:
+        yield from run_windows(frame_windows(n_frames, window), of_frames)

@@ -3,10 +3,10 @@
 UNet, ControlNet, autoencoder and text encoder stay as they are; only the modules between their layers learn,
 from clips whose true video is known.
 
-Source: Guo et al. 2023, "AnimateDiff" (2307.04725): modules that begin as nothing, all frames of a clip at one
-noise level. Noise that frames share in part: Ge et al. 2023, "Preserve Your Own Correlation" (2305.10474).
-Differs: v-prediction on pocket's noise schedule, and a share of the noise that is drawn anew for every clip, so
-that the modules bear frames whose noise agrees on surfaces.
+Source: Guo et al. 2023, "AnimateDiff" (2307.04725): modules that begin as nothing, all frames of a clip at
+one noise level. Noise that frames share in part: Ge et al. 2023, "Preserve Your Own Correlation"
+(2305.10474). Differs: v-prediction on pocket's noise schedule, and a share of the noise that is drawn anew
+for every clip, so that the modules bear frames whose noise agrees on surfaces.
 """
 
 import io
@@ -84,9 +84,7 @@ class MotionDenoiser(nn.Module):
         self.controlnet = controlnet.requires_grad_(False)
         self.unet.freeze_unet2d_params()
 
-    def forward(
-        self, noisy: Tensor, timestep: Tensor, text: Tensor, control: Tensor, n_frames: int
-    ) -> Tensor:
+    def forward(self, noisy: Tensor, timestep: Tensor, text: Tensor, control: Tensor) -> Tensor:
         """Predicted v of one clip: `noisy` and `control` F C H W, `text` F L D, one `timestep`."""
         dtype = self.unet.dtype
         noisy, text, control = noisy.to(dtype), text.to(dtype), control.to(dtype)
@@ -156,7 +154,7 @@ def train_motion(config: MotionTraining) -> None:
         target = level.sqrt() * noise - (1 - level).sqrt() * clean
         with torch.no_grad():
             text = text_encoder(token_ids[None].to(config.device)).last_hidden_state
-        predicted = model(noisy, timestep, text.expand(len(clean), -1, -1), control, len(clean))
+        predicted = model(noisy, timestep, text.expand(len(clean), -1, -1), control)
         error = ((predicted.float() - target) ** 2).mean(1)
         on_object = F.adaptive_max_pool2d((depth > 0).float(), clean.shape[-2:])
         weight = 1 + (FOREGROUND_WEIGHT - 1) * on_object
@@ -173,7 +171,7 @@ def train_motion(config: MotionTraining) -> None:
 
 @torch.no_grad()
 def read_clips(config: MotionTraining, pipeline: GenerativeRenderingPipeline) -> ClipSet:
-    """All training clips; those that are not there yet are made. Their captions use words of the model only."""
+    """All training clips whose captions the model knows the words of; what is not there yet is made."""
     networks: Any = pipeline
     size = networks.unet.config.sample_size * networks.vae_scale_factor
     folder = config.work_dir / f"clips-{size}-{config.n_frames}-world{WORLD_VERSION}"

@@ -1,8 +1,8 @@
 """Clips of the training world with their true video: what a motion module learns from.
 
 The objects are those of `train.world`; creatures walk, things turn, and the camera stands still, circles or
-comes nearer. The look of a surface stays, as does the light, so that what a frame should show can be told from
-the others.
+comes nearer. The look of a surface stays, as does the light, so that what a frame should show can be told
+from the others.
 """
 
 from dataclasses import dataclass, replace

@@ -1,0 +1,59 @@
+"""AnimateDiff: motion modules between the layers of a Stable Diffusion 1.x UNet, as in diffusers.
+
+Modules see the frames of a window together, every pixel along time. Keyframes are no neighbours in time.
+
+Source: Guo et al. 2023, "AnimateDiff" (2307.04725).
+"""
+
+from dataclasses import dataclass, fields
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float, Float32
+from torch import Tensor
+
+from genrender.backbones.protocol import Conditions, ObjectMaps
+from genrender.backbones.stable_diffusion import StableDiffusion
+from genrender.backbones.unet import UNetDenoiser
+
+
+@dataclass(frozen=True)
+class MotionDenoiser(UNetDenoiser):
+    """A UNet with motion modules: frames that are asked for together are one clip to it."""
+
+    @property
+    def window(self) -> int | None:
+        return self.unet.config["motion_max_seq_length"]
+
+    def ask_unet(self, rows: Float[Tensor, "R C h w"], timestep: Tensor, **arguments: Any) -> Tensor:
+        """See `UNetDenoiser.ask_unet`; the rows of a branch go in as one clip."""
+        n_frames = len(rows) // self.n_branches
+        clips = rows.unflatten(0, (self.n_branches, n_frames)).transpose(1, 2)
+        # It repeats what it adds for its frames itself.
+        added = arguments.pop("added_cond_kwargs") or {}
+        of_clips = {
+            name: [each[::n_frames] for each in rows] if isinstance(rows, list) else rows[::n_frames]
+            for name, rows in added.items()
+        }
+        output = self.unet(clips, timestep, **arguments, added_cond_kwargs=of_clips or None)[0]
+        return output.transpose(1, 2).flatten(0, 1)
+
+
+class AnimateDiff(StableDiffusion):
+    """The networks of an `AnimateDiffControlNetPipeline`."""
+
+    def conditioned(
+        self, conditions: Conditions, objects: ObjectMaps, latent_size: tuple[int, int]
+    ) -> MotionDenoiser:
+        """See `Backbone.conditioned`."""
+        of_images = super().conditioned(conditions, objects, latent_size)
+        return MotionDenoiser(**{field.name: getattr(of_images, field.name) for field in fields(of_images)})
+
+    def decode(self, latents: Float32[Tensor, "1 C h w"]) -> tuple[Float32[np.ndarray, "H W 3"], bool]:
+        """See `Backbone.decode`; AnimateDiff has no safety checker."""
+        pipeline = self._pipeline
+        with torch.no_grad():
+            latent = latents.to(pipeline.vae.dtype) / pipeline.vae.config.scaling_factor
+            picture = pipeline.vae.decode(latent, return_dict=False)[0]
+        return pipeline.video_processor.postprocess(picture, output_type="np")[0], False
