@@ -16,6 +16,7 @@ from genrender.backbones.object_prompts import cross_attention_layers
 from genrender.backbones.protocol import Backbone, Conditions, Denoiser
 from genrender.backbones.recipe import Control
 from genrender.config import PER_FRAME, InjectionConfig, LatentConfig, MethodConfig
+from genrender.errors import ConfigError
 from genrender.gbuffer.control import depth_control
 from genrender.sampling.loop import Hooks, SamplingConfig, decode_frames, sample
 from genrender.sampling.store import RunStore
@@ -126,6 +127,12 @@ def test_a_long_clip_does_not_depend_on_the_chunk_size(pipeline, method):
     assert len(LONG) > WINDOW
     first, second = (sampled(pipeline, method, LONG, chunk_size=size) for size in (2, 14))
     assert torch.equal(first, second)
+
+
+def test_more_keyframes_than_the_adapter_knows_places_for_are_refused(pipeline):
+    method = MethodConfig(injection=InjectionConfig(n_keyframes=WINDOW + 1))
+    with pytest.raises(ConfigError, match=r"9 keyframes.*at most 8.*lower the number"):
+        sampled(pipeline, method, LONG)
 
 
 class _StopAfterOne(Hooks):
