@@ -3,10 +3,10 @@
     genrender train motion --work-dir runs/train-motion
     python benchmarks/video_backbone.py --motion-adapter runs/train-motion/adapter --pictures sheets
 
-Every scene and seed is painted by the image model and by the same with motion modules, each in three ways, by
-the names of `genrender/methods/table.py`. The figures are those of `genrender evaluate`, means over scenes and
-seeds; `±` is the standard deviation over these runs of a row's ratio to the image model's own frames. Seconds
-count diffusion and decoding; other work on the machine makes them longer.
+Every scene and seed is painted by the image model and by the same with motion modules, each in three ways,
+by the names of `genrender/methods/table.py`. The figures are those of `genrender evaluate`, means over scenes
+and seeds; in brackets the mean of the ratios to the image model's per-frame runs, and their standard
+deviation. Seconds count diffusion and decoding; other work on the machine makes them longer.
 """
 
 import json

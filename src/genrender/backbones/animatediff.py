@@ -1,8 +1,8 @@
 """AnimateDiff: motion modules between the layers of a Stable Diffusion 1.x UNet, as in diffusers.
 
-Modules see the frames of a window together, every pixel along time. A step's keyframes, which are no neighbours
-in time, go through them as a short clip of their own: their features then lie within 6 % of those that they
-have in a window, within 10 % where each goes alone, and 40 to 45 % off without the modules
+Modules see the frames of a window together, every pixel along time. A step's keyframes, which are no
+neighbours in time, go through them as a short clip of their own: their features then lie within 6 % of those
+that they have in a window, within 10 % where each goes alone, and 40 to 45 % off without the modules
 (docs/studies/video-backbone.md).
 
 Source: Guo et al. 2023, "AnimateDiff" (2307.04725).
@@ -39,8 +39,8 @@ class MotionDenoiser(UNetDenoiser):
         n_frames = len(rows) // self.n_branches
         if n_frames > self.window:
             raise ConfigError(
-                f"{n_frames} keyframes, lent ones counted, expected at most {self.window}: the motion adapter "
-                "knows no longer clips; lower the number of keyframes"
+                f"{n_frames} keyframes, lent ones counted, expected at most {self.window}: the motion "
+                "adapter knows no longer clips; lower the number of keyframes"
             )
         clips = rows.unflatten(0, (self.n_branches, n_frames)).transpose(1, 2)
         # It repeats what it adds for its frames itself.
