@@ -11,9 +11,7 @@ Source: Guo et al. 2023, "AnimateDiff" (2307.04725).
 from dataclasses import dataclass, fields
 from typing import Any
 
-import numpy as np
-import torch
-from jaxtyping import Float, Float32
+from jaxtyping import Float
 from torch import Tensor
 
 from genrender.backbones.protocol import Conditions, ObjectMaps
@@ -63,10 +61,11 @@ class AnimateDiff(StableDiffusion):
         of_images = super().conditioned(conditions, objects, latent_size)
         return MotionDenoiser(**{field.name: getattr(of_images, field.name) for field in fields(of_images)})
 
-    def decode(self, latents: Float32[Tensor, "1 C h w"]) -> tuple[Float32[np.ndarray, "H W 3"], bool]:
-        """See `Backbone.decode`; AnimateDiff has no safety checker."""
-        pipeline = self._pipeline
-        with torch.no_grad():
-            latent = latents.to(pipeline.vae.dtype) / pipeline.vae.config.scaling_factor
-            picture = pipeline.vae.decode(latent, return_dict=False)[0]
-        return pipeline.video_processor.postprocess(picture, output_type="np")[0], False
+    @property
+    def image_processor(self) -> Any:
+        """See `UNetBackbone.image_processor`."""
+        return self._pipeline.video_processor
+
+    def checked(self, picture: Float[Tensor, "1 3 H W"]) -> tuple[Float[Tensor, "1 3 H W"], bool]:
+        """See `UNetBackbone.checked`; diffusers' pipeline has no safety checker."""
+        return picture, False

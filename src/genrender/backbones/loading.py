@@ -14,6 +14,7 @@ from genrender.backbones.families import AUTOENCODERS, Family
 from genrender.backbones.file_networks import load_file_network, load_file_parts
 from genrender.backbones.hub import Choice, cached_folder, files_under, hub_folder
 from genrender.backbones.model_folder import Needed, declared_parts, read_family, read_model_index
+from genrender.backbones.motion_adapter import read_motion_file, with_motion_modules
 from genrender.backbones.parts import load_network, load_part
 from genrender.backbones.picture_size import read_picture_size
 from genrender.backbones.placement import place
@@ -57,6 +58,9 @@ def load_networks(recipe: Recipe) -> Any:
         if "controlnet" not in components:
             components["controlnet"] = _controlnet(recipe, source, family, reading)
         pipeline = _assembled(family, source, components)
+    if recipe.motion_adapter is not None:
+        adapter = _motion_adapter(recipe.motion_adapter, reading)
+        pipeline = with_motion_modules(pipeline, adapter, recipe.motion_adapter)
     check_networks(recipe.base, pipeline)
     place(pipeline, device, recipe.placement)
     return pipeline
@@ -164,6 +168,12 @@ def _controlnet(recipe: Recipe, source: ModelSource, family: Family, reading: Re
             f"--controlnet with a folder, a file or a hub id such as {family.controlnet}"
         )
     return load_named("ControlNet", named or family.controlnet, CONTROL_NETWORKS, family, reading)
+
+
+def _motion_adapter(name: str, reading: Reading) -> Any:
+    if Path(name).is_file():
+        return read_motion_file(Path(name), reading.torch_dtype)
+    return load_named("motion adapter", name, ("MotionAdapter",), reading)
 
 
 def _assembled(family: Family, source: ModelSource, components: dict[str, Any]) -> Any:

@@ -73,7 +73,7 @@ class Recipe:
         loras: in the order in which they were asked for.
         embeddings: textual inversions: files, folders or hub ids.
         image_prompts: IP-Adapters with their pictures.
-        motion_adapter: AnimateDiff's motion modules: folder or hub id.
+        motion_adapter: AnimateDiff's motion modules: folder, hub id, or a file of AnimateDiff's own.
         sampler: one of `genrender.backbones.samplers`; None: the preset's.
         timesteps: for the sampler instead of a number of steps; empty: none.
         sigmas: likewise, noise levels.

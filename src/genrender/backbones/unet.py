@@ -74,13 +74,19 @@ class UNetBackbone:
 
     def decode(self, latents: Float32[Tensor, "1 C h w"]) -> tuple[Float32[np.ndarray, "H W 3"], bool]:
         """See `Backbone.decode`."""
-        pipeline = self._pipeline
         with self._in_turn():
-            picture, is_flagged = self.checked(decoded(pipeline.vae, latents, self.overflows_in_float16))
-        shown: Sequence[np.ndarray] = pipeline.image_processor.postprocess(
+            picture, is_flagged = self.checked(
+                decoded(self._pipeline.vae, latents, self.overflows_in_float16)
+            )
+        shown: Sequence[np.ndarray] = self.image_processor.postprocess(
             picture, output_type="np", do_denormalize=[not is_flagged]
         )
         return np.asarray(shown)[0], is_flagged
+
+    @property
+    def image_processor(self) -> Any:
+        """What makes pictures in [0, 1] of decoded ones."""
+        return self._pipeline.image_processor
 
     def checked(self, picture: Float[Tensor, "1 3 H W"]) -> tuple[Float[Tensor, "1 3 H W"], bool]:
         """A picture as a safety checker leaves it, and whether that has blackened it; here there is none."""
