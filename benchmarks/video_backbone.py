@@ -10,23 +10,23 @@ deviation. Seconds count diffusion and decoding; other work on the machine makes
 """
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
-from diffusers import AnimateDiffControlNetPipeline, MotionAdapter
 from shared import SCENES, new_parser, now
 
 from genrender.backbones.families import backbone_of
+from genrender.backbones.loading import load_networks
 from genrender.backbones.protocol import Backbone, Conditions
+from genrender.backbones.recipe import Recipe
 from genrender.backbones.sources import POCKET_FOLDER, read_guidance_scale
 from genrender.gbuffer.preview import to_picture
 from genrender.media.images import contact_sheet, write_png
 from genrender.methods.table import METHODS
 from genrender.metrics.clip_score import ClipScorer
 from genrender.metrics.table import FIGURES, Subject, look_up, measure
-from genrender.pipeline import load_pipeline
 from genrender.sampling.loop import SamplingConfig, decode_frames, sample
 from genrender.sampling.surface import ClipSurface
 from genrender.scene.load import load_scene
@@ -80,14 +80,13 @@ def main() -> None:
 
 
 def load_models(adapter: Path) -> dict[str, Backbone]:
-    """Pocket, and pocket with motion modules, in float32."""
-    pocket: Any = load_pipeline("pocket", device="cpu", dtype=torch.float32)
-    parts = ("vae", "text_encoder", "tokenizer", "unet", "controlnet", "scheduler")
-    motion = AnimateDiffControlNetPipeline(
-        **{part: getattr(pocket, part) for part in parts},
-        motion_adapter=MotionAdapter.from_pretrained(adapter),
-    )
-    return {"pocket": backbone_of(pocket), "pocket + motion": backbone_of(motion)}
+    """Pocket, and pocket with motion modules, in float32 on the CPU."""
+    image = Recipe("pocket", device="cpu", precision="float32")
+    motion = replace(image, motion_adapter=str(adapter))
+    return {
+        "pocket": backbone_of(load_networks(image)),
+        "pocket + motion": backbone_of(load_networks(motion)),
+    }
 
 
 def paint(backbone: Backbone, clip: Clip, prompt: str, way: str, n_steps: int, seed: int) -> np.ndarray:

@@ -15,6 +15,7 @@ from genrender.backbones.families import backbone_of
 from genrender.backbones.loading import load_networks
 from genrender.backbones.motion_adapter import read_motion_file
 from genrender.backbones.recipe import Recipe
+from genrender.backbones.weight_files import Reading
 from genrender.errors import ModelError
 
 pytestmark = pytest.mark.usefixtures("no_network")
@@ -85,7 +86,7 @@ def test_a_file_in_animatediffs_own_layout(tmp_path, has_middle):
     stored = original_layout(adapter, 24)
     assert any("attention_blocks.1.to_q" in name for name in stored)
     save_file(stored, file)
-    read = read_motion_file(file, torch.float32)
+    read = read_motion_file(file, Reading())
     assert read.config.motion_max_seq_length == 24
     ours, theirs = read.state_dict(), adapter.state_dict()
     assert ours.keys() == theirs.keys()
@@ -130,10 +131,10 @@ def test_what_does_not_fit_is_refused_in_one_line(model, tmp_path):
 
 def test_files_that_are_no_motion_modules(model, tmp_path):
     (tmp_path / "mm.ckpt").write_bytes(b"pickle")
-    with pytest.raises(ModelError, match=r"expected a \.safetensors file"):
+    with pytest.raises(ModelError, match="pickle"):
         loaded(model, tmp_path / "mm.ckpt")
     (tmp_path / "broken.safetensors").write_bytes(b"nothing")
-    with pytest.raises(ModelError, match="cannot be read"):
+    with pytest.raises(ModelError, match="no whole safetensors file"):
         loaded(model, tmp_path / "broken.safetensors")
     save_file({"unet.weight": torch.zeros(2)}, tmp_path / "lora.safetensors")
     with pytest.raises(ModelError, match="holds no motion modules"):

@@ -69,7 +69,7 @@ def load_file_parts(
             f"model {header.path}: it does not say what it predicts, taken for {taken}; if its frames are "
             f"nothing but noise, write 'parameterization: eps' into {beside} beside it"
         )
-    weights = _read_weights(header.path)
+    weights = read_weights(header.path)
     made: dict[str, Any] = {}
     for part in parts:
         if part.startswith("tokenizer"):
@@ -101,7 +101,7 @@ def load_file_network(path: Path, kinds: Collection[str], family: Family, readin
         settings = controlnet_settings(header)
         if settings is None:
             raise ModelError(f"{path}: it holds no ControlNet of Stable Diffusion 1.x, 2.x or XL")
-        return _converted(path, "controlnet", settings, _read_weights(path), reading)
+        return _converted(path, "controlnet", settings, read_weights(path), reading)
     inlets = ("first_stage_model.decoder.conv_in.weight", "decoder.conv_in.weight")
     inlet = next((header.shapes[name] for name in inlets if name in header.shapes), None)
     if inlet is None:
@@ -112,7 +112,7 @@ def load_file_network(path: Path, kinds: Collection[str], family: Family, readin
             f"{path}: it is an autoencoder of {inlet[1]} latent channels, expected "
             f"{settings['latent_channels']} as in {family.title}"
         )
-    return _converted(path, "vae", settings, _read_weights(path), reading)
+    return _converted(path, "vae", settings, read_weights(path), reading)
 
 
 def _converted(
@@ -162,7 +162,7 @@ def _settings_folder(part: str, settings: Mapping[str, Any]) -> Iterator[str]:
         yield folder
 
 
-def _read_weights(path: Path) -> dict[str, Any]:
+def read_weights(path: Path) -> dict[str, Any]:
     if path.suffix == ".safetensors":
         weights = load_file(path)
     else:

@@ -59,7 +59,7 @@ def load_networks(recipe: Recipe) -> Any:
             components["controlnet"] = _controlnet(recipe, source, family, reading)
         pipeline = _assembled(family, source, components)
     if recipe.motion_adapter is not None:
-        adapter = _motion_adapter(recipe.motion_adapter, reading)
+        adapter = _motion_adapter(recipe.motion_adapter, family, reading)
         pipeline = with_motion_modules(pipeline, adapter, recipe.motion_adapter)
     check_networks(recipe.base, pipeline)
     place(pipeline, device, recipe.placement)
@@ -170,10 +170,10 @@ def _controlnet(recipe: Recipe, source: ModelSource, family: Family, reading: Re
     return load_named("ControlNet", named or family.controlnet, CONTROL_NETWORKS, family, reading)
 
 
-def _motion_adapter(name: str, reading: Reading) -> Any:
+def _motion_adapter(name: str, family: Family, reading: Reading) -> Any:
     if Path(name).is_file():
-        return read_motion_file(Path(name), reading.torch_dtype)
-    return load_named("motion adapter", name, ("MotionAdapter",), reading)
+        return read_motion_file(Path(name), reading)
+    return load_named("motion adapter", name, ("MotionAdapter",), family, reading)
 
 
 def _assembled(family: Family, source: ModelSource, components: dict[str, Any]) -> Any:

@@ -1,36 +1,33 @@
 """Motion modules: read from a folder or from a file of AnimateDiff's own, and put between a UNet's layers."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
-import torch
 from diffusers.loaders.single_file_utils import convert_animatediff_checkpoint_to_diffusers
 from diffusers.models.unets.unet_motion_model import MotionAdapter
 from diffusers.pipelines.animatediff.pipeline_animatediff_controlnet import AnimateDiffControlNetPipeline
 from diffusers.pipelines.controlnet.pipeline_controlnet import StableDiffusionControlNetPipeline
 from diffusers.utils import logging
-from safetensors.torch import load_file
 
+from genrender.backbones.file_networks import read_weights
+from genrender.backbones.single_file import read_header
+from genrender.backbones.weight_files import Reading
 from genrender.errors import ModelError
 
 logger = logging.get_logger(__name__)
 
 
-def read_motion_file(path: Path, dtype: torch.dtype) -> MotionAdapter:
+def read_motion_file(path: Path, reading: Reading) -> MotionAdapter:
     """Motion modules in the layout in which AnimateDiff publishes them, such as `mm_sd_v15_v2.safetensors`.
 
     How many frames they know places for, and whether the UNet's middle has one, is told by the weights; the
     rest is as in all of AnimateDiff's for Stable Diffusion 1.x.
 
     Raises:
-        ModelError: it is no safetensors file of motion modules.
+        ModelError: it is no file of motion modules, or a pickle that may not be read.
     """
-    if path.suffix != ".safetensors":
-        raise ModelError(f"motion adapter {path}: expected a .safetensors file: a pickle may run code")
-    try:
-        stored = load_file(path)
-    except Exception as error:  # safetensors raises a class of its own that derives from Exception alone
-        raise ModelError(f"motion adapter {path}: it cannot be read ({error}): get it anew") from error
+    read_header(path, reading.allow_pickle)
+    stored = read_weights(path)
     stored = {name.removeprefix("module."): weights for name, weights in stored.items()}
     places = next(
         (weights.shape[1] for name, weights in stored.items() if name.endswith("pos_encoder.pe")), None
@@ -45,14 +42,11 @@ def read_motion_file(path: Path, dtype: torch.dtype) -> MotionAdapter:
     adapter = MotionAdapter(
         block_out_channels=tuple(widths), use_motion_mid_block=has_middle, motion_max_seq_length=places
     )
-    try:
-        adapter.load_state_dict(modules, strict=False)
-        kept = {name for name, _ in adapter.named_parameters()}
-    except RuntimeError as error:
-        raise ModelError(f"motion adapter {path}: of an unknown make ({_last_line(error)})") from error
+    kept = {name for name, _ in adapter.named_parameters()}
     if missing := sorted(kept - set(modules)):
         raise ModelError(f"motion adapter {path}: it lacks the weights {missing[0]}: get it anew")
-    return adapter.to(dtype).eval()
+    adapter.load_state_dict(modules, strict=False)
+    return cast(Any, adapter).to(reading.torch_dtype).eval()
 
 
 def _is_first_norm(name: str) -> bool:
