@@ -10,6 +10,7 @@ import diffusers
 import torch
 from diffusers.utils import logging
 
+from genrender.backbones import adapters
 from genrender.backbones.families import AUTOENCODERS, Family
 from genrender.backbones.file_networks import load_file_network, load_file_parts
 from genrender.backbones.hub import Choice, cached_folder, files_under, hub_folder
@@ -50,6 +51,7 @@ def load_networks(recipe: Recipe) -> Any:
     device = default_device() if recipe.device is None else torch.device(recipe.device)
     dtype = recipe.precision or dtype_name(default_dtype(device, is_pocket=recipe.base == "pocket"))
     reading = Reading(dtype, recipe.variant, recipe.allow_pickle)
+    added = adapters.read(recipe)
     with _told(f"model {recipe.base}", source):
         family = read_family(source)
         components = _own_parts(recipe, source, family, reading)
@@ -62,6 +64,7 @@ def load_networks(recipe: Recipe) -> Any:
         adapter = _motion_adapter(recipe.motion_adapter, family, reading)
         pipeline = with_motion_modules(pipeline, adapter, recipe.motion_adapter)
     check_networks(recipe.base, pipeline)
+    adapters.apply(pipeline, added)
     place(pipeline, device, recipe.placement)
     return pipeline
 

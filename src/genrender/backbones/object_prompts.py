@@ -80,9 +80,11 @@ class RegionalCrossAttention:
         hidden_states: Tensor,
         encoder_hidden_states: Any = None,  # text features, with an IP-Adapter beside its image features
         attention_mask: Tensor | None = None,
+        ip_adapter_masks: Any = None,  # where an IP-Adapter's pictures count
     ) -> Tensor:
         prompts = self.prompts
-        output = self.own(attn, hidden_states, encoder_hidden_states, attention_mask)
+        masks = {} if ip_adapter_masks is None else {"ip_adapter_masks": ip_adapter_masks}
+        output = self.own(attn, hidden_states, encoder_hidden_states, attention_mask, **masks)
         n_rows = len(hidden_states) // prompts.n_branches
         # The conditional branch comes last.
         rows = hidden_states[-n_rows:]
@@ -95,7 +97,7 @@ class RegionalCrossAttention:
             if not region.any():
                 continue
             text = embeds.to(rows.dtype).expand(n_rows, -1, -1)
-            read = self.own(attn, rows, text if images is None else (text, images))
+            read = self.own(attn, rows, text if images is None else (text, images), **masks)
             conditional = torch.where(region[..., None], conditional.lerp(read, OWN_WEIGHT), conditional)
         return torch.cat([output[:-n_rows], conditional])
 

@@ -36,7 +36,7 @@ class StableDiffusionXL(UNetBackbone):
             image_embeds=self.image_embeds(conditions),
             added={"time_ids": size.repeat(texts.n_branches, 1)},
             object_prompts=self.object_prompts(conditions, texts, objects, latent_size),
-            lora_scale=conditions.cross_attention_kwargs.get("scale"),
+            attention_kwargs=conditions.cross_attention_kwargs,
         )
 
     def text_encoders(self, clip_skip: int | None) -> TextEncoders:

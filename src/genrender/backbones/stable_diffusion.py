@@ -25,7 +25,7 @@ class StableDiffusion(UNetBackbone):
             guidance_embedding=self.guidance_embedding(conditions.guidance_scale),
             image_embeds=self.image_embeds(conditions),
             object_prompts=self.object_prompts(conditions, texts, objects, latent_size),
-            lora_scale=conditions.cross_attention_kwargs.get("scale"),
+            attention_kwargs=conditions.cross_attention_kwargs,
         )
 
     def checked(self, picture: Float[Tensor, "1 3 H W"]) -> tuple[Float[Tensor, "1 3 H W"], bool]:

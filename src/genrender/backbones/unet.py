@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 import numpy as np
@@ -13,6 +13,7 @@ from torch import Tensor
 
 from genrender.backbones.attention_sites import UNet, injected_attention, is_temporal
 from genrender.backbones.controls import Controls
+from genrender.backbones.ip_adapters import image_embeds
 from genrender.backbones.latent_space import decoded
 from genrender.backbones.object_prompts import ObjectPrompts, regional_texts
 from genrender.backbones.placement import free
@@ -135,13 +136,8 @@ class UNetBackbone:
         return ObjectPrompts(texts.objects, ids, objects, texts.n_branches, latent_size)
 
     def image_embeds(self, conditions: Conditions) -> list[Tensor] | None:
-        """What a loaded IP-Adapter makes of the reference pictures."""
-        if conditions.image_prompt is None:
-            return None
-        has_guidance = self.has_guidance(conditions.guidance_scale)
-        return self._pipeline.prepare_ip_adapter_image_embeds(
-            conditions.image_prompt, None, self.device, 1, has_guidance
-        )
+        """What the UNet's IP-Adapters read; None: there are none."""
+        return image_embeds(self._pipeline, conditions, self.has_guidance(conditions.guidance_scale))
 
 
 def _in_dtype(residuals: Any, dtype: torch.dtype) -> Any:
@@ -180,7 +176,7 @@ class UNetDenoiser:
         image_embeds: IP-Adapter features, one tensor per adapter with one row per branch; else None.
         added: further conditions of both networks by diffusers' names, one row per branch (SDXL's sizes).
         object_prompts: texts of single objects, which the networks read under `injected`; else None.
-        lora_scale: how many times as much the UNet's LoRAs count; None: once.
+        attention_kwargs: see `Conditions.cross_attention_kwargs`.
     """
 
     unet: UNet
@@ -192,7 +188,7 @@ class UNetDenoiser:
     image_embeds: list[Tensor] | None = None
     added: Mapping[str, Tensor] | None = None
     object_prompts: ObjectPrompts | None = None
-    lora_scale: float | None = None
+    attention_kwargs: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def n_branches(self) -> int:
@@ -251,9 +247,9 @@ class UNetDenoiser:
             step.timestep,
             encoder_hidden_states=prompt_embeds.to(unet_dtype),
             timestep_cond=self.guidance_embedding,
+            cross_attention_kwargs=dict(self.attention_kwargs) or None,
             **{name: _in_dtype(residuals, unet_dtype) for name, residuals in steered.items()},
             added_cond_kwargs={**added, **images} or None,
-            cross_attention_kwargs=None if self.lora_scale is None else {"scale": self.lora_scale},
             return_dict=False,
         ).float()
         if self.n_branches == 1:

@@ -1,0 +1,232 @@
+"""IP-Adapters: pictures that a UNet reads beside the text."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import PIL.Image
+import torch
+from diffusers.models.attention_processor import IPAdapterAttnProcessor, IPAdapterAttnProcessor2_0
+from torch import Tensor
+from transformers import CLIPVisionModelWithProjection
+
+from genrender.backbones.adapter_files import find_file, read_weights
+from genrender.backbones.protocol import Conditions
+from genrender.backbones.recipe import ImagePrompt
+from genrender.errors import ConfigError, ModelError
+
+NAMES = ("ip-adapter_sd15.safetensors", "ip-adapter_sdxl.safetensors", "ip-adapter.safetensors")
+ENCODER_FOLDER = "image_encoder"
+PROCESSORS = (IPAdapterAttnProcessor, IPAdapterAttnProcessor2_0)
+
+
+@dataclass(frozen=True)
+class IpAdapterFile:
+    """An IP-Adapter that was read.
+
+    Attributes:
+        path: where it is.
+        weights: in the two parts that diffusers calls `image_proj` and `ip_adapter`.
+        scale: weight of what its pictures say.
+    """
+
+    path: Path
+    weights: Mapping[str, Mapping[str, Tensor]]
+    scale: float
+
+    @property
+    def kind(self) -> str:
+        """By what makes tokens of a picture: `plain`, `Plus`, `full face`, `FaceID` or `FaceID Plus`."""
+        names = self.weights["image_proj"]
+        if any(name.startswith("perceiver_resampler.") for name in names):
+            return "FaceID Plus"
+        if "proj.weight" in names:
+            return "plain"
+        if "latents" in names:
+            return "Plus"
+        if "proj.3.weight" in names:
+            return "full face"
+        return "FaceID" if "proj.0.weight" in names and "norm.weight" in names else "unknown"
+
+    @property
+    def image_width(self) -> int:
+        """Channels of what it reads of the image encoder."""
+        names = self.weights["image_proj"]
+        key = {"plain": "proj.weight", "Plus": "proj_in.weight", "full face": "proj.0.weight"}[self.kind]
+        return names[key].shape[1]
+
+
+def read_ip_adapter(prompt: ImagePrompt, allow_pickle: bool = False) -> IpAdapterFile:
+    """Find and read an IP-Adapter.
+
+    Raises:
+        ModelError: there is none, or it is of a kind that reads more than pictures.
+    """
+    path = find_file("IP-Adapter", prompt.adapter, NAMES, allow_pickle)
+    weights = read_weights("IP-Adapter", path)
+    if path.suffix == ".safetensors":
+        parts: dict[str, dict[str, Tensor]] = {"image_proj": {}, "ip_adapter": {}}
+        for key, tensor in weights.items():
+            part, _, name = key.partition(".")
+            parts.setdefault(part, {})[name] = tensor
+        weights = parts
+    if set(weights) != {"image_proj", "ip_adapter"} or not all(weights.values()):
+        raise ModelError(f"IP-Adapter {path}: expected the two parts image_proj and ip_adapter in it")
+    file = IpAdapterFile(path, weights, prompt.scale)
+    if file.kind.startswith("FaceID"):
+        raise ModelError(
+            f"IP-Adapter {path}: a {file.kind} reads faces as another network (insightface) sees them, "
+            "expected one that reads pictures: choose a plain, Plus or full-face one"
+        )
+    if file.kind == "unknown":
+        raise ModelError(f"IP-Adapter {path}: of an unknown kind, expected a plain, Plus or full-face one")
+    return file
+
+
+def read_pictures(prompts: Sequence[ImagePrompt]) -> list[list[PIL.Image.Image]] | None:
+    """The pictures of image prompts, for `Conditions.image_prompt`; None: there are no prompts.
+
+    Raises:
+        ConfigError: a prompt has none.
+        ModelError: one cannot be read.
+    """
+    return [[_picture(path) for path in _given(prompt)] for prompt in prompts] or None
+
+
+def _given(prompt: ImagePrompt) -> tuple[Path, ...]:
+    if not prompt.pictures:
+        raise ConfigError(
+            f"IP-Adapter {prompt.adapter}: it has no picture to read: give it one with --ip-image"
+        )
+    return prompt.pictures
+
+
+def _picture(path: Path) -> PIL.Image.Image:
+    try:
+        with PIL.Image.open(path) as picture:
+            return picture.convert("RGB")
+    except (OSError, ValueError) as error:
+        reason = " ".join(str(error).split())
+        raise ModelError(f"picture {path}: cannot be read ({reason}): expected a PNG or JPEG file") from error
+
+
+def load_ip_adapters(pipeline: Any, files: Sequence[IpAdapterFile]) -> None:
+    """Put IP-Adapters, and the image encoder that they read, into a pipeline.
+
+    Raises:
+        ModelError: one was made for another model, or no image encoder is there; then nothing was changed.
+    """
+    unet = pipeline.unet
+    n_layers = sum(name.endswith("attn2.processor") for name in unet.attn_processors)
+    for file in files:
+        keys = [
+            tensor for name, tensor in file.weights["ip_adapter"].items() if name.endswith("to_k_ip.weight")
+        ]
+        if len(keys) != n_layers or keys[0].shape[1] != unet.config.cross_attention_dim:
+            width = keys[0].shape[1] if keys else 0
+            raise ModelError(
+                f"IP-Adapter {file.path}: it is for {len(keys)} layers that read {width} channels, this "
+                f"model has {n_layers} that read {unet.config.cross_attention_dim}: choose one made for it"
+            )
+    encoder = _image_encoder(pipeline, files)
+    pipeline.register_modules(image_encoder=encoder)
+    nameless = [""] * len(files)
+    pipeline.load_ip_adapter(
+        [{part: dict(tensors) for part, tensors in file.weights.items()} for file in files],
+        subfolder=nameless,
+        weight_name=nameless,
+        image_encoder_folder=None,
+    )
+    pipeline.set_ip_adapter_scale([file.scale for file in files])
+
+
+def _image_encoder(pipeline: Any, files: Sequence[IpAdapterFile]) -> Any:
+    """One that all adapters can read: the model's own, or one that lies beside an adapter."""
+    own = getattr(pipeline, "image_encoder", None)
+    if own is not None and all(_is_read_by(file, own.config.to_dict()) for file in files):
+        return own
+    for folder in _encoder_folders(files):
+        settings = json.loads((folder / "config.json").read_text())
+        if all(_is_read_by(file, settings) for file in files):
+            encoder: Any = CLIPVisionModelWithProjection.from_pretrained(
+                str(folder), local_files_only=True, use_safetensors=True
+            )
+            return encoder.to(pipeline.device, pipeline.dtype)
+    places = " or ".join(str(folder) for folder in _places(files[0]))
+    raise ModelError(
+        f"IP-Adapter {files[0].path}: no image encoder that gives {files[0].image_width} channels is there, "
+        f"expected one in {places}: save it there"
+    )
+
+
+def _places(file: IpAdapterFile) -> list[Path]:
+    """As the published adapters lie: sdxl_models/image_encoder, or models/image_encoder for both."""
+    folder = file.path.absolute().parent
+    return [
+        folder / ENCODER_FOLDER,
+        folder.parent / ENCODER_FOLDER,
+        folder.parent / "models" / ENCODER_FOLDER,
+    ]
+
+
+def _encoder_folders(files: Sequence[IpAdapterFile]) -> list[Path]:
+    places = [folder for file in files for folder in _places(file)]
+    return [folder for folder in places if (folder / "config.json").is_file()]
+
+
+def _is_read_by(file: IpAdapterFile, settings: Mapping[str, Any]) -> bool:
+    """Plain adapters read the encoder's projection, the others what its last layer but one gives."""
+    width = "projection_dim" if file.kind == "plain" else "hidden_size"
+    return settings.get(width) == file.image_width
+
+
+def image_embeds(pipeline: Any, conditions: Conditions, has_guidance: bool) -> list[Tensor] | None:
+    """What a UNet's IP-Adapters read: of pictures, or given as it is; None: there are no adapters.
+
+    Raises:
+        ConfigError: pictures and adapters do not go together.
+        ModelError: something else has taken the place of the adapters' layers.
+    """
+    unet, pictures, embeds = pipeline.unet, conditions.image_prompt, conditions.image_prompt_embeds
+    n_adapters = 0
+    if unet.config.encoder_hid_dim_type == "ip_image_proj":
+        n_adapters = len(unet.encoder_hid_proj.image_projection_layers)
+    if pictures is None and embeds is None:
+        if n_adapters:
+            raise ConfigError(
+                f"the model has {_adapters(n_adapters)} and no picture to read: give ip_adapter_image, or "
+                "take the adapters out with unload_ip_adapter()"
+            )
+        return None
+    if not n_adapters:
+        raise ConfigError(
+            "a picture is given for an IP-Adapter, and the model has none: load one with load_ip_adapter(), "
+            "or leave the picture out"
+        )
+    for name, processor in unet.attn_processors.items():
+        if name.endswith("attn2.processor") and not isinstance(processor, PROCESSORS):
+            raise ModelError(
+                f"layer {name.removesuffix('.processor')} has a {type(processor).__name__} instead of an "
+                "IP-Adapter's: switch attention slicing off and load the adapter anew"
+            )
+    given = embeds if embeds is not None else pictures if isinstance(pictures, list) else [pictures]
+    if len(given) != n_adapters:
+        raise ConfigError(
+            f"the model has {_adapters(n_adapters)}, and there is something to read for {len(given)}: give a "
+            "list with one entry for each adapter, which may be a list of pictures"
+        )
+    if embeds is None and getattr(pipeline, "image_encoder", None) is None:
+        raise ConfigError(
+            "the model has no image encoder, so its IP-Adapters cannot read pictures: load one, or give "
+            "ip_adapter_image_embeds"
+        )
+    with torch.no_grad():
+        return pipeline.prepare_ip_adapter_image_embeds(
+            pictures, None if embeds is None else list(embeds), pipeline._execution_device, 1, has_guidance
+        )
+
+
+def _adapters(number: int) -> str:
+    return "an IP-Adapter" if number == 1 else f"{number} IP-Adapters"
