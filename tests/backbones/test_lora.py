@@ -43,6 +43,7 @@ from tiny_models import sliding_card, tiny_pipeline
 
 from genrender.backbones import adapters
 from genrender.backbones.layer_names import LayerNames, stabilitys_name
+from genrender.backbones.loading import load_networks
 from genrender.backbones.recipe import Lora, Recipe
 from genrender.config import PER_FRAME
 from genrender.errors import ModelError
@@ -344,3 +345,17 @@ def test_a_damaged_file_is_told_in_one_line(tmp_path):
     with pytest.raises(ModelError, match=r"a\.safetensors: cannot be read") as caught:
         adapters.read(Recipe(loras=(Lora(str(tmp_path / "a.safetensors")),)))
     assert "\n" not in str(caught.value)
+
+
+def test_a_recipe_brings_its_loras_into_the_networks(saved, files):
+    model, asked = (
+        str(saved["with_controlnet"]),
+        (Lora(str(files["kohya"]), 0.1), Lora(str(files["loha"]), 0.02)),
+    )
+    loaded = load_networks(Recipe(model, loras=asked, precision="float32", device="cpu"))
+    expected = with_loras(tiny_pipeline(), (files["kohya"], 0.1), (files["loha"], 0.02))
+    assert loaded.unet.peft_config.keys() == {"lora_0"}
+    for network in ("unet", "text_encoder"):
+        found, wanted = getattr(loaded, network).state_dict(), getattr(expected, network).state_dict()
+        assert found.keys() == wanted.keys()
+        assert all(torch.equal(found[name], wanted[name]) for name in found)

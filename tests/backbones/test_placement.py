@@ -10,6 +10,7 @@ from tiny_models import sliding_card, tiny_pipeline
 
 from genrender.backbones.placement import place
 from genrender.errors import ConfigError
+from genrender.pipeline import GenerativeRenderingPipeline
 
 CLIP = sliding_card(3, HEIGHT, WIDTH)
 SETTINGS = {"config": FULL, "num_inference_steps": 2, "guidance_scale": 2.0, "object_prompts": {1: "blue"}}
@@ -84,6 +85,15 @@ def test_after_an_error_nothing_stays_on_the_device(device, monkeypatch):
     with pytest.raises(MemoryError):
         list(pipe.decode_frames(latents))
     assert where(pipe) == {"cpu"}
+
+
+def test_another_pipeline_of_the_same_networks_offloads_them_too(device, expected):
+    """As the front door is made of what was loaded."""
+    first = placed(device, "model")
+    second = GenerativeRenderingPipeline(**first.components)
+    second.set_progress_bar_config(disable=True)
+    assert np.abs(second(PROMPT, CLIP, **SETTINGS).frames - expected).max() <= 1e-3
+    assert where(second) == {"cpu"}
 
 
 @pytest.mark.parametrize("placement", ["model", "sequential"])

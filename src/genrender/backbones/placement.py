@@ -3,6 +3,7 @@
 from typing import Any
 
 import torch
+from accelerate.hooks import CpuOffload
 
 from genrender.config import Placement
 from genrender.errors import ConfigError
@@ -33,5 +34,12 @@ def place(pipeline: Any, device: torch.device, placement: Placement = "none") ->
 
 
 def free(pipeline: Any) -> None:
-    """Networks that wait off the device go back there; where none do, nothing happens."""
-    pipeline.maybe_free_model_hooks()
+    """Networks that wait off the device go back there; where none do, nothing happens.
+
+    Differs: diffusers' `maybe_free_model_hooks` also makes all hooks anew, and works only with the pipeline
+    that made them, not with another one of the same networks.
+    """
+    for part in pipeline.components.values():
+        hook = getattr(part, "_hf_hook", None)
+        if isinstance(hook, CpuOffload):
+            hook.init_hook(part)
