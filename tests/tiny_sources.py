@@ -61,3 +61,9 @@ def save_sd(folder: Path, unet: Any = None, **saving: Any) -> Path:
         **parts, safety_checker=None, feature_extractor=None, requires_safety_checker=False
     ).save_pretrained(folder, **saving)
     return folder
+
+
+def same_weights(network: torch.nn.Module, other: torch.nn.Module, atol: float = 0.0) -> bool:
+    ours, theirs = network.state_dict(), other.state_dict()
+    assert ours.keys() == theirs.keys()
+    return all(torch.allclose(ours[key].float(), theirs[key].float(), atol=atol, rtol=0) for key in ours)

@@ -5,7 +5,7 @@ import torch
 from diffusers import StableDiffusionControlNetPipeline, StableDiffusionXLControlNetPipeline
 from pipelines import tiny_autoencoder
 from tiny_models import tiny_components, tiny_unet
-from tiny_sources import save_sd, save_sdxl, sdxl_components
+from tiny_sources import same_weights, save_sd, save_sdxl, sdxl_components
 
 from genrender.backbones.families import backbone_of, family_of
 from genrender.backbones.loading import load_networks
@@ -19,12 +19,6 @@ pytestmark = pytest.mark.usefixtures("no_network")
 
 def loaded(base, **asked):
     return load_networks(Recipe(str(base), device="cpu", **({"precision": "float32"} | asked)))
-
-
-def same_weights(network: torch.nn.Module, other: torch.nn.Module, atol: float = 0.0) -> bool:
-    ours, theirs = network.state_dict(), other.state_dict()
-    assert ours.keys() == theirs.keys()
-    return all(torch.allclose(ours[key].float(), theirs[key].float(), atol=atol, rtol=0) for key in ours)
 
 
 @pytest.fixture(scope="module")

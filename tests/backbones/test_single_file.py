@@ -21,7 +21,7 @@ from original_layout import (
 from pipelines import tiny_autoencoder
 from safetensors.torch import load_file, save_file
 from tiny_models import tiny_controlnet, tiny_scheduler, tiny_unet, tiny_vae
-from tiny_sources import SDXL_UNET
+from tiny_sources import SDXL_UNET, same_weights
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection
 
 from genrender.backbones import single_file
@@ -114,12 +114,6 @@ def loaded(path: Path, **asked):
     controls = (Control(source=str(path.parent / "controlnet")),)
     given = {"precision": "float32", "controls": controls} | asked
     return load_networks(Recipe(str(path), device="cpu", **given))
-
-
-def same_weights(network: torch.nn.Module, other: torch.nn.Module, atol: float = 0.0) -> bool:
-    ours, theirs = network.state_dict(), other.state_dict()
-    assert ours.keys() == theirs.keys()
-    return all(torch.allclose(ours[key].float(), theirs[key].float(), atol=atol, rtol=0) for key in ours)
 
 
 @pytest.mark.parametrize("family", WIDTHS)
