@@ -9,8 +9,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import huggingface_hub.constants
-from huggingface_hub import HfApi, hf_hub_download, snapshot_download
+from huggingface_hub import HfApi, hf_hub_download, snapshot_download, try_to_load_from_cache
 from huggingface_hub.errors import (
+    EntryNotFoundError,
     GatedRepoError,
     HfHubHTTPError,
     LocalEntryNotFoundError,
@@ -39,7 +40,7 @@ def hub_file(location: str, name: str, revision: str | None = None) -> Path:
         return Path(hf_hub_download(location, name, revision=revision, local_files_only=True))
     except LocalEntryNotFoundError:
         _check_reachable(location, revision)
-    with _told(location, revision):
+    with _told(location, revision, name):
         return Path(hf_hub_download(location, name, revision=revision))
 
 
@@ -60,10 +61,12 @@ def hub_folder(location: str, choice: Choice, revision: str | None = None) -> Pa
 
 def cached_folder(location: str, revision: str | None = None) -> Path | None:
     """Where files of a hub model are that were fetched before; None: there are none."""
-    try:
-        return Path(snapshot_download(location, revision=revision, local_files_only=True))
-    except LocalEntryNotFoundError:
-        return None
+    # Of a whole snapshot the hub's client says that it lacks files, for we do not fetch all.
+    for name in ("model_index.json", "config.json"):
+        found = try_to_load_from_cache(location, name, revision=revision)
+        if isinstance(found, str):
+            return Path(found).parent
+    return None
 
 
 def files_under(folder: Path) -> list[str]:
@@ -93,7 +96,7 @@ def _check_reachable(location: str, revision: str | None) -> None:
 
 
 @contextmanager
-def _told(location: str, revision: str | None) -> Iterator[None]:
+def _told(location: str, revision: str | None, name: str | None = None) -> Iterator[None]:
     """What the hub answers, in one line with its reason."""
     page = f"{huggingface_hub.constants.ENDPOINT}/{location}"
     try:
@@ -112,13 +115,24 @@ def _told(location: str, revision: str | None) -> Iterator[None]:
             f"model {location}: the hub has no model of that name, or only for who is logged in (404): check "
             "the name, or log in with `hf auth login`"
         ) from error
-    except HfHubHTTPError as error:
-        status = getattr(error.response, "status_code", None)
-        reason = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
-        remedy = "log in with `hf auth login`" if status in (401, 403) else "try again later"
+    except EntryNotFoundError as error:
+        if isinstance(error, LocalEntryNotFoundError):  # what stands for every other answer of the hub
+            raise _refused(location, error.__cause__ or error) from error
         raise ModelError(
-            f"model {location}: the hub refuses it ({status}: {reason.strip()}): {remedy}"
+            f"model {location}: the hub has no {name or 'such file'} of it (404): choose a model in diffusers' "
+            "layout"
         ) from error
+    except HfHubHTTPError as error:
+        raise _refused(location, error) from error
+
+
+def _refused(location: str, error: BaseException) -> ModelError:
+    """For an answer of the hub that has no kind of its own: its number and its words."""
+    status = getattr(getattr(error, "response", None), "status_code", None)
+    words = getattr(error, "server_message", None) or str(error)
+    reason = next((line.strip() for line in words.splitlines() if line.strip()), type(error).__name__)
+    remedy = "log in with `hf auth login`" if status in (401, 403) else "try again later"
+    return ModelError(f"model {location}: the hub refuses it ({status}: {reason}): {remedy}")
 
 
 def is_reachable() -> bool:
