@@ -119,8 +119,8 @@ def _told(location: str, revision: str | None, name: str | None = None) -> Itera
         if isinstance(error, LocalEntryNotFoundError):  # what stands for every other answer of the hub
             raise _refused(location, error.__cause__ or error) from error
         raise ModelError(
-            f"model {location}: the hub has no {name or 'such file'} of it (404): choose a model in diffusers' "
-            "layout"
+            f"model {location}: the hub has no {name or 'such file'} of it (404): choose a model in "
+            "diffusers' layout"
         ) from error
     except HfHubHTTPError as error:
         raise _refused(location, error) from error
