@@ -11,7 +11,6 @@ Example:
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -48,14 +47,13 @@ from genrender.config import MethodConfig
 from genrender.errors import ConfigError
 from genrender.gbuffer.gbuffer import GBuffer
 from genrender.sampling.appearance import Appearance
-from genrender.sampling.loop import Hooks, SamplingConfig, decode_frames, sample
+from genrender.sampling.callbacks import DiffusersHooks, StepCallback
+from genrender.sampling.loop import SamplingConfig, decode_frames, sample
 from genrender.sampling.store import FrameTensors
 from genrender.sampling.surface import ClipSurface
 from genrender.surface.tracking import SurfaceTracker
 
 logger = logging.get_logger(__name__)
-
-StepCallback = Callable[["ClipCall", int, Tensor, dict[str, Tensor]], dict[str, Tensor] | None]
 
 
 @dataclass
@@ -101,11 +99,14 @@ class ClipCall:
         chunk_size: int = 8,
         output_type: Literal["np", "pt", "pil", "latent"] = "np",
         callback_on_step_end: StepCallback | None = None,
+        callback_on_step_end_tensor_inputs: Sequence[str] = ("latents",),
         appearance: Appearance | None = None,
         object_prompts: Mapping[int, str] | None = None,
         timesteps: Sequence[int] = (),
         sigmas: Sequence[float] = (),
         return_dict: bool = True,
+        guidance_rescale: float = 0.0,
+        guider: Any = None,
     ) -> GenerativeRenderingOutput | tuple[Any, Any, list[int]]:
         """Render a clip.
 
@@ -131,15 +132,21 @@ class ClipCall:
                 suffice. It changes memory and speed, never a random number. A step's keyframes run together,
                 whatever the chunk.
             output_type: `np`, `pt` and `pil` decode the frames; `latent` leaves that to `decode_frames`.
-            callback_on_step_end: called after each step with (pipeline, step, timestep, {"latents":
-                latents}), all frames in memory; may return a dict with other latents. Setting
-                `pipeline._interrupt` ends the run.
+            callback_on_step_end: called after each step with (pipeline, step, timestep, tensors by name), all
+                frames in memory; may return a dict with others, which count from then on. Setting
+                `pipeline._interrupt` ends the run, setting `pipeline._guidance_scale` changes guidance.
+                Callbacks of diffusers say themselves which tensors they want.
+            callback_on_step_end_tensor_inputs: which tensors it is given: `latents` and what the networks
+                read, such as `prompt_embeds`, in diffusers' shapes.
             appearance: frames of another run of the same model, steps and size, whose look this clip takes
                 over; only with the `texture` engine.
             object_prompts: what single objects show, by object id; their pixels read this beside `prompt`.
             timesteps: what the scheduler goes through, descending, instead of a number of steps.
             sigmas: likewise, noise levels; the run ends at the last.
             return_dict: False: the fields of the output in their order, as a tuple.
+            guidance_rescale: share in [0, 1] of the guided output that gets the conditional one's spread.
+            guider: one of `diffusers.guiders` that combines a conditional and an unconditional output,
+                instead of guidance_scale and guidance_rescale.
 
         Raises:
             ConfigError: a setting is out of range, or the sizes do not fit.
@@ -170,6 +177,8 @@ class ClipCall:
             negative_prompt=negative_prompt,
             object_prompts=object_prompts or {},
             guidance_scale=guidance_scale,
+            guidance_rescale=guidance_rescale,
+            guider=guider,
             controls=(Control(scale=float(controlnet_conditioning_scale)),),
             image_prompt=ip_adapter_image,
         )
@@ -187,7 +196,7 @@ class ClipCall:
         surface = ClipSurface(
             gbuffers, self.vae_scale_factor, config, seed, self._execution_device, tracker, appearance
         )
-        hooks = _DiffusersHooks(self, callback_on_step_end)
+        hooks = DiffusersHooks(self, callback_on_step_end, callback_on_step_end_tensor_inputs)
         with hooks:
             final = sample(self.backbone, conditions, surface, config, sampling, hooks=hooks)
         pictures: Any = None
@@ -309,38 +318,6 @@ def _lay_out_for_speed(*networks: torch.nn.Module) -> None:
     for network in networks:
         # diffusers' own `to` warns of modules to keep in float32, which these networks do not have.
         torch.nn.Module.to(network, memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
-
-
-class _DiffusersHooks(Hooks):
-    """Progress bar, callback and interruption, as in diffusers' pipelines."""
-
-    def __init__(self, pipeline: ClipCall, callback: StepCallback | None) -> None:
-        self._pipeline: Any = pipeline
-        self._callback = callback
-        self._stack = ExitStack()
-        self._progress: Any = None
-
-    def __enter__(self) -> "_DiffusersHooks":
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self._stack.close()
-
-    def on_begin(self, step: int, n_steps: int) -> None:
-        self._pipeline._num_timesteps = n_steps
-        self._progress = self._stack.enter_context(self._pipeline.progress_bar(total=n_steps))
-        self._progress.update(step)
-
-    def on_step_end(self, step: int, timestep: Tensor, latents: FrameTensors) -> None:
-        frames = range(len(latents))
-        if self._callback is not None:
-            returned = self._callback(self._pipeline, step, timestep, {"latents": latents[frames]})
-            if returned and "latents" in returned:
-                latents[frames] = returned["latents"]
-        self._progress.update()
-
-    def is_interrupted(self) -> bool:
-        return self._pipeline.interrupt
 
 
 def load_pipeline(

@@ -57,7 +57,7 @@ def test_an_objects_pixels_read_its_own_text_and_no_other_pixels_do(pipe):
     common, own = torch.randn(2, 1, 5, attn.to_k.in_features, generator=generator)
     shown = torch.zeros(3, 4, 8, dtype=torch.int64)
     shown[:, :, :3], shown[1, 2, 5] = 9, 4
-    prompts = ObjectPrompts(own, [9], lambda frames, _: shown[list(frames)], 2, (4, 8))
+    prompts = ObjectPrompts(own, [9], lambda frames, _: shown[list(frames)], (4, 8))
     prompts.start([0, 1, 2])
     text = common.expand(6, -1, -1)
     with torch.no_grad():

@@ -12,7 +12,7 @@ from tiny_models import (
 from tiny_sdxl import sdxl_pipeline
 
 from genrender.backbones.families import backbone_of
-from genrender.backbones.protocol import Backbone, Conditions, Denoiser
+from genrender.backbones.protocol import Backbone, Conditions, Denoiser, Step
 from genrender.backbones.recipe import Control
 from genrender.backbones.sdxl import StableDiffusionXL
 from genrender.backbones.stable_diffusion import StableDiffusion
@@ -160,7 +160,7 @@ def test_a_unet_that_takes_guidance_as_an_input_has_one_branch(unit_latents):
     denoiser = backbone.conditioned(
         Conditions("a fox", guidance_scale=5.0), lambda *_: torch.zeros(1, 5, 7), (5, 7)
     )
-    assert denoiser.n_branches == 1
+    assert denoiser.n_branches(Step(0, 2, torch.tensor(999))) == 1
     assert denoiser.guidance_embedding.shape == (1, 8)
     weak, strong = (sampled(pipe, PER_FRAME, unit_latents, guidance_scale=scale) for scale in (2.0, 9.0))
     assert (weak - strong).abs().max() > 1e-4

@@ -28,19 +28,20 @@ class MotionDenoiser(UNetDenoiser):
     def window(self) -> int:
         return self.unet.config["motion_max_seq_length"]
 
-    def ask_unet(self, rows: Float[Tensor, "R C h w"], timestep: Tensor, **arguments: Any) -> Tensor:
+    def ask_unet(
+        self, rows: Float[Tensor, "R C h w"], n_frames: int, timestep: Tensor, **arguments: Any
+    ) -> Tensor:
         """See `UNetDenoiser.ask_unet`; the rows of a branch go in as one clip.
 
         Raises:
             ConfigError: they are more than the modules know places for.
         """
-        n_frames = len(rows) // self.n_branches
         if n_frames > self.window:
             raise ConfigError(
                 f"{n_frames} keyframes, lent ones counted, expected at most {self.window}: the motion "
                 "adapter knows no longer clips; lower the number of keyframes"
             )
-        clips = rows.unflatten(0, (self.n_branches, n_frames)).transpose(1, 2)
+        clips = rows.unflatten(0, (-1, n_frames)).transpose(1, 2)
         # It repeats what it adds for its frames itself.
         added = arguments.pop("added_cond_kwargs") or {}
         of_clips = {

@@ -29,7 +29,6 @@ class ObjectPrompts:
         embeds: text features of every object's prompt, one row each.
         object_ids: the object of each row.
         shown: the object under the centre of every pixel of feature maps of a size, for some frames.
-        n_branches: 2 under classifier-free guidance, else 1.
         latent_size: height and width of the latents, in latent pixels.
     """
 
@@ -38,12 +37,10 @@ class ObjectPrompts:
         embeds: Float[Tensor, "O L C"],
         object_ids: Sequence[int],
         shown: Callable[[Sequence[int], tuple[int, int]], Int64[Tensor, "F h w"]],
-        n_branches: int,
         latent_size: tuple[int, int],
     ) -> None:
         self.embeds = embeds
         self.object_ids = tuple(object_ids)
-        self.n_branches = n_branches
         self._shown = shown
         self._latent_size = latent_size
         self._frames: tuple[int, ...] = ()
@@ -53,6 +50,11 @@ class ObjectPrompts:
         """From here on the networks' rows are `frames`."""
         self._frames = tuple(frames)
         self._maps.clear()
+
+    @property
+    def n_frames(self) -> int:
+        """How many frames are under way."""
+        return len(self._frames)
 
     def region(self, index: int, n_tokens: int) -> Bool[Tensor, "F L"]:
         """Where the frames under way show the object of a row, on the map of a layer with so many tokens."""
@@ -85,8 +87,8 @@ class RegionalCrossAttention:
         prompts = self.prompts
         masks = {} if ip_adapter_masks is None else {"ip_adapter_masks": ip_adapter_masks}
         output = self.own(attn, hidden_states, encoder_hidden_states, attention_mask, **masks)
-        n_rows = len(hidden_states) // prompts.n_branches
-        # The conditional branch comes last.
+        # The conditional branch comes last; a control network may see no other.
+        n_rows = prompts.n_frames
         rows = hidden_states[-n_rows:]
         images = None
         if isinstance(encoder_hidden_states, tuple):

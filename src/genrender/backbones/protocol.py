@@ -31,6 +31,8 @@ class Conditions:
         negative_prompt: what it does not show; only under guidance.
         object_prompts: what single objects show, by object id; their pixels read this beside `prompt`.
         guidance_scale: weight of classifier-free guidance; 1 or less runs the conditional branch only.
+        guidance_rescale: see `genrender.backbones.guidance`.
+        guider: of diffusers, instead of both, see there.
         controls: how each of the model's control networks steers it, in their order; their sources are not
             looked at.
         image_prompt: reference picture(s) for a loaded IP-Adapter, for several a list with an entry for each.
@@ -52,6 +54,8 @@ class Conditions:
     negative_prompt: str | None = None
     object_prompts: Mapping[int, str] = field(default_factory=dict)
     guidance_scale: float = 7.5
+    guidance_rescale: float = 0.0
+    guider: Any = None
     controls: tuple[Control, ...] = (Control(),)
     image_prompt: Any = None
     image_prompt_embeds: Sequence[Tensor] | None = None
@@ -84,17 +88,35 @@ class Denoiser(Protocol):
     """An image model that has read what a clip shows.
 
     Attributes:
-        n_branches: 2 under classifier-free guidance, else 1.
         control_kinds: which control pictures it wants to see, each once.
         window: how many consecutive frames at most it sees together, as motion modules do: they must be asked
             for together, in order. None: every frame stands alone.
+        tensors: what the networks read beside latents and control pictures, by diffusers' names and in its
+            shapes: the unconditional branch's rows come first.
     """
 
     @property
-    def n_branches(self) -> int: ...
+    def control_kinds(self) -> tuple[ControlKind, ...]: ...
 
     @property
-    def control_kinds(self) -> tuple[ControlKind, ...]: ...
+    def tensors(self) -> Mapping[str, Tensor]: ...
+
+    def n_branches(self, step: Step) -> int:
+        """2 where a step is under classifier-free guidance, else 1."""
+        ...
+
+    def revised(self, tensors: Mapping[str, Tensor], guidance_scale: float | None = None) -> "Denoiser":
+        """The same with other tensors, and another weight of guidance where one is given.
+
+        Args:
+            tensors: of those in `tensors`, what is other; without the unconditional branch's rows guidance
+                is off.
+            guidance_scale: 1 or less switches guidance off.
+
+        Raises:
+            ConfigError: a tensor cannot be changed, or does not fit.
+        """
+        ...
 
     @property
     def window(self) -> int | None: ...

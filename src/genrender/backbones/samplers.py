@@ -241,6 +241,6 @@ def check_scheduler(scheduler: Any) -> None:
         raise ConfigError(f"{name} is set for flow matching, and {REFUSED['Flow'].partition(', and ')[2]}")
     if kind not in sampler.predicts:
         raise ConfigError(
-            f"{name} does not know networks that predict {kind!r}, only {', '.join(sampler.predicts)}: "
+            f"{name} knows no networks that predict {kind!r}, only {', '.join(sampler.predicts)}: "
             "choose another sampler"
         )

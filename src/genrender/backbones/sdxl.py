@@ -31,7 +31,7 @@ class StableDiffusionXL(UNetBackbone):
             controls=self.controls(conditions),
             texts=texts,
             latent_size=latent_size,
-            guidance_scale=float(conditions.guidance_scale),
+            guidance=self.guidance(conditions),
             guidance_embedding=self.guidance_embedding(conditions.guidance_scale),
             image_embeds=self.image_embeds(conditions),
             added={"time_ids": size.repeat(texts.n_branches, 1)},

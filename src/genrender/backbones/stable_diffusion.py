@@ -21,7 +21,7 @@ class StableDiffusion(UNetBackbone):
             controls=self.controls(conditions),
             texts=texts,
             latent_size=latent_size,
-            guidance_scale=float(conditions.guidance_scale),
+            guidance=self.guidance(conditions),
             guidance_embedding=self.guidance_embedding(conditions.guidance_scale),
             image_embeds=self.image_embeds(conditions),
             object_prompts=self.object_prompts(conditions, texts, objects, latent_size),

@@ -41,6 +41,11 @@ class ClipTexts:
         """2 under classifier-free guidance, else 1."""
         return 1 if self.negative is None else 2
 
+    @property
+    def conditional(self) -> "ClipTexts":
+        """The same without what the unconditional branch reads."""
+        return replace(self, negative=None, negative_pooled=None)
+
     def rows(self, frames: Sequence[int]) -> tuple[Float[Tensor, "R L C"], Float[Tensor, "R P"] | None]:
         """What frames read, and its pooled text: all frames of the unconditional branch come first."""
         pooled = None if self.pooled is None else self._rows(self.pooled, self.negative_pooled, frames)

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar
 
 import numpy as np
@@ -13,8 +13,10 @@ from torch import Tensor
 
 from genrender.backbones.attention_sites import UNet, injected_attention, is_temporal
 from genrender.backbones.controls import Controls
+from genrender.backbones.guidance import Guidance
 from genrender.backbones.ip_adapters import image_embeds
 from genrender.backbones.latent_space import decoded
+from genrender.backbones.named_tensors import named_tensors, with_named_tensors
 from genrender.backbones.object_prompts import ObjectPrompts, regional_texts
 from genrender.backbones.placement import free
 from genrender.backbones.protocol import Conditions, ObjectMaps, Step
@@ -22,6 +24,7 @@ from genrender.backbones.text import ClipTexts, read_texts
 from genrender.backbones.text_encoder import TextEncoder, TextEncoders
 from genrender.backbones.turns import in_turn
 from genrender.config import ControlKind
+from genrender.errors import ConfigError
 from genrender.injection.state import AttentionState
 
 
@@ -97,12 +100,19 @@ class UNetBackbone:
         """What steers the UNet, as the conditions say."""
         return Controls(self._pipeline.controlnet, conditions.controls[0])
 
-    def has_guidance(self, scale: float) -> bool:
-        """Whether an unconditional branch goes beside the conditional one.
+    def guidance(self, conditions: Conditions) -> Guidance:
+        """How an unconditional branch and the conditional one are combined.
 
-        UNets that take the guidance scale as an input (LCM) need none.
+        UNets that take the guidance scale as an input (LCM) have no unconditional branch.
+
+        Raises:
+            ConfigError: there is a guider that cannot be honoured.
         """
-        return scale > 1 and self._pipeline.unet.config.time_cond_proj_dim is None
+        guider, takes_scale = conditions.guider, self._pipeline.unet.config.time_cond_proj_dim is not None
+        if takes_scale and guider is not None:
+            raise ConfigError("this model takes guidance as an input: a guider has nothing to combine")
+        scale = 1.0 if takes_scale else float(conditions.guidance_scale)
+        return Guidance(scale, conditions.guidance_rescale, guider)
 
     def guidance_embedding(self, scale: float) -> Float[Tensor, "1 E"] | None:
         """The guidance scale as an input, for UNets that take it."""
@@ -123,8 +133,7 @@ class UNetBackbone:
     def texts(self, conditions: Conditions) -> ClipTexts:
         """What the frames read, as the conditions say."""
         encoders = self.text_encoders(conditions.clip_skip), self.text_encoders(None)
-        has_guidance = self.has_guidance(conditions.guidance_scale)
-        return read_texts(self._pipeline, conditions, encoders, has_guidance)
+        return read_texts(self._pipeline, conditions, encoders, self.guidance(conditions).is_on)
 
     def object_prompts(
         self, conditions: Conditions, texts: ClipTexts, objects: ObjectMaps, latent_size: tuple[int, int]
@@ -133,11 +142,11 @@ class UNetBackbone:
         if texts.objects is None:
             return None
         ids = list(conditions.object_prompts)
-        return ObjectPrompts(texts.objects, ids, objects, texts.n_branches, latent_size)
+        return ObjectPrompts(texts.objects, ids, objects, latent_size)
 
     def image_embeds(self, conditions: Conditions) -> list[Tensor] | None:
         """What the UNet's IP-Adapters read; None: there are none."""
-        return image_embeds(self._pipeline, conditions, self.has_guidance(conditions.guidance_scale))
+        return image_embeds(self._pipeline, conditions, self.guidance(conditions).is_on)
 
 
 def _in_dtype(residuals: Any, dtype: torch.dtype) -> Any:
@@ -171,7 +180,7 @@ class UNetDenoiser:
         controls: what steers it.
         texts: what the frames read; without an unconditional branch there is no guidance.
         latent_size: height and width of the latents.
-        guidance_scale: weight of the conditional branch.
+        guidance: how the branches are combined.
         guidance_embedding: for UNets distilled with guidance as an input (LCM), one row; else None.
         image_embeds: IP-Adapter features, one tensor per adapter with one row per branch; else None.
         added: further conditions of both networks by diffusers' names, one row per branch (SDXL's sizes).
@@ -183,16 +192,12 @@ class UNetDenoiser:
     controls: Controls
     texts: ClipTexts
     latent_size: tuple[int, int]
-    guidance_scale: float
+    guidance: Guidance
     guidance_embedding: Float[Tensor, "1 E"] | None = None
     image_embeds: list[Tensor] | None = None
     added: Mapping[str, Tensor] | None = None
     object_prompts: ObjectPrompts | None = None
     attention_kwargs: Mapping[str, Any] = field(default_factory=dict)
-
-    @property
-    def n_branches(self) -> int:
-        return self.texts.n_branches
 
     @property
     def control_kinds(self) -> tuple[ControlKind, ...]:
@@ -201,6 +206,22 @@ class UNetDenoiser:
     @property
     def window(self) -> int | None:
         return None
+
+    @property
+    def tensors(self) -> Mapping[str, Tensor]:
+        return named_tensors(self.texts, self.added or {})
+
+    def n_branches(self, step: Step) -> int:
+        """See `Denoiser.n_branches`."""
+        return 1 if self.texts.negative is None else self.guidance.n_branches(step)
+
+    def revised(self, tensors: Mapping[str, Tensor], guidance_scale: float | None = None) -> "UNetDenoiser":
+        """See `Denoiser.revised`."""
+        texts, added = with_named_tensors(self.texts, self.added or {}, tensors)
+        guidance = self.guidance
+        if guidance_scale is not None:
+            guidance = replace(guidance, scale=float(guidance_scale))
+        return replace(self, texts=texts, added=added, guidance=guidance)
 
     @contextmanager
     def injected(self, attention: AttentionState) -> Iterator[None]:
@@ -216,8 +237,14 @@ class UNetDenoiser:
         ):
             yield
 
-    def ask_unet(self, rows: Float[Tensor, "R C h w"], timestep: Tensor, **arguments: Any) -> Tensor:
-        """The UNet's output for rows of frames."""
+    def ask_unet(
+        self,
+        rows: Float[Tensor, "R C h w"],
+        n_frames: int,  # noqa: ARG002 (for UNets that see the frames of a branch together)
+        timestep: Tensor,
+        **arguments: Any,
+    ) -> Tensor:
+        """The UNet's output for rows of so many frames in each branch."""
         return self.unet(rows, timestep, **arguments)[0]
 
     def predict(
@@ -233,17 +260,27 @@ class UNetDenoiser:
         n_frames = latents.shape[0]
         # Asked once: diffusers walks through all modules to tell.
         unet_dtype = self.unet.dtype
-        rows = latents.repeat(self.n_branches, 1, 1, 1)
-        prompt_embeds, pooled = self.texts.rows(frames)
-        added = {name: rows.repeat_interleave(n_frames, dim=0) for name, rows in (self.added or {}).items()}
+        n_branches = self.n_branches(step)
+        rows = latents.repeat(n_branches, 1, 1, 1)
+        prompt_embeds, pooled = (self.texts if n_branches == 2 else self.texts.conditional).rows(frames)
+        # Of what has a row per branch, the conditional one's comes last.
+        added = {
+            name: rows[-n_branches:].repeat_interleave(n_frames, dim=0)
+            for name, rows in (self.added or {}).items()
+        }
         if pooled is not None:
             added["text_embeds"] = pooled
         steered = self.controls.residuals(rows, step, prompt_embeds, control_images, added)
         images: dict[str, Any] = {}
         if self.image_embeds is not None:
-            images = {"image_embeds": [e.repeat_interleave(n_frames, dim=0) for e in self.image_embeds]}
+            images = {
+                "image_embeds": [
+                    embeds[-n_branches:].repeat_interleave(n_frames, dim=0) for embeds in self.image_embeds
+                ]
+            }
         output = self.ask_unet(
             rows.to(unet_dtype),
+            n_frames,
             step.timestep,
             encoder_hidden_states=prompt_embeds.to(unet_dtype),
             timestep_cond=self.guidance_embedding,
@@ -252,8 +289,5 @@ class UNetDenoiser:
             added_cond_kwargs={**added, **images} or None,
             return_dict=False,
         ).float()
-        if self.n_branches == 1:
-            return output
-        unconditional, conditional = output.chunk(2)
-        # lerp would round differently from diffusers, whose output we promise to match.
-        return unconditional + self.guidance_scale * (conditional - unconditional)
+        unconditional, conditional = (None, output) if n_branches == 1 else output.chunk(2)
+        return self.guidance.combined(conditional, unconditional, step)

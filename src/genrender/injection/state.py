@@ -77,7 +77,7 @@ class AttentionState:
 
     Attributes:
         config: the injection settings.
-        n_branches: 2 under classifier-free guidance, else 1.
+        n_branches: 2 under classifier-free guidance, else 1; it may change between steps.
         engine: carries features on the surface; needed for blending and for deduplication.
         n_lent: how many keyframes, the first, are another run's: their background is not this clip's.
     """

@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Float32
 from torch import Tensor
 
-from genrender.backbones.protocol import Backbone, Conditions, Step
+from genrender.backbones.protocol import Backbone, Conditions, Denoiser, Step
 from genrender.backbones.samplers import check_scheduler
 from genrender.config import MethodConfig
 from genrender.errors import ConfigError
@@ -86,14 +86,20 @@ class SamplingConfig:
 class Hooks:
     """What a caller wants to be told, and where it may step in. Everything here does nothing."""
 
-    def on_begin(self, step: int, n_steps: int) -> None:
+    def on_begin(self, step: int, n_steps: int, denoiser: Denoiser) -> None:
         """The first evaluation of the model is number `step` of `n_steps`: 0, unless a run goes on."""
 
     def on_outputs(self, step: int, predicted_x0: PredictedX0) -> None:
         """The model has seen all frames, before the scheduler makes its step of them."""
 
-    def on_step_end(self, step: int, timestep: Tensor, latents: FrameTensors) -> None:
-        """The scheduler has made its step; what is written to `latents` counts."""
+    def on_step_end(
+        self, step: int, timestep: Tensor, latents: FrameTensors, denoiser: Denoiser
+    ) -> Denoiser | None:
+        """The scheduler has made its step; what is written to `latents` counts.
+
+        Returns:
+            What denoises from here on; None: the same.
+        """
 
     def is_interrupted(self) -> bool:
         """Asked after every step; True ends the loop there."""
@@ -171,7 +177,7 @@ def sample(
     stepper = NoiseGivenScheduler(scheduler, n_frames, generators, sampling.eta, step_noise)
 
     # 4. Mechanisms 2 and 3: which surface points frames share, and what attention does with that.
-    attention = sampling.attention(method.injection, denoiser.n_branches, surface.engine)
+    attention = sampling.attention(method.injection, 1, surface.engine)
     attention.n_lent = len(surface.lent)
     wanted = method.injection.n_keyframes
     n_keyframes = default_n_keyframes(n_frames) if wanted is None else min(wanted, n_frames)
@@ -181,9 +187,11 @@ def sample(
 
     # All frames advance one step together.
     with denoiser.injected(attention):
-        hooks.on_begin(store.step, len(timesteps))
+        hooks.on_begin(store.step, len(timesteps), denoiser)
         for step, timestep in enumerate(timesteps[store.step :], start=store.step):
-            done = draws[step] / max(draws[-1], 1)
+            at, done = Step(step, len(timesteps), timestep), draws[step] / max(draws[-1], 1)
+            # Guidance may begin or end on the way.
+            attention.n_branches = denoiser.n_branches(at)
             keyframes = attention.choose(n_frames, n_keyframes, sampling.seed, draws[step], seen)
             # Between steps the scheduler stands alike in all chunks, except for what it keeps of latents.
             store.recall(scheduler, 0)
@@ -194,8 +202,9 @@ def sample(
             # 5. The model's output: keyframes together, then the other frames, which read from them.
             def predict(
                 frames: list[int],
-                at: Step = Step(step, len(timesteps), timestep),  # noqa: B008 (of this step)
+                at: Step = at,
                 see: Callable[..., Tensor] = model_input,
+                denoiser: Denoiser = denoiser,
             ) -> Tensor:
                 pictures = surface.control_images(frames, denoiser.control_kinds)
                 return denoiser.predict(see(frames), at, pictures, frames)
@@ -219,7 +228,7 @@ def sample(
                 store.remember(scheduler, chunk)
 
             # 7. From here on the step counts.
-            hooks.on_step_end(step, timestep, store.next_latents)
+            denoiser = hooks.on_step_end(step, timestep, store.next_latents, denoiser) or denoiser
             store.commit(generators)
             if hooks.is_interrupted():
                 break

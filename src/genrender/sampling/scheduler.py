@@ -50,7 +50,7 @@ def given_noise(step: Any, draw: Callable[..., Tensor]) -> Any:
 def set_noise_levels(
     scheduler: Any,
     n_steps: int,
-    timesteps: Sequence[int] = (),
+    timesteps: Sequence[float] = (),
     sigmas: Sequence[float] = (),
     device: torch.device | None = None,
 ) -> None:
@@ -59,7 +59,7 @@ def set_noise_levels(
     Args:
         scheduler: of diffusers.
         n_steps: where neither timesteps nor sigmas are given.
-        timesteps: descending, from below the number that the model was trained on.
+        timesteps: descending whole numbers, from below the number that the model was trained on.
         sigmas: descending noise levels; the run ends at the last.
         device: where the timesteps go.
 
