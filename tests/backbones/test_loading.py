@@ -119,7 +119,9 @@ def test_an_unknown_model_lists_what_there_is(name):
 
 
 def test_names_resolve_without_loading_anything(tmp_path):
-    assert sources.find_model("sd15") == sources.ModelSource(sources.SD15_HUB_ID, is_local=False)
+    commit = sources.PINNED[sources.SD15_HUB_ID]
+    assert sources.find_model("sd15") == sources.ModelSource(sources.SD15_HUB_ID, False, commit)
+    assert sources.find_model("sd15", "main") == sources.ModelSource(sources.SD15_HUB_ID, False, "main")
     assert sources.find_model("owner/name", "v2") == sources.ModelSource("owner/name", False, "v2")
     assert sources.find_model(str(tmp_path)) == sources.ModelSource(str(tmp_path), is_local=True)
 

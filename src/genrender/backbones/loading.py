@@ -146,7 +146,8 @@ def load_named(what: str, name: str, kinds: Sequence[str], family: Family, readi
             return load_file_network(Path(name), kinds, family, reading)
         if source.is_local:
             return load_network(kinds, Path(name), reading)
-        return load_network(kinds, hub_folder(name, _whole_folder(what, name, reading)), reading)
+        folder = hub_folder(name, _whole_folder(what, name, reading), source.revision)
+        return load_network(kinds, folder, reading)
 
 
 def _whole_folder(what: str, name: str, reading: Reading) -> Choice:
@@ -164,13 +165,17 @@ def _whole_folder(what: str, name: str, reading: Reading) -> Choice:
 def _controlnet(recipe: Recipe, source: ModelSource, family: Family, reading: Reading) -> Any:
     """What steers a model that brings nothing, or what was asked for instead."""
     named = next((control.source for control in recipe.controls if control.source), None)
-    if named is None and source.is_local and cached_folder(family.controlnet) is None:
+    if named is None and source.is_local and not _is_cached(family.controlnet):
         place = "" if source.is_file else f" in {Path(source.location) / 'controlnet'}: save one there or"
         raise ModelError(
             f"model {recipe.base}: it has no ControlNet, expected a depth ControlNet{place or ':'} give "
             f"--controlnet with a folder, a file or a hub id such as {family.controlnet}"
         )
     return load_named("ControlNet", named or family.controlnet, CONTROL_NETWORKS, family, reading)
+
+
+def _is_cached(name: str) -> bool:
+    return cached_folder(name, find_files("ControlNet", name).revision) is not None
 
 
 def _motion_adapter(name: str, family: Family, reading: Reading) -> Any:

@@ -23,6 +23,16 @@ PART = "a folder in diffusers' layout, a .safetensors file, or a hub id such as 
 AVAILABLE = "pocket, sd15, a folder in diffusers' layout, a .safetensors file, or a hub id such as owner/name"
 
 
+# Commits of hub models that are known by name here, so that a run means the same next year. They are the ones
+# that public projects name; nobody has fetched them for this project yet.
+PINNED = {
+    SD15_HUB_ID: "451f4fe16113bff5a5d2269ed5ad43b0592e9a14",
+    "lllyasviel/control_v11f1p_sd15_depth": "539f99181d33db39cf1af2e517cd8056785f0a87",
+    "stabilityai/stable-diffusion-xl-base-1.0": "462165984030d82259a11f4367a4eed129e94a7b",
+    "diffusers/controlnet-depth-sdxl-1.0": "17bb97973f29801224cd66f192c5ffacf82648b4",
+}
+
+
 @dataclass(frozen=True)
 class ModelSource:
     """Where files of a model, or of one of its networks, are.
@@ -50,7 +60,7 @@ def find_model(model: str, revision: str | None = None, allow_pickle: bool = Fal
 
     Args:
         model: `pocket`, `sd15`, a local folder, a single file or a hub id.
-        revision: of a hub model.
+        revision: of a hub model; None: the pinned one, else `main`.
         allow_pickle: whether weights may lie in pickles.
 
     Raises:
@@ -68,7 +78,7 @@ def find_model(model: str, revision: str | None = None, allow_pickle: bool = Fal
             )
         return ModelSource(str(POCKET_FOLDER), is_local=True)
     if model == "sd15":
-        return ModelSource(SD15_HUB_ID, False, revision, allow_pickle)
+        return ModelSource(SD15_HUB_ID, False, revision or PINNED[SD15_HUB_ID], allow_pickle)
     return find_files("model", model, revision, allow_pickle, AVAILABLE)
 
 
@@ -80,7 +90,7 @@ def find_files(
     Args:
         what: the kind of thing, as messages call it.
         name: of the folder or file, or the hub id.
-        revision: of a hub model.
+        revision: of a hub model; None: the pinned one, else `main`.
         allow_pickle: whether weights may lie in pickles.
         expected: what messages list.
 
@@ -93,7 +103,7 @@ def find_files(
     is_hub_id = re.fullmatch(r"[\w-][\w.-]*/[\w.-]+", name) is not None and not Path(name).parent.is_dir()
     if not is_hub_id or name.endswith((".safetensors", ".ckpt", ".bin", ".pt", ".pth")):
         raise ModelError(f"unknown {what} {name!r}, expected {expected}{_near(name)}")
-    return ModelSource(name, False, revision, allow_pickle)
+    return ModelSource(name, False, revision or PINNED.get(name), allow_pickle)
 
 
 def _near(name: str) -> str:
@@ -202,10 +212,14 @@ def weights_digest(source: ModelSource) -> str:
         return source.location if source.revision is None else f"{source.location}@{source.revision}"
     digest = hashlib.sha256()
     location = Path(source.location)
-    files = [location] if source.is_file else sorted(location.rglob("*.safetensors"))
+    kinds = (".safetensors", ".bin", ".ckpt", ".pt", ".pth")
+    files = [location]
+    if not source.is_file:
+        files = sorted(file for file in location.rglob("*") if file.suffix in kinds)
     is_small = sum(file.stat().st_size for file in files) <= _DIGEST_BYTES
     for file in files:
-        digest.update(str(file.relative_to(location)).encode())
+        # In a folder the name says what a file is; a file of another name is the same file.
+        digest.update(b"" if source.is_file else file.relative_to(location).as_posix().encode())
         about = file.stat()
         digest.update(file.read_bytes() if is_small else f"{about.st_size} {about.st_mtime_ns}".encode())
     return digest.hexdigest()[:16]

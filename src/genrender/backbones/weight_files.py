@@ -92,6 +92,11 @@ def choose_weights(
     raise ModelError(f"{where}: no weights of variant {reading.variant}, expected one of: {known}")
 
 
+def variants(names: Iterable[str]) -> list[str | None]:
+    """Which variants of weights are among a network's files; None is no variant."""
+    return list(dict.fromkeys(variant for variant, _ in _complete_sets(names)))
+
+
 def _complete_sets(names: Iterable[str]) -> Mapping[tuple[str | None, bool], list[str]]:
     """Weight files by variant and whether they are pickles; shards only where none is missing."""
     sets: dict[tuple[str | None, bool], list[Any]] = {}

@@ -117,8 +117,17 @@ def _print_scene(report: dict[str, Any]) -> None:
 def _print_model(report: dict[str, Any]) -> None:
     console = stdout_console()
     size = "x".join(map(str, report["picture_size"])) if report["picture_size"] else "any number of"
-    say(f"{report['model']}: {report['family']}, {size} pixels")
-    console.print(_rows("networks", report["networks"], ("name", "class", "parameters_m", "size_mb")))
+    say(f"{report['model']}: {report['title']}, {size} pixels")
+    say(f"scheduler: {report['scheduler']}, predicts {report['prediction_type']}")
+    columns = ("name", "class", "parameters_m", "precision", "size_mb", "variants")
+    rows = [network | {"variants": ", ".join(network["variants"])} for network in report["networks"]]
+    console.print(_rows("networks", rows, columns))
+    if report["fits"] is not None:
+        say(f"fits: {report['fits']}")
+    memory = (f"{megabytes / 1e3:.1f} GB in {name}" for name, megabytes in report["memory_mb"].items())
+    say(f"memory for a frame of its own size, about: {', '.join(memory)}")
+    for note in report["notes"]:
+        say(f"note: {note}")
     if report["vocabulary"] is None:
         print("It says nothing about the words that it knows.")
         return
