@@ -1,6 +1,8 @@
 """Noise levels and generators of a caller, samplers by name, and schedulers that are refused."""
 
+import inspect
 import re
+from pathlib import Path
 
 import diffusers
 import pytest
@@ -24,10 +26,18 @@ from diffusers.schedulers import AysSchedules
 from pipelines import NEGATIVE, PROMPT, diffusers_latents, make_pipe
 from tiny_models import tiny_scheduler, tiny_unet
 
-from genrender.backbones.samplers import SAMPLERS, check_scheduler, find_sampler, make_sampler, sampler_of
+from genrender.backbones.samplers import (
+    SAMPLERS,
+    SPACINGS,
+    check_sampler_name,
+    check_scheduler,
+    find_sampler,
+    make_sampler,
+    sampler_of,
+)
 from genrender.config import PER_FRAME, InjectionConfig, MethodConfig
 from genrender.errors import ConfigError
-from genrender.sampling.scheduler import set_noise_levels
+from genrender.sampling.scheduler import NoiseGivenScheduler, set_noise_levels
 
 FULL = MethodConfig(injection=InjectionConfig(alpha=0.5, n_keyframes=2))
 CHOSEN = {
@@ -201,3 +211,50 @@ def test_every_row_is_a_scheduler_of_diffusers_and_every_name_stands_for_one_row
 
     assert sampler_of(Own()).names == ("ddim",)
     check_scheduler(Own())
+
+
+WORDS = {"epsilon": "noise", "v_prediction": "v", "sample": "picture"}
+
+
+def documented(sampler) -> str:
+    also = ", ".join(f"`{name}`" for name in sampler.names[1:])
+    predicts = ", ".join(WORDS[kind] for kind in sampler.predicts)
+    cells = [f"`{sampler.names[0]}`", also, f"`{sampler.scheduler}`", ", ".join(sampler.spacings), predicts]
+    return f"| {' | '.join([*cells, 'yes' if sampler.is_stochastic else '', sampler.package or ''])} |"
+
+
+def test_the_documentation_lists_the_table():
+    document = (Path(__file__).parents[2] / "docs" / "samplers.md").read_text()
+    listed = [line for line in document.splitlines() if line.startswith("| `")]
+    assert listed == [documented(sampler) for sampler in SAMPLERS]
+
+
+@pytest.mark.parametrize("sampler", SAMPLERS, ids=lambda sampler: sampler.names[0])
+def test_a_row_says_what_is_so_of_its_class(sampler):
+    """Which noise levels it has, and whether it draws noise at its steps."""
+    own = EDMEulerScheduler() if sampler.is_edm else tiny_scheduler()
+    scheduler, drawn = make_sampler(sampler.names[0], own), []
+    known = inspect.signature(type(scheduler).__init__).parameters
+    assert sampler.spacings == tuple(key for key, setting in SPACINGS.items() if setting in known)
+
+    def noise(frames, step, draw):
+        drawn.append((step, draw))
+        return torch.zeros(len(frames), 4, 8, 8)
+
+    set_noise_levels(scheduler, 4)
+    stepper = NoiseGivenScheduler(scheduler, 1, [torch.Generator()], noise=noise)
+    for step, timestep in enumerate(scheduler.timesteps):
+        latents = torch.ones(1, 4, 8, 8)
+        scheduler.scale_model_input(latents, timestep)
+        stepper.step(latents, timestep, latents, step, [0])
+    assert bool(drawn) == sampler.is_stochastic
+
+
+@pytest.mark.parametrize(
+    ("name", "package"), [("lms", "scipy"), ("dpm++-sde", "torchsde"), ("heun-beta", "scipy")]
+)
+def test_a_package_that_is_missing_is_named(monkeypatch, name, package):
+    monkeypatch.setattr("genrender.backbones.samplers.find_spec", lambda _: None)
+    with pytest.raises(ConfigError, match=rf"needs {package}, .*: pip install 'genrender\[samplers\]'"):
+        check_sampler_name(name)
+    check_sampler_name("heun")

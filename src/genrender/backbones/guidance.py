@@ -58,7 +58,7 @@ class Guidance:
         if self.guider is not None:
             self._tell(step)
             combined = self.guider.forward(conditional, unconditional)
-            # Until diffusers 0.36 a tuple, whose first entry it is.
+            # In older versions of diffusers a tuple, whose first entry it is.
             return combined.pred if hasattr(combined, "pred") else combined[0]
         if unconditional is None:
             return conditional
