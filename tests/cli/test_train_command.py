@@ -9,6 +9,7 @@ import pytest
 
 from genrender.backbones.sources import POCKET_FOLDER
 from genrender.cli.train_options import Train
+from genrender.train.motion import MotionTraining
 from genrender.train.pocket import PocketTraining
 
 
@@ -69,6 +70,21 @@ def test_a_report_and_a_stage_contradict_each_other(call, configs):
     assert result.code == 2
     assert "leave one out" in result.err
     assert configs == []
+
+
+def test_motion_modules_take_the_options_that_mean_something_to_them(call, monkeypatch):
+    asked: list[MotionTraining] = []
+    monkeypatch.setattr("genrender.cli.train.train_motion", asked.append)
+    result = call("train", "motion", "--work-dir", "w", "--steps", 5, "--init", "m")
+    assert (result.code, result.out) == (0, "motion adapter  w/adapter\n")
+    assert call("train", "motion", "--work-dir", "w", "--out", "a", "--learning-rate", 0.1).code == 0
+    assert asked == [
+        MotionTraining(work_dir=Path("w"), out=Path("w/adapter"), base="m", steps=5),
+        MotionTraining(work_dir=Path("w"), out=Path("a"), learning_rate=0.1),
+    ]
+    result = call("train", "motion", "--shards", 3)
+    assert result.code == 2
+    assert "--shards is not for motion modules; leave it out" in result.err
 
 
 def test_training_in_the_background_goes_on_alone(call, tmp_path, monkeypatch):

@@ -11,12 +11,14 @@ from genrender.cli.groups import option
 
 @dataclass(frozen=True)
 class Train:
-    """Train the pocket model from scratch, on pictures that genrender makes itself.
+    """Train the pocket model, or motion modules for it, on pictures that genrender makes itself.
 
     Every stage can be stopped and started again: it goes on from its last checkpoint.
 
     Attributes:
-        model: which model to train.
+        model: pocket is made from scratch; motion are modules that let a finished pocket see 16 frames at
+            once, for `genrender render --motion-adapter`. Of the options below they take --out, --work-dir,
+            --steps, --learning-rate, --init, --device and --background.
         out: the finished model folder, for `genrender render --model`; with --report the one to judge.
         work_dir: training pictures and checkpoints.
         size: cpu makes a model that two processor cores can train, gpu a larger one; both paint 256 pixels.
@@ -28,7 +30,8 @@ class Train:
         batch: pictures per step of the diffusion model.
         learning_rate: of the diffusion model.
         characters: scene files that the report paints besides unseen shapes, for instance Fox.glb=fox.
-        init: pocket model folder whose weights to start from, instead of random ones.
+        init: pocket model folder whose weights to start from, instead of random ones; for motion the model
+            that the modules are for, instead of the packaged one.
         stage: all, or one stage alone. vision and decoder, which are no part of all, train the CLIP but for
             its text tower, and the autoencoder but for its encoder: what the diffusion model reads stays.
         report: train nothing; paint unseen shapes, print how well that goes, and write figures and pictures
@@ -40,9 +43,10 @@ class Train:
         debug: show where an error comes from.
     """
 
-    model: tyro.conf.Positional[Literal["pocket"]]
+    model: tyro.conf.Positional[Literal["pocket", "motion"]]
     out: Annotated[
-        Path | None, option("DIR", "model/ in the work folder; with --report the packaged pocket")
+        Path | None,
+        option("DIR", "model/ or adapter/ in the work folder; with --report the packaged pocket"),
     ] = None
     work_dir: Annotated[Path, tyro.conf.arg(metavar="DIR")] = Path("runs/train-pocket")
     size: Literal["cpu", "gpu"] = "cpu"
