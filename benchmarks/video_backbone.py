@@ -10,6 +10,7 @@ deviation. Seconds count diffusion and decoding; other work on the machine makes
 """
 
 import json
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -52,7 +53,7 @@ def main() -> None:
     parser = new_parser(__doc__)
     parser.add_argument("--motion-adapter", type=Path, required=True, help="folder of a MotionAdapter")
     parser.add_argument("--frames", type=int, default=16)
-    parser.add_argument("--steps", type=int, default=12)
+    parser.add_argument("--steps", type=int, default=10)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1])
     parser.add_argument("--pictures", type=Path, help="folder for a contact sheet of every scene and seed")
     args = parser.parse_args()
@@ -69,9 +70,10 @@ def main() -> None:
                 for way in WAYS:
                     started = now()
                     frames = paint(backbone, clip, prompt, way, args.steps, seed)
-                    figures = measure(Subject(frames, clip, prompt, scorer))
-                    figures["seconds_per_frame"] = (now() - started) / len(frames)
+                    seconds = (now() - started) / len(frames)
+                    figures = measure(Subject(frames, clip, prompt, scorer)) | {"seconds_per_frame": seconds}
                     runs.append({"scene": name, "seed": seed, "model": model, "way": way, **figures})
+                    print(name, seed, model, way, f"{seconds:.2f} s a frame", file=sys.stderr, flush=True)
                     rows[f"{model}, {way}"] = [to_picture(frame) for frame in frames]
             if args.pictures is not None:
                 args.pictures.mkdir(parents=True, exist_ok=True)
@@ -80,8 +82,8 @@ def main() -> None:
 
 
 def load_models(adapter: Path) -> dict[str, Backbone]:
-    """Pocket, and pocket with motion modules, in float32 on the CPU."""
-    image = Recipe("pocket", device="cpu", precision="float32")
+    """Pocket, and pocket with motion modules."""
+    image = Recipe("pocket")
     motion = replace(image, motion_adapter=str(adapter))
     return {
         "pocket": backbone_of(load_networks(image)),
