@@ -35,7 +35,7 @@ class Sampler:
         spacings: noise levels that it has beside the model's: names of `SPACINGS`.
         predicts: what its networks may predict, as `prediction_type` names it.
         package: what it needs beside diffusers.
-        is_stochastic: whether it draws noise at its steps.
+        is_stochastic: whether it draws noise at its steps, also without eta.
         is_edm: whether it is for networks trained in the manner of Karras et al. (2022), and for no others.
     """
 
@@ -112,7 +112,7 @@ SAMPLERS = (
     Sampler(("deis",), "DEISMultistepScheduler", "sigmas", spacings=ALL),
     Sampler(("sa-solver",), "SASolverScheduler", "sigmas", spacings=ALL, is_stochastic=True),
     Sampler(("lcm",), "LCMScheduler", "alphas", is_stochastic=True),
-    Sampler(("tcd",), "TCDScheduler", "alphas", is_stochastic=True),
+    Sampler(("tcd",), "TCDScheduler", "alphas"),
     Sampler(("edm-euler",), "EDMEulerScheduler", "edm", predicts=NO_PICTURE, is_edm=True),
     Sampler(
         ("edm-dpm++", "edm-dpm++-2m"),
