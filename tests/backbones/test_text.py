@@ -16,6 +16,7 @@ from genrender.backbones.families import backbone_of
 from genrender.backbones.protocol import Conditions
 from genrender.backbones.text import ClipTexts
 from genrender.errors import ConfigError
+from genrender.pipeline import load_pipeline
 
 CPU = torch.device("cpu")
 PROMPT, NEGATIVE = "a red fox, sitting", "blurry"
@@ -205,6 +206,16 @@ def test_long_prompts_are_read_in_chunks_that_end_with_a_word(pipe):
         short, empty = (texts_of(pipe, each).prompts for each in (text, ""))
         assert torch.equal(ours, torch.cat([short, empty], dim=1))
     assert torch.equal(texts.objects[1:], texts.prompts)
+
+
+def test_pocket_reads_long_and_weighted_prompts_as_others_do():
+    pipe = load_pipeline("pocket", device="cpu", dtype=torch.float32)
+    words = "a red and white striped biped on a green background "
+    assert torch.equal(texts_of(pipe, words).prompts, encoded(pipe, words)[0])
+    short, long = (texts_of(pipe, words * 4 + end).prompts for end in ("fox", "(cube:1.5)"))
+    assert short.shape == long.shape == (1, 2 * pipe.tokenizer.model_max_length, 128)
+    assert torch.equal(short[:, :32], long[:, :32])
+    assert (short - long).abs().max() > 0.1
 
 
 def test_zeros_instead_of_a_negative_text_are_as_long_as_the_prompt():
