@@ -153,13 +153,13 @@ def sample(
     sampling.check()
     store, hooks = store or RunStore(), hooks or Hooks()
     n_frames, scheduler = surface.n_frames, backbone.scheduler
+    check_scheduler(scheduler)
 
     # 1. The model reads what the clip shows.
     denoiser = backbone.conditioned(conditions, surface.objects, surface.latent_size)
     backbone.free()
 
     # 2. Noise levels, and where an earlier attempt stands.
-    check_scheduler(scheduler)
     set_noise_levels(scheduler, sampling.n_steps, sampling.timesteps, sampling.sigmas, backbone.device)
     timesteps = scheduler.timesteps
     surface.check_appearance(len(timesteps), backbone.n_channels)

@@ -195,10 +195,10 @@ class RunStore:
                     f"{file} is of another run: its {name} is {state.get(name)}, expected {value}"
                 )
         self.step = state["step"]
-        if len(state["generators"]) != len(generators):
-            n_before = len(state["generators"])
-            raise MediaError(f"{file} is of a run with {n_before} generators, expected {len(generators)}")
-        for generator, before in zip(generators, state["generators"], strict=True):
+        states = state.get("generators", [])
+        if len(states) != len(generators):
+            raise MediaError(f"{file} is of a run with {len(states)} generators, expected {len(generators)}")
+        for generator, before in zip(generators, states, strict=True):
             generator.set_state(before)
         for chunk in state["chunks"]:
             read_checked(self._memory_file(self.step, chunk))
