@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from diffusers.models.controlnets.controlnet import ControlNetModel
+from diffusers.models.controlnets.controlnet_union import ControlNetUnionModel
 from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 from diffusers.models.unets.unet_motion_model import UNetMotionModel
 from torch import Tensor
@@ -19,6 +20,8 @@ from genrender.injection.attention import merge_heads, split_heads
 from genrender.injection.state import AttentionState
 
 UNet = UNet2DConditionModel | UNetMotionModel
+# Networks with attention layers, which read the text.
+TextReader = UNet | ControlNetModel | ControlNetUnionModel
 
 
 def feature_size(n_tokens: int, height: int, width: int) -> tuple[int, int]:
@@ -129,7 +132,7 @@ def select_layers(unet: UNet, pattern: str) -> list[str]:
 
 
 @contextmanager
-def installed_processors(network: UNet | ControlNetModel, ours: Mapping[str, Any]) -> Iterator[None]:
+def installed_processors(network: TextReader, ours: Mapping[str, Any]) -> Iterator[None]:
     """Give layers, by their full names, other attention processors; the old ones come back in any case."""
     # set_attn_processor empties the dict it is given, hence a copy for each call.
     before: dict[str, Any] = dict(network.attn_processors)

@@ -12,11 +12,10 @@ from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import torch
-from diffusers.models.controlnets.controlnet import ControlNetModel
 from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 
-from genrender.backbones.attention_sites import UNet, feature_size, installed_processors, is_temporal
+from genrender.backbones.attention_sites import TextReader, feature_size, installed_processors, is_temporal
 
 # How much of what an object's pixels read comes from its own prompt; the rest comes from the clip's.
 OWN_WEIGHT = 0.8
@@ -104,7 +103,7 @@ class RegionalCrossAttention:
         return torch.cat([output[:-n_rows], conditional])
 
 
-def cross_attention_layers(network: UNet | ControlNetModel) -> list[str]:
+def cross_attention_layers(network: TextReader) -> list[str]:
     """Full names of the layers that read the text."""
     names = [name.removesuffix(".processor") for name in network.attn_processors]
     # Motion modules have an attn2 that reads no text.
@@ -112,9 +111,7 @@ def cross_attention_layers(network: UNet | ControlNetModel) -> list[str]:
 
 
 @contextmanager
-def regional_texts(
-    networks: Sequence[UNet | ControlNetModel], prompts: ObjectPrompts | None
-) -> Iterator[None]:
+def regional_texts(networks: Sequence[TextReader], prompts: ObjectPrompts | None) -> Iterator[None]:
     """Let the networks read the objects' own prompts, too; the old processors come back in any case."""
     if prompts is None:
         yield

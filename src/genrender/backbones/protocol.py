@@ -34,7 +34,8 @@ class Conditions:
         guidance_rescale: see `genrender.backbones.guidance`.
         guider: of diffusers, instead of both, see there.
         controls: how each of the model's control networks steers it, in their order; their sources are not
-            looked at.
+            looked at. A model with one network may have several, for a network that sees several pictures.
+        guess_mode: control networks guess what a picture shows, as in diffusers, see `Controls`.
         image_prompt: reference picture(s) for a loaded IP-Adapter, for several a list with an entry for each.
         image_prompt_embeds: instead of pictures, what the image encoder makes of them: for each adapter
             "branches images ...", unconditional first.
@@ -57,6 +58,7 @@ class Conditions:
     guidance_rescale: float = 0.0
     guider: Any = None
     controls: tuple[Control, ...] = (Control(),)
+    guess_mode: bool = False
     image_prompt: Any = None
     image_prompt_embeds: Sequence[Tensor] | None = None
     cross_attention_kwargs: Mapping[str, Any] = field(default_factory=dict)

@@ -28,7 +28,7 @@ class StableDiffusionXL(UNetBackbone):
         ).to(self.device)
         return UNetDenoiser(
             unet=pipeline.unet,
-            controls=self.controls(conditions),
+            controls=self.controls(conditions, latent_size),
             texts=texts,
             latent_size=latent_size,
             guidance=self.guidance(conditions),

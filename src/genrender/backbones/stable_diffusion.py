@@ -18,7 +18,7 @@ class StableDiffusion(UNetBackbone):
         texts = self.texts(conditions)
         return UNetDenoiser(
             unet=self._pipeline.unet,
-            controls=self.controls(conditions),
+            controls=self.controls(conditions, latent_size),
             texts=texts,
             latent_size=latent_size,
             guidance=self.guidance(conditions),

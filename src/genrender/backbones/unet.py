@@ -96,9 +96,10 @@ class UNetBackbone:
         """A picture as a safety checker leaves it, and whether that has blackened it; here there is none."""
         return picture, False
 
-    def controls(self, conditions: Conditions) -> Controls:
+    def controls(self, conditions: Conditions, latent_size: tuple[int, int]) -> Controls:
         """What steers the UNet, as the conditions say."""
-        return Controls(self._pipeline.controlnet, conditions.controls[0])
+        height, width = (side * self.vae_factor for side in latent_size)
+        return Controls.of(self._pipeline.controlnet, conditions, (height, width))
 
     def guidance(self, conditions: Conditions) -> Guidance:
         """How an unconditional branch and the conditional one are combined.
@@ -147,12 +148,6 @@ class UNetBackbone:
     def image_embeds(self, conditions: Conditions) -> list[Tensor] | None:
         """What the UNet's IP-Adapters read; None: there are none."""
         return image_embeds(self._pipeline, conditions, self.guidance(conditions).is_on)
-
-
-def _in_dtype(residuals: Any, dtype: torch.dtype) -> Any:
-    if isinstance(residuals, Tensor):
-        return residuals.to(dtype)
-    return [residual.to(dtype) for residual in residuals]
 
 
 def feed_forward_row_by_row(network: torch.nn.Module, row_by_row: bool) -> None:
@@ -228,12 +223,13 @@ class UNetDenoiser:
         """See `Denoiser.injected`; cross-attention reads the objects' own prompts meanwhile."""
         # Networks that are offloaded are on the CPU until they compute; the text is where they do.
         on_cpu = self.texts.prompts.device.type == "cpu"
-        for network in (self.unet, self.controls.network):
+        networks = (self.unet, *self.controls.text_readers)
+        for network in networks:
             in_float32 = on_cpu and network.dtype == torch.float32
             feed_forward_row_by_row(network, in_float32)
         with (
             injected_attention(self.unet, attention, self.latent_size),
-            regional_texts((self.unet, self.controls.network), self.object_prompts),
+            regional_texts(networks, self.object_prompts),
         ):
             yield
 
@@ -285,7 +281,7 @@ class UNetDenoiser:
             encoder_hidden_states=prompt_embeds.to(unet_dtype),
             timestep_cond=self.guidance_embedding,
             cross_attention_kwargs=dict(self.attention_kwargs) or None,
-            **{name: _in_dtype(residuals, unet_dtype) for name, residuals in steered.items()},
+            **steered.as_arguments(unet_dtype),
             added_cond_kwargs={**added, **images} or None,
             return_dict=False,
         ).float()
