@@ -67,7 +67,7 @@ def test_damage_is_mended_or_refused(call, words, tmp_path, monkeypatch):
             assert result.code == 2, (name, kind, result.err)
             assert "render the run again" in result.err.splitlines()[-1], (name, kind, result.err)
     # What is found again is no reason to refuse; what counts and cannot be found again is.
-    for name in ("gbuffers.bin", "control.bin", "outputs.bin", "latents-0.bin", "seconds.bin"):
+    for name in ("gbuffers.bin", "control_depth.bin", "outputs.bin", "latents-0.bin", "seconds.bin"):
         assert codes[name] == {0}, name
     for name in ("state.pt", "latents-1.bin", "request.json"):
         assert 2 in codes[name], name

@@ -113,7 +113,10 @@ def test_what_does_not_fit_is_said(pipe, first, tmp_path):
         pipe("a fox", num_inference_steps=3, config=method, **arguments)
     with pytest.raises(MediaError, match="keeps no appearance"):
         read_appearance(tmp_path / "appearance.npz")
-    kept = {"latents": np.zeros((3, 2, 4, 4, 8), np.float16), "control": np.zeros((2, 32, 64), np.float16)}
+    kept = {
+        "latents": np.zeros((3, 2, 4, 4, 8), np.float16),
+        "control_depth": np.zeros((2, 32, 64), np.float16),
+    }
     pixels = {name: np.stack([getattr(g, name) for g in clip.gbuffers[:2]]) for name in PIXEL_FIELDS}
     whole = {**kept, **pixels}
     np.savez_compressed(tmp_path / "appearance.npz", **whole)

@@ -1,12 +1,17 @@
 """The data that the 3D stage hands to the diffusion stage: one `GBuffer` per frame."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 
 import numpy as np
 from jaxtyping import Bool, Float32, Int32, Integer, UInt64
 
+from genrender.scene.camera import Lens
+
 # What a G-buffer holds for every pixel.
 PIXEL_FIELDS = ("depth", "uv", "object_id", "tri_id", "bary", "atlas_id")
+# What it knows beside these.
+OTHER_FIELDS = ("texture_keys", "lens", "object_names")
 
 
 @dataclass(frozen=True)
@@ -27,6 +32,8 @@ class GBuffer:
             None stands for `object_id`.
         texture_keys: what the noise of each texture is drawn by, one number for every id up to the largest,
             see `genrender.scene.names.texture_keys`; the same in all frames. None: ids serve as keys.
+        lens: what turns depths into places; None: it is not known.
+        object_names: what the objects are called, by id; None: they have no names.
     """
 
     depth: Float32[np.ndarray, "H W"]
@@ -36,15 +43,17 @@ class GBuffer:
     bary: Float32[np.ndarray, "H W 2"]
     atlas_id: Int32[np.ndarray, "H W"] = None  # pyright: ignore[reportAssignmentType] (filled in below)
     texture_keys: UInt64[np.ndarray, "n_ids"] | None = None
+    lens: Lens | None = None
+    object_names: Mapping[int, str] | None = None
 
     def __post_init__(self) -> None:
         if self.atlas_id is None:
             object.__setattr__(self, "atlas_id", self.object_id)
 
     def at(self, rows: Integer[np.ndarray, "h 1"], cols: Integer[np.ndarray, "w"]) -> "GBuffer":
-        """The picture of some of the pixels, those where these rows and columns cross."""
+        """The same picture with fewer samples or more, those where these rows and columns cross."""
         pixels = {name: getattr(self, name)[rows, cols] for name in PIXEL_FIELDS}
-        return GBuffer(**pixels, texture_keys=self.texture_keys)
+        return replace(self, **pixels)
 
     @property
     def height(self) -> int:

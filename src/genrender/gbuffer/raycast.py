@@ -65,6 +65,7 @@ def render_gbuffer(
         tri_id=tri_id.reshape(height, width),
         bary=bary.reshape(height, width, 2),
         atlas_id=pixel_atlas_id,
+        lens=camera.lens(height, width),
     )
 
 

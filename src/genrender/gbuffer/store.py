@@ -5,9 +5,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import UInt64
 
-from genrender.gbuffer.gbuffer import GBuffer
+from genrender.gbuffer.gbuffer import OTHER_FIELDS, GBuffer
 from genrender.storage.checked_file import DamagedFile
 from genrender.storage.frame_file import FrameFile
 
@@ -47,7 +46,8 @@ class StoredGBuffers(Sequence[GBuffer]):
         dtype = np.dtype([(name, kind, (height, width, *more)) for name, kind, more in _RECORD])
         self._file = FrameFile(path, n_frames, (), dtype)
         self._dtype = dtype
-        self._texture_keys: UInt64[np.ndarray, "n_ids"] | None = None  # of the clip
+        # Little, and mostly the same thing in all frames.
+        self._others: dict[int, dict[str, Any]] = {}
         self._render = render
 
     def __len__(self) -> int:
@@ -62,11 +62,12 @@ class StoredGBuffers(Sequence[GBuffer]):
             if self._render is None:
                 raise
             return self._render(index)
-        return GBuffer(**{name: record[name] for name, *_ in _RECORD}, texture_keys=self._texture_keys)
+        others = self._others[range(len(self))[index]]
+        return GBuffer(**{name: record[name] for name, *_ in _RECORD}, **others)
 
     def write(self, frame: int, gbuffer: GBuffer) -> None:
         """Put a frame's G-buffer in its place."""
-        self._texture_keys = gbuffer.texture_keys
+        self._others[frame] = {name: getattr(gbuffer, name) for name in OTHER_FIELDS}
         record = np.zeros((), self._dtype)
         for name, *_ in _RECORD:
             record[name] = getattr(gbuffer, name)

@@ -20,12 +20,14 @@ import numpy as np
 
 from genrender.backbones.families import backbone_of
 from genrender.backbones.protocol import Backbone, Conditions
+from genrender.backbones.recipe import Control
 from genrender.backbones.samplers import make_sampler
 from genrender.backbones.sources import read_guidance_scale, video_scale
-from genrender.config import RunConfig
+from genrender.config import ControlKind, RunConfig
 from genrender.errors import ModelError
 from genrender.gbuffer.composite import composite_backdrop
-from genrender.gbuffer.control import inverse_depth_range, scale_inverse_depth
+from genrender.gbuffer.control import inverse_depth_range
+from genrender.gbuffer.control_pictures import ControlPictures
 from genrender.gbuffer.preview import depth_picture, to_picture, uv_picture
 from genrender.injection.keyframes import choose_keyframes, default_n_keyframes, seen_surface
 from genrender.methods.static_texture import static_texture
@@ -137,8 +139,11 @@ def make_video(
         inverse_range = inverse_depth_range(clip.gbuffers)
         if recorder is not None:
             kept = [shown.gbuffers[frame] for frame in recorder.frames]
-            shown_range = inverse_depth_range(shown.gbuffers)
-            control = np.stack([scale_inverse_depth(gbuffer, shown_range) for gbuffer in kept])
+            pictures = ControlPictures(shown.gbuffers)
+            control: dict[ControlKind, np.ndarray] = {
+                one.kind: np.stack([pictures.of(one.kind, frame) for frame in recorder.frames])
+                for one in _controls()
+            }
             recorder.write(draft.appearance_file, kept, control)
         gbuffers, n_frames = clip.gbuffers, clip.shot.n_frames
         draft.write_contact_sheet(
@@ -174,6 +179,11 @@ def _resolve(config: RunConfig, n_frames: int, pipeline: GenerativeRenderingPipe
         method=replace(config.method, injection=replace(injection, n_keyframes=n_keyframes)),
         guidance_scale=read_guidance_scale(pipeline.name_or_path) if guidance is None else guidance,
     )
+
+
+def _controls() -> tuple[Control, ...]:
+    """What steers a run's model."""
+    return (Control(),)
 
 
 def _networks(pipeline: GenerativeRenderingPipeline, scheduler: Any) -> NetworksRecord:
@@ -221,7 +231,11 @@ def _diffuse(
     )
     assert config.guidance_scale is not None  # resolved
     conditions = Conditions(
-        config.prompt, config.negative_prompt, prompts_by_id(clip, config), config.guidance_scale
+        config.prompt,
+        config.negative_prompt,
+        prompts_by_id(clip, config),
+        config.guidance_scale,
+        _controls(),
     )
     sampling = SamplingConfig(config.n_steps, config.seed, config.chunk_size, attention=method.attention)
     store = RunStore(store_folder)

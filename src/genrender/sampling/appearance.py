@@ -8,19 +8,23 @@ import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import torch
-from jaxtyping import Float32
+from jaxtyping import Float32, Shaped
 from torch import Tensor
 
+from genrender.config import ControlKind
 from genrender.errors import ConfigError, MediaError
 from genrender.gbuffer.gbuffer import PIXEL_FIELDS, GBuffer
 from genrender.storage.atomic import atomic_write
 from genrender.storage.frame_file import FrameFile
 from genrender.storage.lazy_frames import PerFrame
 from genrender.storage.untrusted import library_errors
+
+# Before the kind of control pictures, in the file.
+_CONTROL = "control_"
 
 # Texture ids of each object, by its name; those of one object are in the order of its charts.
 AtlasIds = Mapping[str, Sequence[int]]
@@ -32,12 +36,12 @@ class Appearance:
 
     Attributes:
         latents: before every evaluation of the model, as the scheduler keeps them.
-        control: their depth control images, as that run showed them to the model.
+        control: their control pictures by kind, as that run showed them to the model, see `ControlPictures`.
         gbuffers: what they show.
     """
 
     latents: Float32[Tensor, "S R C h w"]
-    control: Float32[np.ndarray, "R H W"]
+    control: Mapping[ControlKind, Shaped[np.ndarray, "R H W _"]]
     gbuffers: tuple[GBuffer, ...]
 
     def check_fits(self, height: int, width: int, n_evaluations: int, n_channels: int) -> None:
@@ -49,12 +53,22 @@ class Appearance:
             n_evaluations: of the model, per frame.
             n_channels: of the latents.
         """
-        theirs = (*self.control.shape[1:], self.latents.shape[0], self.latents.shape[2])
+        first = self.gbuffers[0]
+        theirs = (first.height, first.width, self.latents.shape[0], self.latents.shape[2])
         ours = (height, width, n_evaluations, n_channels)
         if theirs != ours:
             raise ConfigError(
                 f"the appearance is of height, width, steps and channels {theirs}, expected {ours}: "
                 "make both runs alike in these"
+            )
+
+    def check_kinds(self, kinds: Sequence[ControlKind]) -> None:
+        """Raises ConfigError where these frames lack a kind of control picture."""
+        lacking = [kind for kind in kinds if kind not in self.control]
+        if lacking:
+            raise ConfigError(
+                f"the appearance keeps {' and '.join(self.control)} of its frames, and this run's control "
+                f"networks want {' and '.join(lacking)}, too: render that run with the same control networks"
             )
 
     def matched(self, theirs: AtlasIds, ours: AtlasIds, object_of: Mapping[int, int]) -> "Appearance":
@@ -124,13 +138,18 @@ class AppearanceRecorder:
         self._steps.write([step], latents[None].to("cpu", torch.float32).numpy())
         self._steps.sync()
 
-    def write(self, path: Path, gbuffers: Sequence[GBuffer], control: Float32[np.ndarray, "R H W"]) -> None:
+    def write(
+        self,
+        path: Path,
+        gbuffers: Sequence[GBuffer],
+        control: Mapping[ControlKind, Shaped[np.ndarray, "R H W _"]],
+    ) -> None:
         """Write everything as one file.
 
         Args:
             path: the file, .npz.
             gbuffers: of the frames.
-            control: depth control images of the frames.
+            control: control pictures of the frames by kind.
 
         Raises:
             MediaError: it cannot be written.
@@ -140,8 +159,11 @@ class AppearanceRecorder:
         }
         # Half precision is finer than what a step changes, and halves the largest part of the file.
         latents = self._steps.read(range(len(self._steps))).astype(np.float16)
+        for kind, pictures in control.items():
+            is_bytes = pictures.dtype == np.uint8
+            arrays[_CONTROL + kind] = pictures if is_bytes else pictures.astype(np.float16)
         with atomic_write(path) as part:
-            np.savez_compressed(part, latents=latents, control=control.astype(np.float16), **arrays)
+            np.savez_compressed(part, latents=latents, **arrays)
 
 
 def read_appearance(path: Path) -> Appearance:
@@ -159,15 +181,17 @@ def read_appearance(path: Path) -> Appearance:
             part = archive.testzip()
         with np.load(path) as stored:
             arrays: dict[str, Any] = dict(stored)
-    names = ("control", *PIXEL_FIELDS)
-    if part is not None or not {"latents", *names} <= arrays.keys():
+    kinds = [kind for kind in get_args(ControlKind) if _CONTROL + kind in arrays]
+    if part is not None or not kinds or not {"latents", *PIXEL_FIELDS} <= arrays.keys():
         raise MediaError(f"cannot read {path}: {damaged}")
-    n_kept = len(arrays["control"])
-    n_dims = {"latents": 5, "uv": 4, "bary": 4}
+    n_kept = len(arrays["depth"])
+    n_dims = {"latents": 5, "uv": 4, "bary": 4, **dict.fromkeys([_CONTROL + kind for kind in kinds], 4)}
     for name, array in arrays.items():
         rows = array.shape[1:2] if name == "latents" else array.shape[:1]
         if rows != (n_kept,) or array.ndim != n_dims.get(name, 3):
             raise MediaError(f"cannot read {path}: {name} in it is of shape {array.shape}; render it again")
     gbuffers = tuple(GBuffer(**{name: arrays[name][row] for name in PIXEL_FIELDS}) for row in range(n_kept))
     latents = torch.from_numpy(arrays["latents"].astype(np.float32))
-    return Appearance(latents, arrays["control"].astype(np.float32), gbuffers)
+    pictures = {kind: arrays[_CONTROL + kind] for kind in kinds}
+    whole = {kind: p.astype(np.float32) if kind == "depth" else p for kind, p in pictures.items()}
+    return Appearance(latents, whole, gbuffers)

@@ -162,7 +162,7 @@ def sample(
     # 2. Noise levels, and where an earlier attempt stands.
     set_noise_levels(scheduler, sampling.n_steps, sampling.timesteps, sampling.sigmas, backbone.device)
     timesteps = scheduler.timesteps
-    surface.check_appearance(len(timesteps), backbone.n_channels)
+    surface.check_appearance(len(timesteps), backbone.n_channels, denoiser.control_kinds)
     generators = sampling.generators(n_frames)
     shape = (n_frames, backbone.n_channels, *surface.latent_size)
     run = RunShape(shape, len(timesteps), sampling.chunk_size)

@@ -12,20 +12,18 @@ from torch import Tensor
 from genrender.config import ControlKind, MethodConfig
 from genrender.correspondence.engines import SurfaceEngine, make_engine
 from genrender.errors import ConfigError
-from genrender.gbuffer.control import inverse_depth_range, scale_inverse_depth
+from genrender.gbuffer.control_pictures import ControlPictures, as_channels
 from genrender.gbuffer.gbuffer import GBuffer
 from genrender.injection.keyframes import seen_surface
 from genrender.noise.hashing import hash_key
 from genrender.noise.initial import surface_noise
 from genrender.sampling.appearance import Appearance, with_lent
-from genrender.storage.frame_file import FrameCache
-from genrender.storage.run_files import CONTROL_FILE
 from genrender.surface.texels import samples_under_pixels
 from genrender.surface.tracking import SurfaceTracker
 
 
 class ClipSurface:
-    """Depth to show the model, objects, noise and correspondence of a clip.
+    """Pictures to show the model, objects, noise and correspondence of a clip.
 
     Frames from `n_frames` on are those that another run lends.
 
@@ -72,13 +70,7 @@ class ClipSurface:
         self.lent = range(self.n_frames, len(self._shown))
         self.appearance = appearance
         self.latent_size = (gbuffers[0].height // vae_factor, gbuffers[0].width // vae_factor)
-        # One range for the whole clip: depth that is scaled frame by frame makes a video pump.
-        inverse_range = inverse_depth_range(gbuffers)
-        self._control = FrameCache(
-            lambda f: scale_inverse_depth(gbuffers[f], inverse_range),
-            self.n_frames,
-            None if folder is None else folder / CONTROL_FILE,
-        )
+        self._pictures = ControlPictures(gbuffers, folder)
         self.engine: SurfaceEngine | None = None
         if method.needs_correspondence:
             self.engine = make_engine(self._shown, method.correspondence, device, tracker, folder)
@@ -86,20 +78,21 @@ class ClipSurface:
     def control_images(
         self, frames: Sequence[int], kinds: Sequence[ControlKind]
     ) -> dict[ControlKind, Float32[Tensor, "n 3 H W"]]:
-        """Control pictures in [0, 1] of these kinds; lent frames come first.
+        """Control pictures in [0, 1], see the files `gbuffer.control*`; lent frames come first.
 
-        `depth` is inverse depth: near is 1.
+        Raises:
+            ConfigError: the G-buffers do not tell what is needed for a kind.
         """
-        return {kind: self._depth(frames) for kind in kinds}
+        return {kind: self._control_images(frames, kind) for kind in kinds}
 
-    def _depth(self, frames: Sequence[int]) -> Float32[Tensor, "n 3 H W"]:
-        own = (self._control[f] for f in frames if f < self.n_frames)
-        lent = ()
+    def _control_images(self, frames: Sequence[int], kind: ControlKind) -> Float32[Tensor, "n 3 H W"]:
+        own = [self._pictures.of(kind, f) for f in frames if f < self.n_frames]
+        lent = []
         if self.appearance is not None:
             control = self.appearance.control
-            lent = (control[f - self.n_frames] for f in frames if f >= self.n_frames)
-        depth = torch.from_numpy(np.stack([*lent, *own]))
-        return depth.to(self._device)[:, None].expand(-1, 3, -1, -1)
+            lent = [control[kind][f - self.n_frames] for f in frames if f >= self.n_frames]
+        pictures = torch.from_numpy(as_channels([*lent, *own]))
+        return pictures.to(self._device).expand(-1, 3, -1, -1)
 
     def objects(self, frames: Sequence[int], size: tuple[int, int]) -> Int64[Tensor, "n h w"]:
         """The object under the centre of every pixel of feature maps of a size; 0 is background."""
@@ -127,11 +120,12 @@ class ClipSurface:
         """Which patches of surface each frame shows, to choose keyframes by."""
         return seen_surface(self._gbuffers)
 
-    def check_appearance(self, n_evaluations: int, n_channels: int) -> None:
-        """Raises ConfigError where the lent frames do not fit this run."""
+    def check_appearance(self, n_evaluations: int, n_channels: int, kinds: Sequence[ControlKind]) -> None:
+        """Raises ConfigError where the lent frames do not fit this run, or lack a kind of control picture."""
         if self.appearance is not None:
             size = self._gbuffers[0].height, self._gbuffers[0].width
             self.appearance.check_fits(*size, n_evaluations, n_channels)
+            self.appearance.check_kinds(kinds)
 
 
 def _check_sizes(gbuffers: Sequence[GBuffer], vae_factor: int) -> None:

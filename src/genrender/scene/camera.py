@@ -12,6 +12,31 @@ PARALLEL = 0.9999
 
 
 @dataclass(frozen=True)
+class Lens:
+    """Which part of the space before it a picture shows, wherever the camera stands.
+
+    Attributes:
+        half_height: of what the picture shows: at depth 1, or in scene units if orthographic.
+        shift: where the middle of the picture lies off the view axis, to the right and upwards, likewise.
+        is_orthographic: rays are parallel.
+    """
+
+    half_height: float
+    shift: tuple[float, float] = (0.0, 0.0)
+    is_orthographic: bool = False
+
+    def in_plane(
+        self, height: int, width: int
+    ) -> tuple[Float[np.ndarray, "width"], Float[np.ndarray, "height"]]:
+        """Where the rays through pixel centres meet the plane at depth 1: to the right by column, upwards by
+        row. In scene units, at any depth, if orthographic."""
+        half_width = self.half_height * width / height
+        x = ((np.arange(width) + 0.5) / width * 2 - 1) * half_width + self.shift[0]
+        y = (1 - (np.arange(height) + 0.5) / height * 2) * self.half_height + self.shift[1]
+        return x, y
+
+
+@dataclass(frozen=True)
 class Camera:
     """A camera at one moment. It looks along its own -Z, +Y is up, as in glTF.
 
@@ -73,15 +98,16 @@ class Camera:
         world_from_camera[:3, 3] = eye
         return Camera(world_from_camera, yfov_deg, ymag)
 
+    def lens(self, height: int, width: int) -> Lens:
+        """What pictures of this shape show."""
+        return Lens(self._half_height(height, width), self.shift, self.ymag is not None)
+
     def rays(self, height: int, width: int) -> tuple[Float[np.ndarray, "N 3"], Float[np.ndarray, "N 3"]]:
         """World-space origins and directions of the rays through all pixel centres, row by row from the top.
 
         Directions are scaled so that a ray's parameter t is the planar depth along the view axis.
         """
-        half_height = self._half_height(height, width)
-        half_width = half_height * width / height
-        x = ((np.arange(width) + 0.5) / width * 2 - 1) * half_width + self.shift[0]
-        y = (1 - (np.arange(height) + 0.5) / height * 2) * half_height + self.shift[1]
+        x, y = self.lens(height, width).in_plane(height, width)
         right, up, back = self.world_from_camera[:3, :3].T
         eye = self.world_from_camera[:3, 3]
         # Sums of broadcast rows: a matrix product over all pixels is several times slower.

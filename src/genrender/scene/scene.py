@@ -140,6 +140,12 @@ class Scene:
         """What the noise of each texture is drawn by."""
         return texture_keys(atlas_ids_by_name(self))
 
+    @cached_property
+    def object_names(self) -> dict[int, str]:
+        """What the objects are called, by id; a backdrop's names are those of `BACKDROP_NAMES`."""
+        ids = np.unique(self.object_id).tolist()
+        return {i: BACKDROP_NAMES.get(i) or self.objects[i - 1].name for i in ids}
+
     def evaluate(self, time_s: float, animation: int | None = None) -> Float64[np.ndarray, "V 3"]:
         """World-space vertices at a time; read-only use, the rest pose is shared.
 
@@ -269,8 +275,7 @@ class Scene:
 def atlas_ids_by_name(scene: Scene) -> dict[str, list[int]]:
     """The texture ids of every object, for another scene's objects of these names to be matched with."""
     ids: dict[str, list[int]] = {}
-    for object_id in np.unique(scene.object_id).tolist():
-        name = BACKDROP_NAMES.get(object_id) or scene.objects[object_id - 1].name
+    for object_id, name in scene.object_names.items():
         atlases = np.unique(scene.atlas_id[scene.object_id == object_id])
         # Objects of one name are taken in their order.
         ids.setdefault(name, []).extend(atlases.tolist())

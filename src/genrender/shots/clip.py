@@ -152,7 +152,7 @@ class Shot:
             self.width,
             scene.atlas_id,
         )
-        return replace(gbuffer, texture_keys=scene.texture_keys)
+        return replace(gbuffer, texture_keys=scene.texture_keys, object_names=scene.object_names)
 
 
 @dataclass(frozen=True, eq=False)

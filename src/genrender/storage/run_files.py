@@ -24,7 +24,6 @@ STATE_FILE = "state.pt"
 SECONDS_FILE = "seconds.bin"
 PREVIEW_FILE = "preview.png"
 GBUFFERS_FILE = "gbuffers.bin"
-CONTROL_FILE = "control.bin"
 OUTPUTS_FILE = "outputs.bin"
 # The latents that become the appearance file.
 RECORDED_FILE = "appearance.bin"
@@ -34,6 +33,11 @@ OF_UNFINISHED = re.compile(r"(\w+|latents-\d|scheduler-\d-\d+|texels-\d+x\d+-\d+
 def frame_file(frame: int) -> str:
     """The picture of a frame, inside `frames/`."""
     return f"{frame:05d}.png"
+
+
+def control_file(kind: str) -> str:
+    """The control pictures of one kind, of all frames."""
+    return f"control_{kind}.bin"
 
 
 def latents_file(step: int) -> str:

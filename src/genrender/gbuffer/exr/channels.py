@@ -4,6 +4,7 @@ Sources of the names: files of Blender 4.5, and for other software what public p
 which name comes from where.
 """
 
+import math
 import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, fields
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from genrender.errors import ConfigError, MediaError
+from genrender.scene.camera import Lens
 from genrender.storage.untrusted import read_json, shown
 
 DepthKind = Literal["planar", "distance", "inverse", "negative"]
@@ -40,7 +42,7 @@ class ExrMap:
         object: channel of the object index, or name of a cryptomatte.
         depth_is: planar along the view axis, `distance` to the camera's place, `inverse` (1 / planar, 0 is
             background), or `negative` (planar, but z of camera space, which is below 0).
-        yfov_deg: vertical field of view in degrees; only `distance` needs it.
+        yfov_deg: vertical field of view in degrees; `distance` needs it, and control pictures of normals.
         v_up: V grows upwards. None: it does, except in files of Unreal.
     """
 
@@ -89,6 +91,11 @@ class Channels:
     def names(self) -> tuple[str, str, str, str]:
         """The channels, in the order depth, u, v, object."""
         return self.depth, self.u, self.v, self.object
+
+    @property
+    def lens(self) -> Lens | None:
+        """What turns depths into places, where the field of view is known."""
+        return None if self.yfov_deg is None else Lens(math.tan(math.radians(self.yfov_deg) / 2))
 
     def as_map(self) -> ExrMap:
         """The map that names exactly these."""

@@ -279,6 +279,7 @@ def make_gbuffer(
         object_id=object_id,
         tri_id=np.full(depth.shape, -1, np.int32),
         bary=np.zeros((*depth.shape, 2), np.float32),
+        lens=channels.lens,
     )
 
 
@@ -292,11 +293,10 @@ def _planar_depth(depth: Float32[np.ndarray, "H W"], channels: Channels) -> Floa
     if channels.depth_is == "negative":
         return -depth
     if channels.depth_is == "distance":
-        assert channels.yfov_deg is not None
-        height, width = depth.shape
-        slope = np.tan(np.radians(channels.yfov_deg) / 2)
-        y = (2 * (np.arange(height) + 0.5) / height - 1)[:, None] * slope
-        x = (2 * (np.arange(width) + 0.5) / width - 1) * slope * width / height
+        assert channels.lens is not None
+        x, y = channels.lens.in_plane(*depth.shape)
         shown = np.isfinite(depth) & (depth < BACKGROUND_DEPTH)
-        return np.where(shown, depth / np.sqrt(1 + x**2 + y**2), np.float32(np.inf)).astype(np.float32)
+        return np.where(shown, depth / np.sqrt(1 + x**2 + y[:, None] ** 2), np.float32(np.inf)).astype(
+            np.float32
+        )
     return depth

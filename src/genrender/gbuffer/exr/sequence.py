@@ -66,7 +66,8 @@ class ExrSequence:
         else:
             object_id = self._ids_of(id_bits(where, index))
         gbuffer = make_gbuffer(where, depth, u, v, object_id, self.channels)
-        return replace(gbuffer, texture_keys=self.texture_keys)
+        names = self.object_names(sorted(set(np.unique(object_id).tolist()) - {0}))
+        return replace(gbuffer, texture_keys=self.texture_keys, object_names=names)
 
     def file(self, frame: int, channel: str) -> Path:
         """The file that holds a channel."""

@@ -1,0 +1,70 @@
+"""Control pictures of a clip, of every kind, each frame's found when it is asked for.
+
+`gbuffer.control` has the depth's, and a file beside it each other kind's.
+"""
+
+from collections.abc import Callable, Sequence
+from functools import cached_property, partial
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Float32, Shaped
+
+from genrender.config import ControlKind
+from genrender.gbuffer.control import inverse_depth_range, scale_inverse_depth
+from genrender.gbuffer.control_lineart import lineart_control
+from genrender.gbuffer.control_normal import normal_control
+from genrender.gbuffer.control_segmentation import segmentation_control
+from genrender.gbuffer.gbuffer import GBuffer
+from genrender.storage.frame_file import FrameCache
+from genrender.storage.run_files import control_file
+
+
+class ControlPictures:
+    """The control pictures of a clip.
+
+    Args:
+        gbuffers: one per frame.
+        folder: for files of what was found, so that memory does not grow with the clip; None: in memory.
+    """
+
+    def __init__(self, gbuffers: Sequence[GBuffer], folder: Path | None = None) -> None:
+        self._gbuffers = gbuffers
+        self._folder = folder
+        self._found: dict[ControlKind, FrameCache] = {}
+
+    def of(self, kind: ControlKind, frame: int) -> Shaped[np.ndarray, "H W _"]:
+        """One frame's picture, of one channel or three; bytes, but depth, which is float32 in [0, 1].
+
+        Raises:
+            ConfigError: the G-buffers do not tell what is needed for it.
+        """
+        if kind not in self._found:
+            path = None if self._folder is None else self._folder / control_file(kind)
+            self._found[kind] = FrameCache(partial(self._find, kind), len(self._gbuffers), path)
+        return self._found[kind][frame]
+
+    def _find(self, kind: ControlKind, frame: int) -> Shaped[np.ndarray, "H W _"]:
+        return self._makers[kind](self._gbuffers[frame])
+
+    @cached_property
+    def _makers(self) -> dict[ControlKind, Callable[[GBuffer], Shaped[np.ndarray, "H W _"]]]:
+        return {
+            "depth": lambda gbuffer: scale_inverse_depth(gbuffer, self._inverse_range)[..., None],
+            "normal": normal_control,
+            "lineart": lambda gbuffer: lineart_control(gbuffer)[..., None],
+            "segmentation": segmentation_control,
+        }
+
+    @cached_property
+    def _inverse_range(self) -> tuple[float, float]:
+        # One range for the whole clip: depth that is scaled frame by frame makes a video pump.
+        return inverse_depth_range(self._gbuffers)
+
+
+def as_channels(pictures: Sequence[Shaped[np.ndarray, "H W C"]]) -> Float32[np.ndarray, "n C H W"]:
+    """Pictures of one kind as networks take them, in [0, 1]."""
+    stacked = np.stack(pictures)
+    if stacked.dtype == np.uint8:
+        stacked = stacked.astype(np.float32) / 255
+    return np.ascontiguousarray(np.moveaxis(stacked, -1, 1))
