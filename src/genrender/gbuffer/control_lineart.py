@@ -4,15 +4,18 @@ The lines are those of the geometry: they follow the scene exactly, and no textu
 """
 
 import numpy as np
-from jaxtyping import Bool, Float64, UInt8
+from jaxtyping import Float, Float32, Float64, UInt8
 
 from genrender.gbuffer.control_normal import Slopes, surface_slopes, view_normals
 from genrender.gbuffer.gbuffer import GBuffer
 
-# A surface that lies further behind the one before it than this many pixels are wide there is another one.
-STEP_PX = 4.0
-# Where faces meet at a sharper angle there is an edge; the faces of rounded things meet at smaller ones.
-CREASE_DEG = 40.0
+# A surface that lies behind the one before it by so many widths of a pixel is another one; where it lies a
+# little less far behind, the line is fainter, so that none appears or goes all at once.
+STEP_PX = (2.0, 5.0)
+# Faces that meet at such angles have an edge between them; those of rounded things meet at smaller ones.
+CREASE_DEG = (30.0, 50.0)
+# Line pixels that fewer others surround, in a square of five, are specks of detail finer than pixels.
+SUPPORT = (1.0, 3.0)
 # The width of a pixel at depth 1, times the picture's height, where no lens is known: 45 degrees are usual.
 USUAL_HEIGHT = 2 * np.tan(np.radians(45) / 2)
 
@@ -24,23 +27,32 @@ def lineart_control(gbuffer: GBuffer) -> UInt8[np.ndarray, "H W"]:
     """
     slopes = surface_slopes(gbuffer)
     normals = None if gbuffer.lens is None else view_normals(gbuffer).astype(np.float64)
-    lines = np.zeros(slopes.shown.shape, bool)
+    lines = np.zeros(slopes.shown.shape, np.float32)
     for axis, slope in ((1, slopes.along_x), (0, slopes.along_y)):
         # Views of the picture in which the first axis is the one along which neighbours lie.
         value, run, line = (np.moveaxis(one, axis, 0) for one in (slopes.value, slope, lines))
         objects = np.moveaxis(np.where(slopes.shown, gbuffer.object_id, 0), axis, 0)
         here, there = objects[:-1], objects[1:]
-        is_edge = (here != there) | _steps(gbuffer, value, run, _pixel(gbuffer, slopes))
+        edge = _ramp(_steps(gbuffer, value, run, _pixel(gbuffer, slopes)), STEP_PX)
         if normals is not None:
             facing = np.moveaxis(normals, axis, 0)
             cosine = np.einsum("ijk,ijk->ij", facing[:-1], facing[1:])
-            is_edge |= (here == there) & (here > 0) & (cosine < np.cos(np.radians(CREASE_DEG)))
+            edge = np.maximum(edge, _ramp(np.degrees(np.arccos(np.clip(cosine, -1, 1))), CREASE_DEG))
+        edge = np.where(here != there, 1, np.where(here > 0, edge, 0)).astype(np.float32)
         # The line lies on what is nearer, the object that it outlines.
         nearness = np.where(objects > 0, -value if _is_flat(gbuffer) else value, -np.inf)
         is_first = nearness[:-1] >= nearness[1:]
-        line[:-1] |= is_edge & is_first
-        line[1:] |= is_edge & ~is_first
-    return _softened(lines)
+        line[:-1] = np.maximum(line[:-1], edge * is_first)
+        line[1:] = np.maximum(line[1:], edge * ~is_first)
+    support = _blurred(_blurred(lines, (1, 1, 1)), (1, 1, 1)) - lines
+    lines *= _ramp(support, SUPPORT)
+    # Twice as bright: a straight line keeps its full brightness.
+    return np.round(np.minimum(2 * _blurred(lines, (0.25, 0.5, 0.25)), 1) * 255).astype(np.uint8)
+
+
+def _ramp(values: Float[np.ndarray, "a b"], bounds: tuple[float, float]) -> Float[np.ndarray, "a b"]:
+    """0 up to the first bound, 1 from the second on."""
+    return np.clip((values - bounds[0]) / (bounds[1] - bounds[0]), 0, 1)
 
 
 def _is_flat(gbuffer: GBuffer) -> bool:
@@ -55,20 +67,23 @@ def _pixel(gbuffer: GBuffer, slopes: Slopes) -> float:
 
 def _steps(
     gbuffer: GBuffer, value: Float64[np.ndarray, "a b"], run: Float64[np.ndarray, "a b"], pixel: float
-) -> Bool[np.ndarray, "c b"]:
-    """Where a surface does not go on as it runs on either side."""
+) -> Float64[np.ndarray, "c b"]:
+    """How far a surface lies from where the one before it would go on, in widths of a pixel there."""
     change = value[1:] - value[:-1]
     missed = np.minimum(np.abs(change - run[:-1]), np.abs(change - run[1:]))
     # A step of s in depth z changes 1 / z by s / z², and a pixel is z times `pixel` wide.
     width = pixel if _is_flat(gbuffer) else pixel * np.maximum(value[1:], value[:-1])
-    return missed > STEP_PX * width
+    return missed / np.where(width > 0, width, 1)
 
 
-def _softened(lines: Bool[np.ndarray, "H W"]) -> UInt8[np.ndarray, "H W"]:
-    """Weights 1 2 1 along both axes, twice as bright: a straight line keeps its full brightness."""
-    soft = lines.astype(np.float32)
+def _blurred(
+    picture: Float32[np.ndarray, "H W"], weights: tuple[float, float, float]
+) -> Float32[np.ndarray, "H W"]:
+    """Sums of neighbours along both axes; at its border the picture goes on as it ends."""
     for axis in (0, 1):
         padding = [(1, 1) if axis == i else (0, 0) for i in range(2)]
-        padded = np.moveaxis(np.pad(soft, padding, mode="edge"), axis, 0)
-        soft = np.moveaxis((padded[:-2] + 2 * padded[1:-1] + padded[2:]) / 4, 0, axis)
-    return np.round(np.minimum(2 * soft, 1) * 255).astype(np.uint8)
+        padded = np.moveaxis(np.pad(picture, padding, mode="edge"), axis, 0)
+        before, here, after = (np.float32(weight) for weight in weights)
+        summed = before * padded[:-2] + here * padded[1:-1] + after * padded[2:]
+        picture = np.moveaxis(summed, 0, axis)
+    return picture
