@@ -5,7 +5,7 @@ network, or diffusers' `MultiControlNetModel` with one entry for every `Control`
 several pictures stands several times.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -21,7 +21,7 @@ from torch import Tensor
 from genrender.backbones.protocol import Conditions, Step
 from genrender.backbones.recipe import Control
 from genrender.config import ControlKind
-from genrender.errors import ConfigError
+from genrender.errors import ConfigError, ModelError
 
 ControlNetwork = ControlNetModel | ControlNetUnionModel | T2IAdapter
 # Pictures without colour, which networks of one channel can see.
@@ -114,10 +114,9 @@ class Controls:
             ConfigError: a network cannot see what it is to be shown.
         """
         controls = conditions.controls
-        is_several = isinstance(held, MultiControlNetModel | MultiControlNetUnionModel)
-        nets: list[Any] = list(held.nets) if is_several else [] if held is None else [held]
-        if len(nets) == 1:
-            nets *= len(controls) or 1
+        networks = networks_of(held)
+        is_several = len(networks) > 0 and networks[0] is not held
+        nets: list[Any] = list(held.nets) if is_several else networks * (len(controls) or 1)
         if len(nets) != len(controls):
             raise ConfigError(
                 f"{len(controls)} controls ({', '.join(one.kind for one in controls)}) for {len(nets)} "
@@ -127,10 +126,10 @@ class Controls:
         for net, control in zip(nets, controls, strict=True):
             pictures.setdefault(id(net), []).append(control)
         of_id = {id(net): net for net in nets}
-        networks = tuple((of_id[key], tuple(shown)) for key, shown in pictures.items())
-        for network, shown in networks:
+        steering = tuple((of_id[key], tuple(shown)) for key, shown in pictures.items())
+        for network, shown in steering:
             _check_pictures(network, shown, picture_size)
-        return Controls(networks, conditions.guess_mode, held if is_several else None)
+        return Controls(steering, conditions.guess_mode, held if is_several else None)
 
     @property
     def kinds(self) -> tuple[ControlKind, ...]:
@@ -220,6 +219,59 @@ class Controls:
             )
         # The unconditional branch, which comes first, hears nothing where the network has not seen it.
         return Residuals(tuple(_with_silence(one, n_rows) for one in down), _with_silence(mid, n_rows))
+
+
+def networks_of(held: Any) -> list[Any]:
+    """The networks that a pipeline holds as `controlnet`, each once."""
+    is_several = isinstance(held, MultiControlNetModel | MultiControlNetUnionModel)
+    nets = list(held.nets) if is_several else [] if held is None else [held]
+    return list({id(net): net for net in nets}.values())
+
+
+def load_controls(controls: Sequence[Control], load: Callable[[Control], Any]) -> Any:
+    """What steers a model, for a pipeline of diffusers to hold as `controlnet`.
+
+    Controls of one source are pictures of one network.
+
+    Args:
+        controls: at least one.
+        load: the network of a control; asked once for each source.
+    """
+    loaded: dict[str | None, Any] = {}
+    for control in controls:
+        if control.source not in loaded:
+            loaded[control.source] = load(control)
+    if len(loaded) == 1:
+        return loaded[controls[0].source]
+    return MultiControlNetModel([loaded[control.source] for control in controls])
+
+
+def check_fits(model: str, network: Any, unet: Any) -> None:
+    """Raises ModelError where a control network was not made for UNets like this one."""
+    of_unet = _plain(unet.config)
+    if isinstance(network, T2IAdapter):
+        is_xl = network.config["adapter_type"] == "full_adapter_xl"
+        widths = list(network.config["channels"])
+        if network.config["adapter_type"] == "light_adapter":
+            widths.append(widths[-1])
+        expected = of_unet["block_out_channels"] + of_unet["block_out_channels"][-1:] * is_xl
+        facts = {"channels": (widths, expected), "downscale_factor": (network.downscale_factor, 8 << is_xl)}
+    else:
+        of_network = _plain(network.config)
+        names = ["in_channels", "cross_attention_dim", "block_out_channels", "layers_per_block"]
+        names += ["addition_embed_type", "projection_class_embeddings_input_dim"]
+        facts = {name: (of_network[name], of_unet[name]) for name in names}
+    for name, (found, expected) in facts.items():
+        if found != expected:
+            raise ModelError(
+                f"model {model}: {_name(network)} has {name} {found}, expected {expected} as its UNet has: "
+                "choose one that was made for this model"
+            )
+
+
+def _plain(config: Any) -> dict[str, Any]:
+    """Settings that may be compared: files have lists where programs have tuples."""
+    return {name: list(value) if isinstance(value, tuple) else value for name, value in config.items()}
 
 
 def _is_on(control: Control, step: Step) -> bool:
