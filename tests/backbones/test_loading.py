@@ -303,5 +303,5 @@ def test_a_controlnet_for_another_text_encoder_is_refused(saved, tmp_path):
     unet = tiny_unet(cross_attention_dim=8)
     other = tiny_components(unet)["controlnet"]
     other.save_pretrained(tmp_path)
-    with pytest.raises(ModelError, match="reads text of 16 channels, its ControlNet 8"):
+    with pytest.raises(ModelError, match="has cross_attention_dim 8, expected 16 as its UNet"):
         load_pipeline(str(saved["plain"]), controlnet=str(tmp_path))

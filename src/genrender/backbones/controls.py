@@ -260,7 +260,7 @@ def check_fits(model: str, network: Any, unet: Any) -> None:
         of_network = _plain(network.config)
         names = ["in_channels", "cross_attention_dim", "block_out_channels", "layers_per_block"]
         names += ["addition_embed_type", "projection_class_embeddings_input_dim"]
-        facts = {name: (of_network[name], of_unet[name]) for name in names}
+        facts = {name: (of_network.get(name), of_unet.get(name)) for name in names}
     for name, (found, expected) in facts.items():
         if found != expected:
             raise ModelError(

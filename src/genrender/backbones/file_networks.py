@@ -1,5 +1,6 @@
 """Networks read from a single file: diffusers' converters, with settings that lie here and not on the hub."""
 
+import inspect
 import json
 import logging as logging_of_python
 from collections.abc import Collection, Iterator, Mapping
@@ -13,6 +14,7 @@ import transformers
 from diffusers.loaders.single_file_utils import create_diffusers_clip_model_from_ldm
 from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
 from diffusers.models.controlnets.controlnet import ControlNetModel
+from diffusers.models.controlnets.controlnet_union import ControlNetUnionModel
 from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 from diffusers.utils import logging
 from safetensors.torch import load_file
@@ -100,7 +102,12 @@ def load_file_network(path: Path, kinds: Collection[str], family: Family, readin
     if "ControlNetModel" in kinds:
         settings = controlnet_settings(header)
         if settings is None:
-            raise ModelError(f"{path}: it holds no ControlNet of Stable Diffusion 1.x, 2.x or XL")
+            raise ModelError(
+                f"{path}: it holds no ControlNet of Stable Diffusion 1.x, 2.x or XL; a T2I-Adapter is read "
+                "from its folder"
+            )
+        if "num_control_type" in settings:
+            return _union(path, settings, reading)
         return _converted(path, "controlnet", settings, read_weights(path), reading)
     inlets = ("first_stage_model.decoder.conv_in.weight", "decoder.conv_in.weight")
     inlet = next((header.shapes[name] for name in inlets if name in header.shapes), None)
@@ -113,6 +120,18 @@ def load_file_network(path: Path, kinds: Collection[str], family: Family, readin
             f"{settings['latent_channels']} as in {family.title}"
         )
     return _converted(path, "vae", settings, read_weights(path), reading)
+
+
+def _union(path: Path, settings: Mapping[str, Any], reading: Reading) -> Any:
+    """A ControlNet-Union, whose files have diffusers' names; its class reads none."""
+    known = inspect.signature(ControlNetUnionModel).parameters
+    network = ControlNetUnionModel(**{name: value for name, value in settings.items() if name in known})
+    try:
+        network.load_state_dict(read_weights(path))
+    except RuntimeError as error:
+        reason = next(iter(str(error).splitlines()[1:]), str(error)).strip()
+        raise ModelError(f"{path}: it is no ControlNet-Union of Stable Diffusion XL ({reason})") from error
+    return network.to(reading.torch_dtype).eval()
 
 
 def _converted(

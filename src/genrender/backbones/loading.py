@@ -11,6 +11,7 @@ import torch
 from diffusers.utils import logging
 
 from genrender.backbones import adapters
+from genrender.backbones.controls import check_fits, load_controls, networks_of
 from genrender.backbones.families import AUTOENCODERS, Family
 from genrender.backbones.file_networks import load_file_network, load_file_parts
 from genrender.backbones.hub import Choice, cached_folder, files_under, hub_folder
@@ -20,7 +21,7 @@ from genrender.backbones.parts import load_network, load_part
 from genrender.backbones.picture_size import read_picture_size
 from genrender.backbones.placement import place
 from genrender.backbones.precision import default_dtype, dtype_name
-from genrender.backbones.recipe import Recipe
+from genrender.backbones.recipe import Control, Recipe
 from genrender.backbones.single_file import read_header
 from genrender.backbones.sources import ModelSource, find_files, find_model
 from genrender.backbones.weight_files import Reading, choose_weights
@@ -28,7 +29,7 @@ from genrender.errors import ModelError
 
 logger = logging.get_logger(__name__)
 
-CONTROL_NETWORKS = ("ControlNetModel",)
+CONTROL_NETWORKS = ("ControlNetModel", "ControlNetUnionModel", "T2IAdapter")
 
 
 def default_device() -> torch.device:
@@ -57,8 +58,13 @@ def load_networks(recipe: Recipe) -> Any:
         components = _own_parts(recipe, source, family, reading)
         if recipe.vae is not None:
             components["vae"] = _autoencoder(recipe.vae, source, family, reading)
-        if "controlnet" not in components:
-            components["controlnet"] = _controlnet(recipe, source, family, reading)
+        own = components.pop("controlnet", None)
+
+        def load(control: Control) -> Any:
+            is_own = control.source is None and own is not None
+            return own if is_own else _named(control, recipe, source, family, reading)
+
+        components["controlnet"] = load_controls(recipe.controls or (Control(),), load)
         pipeline = _assembled(family, source, components)
     if recipe.motion_adapter is not None:
         adapter = _motion_adapter(recipe.motion_adapter, family, reading)
@@ -89,7 +95,7 @@ def _own_parts(recipe: Recipe, source: ModelSource, family: Family, reading: Rea
     if source.is_file:
         return load_file_parts(read_header(source.location, reading.allow_pickle), family, parts, reading)
     optional = dict(family.optional) if recipe.safety_checker else {}
-    if not any(control.source for control in recipe.controls):
+    if not recipe.controls or not all(control.source for control in recipe.controls):
         optional["controlnet"] = CONTROL_NETWORKS
     folder = files_of(source, Needed(recipe.base, tuple(parts), tuple(optional), reading))
     if "safety_checker" in optional and not (folder / "safety_checker").is_dir():
@@ -162,16 +168,21 @@ def _whole_folder(what: str, name: str, reading: Reading) -> Choice:
     return choice
 
 
-def _controlnet(recipe: Recipe, source: ModelSource, family: Family, reading: Reading) -> Any:
-    """What steers a model that brings nothing, or what was asked for instead."""
-    named = next((control.source for control in recipe.controls if control.source), None)
-    if named is None and source.is_local and not _is_cached(family.controlnet):
+def _named(control: Control, recipe: Recipe, source: ModelSource, family: Family, reading: Reading) -> Any:
+    """What was asked for to steer a model, or what usually steers its family, where it brings nothing."""
+    if control.source is None and control.kind != "depth":
+        raise ModelError(
+            f"model {recipe.base}: it has no control network of its own for {control.kind}: give "
+            f"--controlnet {control.kind}= with a folder, a file or a hub id, see docs/controls.md"
+        )
+    if control.source is None and source.is_local and not _is_cached(family.controlnet):
         place = "" if source.is_file else f" in {Path(source.location) / 'controlnet'}: save one there or"
         raise ModelError(
             f"model {recipe.base}: it has no ControlNet, expected a depth ControlNet{place or ':'} give "
             f"--controlnet with a folder, a file or a hub id such as {family.controlnet}"
         )
-    return load_named("ControlNet", named or family.controlnet, CONTROL_NETWORKS, family, reading)
+    name = control.source or family.controlnet
+    return load_named("control network", name, CONTROL_NETWORKS, family, reading)
 
 
 def _is_cached(name: str) -> bool:
@@ -210,13 +221,9 @@ def check_networks(model: str, pipeline: Any) -> None:
     if missing:
         others = f" and {len(missing) - 1} others" if len(missing) > 1 else ""
         raise ModelError(f"model {model}: its files lack the weights {missing[0]}{others}: get them anew")
-    unet, controlnet, vae = pipeline.unet, pipeline.controlnet, pipeline.vae
-    text_width, control_width = (part.config.cross_attention_dim for part in (unet, controlnet))
-    if text_width != control_width:
-        raise ModelError(
-            f"model {model}: its UNet reads text of {text_width} channels, its ControlNet {control_width}: "
-            "choose a depth ControlNet trained for this model"
-        )
+    unet, vae = pipeline.unet, pipeline.vae
+    for network in networks_of(pipeline.controlnet):
+        check_fits(model, network, unet)
     channels, latent_channels = unet.config.in_channels, vae.config.latent_channels
     if channels != latent_channels:
         raise ModelError(

@@ -9,9 +9,12 @@ from typing import Any
 
 import diffusers
 import transformers
+from diffusers.models.controlnets.controlnet import ControlNetModel
+from diffusers.models.controlnets.controlnet_union import ControlNetUnionModel
 from diffusers.pipelines.stable_diffusion.safety_checker import StableDiffusionSafetyChecker
 from diffusers.schedulers.scheduling_utils import SchedulerMixin
 
+from genrender.backbones.single_file import UNION_WEIGHTS, read_header
 from genrender.backbones.weight_files import Reading, choose_weights
 from genrender.errors import ModelError
 from genrender.storage.untrusted import read_json
@@ -55,6 +58,10 @@ def load_network(
     kind: Any = _class_of(kinds, folder)
     names = [path.name for path in folder.iterdir()]
     weights = choose_weights(str(folder), names, reading, must_be_variant)
+    # Unions are published under this name, and what makes them unions would be left out without a word.
+    may_be_union = kind is ControlNetModel and not weights.is_pickle
+    if may_be_union and any(read_header(folder / name).holds(UNION_WEIGHTS) for name in weights.names):
+        kind = ControlNetUnionModel
     # Weights are made in the final dtype as they are read: a cast afterwards would hold them twice.
     dtype = {
         "dtype" if issubclass(kind, transformers.PreTrainedModel) else "torch_dtype": reading.torch_dtype
@@ -68,6 +75,9 @@ def load_network(
         **dtype,
     )
     network, report = loaded
+    unplaced = sorted(report["unexpected_keys"])
+    if unplaced and kind in (ControlNetModel, ControlNetUnionModel):
+        raise ModelError(f"{folder}: a {kind.__name__} has no place for its weights {unplaced[0]}")
     missing = sorted(report["missing_keys"])
     if missing:
         others = f" and {len(missing) - 1} others" if len(missing) > 1 else ""

@@ -19,6 +19,8 @@ from genrender.backbones.weight_files import pickle_refused
 from genrender.errors import ModelError
 from genrender.storage.untrusted import read_json
 
+# What a ControlNet-Union has and a ControlNet has not: a row for every kind of picture.
+UNION_WEIGHTS = "task_embedding"
 CONFIGS = Path(genrender.__file__).parent / "models" / "configs"
 UNET = "model.diffusion_model."
 # Where the weights of a model's networks are in its file; of text encoders, by the number that a family has.
@@ -210,6 +212,13 @@ def controlnet_settings(header: Header) -> dict[str, Any] | None:
     if is_xl:
         settings |= _blocks(shapes, len(settings["block_out_channels"]))
     inlet = shapes.get("controlnet_cond_embedding.conv_in.weight")
+    if UNION_WEIGHTS in shapes:
+        embedding = ["conv_in", "blocks.1", "blocks.3", "blocks.5"]
+        widths = [shapes[f"controlnet_cond_embedding.{layer}.weight"][0] for layer in embedding]
+        settings |= {
+            "num_control_type": shapes[UNION_WEIGHTS][0],
+            "conditioning_embedding_out_channels": widths,
+        }
     return settings | ({} if inlet is None else {"conditioning_channels": inlet[1]})
 
 
