@@ -6,17 +6,9 @@ from typing import Any
 import torch
 from diffusers import StableDiffusionControlNetPipeline, StableDiffusionXLControlNetPipeline
 from tiny_controls import other_controlnet, random_pictures
-from tiny_models import (
-    TEXT_WIDTH,
-    tiny_components,
-    tiny_scheduler,
-    tiny_text_encoder,
-    tiny_tokenizer,
-    tiny_unet,
-    tiny_vae,
-)
+from tiny_models import tiny_components, tiny_unet
+from tiny_sources import SDXL_UNET, sdxl_components
 from torch import Tensor
-from transformers import CLIPTextModelWithProjection
 
 from genrender.backbones.families import backbone_of
 from genrender.backbones.protocol import Conditions, Step
@@ -29,40 +21,15 @@ PICTURES = random_pictures(N_FRAMES, HEIGHT, WIDTH)
 PROMPT, NEGATIVE = "a red fox", "blurry"
 
 
-def sd_components(**unet: Any) -> dict[str, Any]:
-    return tiny_components(tiny_unet(**unet)) | {"safety_checker": None, "feature_extractor": None}
-
-
-def sdxl_components(**unet: Any) -> dict[str, Any]:
-    """SDXL's make, with three levels as T2I-Adapters need them."""
-    first = tiny_text_encoder()
-    torch.manual_seed(6)
-    second = CLIPTextModelWithProjection(
-        type(first.config)(**(first.config.to_dict() | {"projection_dim": TEXT_WIDTH}))
-    ).eval()
-    settings = {
-        "cross_attention_dim": 2 * TEXT_WIDTH,
-        "block_out_channels": (8, 16, 16),
-        "down_block_types": ("DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D"),
-        "up_block_types": ("CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D"),
-        "transformer_layers_per_block": (1, 1, 2),
-        "use_linear_projection": True,
-        "addition_embed_type": "text_time",
-        "addition_time_embed_dim": 8,
-        "projection_class_embeddings_input_dim": TEXT_WIDTH + 6 * 8,
-    }
-    return {
-        "vae": tiny_vae(),
-        "text_encoder": first,
-        "text_encoder_2": second,
-        "tokenizer": tiny_tokenizer(),
-        "tokenizer_2": tiny_tokenizer(),
-        "unet": tiny_unet(**(settings | unet)),
-        "scheduler": tiny_scheduler(),
-    }
-
-
-SD, XL = sd_components(), sdxl_components()
+# Three levels, as T2I-Adapters of SDXL need them.
+THREE_LEVELS = {
+    "block_out_channels": (8, 16, 16),
+    "down_block_types": ("DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D"),
+    "up_block_types": ("CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D"),
+    "transformer_layers_per_block": (1, 1, 2),
+}
+SD = tiny_components() | {"safety_checker": None, "feature_extractor": None}
+XL = sdxl_components() | {"unet": tiny_unet(**(SDXL_UNET | THREE_LEVELS))}
 SD_UNET, XL_UNET = SD["unet"], XL["unet"]
 FIRST, SECOND = SD.pop("controlnet"), other_controlnet(SD_UNET)
 

@@ -1,19 +1,23 @@
 """A look that is carried into another shot: what is kept, how scenes are matched, and what it changes."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 from scene.gltf_builder import SQUARE, GltfBuilder
 from tiny_models import tiny_pipeline
 
-from genrender.config import CorrespondenceConfig, InjectionConfig, MethodConfig, RunConfig
+from genrender.config import ControlKind, CorrespondenceConfig, InjectionConfig, MethodConfig, RunConfig
 from genrender.errors import ConfigError, MediaError
+from genrender.gbuffer.control_pictures import ControlPictures
 from genrender.gbuffer.gbuffer import PIXEL_FIELDS
 from genrender.pipeline import GenerativeRenderingPipeline
 from genrender.runs.folder import RunFolder
 from genrender.runs.make import make_video
 from genrender.runs.unfinished import UnfinishedRun
-from genrender.sampling.appearance import Appearance, read_appearance
+from genrender.sampling.appearance import Appearance, AppearanceRecorder, read_appearance
+from genrender.sampling.surface import ClipSurface
 from genrender.scene.load import load_scene
 from genrender.shots.clip import Clip, ShotConfig, render_clip
 from genrender.shots.objects import atlas_ids_by_name
@@ -100,6 +104,28 @@ def test_features_come_from_matched_objects_alone(pipe, first, tmp_path):
     assert (latents(pipe, clip, unknown, alpha=0.0) - latents(pipe, clip, alpha=0.0)).abs().max() > 0.01
 
 
+def test_lent_frames_bring_every_kind_of_control_picture(pipe, first, tmp_path):
+    clip, appearance = first
+    kinds: list[ControlKind] = ["depth", "normal", "lineart", "segmentation"]
+    frames = [
+        next(f for f, g in enumerate(clip.gbuffers) if np.array_equal(g.uv, kept.uv))
+        for kept in appearance.gbuffers
+    ]
+    pictures = ControlPictures(clip.gbuffers)
+    recorder = AppearanceRecorder(frames, 3, (4, 4, 8), tmp_path / "kept.bin")
+    for step in range(3):
+        recorder.keep(step, appearance.latents[step])
+    control = {kind: np.stack([pictures.of(kind, frame) for frame in frames]) for kind in kinds}
+    recorder.write(tmp_path / "appearance.npz", appearance.gbuffers, control)
+    stored = read_appearance(tmp_path / "appearance.npz")
+    surface = ClipSurface(clip.gbuffers, 8, MethodConfig(), 0, pipe.device, appearance=stored)
+    shown = surface.control_images([*surface.lent, *frames], kinds)
+    for kind in kinds:
+        lent, own = shown[kind].chunk(2)
+        torch.testing.assert_close(lent, own, atol=5e-4, rtol=0)  # depth is kept in half precision
+        assert own.std() > 0.05
+
+
 def test_what_does_not_fit_is_said(pipe, first, tmp_path):
     clip, appearance = first
     arguments = {"gbuffers": clip.gbuffers, "appearance": appearance, "output_type": "latent"}
@@ -111,11 +137,14 @@ def test_what_does_not_fit_is_said(pipe, first, tmp_path):
     method = MethodConfig(correspondence=CorrespondenceConfig("reproject"))
     with pytest.raises(ConfigError, match="texture engine alone"):
         pipe("a fox", num_inference_steps=3, config=method, **arguments)
+    lacking = replace(appearance, control={})
+    with pytest.raises(ConfigError, match="control networks want depth, too: render that run with the same"):
+        pipe("a fox", num_inference_steps=3, **(arguments | {"appearance": lacking}))
     with pytest.raises(MediaError, match="keeps no appearance"):
         read_appearance(tmp_path / "appearance.npz")
     kept = {
         "latents": np.zeros((3, 2, 4, 4, 8), np.float16),
-        "control_depth": np.zeros((2, 32, 64), np.float16),
+        "control_depth": np.zeros((2, 32, 64, 1), np.float16),
     }
     pixels = {name: np.stack([getattr(g, name) for g in clip.gbuffers[:2]]) for name in PIXEL_FIELDS}
     whole = {**kept, **pixels}
