@@ -71,7 +71,7 @@ def test_with_every_injection_off_latents_and_frames_equal_diffusers(
         euler = EulerDiscreteScheduler.from_config(pipeline.scheduler.config)
         monkeypatch.setattr(pipeline, "scheduler", euler)
     # Both see depth in 8 bits, as diffusers takes it.
-    monkeypatch.setattr(ClipSurface, "_depth", _eight_bits(ClipSurface._depth))
+    monkeypatch.setattr(ClipSurface, "_control_images", _eight_bits(ClipSurface._control_images))
     arguments = {"guidance_scale": guidance_scale, "controlnet_conditioning_scale": 0.8}
     expected = diffusers_clip(pipeline, noise(len(CLIP)), **arguments)[0].transpose(0, 1)
     result = sampled(pipeline, guidance_scale=guidance_scale, controls=(Control(scale=0.8),))
@@ -83,7 +83,7 @@ def test_with_every_injection_off_latents_and_frames_equal_diffusers(
 
 
 def _eight_bits(depth):
-    return lambda surface, frames: (depth(surface, frames) * 255).floor() / 255
+    return lambda surface, frames, kind: (depth(surface, frames, kind) * 255).floor() / 255
 
 
 def test_frames_see_each_other_through_motion_modules(pipeline):

@@ -31,9 +31,12 @@ from diffusers import (
 from diffusers.models.controlnets.multicontrolnet_union import MultiControlNetUnionModel
 from tiny_controls import other_controlnet, tiny_adapter, tiny_union
 from tiny_models import tiny_controlnet, tiny_unet
+from tiny_motion import motion_pipeline
 from torch import Tensor
 
 from genrender.backbones.controls import UNION_MODES
+from genrender.backbones.families import backbone_of
+from genrender.backbones.protocol import Conditions
 from genrender.backbones.recipe import Control
 from genrender.errors import ConfigError
 
@@ -289,6 +292,13 @@ def test_what_a_network_cannot_be_shown_is_refused_by_name(message):
     held, controls = REFUSED[message]
     with pytest.raises(ConfigError, match=message):
         ours(SD, held(), controls)
+
+
+def test_t2i_adapters_beside_motion_modules_are_refused():
+    pipeline = motion_pipeline()
+    pipeline.register_modules(controlnet=tiny_adapter(tiny_unet()))
+    with pytest.raises(ConfigError, match="motion modules take no T2I-Adapters"):
+        backbone_of(pipeline).conditioned(Conditions("a fox"), lambda *_: torch.zeros(1, 6, 8), (6, 8))
 
 
 def test_no_network_and_no_control_is_no_fault(plain_sd):

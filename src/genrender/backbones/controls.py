@@ -141,6 +141,11 @@ class Controls:
         """Those of the networks that read the text."""
         return tuple(network for network, _ in self.networks if not isinstance(network, T2IAdapter))
 
+    @property
+    def has_adapters(self) -> bool:
+        """Whether there are T2I-Adapters among the networks."""
+        return any(isinstance(network, T2IAdapter) for network, _ in self.networks)
+
     def residuals(
         self,
         rows: Float32[Tensor, "R C h w"],

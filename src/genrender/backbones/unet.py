@@ -1,5 +1,6 @@
 """UNet and ControlNet as one denoiser: noisy latents of some frames in, guided model output out."""
 
+import inspect
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field, replace
@@ -97,9 +98,17 @@ class UNetBackbone:
         return picture, False
 
     def controls(self, conditions: Conditions, latent_size: tuple[int, int]) -> Controls:
-        """What steers the UNet, as the conditions say."""
+        """What steers the UNet, as the conditions say.
+
+        Raises:
+            ConfigError: a network cannot see what it is to be shown, or the UNet takes nothing from it.
+        """
         height, width = (side * self.vae_factor for side in latent_size)
-        return Controls.of(self._pipeline.controlnet, conditions, (height, width))
+        controls = Controls.of(self._pipeline.controlnet, conditions, (height, width))
+        takes = inspect.signature(self._pipeline.unet.forward).parameters
+        if controls.has_adapters and "down_intrablock_additional_residuals" not in takes:
+            raise ConfigError("motion modules take no T2I-Adapters: steer them by ControlNets")
+        return controls
 
     def guidance(self, conditions: Conditions) -> Guidance:
         """How an unconditional branch and the conditional one are combined.
