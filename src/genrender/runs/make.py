@@ -235,7 +235,7 @@ def _diffuse(
         config.negative_prompt,
         prompts_by_id(clip, config),
         config.guidance_scale,
-        _controls(),
+        controls=_controls(),
     )
     sampling = SamplingConfig(config.n_steps, config.seed, config.chunk_size, attention=method.attention)
     store = RunStore(store_folder)
