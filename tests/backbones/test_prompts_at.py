@@ -6,6 +6,7 @@ import pytest
 import torch
 from diffusers import StableDiffusionControlNetPipeline
 from peft import LoraConfig
+from tiny_adapters import IMAGE_WIDTH, ip_layers, ip_projection
 from tiny_models import TEXT_WIDTH, sliding_card, tiny_components
 from tiny_sdxl import sdxl_pipeline
 from torch import Tensor
@@ -197,6 +198,29 @@ def test_the_end_of_a_long_prompt_of_an_object_counts(pipe, method):
     )
     assert torch.equal(one, same)
     assert (one - other).abs().max() > 1e-4
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_long_and_weighted_prompts_of_objects_go_with_an_ip_adapter(family):
+    """An object that reads what the clip reads changes nothing, whatever it reads beside it."""
+    pipe = FAMILIES[family]()
+    layers = {"image_proj": ip_projection(pipe.unet, "plain"), "ip_adapter": ip_layers(pipe.unet)}
+    pipe.unet._load_ip_adapter_weights([layers])
+    pictures = torch.randn(2, 2, 1, IMAGE_WIDTH, generator=torch.Generator().manual_seed(4))
+    text = f"{LONG} by the (sea:1.3)"
+    for method in (PER_FRAME, FULL):
+        runs = [
+            ours(pipe, text, method, image_prompt_embeds=[picture], object_prompts=own)
+            for picture, own in (
+                (pictures[0], {}),
+                (pictures[0], {1: text}),
+                (pictures[0], {1: f"{LONG} by the (hill:1.3)"}),
+                (pictures[1], {1: text}),
+            )
+        ]
+        torch.testing.assert_close(runs[1], runs[0], atol=1e-4, rtol=0)
+        for other in runs[2:]:
+            assert (other - runs[0]).abs().max() > 1e-3
 
 
 def with_loras(pipe: Any) -> Any:

@@ -1,11 +1,12 @@
 """What frames read: as diffusers does without weights, as compel does with them, as asked for over time."""
 
+import sys
 from collections.abc import Sequence
 from typing import Any
 
 import pytest
 import torch
-from compel import Compel
+from compel import Compel, SplitLongTextMode
 from diffusers import StableDiffusionControlNetPipeline
 from tiny_models import MAX_TOKENS, TEXT_WIDTH, tiny_pipeline, tiny_text_encoder
 from tiny_sdxl import sdxl_pipeline
@@ -159,8 +160,6 @@ def test_more_layers_than_there_are_cannot_be_skipped(clip_skip):
 )
 def test_weights_are_what_compel_makes_of_them(ours, compels):
     pipe = tiny_pipeline()
-    from compel import SplitLongTextMode
-
     library = Compel(
         pipe.tokenizer,
         pipe.text_encoder,
@@ -225,30 +224,27 @@ def test_zeros_instead_of_a_negative_text_are_as_long_as_the_prompt():
     assert not texts.negative_pooled.any()
 
 
-def test_the_vectors_of_a_textual_inversion_are_read_in_weighted_and_in_long_prompts():
-    pipe = tiny_pipeline()
-    vectors = torch.randn(3, TEXT_WIDTH, generator=torch.Generator().manual_seed(3))
-    pipe.load_textual_inversion({"<toy>": vectors})
-    spelled = "<toy> <toy>_1 <toy>_2"
+@pytest.mark.parametrize("family", ["SD1", "SDXL"])
+def test_the_vectors_of_a_textual_inversion_are_read_in_weighted_and_in_long_prompts(family):
+    pipe = MODELS[family]()
+    own = [("tokenizer", "text_encoder"), ("tokenizer_2", "text_encoder_2")][: 2 if family == "SDXL" else 1]
+    for tokenizer, encoder in own:
+        parts = {"tokenizer": pipe.components[tokenizer], "text_encoder": pipe.components[encoder]}
+        vectors = torch.randn(3, TEXT_WIDTH, generator=torch.Generator().manual_seed(3))
+        pipe.load_textual_inversion(vectors, token="<toy>", **parts)
     assert torch.equal(texts_of(pipe, "a <toy> fox").prompts, encoded(pipe, "a <toy> fox")[0])
-    for prompt in ("a (<toy>:1.4) fox", f"{LONG} <toy>"):
-        # Spelled out, its first word would be spelled out once more.
-        hidden = replace_first(pipe, prompt, spelled)
-        assert torch.equal(texts_of(pipe, prompt).prompts, hidden)
-    one, other = (texts_of(pipe, f"{LONG} {end}").prompts for end in ("<toy>", ""))
-    assert (one - other).abs().max() > 0.1
-
-
-def replace_first(pipe: Any, prompt: str, spelled: str) -> Tensor:
-    """The features of a prompt with an inversion that is spelled out by hand."""
-    other = tiny_pipeline()
-    other.text_encoder, other.tokenizer = pipe.text_encoder, pipe.tokenizer
-    other.maybe_convert_prompt = lambda text, _: text.replace("<toy>", spelled)
-    return texts_of(other, prompt).prompts
+    prompts = ("a (<toy>:1.4) fox", f"{LONG} <toy>")
+    found = [texts_of(pipe, prompt).prompts for prompt in prompts]
+    # Spelled out by hand, and not once more.
+    pipe.maybe_convert_prompt = lambda text, _: text.replace("<toy>", "<toy> <toy>_1 <toy>_2")
+    for prompt, ours in zip(prompts, found, strict=True):
+        assert torch.equal(texts_of(pipe, prompt).prompts, ours)
+        without = texts_of(pipe, prompt.replace("<toy>", "a")).prompts
+        assert without.shape != ours.shape or (ours - without).abs().max() > 0.1
 
 
 def test_without_compel_weights_are_refused_with_what_to_install(monkeypatch):
-    monkeypatch.setitem(__import__("sys").modules, "compel.embeddings_provider", None)
+    monkeypatch.setitem(sys.modules, "compel.embeddings_provider", None)
     pipe = tiny_pipeline()
     texts_of(pipe)
     for prompt in (LONG, "a (red) fox"):
