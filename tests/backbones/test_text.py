@@ -243,6 +243,19 @@ def test_the_vectors_of_a_textual_inversion_are_read_in_weighted_and_in_long_pro
         assert without.shape != ours.shape or (ours - without).abs().max() > 0.1
 
 
+@pytest.mark.parametrize("prompt", ["a (red:1.5) fox", "a [red] fox", f"{LONG} (sea:1.3) [hill]"])
+@pytest.mark.parametrize("family", ["SD1", "SDXL"])
+def test_other_devices_read_what_the_cpu_reads(family, prompt, device):
+    asked = {"negative_prompt": "(bad:0.5)", "prompts_at": ((3, LONG),), "clip_skip": 0}
+    here = texts_of(MODELS[family](), prompt, **asked)
+    there = texts_of(MODELS[family]().to(device), prompt, **asked)
+    for ours, expected in zip(there.rows([0, 1, 3]), here.rows([0, 1, 3]), strict=True):
+        assert (ours is None) == (expected is None)
+        if ours is not None:
+            assert ours.device.type == device.type
+            torch.testing.assert_close(ours.cpu(), expected, atol=1e-4, rtol=0)
+
+
 def test_without_compel_weights_are_refused_with_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "compel.embeddings_provider", None)
     pipe = tiny_pipeline()

@@ -127,6 +127,7 @@ class TextEncoder:
                 "not installed: pip install 'genrender[prompts]', or write a shorter one without weights"
             ) from error
         network: Any = self
+        device: Any = self.device
         provider = EmbeddingsProvider(
             self.tokenizer,
             network,
@@ -135,7 +136,7 @@ class TextEncoder:
             split_long_text_mode=SplitLongTextMode.WORDS,
         )
         embeds: Any = provider.get_embeddings_for_weighted_prompt_fragments(
-            [[text for text, _ in parts]], [[weight for _, weight in parts]]
+            [[text for text, _ in parts]], [[weight for _, weight in parts]], device=device
         )
         return embeds
 
