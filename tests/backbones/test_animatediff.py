@@ -6,15 +6,25 @@ import pytest
 import torch
 from diffusers import EulerDiscreteScheduler
 from PIL import Image
-from tiny_models import sliding_card
+from tiny_adapters import (
+    UNET_LAYERS,
+    kohya_names,
+    lora,
+    made,
+    save_ip_adapter,
+    save_kohya,
+    tiny_image_encoder,
+)
+from tiny_models import sliding_card, tiny_pipeline
 from tiny_motion import WINDOW, motion_pipeline
 
+from genrender.backbones import adapters
 from genrender.backbones.animatediff import AnimateDiff
 from genrender.backbones.attention_sites import is_temporal, self_attention_layers
 from genrender.backbones.families import backbone_of
 from genrender.backbones.object_prompts import cross_attention_layers
 from genrender.backbones.protocol import Backbone, Conditions, Denoiser
-from genrender.backbones.recipe import Control
+from genrender.backbones.recipe import Control, ImagePrompt, Lora, Recipe
 from genrender.config import PER_FRAME, InjectionConfig, LatentConfig, MethodConfig
 from genrender.errors import ConfigError
 from genrender.gbuffer.control import depth_control
@@ -84,6 +94,37 @@ def test_with_every_injection_off_latents_and_frames_equal_diffusers(
 
 def _eight_bits(depth):
     return lambda surface, frames, kind: (depth(surface, frames, kind) * 255).floor() / 255
+
+
+@pytest.fixture
+def with_adapters(tmp_path):
+    """A pipeline with an IP-Adapter and a LoRA that were made for the image model."""
+    torch.manual_seed(11)
+    image_model = tiny_pipeline()
+    save_ip_adapter(tmp_path / "ip.safetensors", image_model.unet)
+    tiny_image_encoder().save_pretrained(tmp_path / "image_encoder")
+    style = save_kohya(tmp_path / "lora.safetensors", made(image_model, kohya_names(UNET_LAYERS, []), lora))
+    pipe = motion_pipeline()
+    recipe = Recipe(
+        loras=(Lora(str(style), 0.5),),
+        image_prompts=(ImagePrompt(str(tmp_path / "ip.safetensors"), (), 0.6),),
+    )
+    adapters.apply(pipe, adapters.read(recipe))
+    return pipe
+
+
+def test_adapters_of_the_image_model_reach_every_frame_as_in_diffusers(with_adapters, monkeypatch):
+    monkeypatch.setattr(ClipSurface, "_depth", _eight_bits(ClipSurface._depth))
+    picture = Image.linear_gradient("L").convert("RGB")
+    result = sampled(with_adapters, image_prompt=picture)
+    asked = {"ip_adapter_image": picture, "guidance_scale": 7.5}
+    expected = diffusers_clip(with_adapters, noise(len(CLIP)), **asked)[0].transpose(0, 1)
+    assert (result - expected).abs().max() <= 1e-4
+    with_adapters.set_ip_adapter_scale(0.0)
+    without_picture = sampled(with_adapters, image_prompt=picture)
+    assert (result - without_picture).abs().max() > 1e-3
+    with_adapters.disable_lora()
+    assert (without_picture - sampled(with_adapters, image_prompt=picture)).abs().max() > 1e-3
 
 
 def test_frames_see_each_other_through_motion_modules(pipeline):

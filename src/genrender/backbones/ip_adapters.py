@@ -13,6 +13,7 @@ from torch import Tensor
 from transformers import CLIPVisionModelWithProjection
 
 from genrender.backbones.adapter_files import find_file, read_weights
+from genrender.backbones.object_prompts import cross_attention_layers
 from genrender.backbones.protocol import Conditions
 from genrender.backbones.recipe import ImagePrompt
 from genrender.errors import ConfigError, ModelError
@@ -119,7 +120,7 @@ def load_ip_adapters(pipeline: Any, files: Sequence[IpAdapterFile]) -> None:
         ModelError: one was made for another model, or no image encoder is there; then nothing was changed.
     """
     unet = pipeline.unet
-    n_layers = sum(name.endswith("attn2.processor") for name in unet.attn_processors)
+    n_layers = len(cross_attention_layers(unet))
     for file in files:
         keys = [
             tensor for name, tensor in file.weights["ip_adapter"].items() if name.endswith("to_k_ip.weight")
@@ -205,11 +206,13 @@ def image_embeds(pipeline: Any, conditions: Conditions, has_guidance: bool) -> l
             "a picture is given for an IP-Adapter, and the model has none: load one with load_ip_adapter(), "
             "or leave the picture out"
         )
-    for name, processor in unet.attn_processors.items():
-        if name.endswith("attn2.processor") and not isinstance(processor, PROCESSORS):
+    processors = unet.attn_processors
+    for layer in cross_attention_layers(unet):
+        processor = processors[f"{layer}.processor"]
+        if not isinstance(processor, PROCESSORS):
             raise ModelError(
-                f"layer {name.removesuffix('.processor')} has a {type(processor).__name__} instead of an "
-                "IP-Adapter's: switch attention slicing off and load the adapter anew"
+                f"layer {layer} has a {type(processor).__name__} instead of an IP-Adapter's: switch "
+                "attention slicing off and load the adapter anew"
             )
     given = embeds if embeds is not None else pictures if isinstance(pictures, list) else [pictures]
     if len(given) != n_adapters:
