@@ -67,7 +67,8 @@ def ours(
     scheduler.set_timesteps(n_steps)
     latents = unit_latents() * scheduler.init_noise_sigma
     pictures = {kind: PICTURES[kind] for kind in denoiser.control_kinds}
-    attention = AttentionState(PER_FRAME.injection, denoiser.n_branches, None)
+    first = Step(0, n_steps, scheduler.timesteps[0])
+    attention = AttentionState(PER_FRAME.injection, denoiser.n_branches(first), None)
     with torch.no_grad(), denoiser.injected(attention):
         for index, timestep in enumerate(scheduler.timesteps):
             seen = scheduler.scale_model_input(latents, timestep)

@@ -1,23 +1,27 @@
 """Control networks of every kind, several at once: equal to diffusers' own pipelines, frame by frame."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 import torch
 from control_runs import (
     FIRST,
+    HEIGHT,
     N_FRAMES,
     PICTURES,
     PROMPT,
     SD,
     SD_UNET,
     SECOND,
+    WIDTH,
     XL,
     XL_UNET,
     assert_equal,
     of,
     ours,
     theirs,
+    unit_latents,
 )
 from diffusers import (
     MultiAdapter,
@@ -30,7 +34,7 @@ from diffusers import (
 )
 from diffusers.models.controlnets.multicontrolnet_union import MultiControlNetUnionModel
 from tiny_controls import other_controlnet, tiny_adapter, tiny_union
-from tiny_models import tiny_controlnet, tiny_unet
+from tiny_models import sliding_card, tiny_controlnet, tiny_unet
 from tiny_motion import motion_pipeline
 from torch import Tensor
 
@@ -38,7 +42,11 @@ from genrender.backbones.controls import UNION_MODES
 from genrender.backbones.families import backbone_of
 from genrender.backbones.protocol import Conditions
 from genrender.backbones.recipe import Control
+from genrender.config import PER_FRAME, InjectionConfig, MethodConfig
 from genrender.errors import ConfigError
+from genrender.sampling.loop import SamplingConfig, sample
+from genrender.sampling.surface import ClipSurface
+from genrender.scene.camera import Lens
 
 
 @pytest.fixture(scope="module")
@@ -251,6 +259,37 @@ def test_a_union_beside_a_controlnet_and_an_adapter():
         weaker = [*controls]
         weaker[index] = Control(control.kind, scale=0.2)
         assert (ours(XL, held, weaker, n_steps=1) - everything).abs().max() > 1e-4, control
+
+
+def sampled(components: dict[str, Any], held: Any, method: MethodConfig, controls: list[Control]) -> Tensor:
+    """A clip through the loop, with pictures of its own."""
+    kind: Any = StableDiffusionXLControlNetPipeline if components is XL else StableDiffusionControlNetPipeline
+    pipeline = kind(**components, controlnet=FIRST)
+    pipeline.register_modules(controlnet=held)
+    backbone = backbone_of(pipeline)
+    clip = [replace(gbuffer, lens=Lens(0.4)) for gbuffer in sliding_card(N_FRAMES, HEIGHT, WIDTH)]
+    surface = ClipSurface(clip, backbone.vae_factor, method, 0, backbone.device)
+    conditions = Conditions(PROMPT, guidance_scale=5.0, controls=tuple(controls))
+    sampling = SamplingConfig(2, chunk_size=2, latents=unit_latents())
+    return sample(backbone, conditions, surface, method, sampling)[range(N_FRAMES)]
+
+
+@pytest.mark.parametrize("family", ["SD", "SDXL"])
+def test_with_injections_on_every_network_steers(family):
+    components, unet = (SD, SD_UNET) if family == "SD" else (XL, XL_UNET)
+    xl_adapter = {"adapter_type": "full_adapter_xl", "downscale_factor": 16}
+    adapter = tiny_adapter(unet, **({} if family == "SD" else xl_adapter))
+    first = tiny_controlnet(unet) if family == "SD" else tiny_union(unet)
+    held = MultiControlNetModel([first, adapter])
+    controls = [Control("normal", scale=0.8), Control("lineart", scale=0.8)]
+    full = MethodConfig(injection=InjectionConfig(alpha=0.5, n_keyframes=2))
+    result = sampled(components, held, full, controls)
+    assert result.isfinite().all()
+    assert (result - sampled(components, held, PER_FRAME, controls)).abs().max() > 1e-2
+    for index in (0, 1):
+        silent = [*controls]
+        silent[index] = replace(controls[index], scale=0.0)
+        assert (result - sampled(components, held, full, silent)).abs().max() > 1e-3
 
 
 REFUSED = {
