@@ -84,6 +84,7 @@ CAMERA = [
 
 def make_folder(folder: Path) -> dict[str, Any]:
     """Files for command lines to name: a scene, a finished run, odd things; returns the run's record."""
+    from genrender.backbones.recipe import Recipe
     from genrender.runs.folder import RunFolder
     from genrender.runs.record import (
         Cost,
@@ -103,7 +104,7 @@ def make_folder(folder: Path) -> dict[str, Any]:
         ShotRecord.of(clip),
         SettingsRecord("a red fox", 2, "model"),
         NetworksRecord("cpu"),
-        Origin("pocket", weights="0123"),
+        Origin(Recipe(), weights="0123"),
     )
     record = RunRecord.now(making, Cost(0.5, 500.0, None), 0, ["genrender", "render", SCENE])
     run = RunFolder(folder / "run")

@@ -271,10 +271,15 @@ class RunConfig:
         negative_prompt: what it does not show; only under guidance.
         object_prompts: (name or pattern, text) pairs: what single objects show. Their pixels read this beside
             `prompt`; of several texts for an object the last counts.
+        prompts_at: (frame, text) pairs in the order of frames, from 1: what the clip shows from there on;
+            between `prompt` at frame 0 and these it changes evenly.
+        clip_skip: how many of the text encoder's last layers are left out; None: as many as the model says.
         method: how the frames are made to agree.
         n_steps: diffusion steps.
         guidance_scale: weight of classifier-free guidance; 1 or less does without. None: what the model was
             made for.
+        guidance_rescale: 0 to 1: how far the contrast that guidance adds is taken back (Lin et al. 2023).
+        guess_mode: only control networks steer, the unconditional branch does without them.
         sampler: `model` is the model's own scheduler. `dpm++` is DPM-Solver++ (Lu et al. 2022), which needs
             fewer steps, on the model's noise levels; `dpm++-karras` on those of Karras et al. (2022). The
             others are in `genrender.backbones.samplers`.
@@ -289,9 +294,13 @@ class RunConfig:
     prompt: str = ""
     negative_prompt: str | None = None
     object_prompts: tuple[tuple[str, str], ...] = ()
+    prompts_at: tuple[tuple[int, str], ...] = ()
+    clip_skip: int | None = None
     method: MethodConfig = field(default_factory=MethodConfig)
     n_steps: int = 20
     guidance_scale: float | None = None
+    guidance_rescale: float = 0.0
+    guess_mode: bool = False
     sampler: str = "model"
     seed: int = 0
     chunk_size: int = 8
@@ -306,6 +315,18 @@ class RunConfig:
         for name, text in self.object_prompts:
             if not text.strip():
                 raise ConfigError(f"the prompt for {name!r} is empty; say what the object shows")
+        frames = [frame for frame, _ in self.prompts_at]
+        if frames != sorted({frame for frame in frames if frame > 0}):
+            raise ConfigError(
+                f"prompts at frames {', '.join(map(str, frames))}, expected frames from 1 in their order, "
+                "each once: what frame 0 shows is the prompt itself"
+            )
+        if any(not text.strip() for _, text in self.prompts_at):
+            raise ConfigError("a prompt over time is empty; say what the clip shows from there on")
+        if self.clip_skip is not None and self.clip_skip < 1:
+            raise ConfigError(f"clip skip is {self.clip_skip}, expected at least 1, or none")
+        if not 0 <= self.guidance_rescale <= 1:
+            raise ConfigError(f"guidance rescale is {self.guidance_rescale:g}, expected a number in 0..1")
         for name, count in (("steps", self.n_steps), ("chunk", self.chunk_size), ("repeat", self.repeat)):
             if count < 1:
                 raise ConfigError(f"{name} is {count}, expected at least 1")

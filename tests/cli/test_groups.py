@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from genrender.backbones.recipe import Control, ImagePrompt, Lora, Recipe
 from genrender.cli import ALL_HELP, COMMANDS, main, parse
 from genrender.cli.groups import Consistency, Content, Model, Objects, View
 from genrender.cli.job import render_job
@@ -85,7 +86,8 @@ def test_all_groups_are_explained_when_asked_for(capsys, monkeypatch):
     text = capsys.readouterr().out
     titles = re.findall(r"^\W+(\w+) options\W+$", text, re.MULTILINE)
     assert titles == [
-        *("view", "model", "moments", "content", "objects", "looks", "networks", "consistency", "rival"),
+        *("view", "model", "moments", "content", "objects", "looks", "adapters", "sampling", "networks"),
+        *("consistency", "rival"),
     ]
     assert max(map(len, text.splitlines())) <= 80
 
@@ -103,16 +105,37 @@ def test_a_job_as_words_is_the_job_again():
         objects=ObjectRule("mesh", (("a*", "A"), ("b*", "B")), ("c",)),
     )
     clip = ClipJob(Path("a b.glb"), shot, (64, 32), Path("map.json"), (Path("x"), Path("y")))
+    recipe = Recipe(
+        base="tiny",
+        revision="v1",
+        variant="fp16",
+        vae="taesd",
+        controls=(Control("normal", "C:/a.b", 0.7, 0.0, 0.5), Control(scale=2.0), Control("lineart", "x")),
+        loras=(Lora("ink.safetensors", 0.8), Lora("own/er")),
+        embeddings=("a.safetensors", "b"),
+        image_prompts=(ImagePrompt("face", (Path("a.png"),), 0.3), ImagePrompt("style", (Path("b.png"),))),
+        motion_adapter="mm",
+        sampler="ddim",
+        timesteps=(999, 1),
+        precision="float32",
+        device="cpu",
+        placement="model",
+        safety_checker=False,
+        allow_pickle=True,
+    )
     job = RenderJob(
         clip,
         "a 'red' fox=1",
         negative_prompt="--blurry",
         object_prompts=(("A", "one"), ("B", "two=2")),
-        model="tiny",
-        vae="taesd",
+        prompts_at=((2, "a=b"), (4, "snow")),
+        recipe=recipe,
         preset="fast",
         steps=3,
         guidance=0.0,
+        guidance_rescale=0.5,
+        guess_mode=True,
+        clip_skip=2,
         keyframes=2,
         noise="nearest",
         engine="texture",
@@ -123,12 +146,16 @@ def test_a_job_as_words_is_the_job_again():
         stabilise=0.5,
         repeat=2,
         chunk=3,
-        device="cpu",
-        dtype="float32",
         appearance_from=Path("run"),
     )
     assert render_job(parse(job_words(job, Path("here")))) == job
     bare = RenderJob(
-        ClipJob(Path("a.glb"), size=64), "a fox", background_color=(1, 2, 255), method="per-frame"
+        ClipJob(Path("a.glb"), size=64),
+        "a fox",
+        background_color=(1, 2, 255),
+        method="per-frame",
+        recipe=Recipe(
+            image_prompts=(ImagePrompt("face", (Path("a.png"), Path("b.png"))),), sigmas=(14.6, 0.25, 0.0)
+        ),
     )
     assert render_job(parse(job_words(bare, Path("here")))) == bare

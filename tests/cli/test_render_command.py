@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from diffusers import StableDiffusionControlNetPipeline
 from scene.whole_scenes import outside, scene_file
 
 from genrender.backbones.precision import default_dtype
@@ -14,7 +15,6 @@ from genrender.jobs.job import ClipJob, RenderJob
 from genrender.jobs.plan import run_config
 from genrender.media.images import read_png
 from genrender.media.video import read_video
-from genrender.pipeline import GenerativeRenderingPipeline
 from genrender.runs.folder import RunFolder
 
 
@@ -61,7 +61,7 @@ def test_everything_is_there_and_says_how_it_was_made(render, tmp_path, scene, m
     assert {"genrender", "torch", "diffusers"} <= set(written["versions"])
     config = written["config"]
     assert config["scene"] == str(scene)
-    assert config["model"] == str(model)
+    assert config["recipe"]["base"] == str(model)
     assert (config["animation"], config["camera"]) == ("Slide", "static")
     assert (config["width"], config["height"], config["fps"]) == (64, 64, 12)
     assert (config["n_frames"], config["times_s"]) == (3, [0, 1 / 12, 2 / 12])
@@ -168,7 +168,7 @@ def test_frames_that_the_safety_checker_blackened_are_named(render, monkeypatch,
     def check(_pipeline, pictures, *_):
         return pictures, [True] * len(pictures)
 
-    monkeypatch.setattr(GenerativeRenderingPipeline, "run_safety_checker", check)
+    monkeypatch.setattr(StableDiffusionControlNetPipeline, "run_safety_checker", check)
     result = render("--frames", n_frames, "--size", 16)
     assert result.code == 0
     warnings = [line for line in result.err.splitlines() if "warning" in line]

@@ -12,6 +12,7 @@ import pytest
 from scene.gltf_builder import one_triangle
 from tiny_models import tiny_components
 
+from genrender.backbones.recipe import Recipe
 from genrender.config import PER_FRAME, RunConfig
 from genrender.evaluation.page import adjacent_errors, write_page
 from genrender.metrics.surface import surface_error
@@ -47,7 +48,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, FinishedRun]:
     config = RunConfig(prompt='a <red> fox"> $fps [b] &lt;', n_steps=1)
     made = {"ours": config, "per-frame": replace(config, method=PER_FRAME)}
     for name, wanted in made.items():
-        make_video(pipe, clip, wanted, RunFolder(folder / name), Inputs(Origin("tiny")))
+        make_video(pipe, clip, wanted, RunFolder(folder / name), Inputs(Origin(Recipe("tiny"))))
     return {name: open_run(folder / name) for name in made}
 
 

@@ -3,7 +3,9 @@
 import pytest
 from tiny_models import tiny_components
 
-from genrender.jobs.pace import seconds_of_run, seconds_per_pass
+from genrender.backbones.families import backbone_of
+from genrender.backbones.protocol import Conditions
+from genrender.jobs.pace import seconds_of_run, seconds_per_frame
 from genrender.pipeline import GenerativeRenderingPipeline
 from genrender.storage.limits import duration_as_text, network_memory
 
@@ -11,15 +13,18 @@ from genrender.storage.limits import duration_as_text, network_memory
 def test_a_pass_is_timed_and_changes_nothing():
     pipeline = GenerativeRenderingPipeline(**tiny_components())
     before = {name: tensor.clone() for name, tensor in pipeline.unet.state_dict().items()}
-    small, large = (min(seconds_per_pass(pipeline, (side, side)) for _ in range(2)) for side in (4, 64))
+    backbone, conditions = backbone_of(pipeline), Conditions("a fox", object_prompts={1: "a tail"})
+    small, large = (
+        min(seconds_per_frame(backbone, conditions, (side, side)) for _ in range(2)) for side in (4, 64)
+    )
     assert 0 < small < large
     assert all((tensor == before[name]).all() for name, tensor in pipeline.unet.state_dict().items())
 
 
 def test_estimates_grow_with_what_is_asked_for():
-    one = seconds_of_run(0.1, 10, 20, 1)
+    one = seconds_of_run(0.1, 10, 20)
     assert one >= 0.1 * 10 * 20
-    assert seconds_of_run(0.1, 20, 20, 2) == pytest.approx(4 * one)
+    assert seconds_of_run(0.1, 20, 40) == pytest.approx(4 * one)
     assert network_memory(128 * 128, 1) < network_memory(128 * 128, 8) < network_memory(256 * 256, 8)
     # Measured with pocket: 135 MB more than the loaded model for eight frames of 128 x 128.
     assert network_memory(128 * 128, 8) == pytest.approx(135e6, rel=0.1)

@@ -6,10 +6,13 @@ Example:
     0.8
 """
 
-from dataclasses import dataclass
+import math
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any, get_args
 
 from genrender.config import ControlKind, Dtype, Placement
+from genrender.errors import ConfigError
 
 
 @dataclass(frozen=True)
@@ -29,6 +32,20 @@ class Control:
     scale: float = 1.0
     start: float = 0.0
     end: float = 1.0
+
+    def check(self) -> None:
+        """Raises ConfigError for an unknown kind or a number out of range."""
+        if self.kind not in get_args(ControlKind):
+            raise ConfigError(
+                f"control {self.kind!r}: no such kind, expected {', '.join(get_args(ControlKind))}"
+            )
+        if not math.isfinite(self.scale):
+            raise ConfigError(f"control {self.kind}: scale is {self.scale}, expected a number, such as 0.8")
+        if not 0 <= self.start < self.end <= 1:
+            raise ConfigError(
+                f"control {self.kind}: it steers from {self.start:g} to {self.end:g}, expected shares of the "
+                "steps, 0 <= start < end <= 1"
+            )
 
 
 @dataclass(frozen=True)
@@ -101,3 +118,29 @@ class Recipe:
     placement: Placement = "none"
     safety_checker: bool = True
     allow_pickle: bool = False
+
+    def check(self) -> None:
+        """Raises ConfigError for a setting that no model can have."""
+        for control in self.controls:
+            control.check()
+        for what, weights in (
+            ("LoRA", [(lora.source, lora.weight) for lora in self.loras]),
+            ("IP-Adapter", [(prompt.adapter, prompt.scale) for prompt in self.image_prompts]),
+        ):
+            for source, weight in weights:
+                if not math.isfinite(weight):
+                    raise ConfigError(
+                        f"{what} {source}: its weight is {weight}, expected a number such as 0.8"
+                    )
+        for prompt in self.image_prompts:
+            for picture in prompt.pictures:
+                if not picture.is_file():
+                    raise ConfigError(f"IP-Adapter {prompt.adapter}: there is no picture {picture}")
+        if self.timesteps and self.sigmas:
+            raise ConfigError("timesteps and sigmas are given, expected one of them; leave the other out")
+
+    def depends_on(self) -> dict[str, Any]:
+        """What the frames depend on, as nested plain values for JSON."""
+        values = asdict(self)
+        del values["device"], values["placement"]
+        return values

@@ -7,6 +7,7 @@ stdout, everything else to stderr.
 
 import io
 import os
+import shutil
 import sys
 import textwrap
 import warnings
@@ -152,7 +153,8 @@ def _shown(command: type, words: Sequence[str]) -> tuple[Any, str]:
     folded = [(one, group) for one in fields(command) for group in FOLDED if one.type is group]
     if folded and ALL_HELP not in words and any(word in ("--help", "-h") for word in words):
         flags = (f"--{part.name.replace('_', '-')}" for _, group in folded for part in fields(group))
-        more = textwrap.fill(f"See {ALL_HELP} for {', '.join(flags)}.", 80, break_on_hyphens=False)
+        width = min(100, shutil.get_terminal_size().columns)
+        more = textwrap.fill(f"See {ALL_HELP} for {', '.join(flags)}.", width, break_on_hyphens=False)
         about = f"{about}\n\n{more}"
         hidden = [
             (one.name, tyro.conf.Suppress[group], field(default_factory=group)) for one, group in folded

@@ -9,7 +9,10 @@ from genrender.errors import ConfigError, MediaError
 from genrender.storage.untrusted import check_number, check_path, check_text
 
 # Options whose text may be the name of a file or folder.
-PERHAPS_PATHS = ("camera", "model", "vae", "clip", "depth_model")
+PERHAPS_PATHS = (
+    *("camera", "model", "vae", "clip", "depth_model"),
+    *("lora", "embedding", "controlnet", "ip_adapter", "motion_adapter"),
+)
 
 
 def given(options: Any) -> Iterator[tuple[str, Any]]:

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 
 import tyro
 
-from genrender.config import Dtype, Engine, NoiseMode, PresetName, UnifyRule
+from genrender.config import Dtype, Engine, NoiseMode, Placement, PresetName, UnifyRule
 from genrender.methods.table import MethodName
 from genrender.scene.choices import ObjectsBy, UvMode
 
@@ -53,7 +53,10 @@ Seed = Annotated[int, tyro.conf.arg(metavar="S", help="of everything that is dra
 Steps = Annotated[int | None, option("N", "the preset's", "diffusion steps")]
 ModelName = Annotated[
     str,
-    tyro.conf.arg(metavar="MODEL", help="pocket, sd15, a hub id or a folder in diffusers' layout"),
+    tyro.conf.arg(
+        metavar="MODEL",
+        help="pocket, sd15, a single file (.safetensors), a folder in diffusers' layout or a hub id",
+    ),
 ]
 ClipModel = Annotated[str | None, option("MODEL", "pocket's", "CLIP model to judge by, a folder or a hub id")]
 DepthModel = Annotated[
@@ -184,19 +187,75 @@ class Model:
 
 
 @dataclass(frozen=True)
-class Networks:
-    """How the networks are used, and where they compute.
+class Adapters:
+    """What is added to the model. Sources are files, folders or hub ids; see docs/models.md.
 
     Attributes:
+        lora: LoRA with its weight, such as ink.safetensors:0.8; may be given several times.
+        embedding: textual inversion, whose word the prompt then may say; may be given several times.
+        controlnet: ControlNet or T2I-Adapter that reads depth, normal, lineart or segmentation of the scene,
+            such as normal=FILE:0.7,0,0.5 (weight, begin and end as shares of the steps); `own` is the
+            model's; may be given several times.
+        ip_adapter: IP-Adapter with its weight, which reads --ip-image; may be given several times.
+        ip_image: reference picture for it.
+        motion_adapter: AnimateDiff's motion modules.
         vae: autoencoder to use instead of the model's own, such as madebyollin/taesd, which decodes faster.
+    """
+
+    lora: Annotated[tyro.conf.UseAppendAction[tuple[str, ...]], option("SOURCE[:WEIGHT]", "none")] = ()
+    embedding: Annotated[tyro.conf.UseAppendAction[tuple[str, ...]], option("SOURCE", "none")] = ()
+    controlnet: Annotated[
+        tyro.conf.UseAppendAction[tuple[str, ...]],
+        option("[KIND=]SOURCE[:SCALE[,START,END]]", "depth by the model's own"),
+    ] = ()
+    ip_adapter: Annotated[tyro.conf.UseAppendAction[tuple[str, ...]], option("SOURCE[:SCALE]", "none")] = ()
+    ip_image: Annotated[tyro.conf.UseAppendAction[tuple[Path, ...]], option("FILE", "none")] = ()
+    motion_adapter: Annotated[str | None, option("SOURCE", "none")] = None
+    vae: Annotated[str | None, option("SOURCE", "the model's own")] = None
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How the model is sampled.
+
+    Attributes:
         guidance: weight of classifier-free guidance; 1 or less does without.
+        guidance_rescale: 0..1, takes back the contrast that strong guidance adds.
+        guess_mode: only control networks steer; the prompt may be vague.
+        clip_skip: how many of the text encoder's last layers are left out.
+        scheduler: a sampler by name, such as euler or dpm++-2m-karras; a wrong name lists them all.
+        timesteps: the steps themselves, such as 999,759,499,259, instead of --steps.
+        sigmas: noise levels, likewise.
+    """
+
+    guidance: Annotated[float | None, option("G", "the preset's, else the model's")] = None
+    guidance_rescale: Annotated[float, tyro.conf.arg(metavar="R")] = 0.0
+    guess_mode: bool = False
+    clip_skip: Annotated[int | None, option("N", "none")] = None
+    scheduler: Annotated[str | None, option("NAME", "the preset's")] = None
+    timesteps: Annotated[str | None, option("T,T,...", "the scheduler's")] = None
+    sigmas: Annotated[str | None, option("S,S,...", "the scheduler's")] = None
+
+
+@dataclass(frozen=True)
+class Networks:
+    """Which files the networks come from, and where they compute.
+
+    Attributes:
+        revision: branch, tag or commit of a hub model.
+        variant: which of several sets of weights, such as fp16.
+        no_safety_checker: leave out the model's safety checker.
+        allow_pickle: read weights that are no safetensors, too; such a file can run code.
         dtype: numbers that the networks compute in.
+        offload: keep networks (model) or single layers (sequential) off the device while they wait.
         chunk: frames that go through the networks at once, fewer where the memory does not suffice; changes
             memory and speed only.
     """
 
-    vae: Annotated[str | None, option("MODEL", "the model's own")] = None
-    guidance: Annotated[float | None, option("G", "the preset's, else the model's")] = None
+    revision: Annotated[str | None, option("NAME", "the one that was tried, else main")] = None
+    variant: Annotated[str | None, option("NAME", "the smallest that suffices")] = None
+    no_safety_checker: bool = False
+    allow_pickle: bool = False
     device: Device = None
     dtype: Annotated[
         Dtype | None,
@@ -205,6 +264,7 @@ class Networks:
             "float16 on cuda, float32 there for pocket; bfloat16 on a CPU that computes in it; else float32",
         ),
     ] = None
+    offload: Placement = "none"
     chunk: Annotated[int, tyro.conf.arg(metavar="N")] = 8
 
 
@@ -215,11 +275,14 @@ class Looks:
     Attributes:
         prompt_for: what one object shows, for instance Fox="a bronze fox"; may be given several times. Names
             may be patterns such as wheel*; ground and dome are the backdrop's.
+        prompt_at: what the whole video shows from a frame on, for instance 24="a fox in snow"; it changes
+            evenly up to there; may be given several times.
         appearance_from: folder of a run whose look this one takes over, object by object of equal name; both
             must be alike in model, sampler, steps and size.
     """
 
     prompt_for: Annotated[tyro.conf.UseAppendAction[tuple[str, ...]], option("OBJECT=TEXT", "none")] = ()
+    prompt_at: Annotated[tyro.conf.UseAppendAction[tuple[str, ...]], option("FRAME=TEXT", "none")] = ()
     appearance_from: Annotated[Path | None, option("RUN_DIR", "none")] = None
 
 
@@ -268,4 +331,4 @@ class Judging:
 
 
 # What `--help` names and `--help-all` shows: few need these.
-FOLDED = (Moments, Content, Objects, Looks, Networks, Consistency, Rival, Judging)
+FOLDED = (Moments, Content, Objects, Looks, Adapters, Sampling, Networks, Consistency, Rival, Judging)

@@ -1,8 +1,12 @@
 """Options as jobs: what a command line says, in the words of `genrender.jobs`."""
 
+from collections.abc import Mapping
 from dataclasses import fields
 from pathlib import Path
+from typing import Any, TypeVar
 
+from genrender.backbones.recipe import Recipe
+from genrender.backbones.spelling import control_of, image_prompts_of, lora_of
 from genrender.cli.given import given
 from genrender.cli.groups import Objects
 from genrender.cli.options import Compare, Gbuffers, Preview, Render, Study, Verify
@@ -12,6 +16,8 @@ from genrender.jobs.job import ClipJob, RenderJob
 from genrender.scene.backdrop import parse_backdrop
 from genrender.scene.objects import ObjectRule
 from genrender.shots.clip import ShotConfig
+
+Number = TypeVar("Number", int, float)
 
 
 def clip_job(options: Render | Compare | Gbuffers | Preview | Verify | Study) -> ClipJob:
@@ -51,12 +57,50 @@ def render_job(options: Render | Compare | Study) -> RenderJob:
         | {
             "clip": clip_job(options),  # the option of this name is a CLIP model
             "prompt": values.get("prompt", ""),
+            "recipe": recipe_of(values),
+            "prompts_at": tuple(parse_prompt_at(text) for text in values.get("prompt_at", ())),
             "object_prompts": tuple(parse_object_prompt(text) for text in values.get("prompt_for", ())),
             "background_color": parse_backdrop(values.get("backdrop", "none")).color,
             "settings": values.get("set", ()),
             "out": options.out if isinstance(options, Render) else None,
         }
     )
+
+
+def recipe_of(values: Mapping[str, Any]) -> Recipe:
+    """What paints, by the options of a command, some of which it may not have.
+
+    Raises:
+        ConfigError: an option is not of its form.
+    """
+    standard = Recipe()
+    return Recipe(
+        base=values.get("model", standard.base),
+        revision=values.get("revision"),
+        variant=values.get("variant"),
+        vae=values.get("vae"),
+        controls=tuple(map(control_of, values.get("controlnet", ()))),
+        loras=tuple(map(lora_of, values.get("lora", ()))),
+        embeddings=values.get("embedding", ()),
+        image_prompts=image_prompts_of(values.get("ip_adapter", ()), values.get("ip_image", ())),
+        motion_adapter=values.get("motion_adapter"),
+        sampler=values.get("scheduler"),
+        timesteps=_numbers("timesteps", values.get("timesteps"), int),
+        sigmas=_numbers("sigmas", values.get("sigmas"), float),
+        precision=values.get("dtype"),
+        device=values.get("device"),
+        placement=values.get("offload", standard.placement),
+        safety_checker=not values.get("no_safety_checker", False),
+        allow_pickle=values.get("allow_pickle", False),
+    )
+
+
+def _numbers(name: str, text: str | None, kind: type[Number]) -> tuple[Number, ...]:
+    try:
+        return () if text is None else tuple(kind(number) for number in text.split(","))
+    except ValueError:
+        what = "whole numbers" if kind is int else "numbers"
+        raise ConfigError(f"--{name} {text!r}: expected {what}, separated by commas") from None
 
 
 def object_rule(options: Objects) -> ObjectRule:
@@ -88,3 +132,15 @@ def parse_object_prompt(text: str) -> tuple[str, str]:
     if not equals or not name.strip():
         raise ConfigError(f'--prompt-for {text!r}: expected OBJECT=TEXT, for instance Fox="a bronze fox"')
     return name.strip(), prompt.strip()
+
+
+def parse_prompt_at(text: str) -> tuple[int, str]:
+    """`FRAME=TEXT`: a frame's number, and what the video shows there.
+
+    Raises:
+        ConfigError: it is not of that form.
+    """
+    frame, equals, prompt = text.partition("=")
+    if not equals or not frame.strip().isdecimal():
+        raise ConfigError(f'--prompt-at {text!r}: expected FRAME=TEXT, for instance 24="a fox in snow"')
+    return int(frame), prompt.strip()

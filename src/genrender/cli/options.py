@@ -11,6 +11,7 @@ import tyro
 
 from genrender.cli.groups import (
     ABOUT_SIZE,
+    Adapters,
     AllowedFolders,
     BackdropGeometry,
     Camera,
@@ -30,6 +31,7 @@ from genrender.cli.groups import (
     Objects,
     Rival,
     RunFolderPath,
+    Sampling,
     SceneFile,
     Seed,
     Start,
@@ -61,6 +63,8 @@ class Made:
     content: Content = field(default_factory=Content)
     objects: Objects = field(default_factory=Objects)
     looks: Looks = field(default_factory=Looks)
+    adapters: Adapters = field(default_factory=Adapters)
+    sampling: Sampling = field(default_factory=Sampling)
     networks: Networks = field(default_factory=Networks)
     consistency: Consistency = field(default_factory=Consistency)
     debug: Debug = False
@@ -95,13 +99,11 @@ class Resume:
 
 @dataclass(frozen=True)
 class Compare(Made):
-    """Make one shot by several methods, and measure them all.
-
-    The other options are those of render. What an interrupted comparison has finished is kept.
+    """Make one shot by several methods, and measure them all. What is finished is kept for the next time.
 
     Attributes:
         methods: names, separated by commas.
-        report: page with videos side by side, figures, plots and error maps; needs nothing else to be shown.
+        report: a page with videos side by side, figures, plots and error maps.
         run_dir: folder that holds one run folder for every method.
     """
 

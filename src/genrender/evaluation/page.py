@@ -57,7 +57,7 @@ def write_page(
     title = f"{Path(made.shot.scene).name}: {made.settings.prompt}"
     facts = (
         f"{clip.shot.n_frames} frames of {clip.shot.width} x {clip.shot.height} pixels, "
-        f"model {made.origin.model if made.origin else '-'}, {made.settings.n_steps} steps, "
+        f"model {made.origin.recipe.base if made.origin else '-'}, {made.settings.n_steps} steps, "
         f"seed {first.record.seed}, {made.networks.device}"
     )
     page = Template(

@@ -11,7 +11,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from genrender.config import Dtype, Engine, NoiseMode, PresetName, UnifyRule
+from genrender.backbones.recipe import Recipe
+from genrender.config import Engine, NoiseMode, PresetName, UnifyRule
 from genrender.errors import ConfigError
 from genrender.gbuffer.exr.channels import AUTOMATIC, ExrMap, read_exr_map
 from genrender.gbuffer.exr.files import is_exr_sequence
@@ -67,12 +68,15 @@ class RenderJob:
         negative_prompt: what it does not show.
         object_prompts: names or patterns with what these objects show.
         background_color: RGB, 0 to 255, of pixels without a surface.
-        model: `pocket`, `sd15`, a hub id or a folder in diffusers' layout.
-        vae: autoencoder to use instead of the model's own.
+        prompts_at: frames with what the video shows from there on; in between it changes evenly.
+        recipe: what paints.
         preset: settings to start from; the others override them.
         method: one of `genrender.methods.table.METHODS`.
         steps: diffusion steps.
         guidance: weight of classifier-free guidance.
+        guidance_rescale: see `RunConfig`.
+        guess_mode: likewise.
+        clip_skip: likewise.
         keyframes: number of keyframes of each step.
         noise: where the initial noise comes from.
         engine: how surface points are found again in other frames.
@@ -83,8 +87,6 @@ class RenderJob:
         stabilise: strength of the filter over finished frames, 0 to 1.
         repeat: how often the video shows the clip.
         chunk: frames that go through the networks at once.
-        device: where to compute.
-        dtype: numbers that the networks compute in.
         appearance_from: folder of a run whose look this one takes over.
         out: where the video goes beside the run folder.
     """
@@ -94,12 +96,15 @@ class RenderJob:
     negative_prompt: str | None = None
     object_prompts: tuple[tuple[str, str], ...] = ()
     background_color: tuple[int, int, int] | None = None
-    model: str = "pocket"
-    vae: str | None = None
+    prompts_at: tuple[tuple[int, str], ...] = ()
+    recipe: Recipe = field(default_factory=Recipe)
     preset: PresetName = "balanced"
     method: MethodName = "generative"
     steps: int | None = None
     guidance: float | None = None
+    guidance_rescale: float = 0.0
+    guess_mode: bool = False
+    clip_skip: int | None = None
     keyframes: int | None = None
     noise: NoiseMode | None = None
     engine: Engine | None = None
@@ -110,8 +115,6 @@ class RenderJob:
     stabilise: float = 0.0
     repeat: int = 1
     chunk: int = 8
-    device: str | None = None
-    dtype: Dtype | None = None
     appearance_from: Path | None = None
     out: Path | None = None
 
@@ -127,7 +130,11 @@ def job_from_json(stored: Any) -> RenderJob:
     Raises:
         ConfigError: an entry is missing or of another kind; it says which.
     """
-    if (wrong := misfit(stored, RenderJob, "job")) is not None:
+    wrong = misfit(stored, RenderJob, "job")
+    # Earlier versions named the model elsewhere, and the default must not stand for it.
+    if wrong is None and "recipe" not in stored:
+        wrong = "job.recipe is missing"
+    if wrong is not None:
         raise ConfigError(f"{wrong}: this is no job of this version")
     return from_json(RenderJob, stored)
 

@@ -7,27 +7,29 @@ from contextlib import contextmanager
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import diffusers.utils.logging
 import torch
 import transformers.utils.logging
 
 from genrender.backbones.attention_sites import select_layers
-from genrender.backbones.loading import default_device
+from genrender.backbones.families import backbone_of
+from genrender.backbones.loading import default_device, load_networks
 from genrender.backbones.precision import default_dtype
-from genrender.backbones.sources import read_guidance_scale, weights_digest
+from genrender.backbones.recipe import Recipe
+from genrender.backbones.recipe_files import recipe_digest
 from genrender.errors import ConfigError
 from genrender.gbuffer.control import shows_own_object
 from genrender.jobs.clips import with_all_uvs
 from genrender.jobs.job import RenderJob, job_to_json
-from genrender.jobs.pace import seconds_of_run, seconds_per_pass
+from genrender.jobs.pace import seconds_of_run, seconds_per_frame
 from genrender.jobs.plan import Plan, note_partners
 from genrender.jobs.words import job_words
 from genrender.methods.table import METHODS
-from genrender.pipeline import GenerativeRenderingPipeline, load_pipeline
 from genrender.runs.folder import RunFolder
 from genrender.runs.hooks import SILENT, RunHooks
-from genrender.runs.make import Inputs, make_video
+from genrender.runs.make import Inputs, conditions_of, make_video, resolved
 from genrender.runs.record import Origin
 from genrender.runs.unfinished import UnfinishedRun, file_digest
 from genrender.sampling.appearance import Appearance, read_appearance
@@ -62,7 +64,7 @@ def make(
         Cancelled: the hooks say so.
         GenRenderError: the device, the model, the clip or the disk does not suffice.
     """
-    job, config, source, shot, folder = plan.job, plan.config, plan.source, plan.shot, plan.folder
+    job, config, shot, folder = plan.job, plan.config, plan.shot, plan.folder
     words = ["genrender", *job_words(job, folder.path)] if command is None else command
     _check_memory(plan)
     pipeline = _load(plan, hooks)
@@ -70,7 +72,7 @@ def make(
         select_layers(pipeline.unet, config.method.injection.layers)
     if isinstance(shot, Shot):
         shot = with_all_uvs(shot, hooks)
-    origin = Origin(job.model, job.preset, job.method, weights_digest(source), job.vae)
+    origin = Origin(job.recipe, job.preset, job.method, recipe_digest(job.recipe))
     with (
         UnfinishedRun(folder, words, resume, job_to_json(job)) as unfinished,
         _resume_hint(unfinished, folder, hooks),
@@ -126,15 +128,15 @@ def _frames(indices: list[int]) -> str:
     return f"{len(indices)} frames: {', '.join(map(str, indices[:8]))}{more}"
 
 
-def _load(plan: Plan, hooks: RunHooks) -> GenerativeRenderingPipeline:
-    job = plan.job
-    hooks.note(f"loading model {job.model}")
+def _load(plan: Plan, hooks: RunHooks) -> Any:
+    recipe = plan.job.recipe
+    hooks.note(f"loading model {recipe.base}")
     # Only downloads are worth a progress bar.
     libraries = (diffusers.utils.logging, transformers.utils.logging) if plan.source.is_local else ()
     for library in libraries:
         library.disable_progress_bar()
     try:
-        pipeline = _kept(job.model, job.device, job.dtype, job.vae, weights_digest(plan.source))
+        pipeline = _kept(recipe, recipe_digest(recipe))
     finally:
         for library in libraries:
             library.enable_progress_bar()
@@ -143,46 +145,38 @@ def _load(plan: Plan, hooks: RunHooks) -> GenerativeRenderingPipeline:
 
 
 @lru_cache(maxsize=1)
-def _kept(
-    model: str,
-    device: str | None,
-    dtype: str | None,
-    vae: str | None,
-    digest: str,  # noqa: ARG001 (a model of that name with other weights is another)
-) -> GenerativeRenderingPipeline:
-    """The model that was loaded last, for processes that make several runs."""
-    kind = None if dtype is None else getattr(torch, dtype)
-    return load_pipeline(model, device=device, dtype=kind, vae=vae)
+def _kept(recipe: Recipe, digest: str) -> Any:  # noqa: ARG001 (the same names with other weights)
+    """The networks that were loaded last, for processes that make several runs."""
+    return load_networks(recipe)
 
 
 def _check_memory(plan: Plan) -> None:
     """Raises ConfigError where the device cannot hold even the fewest frames of this size."""
-    job, shot = plan.job, plan.shot
-    if job.device is not None:
-        _check_device(job.device)
-    device = default_device() if job.device is None else torch.device(job.device)
+    recipe, shot = plan.job.recipe, plan.shot
+    if recipe.device is not None:
+        _check_device(recipe.device)
+    device = default_device() if recipe.device is None else torch.device(recipe.device)
     available = torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else None
-    dtype = default_dtype(device, job.model == "pocket")
-    if job.dtype is not None:
-        dtype = getattr(torch, job.dtype)
+    dtype = default_dtype(device, recipe.base == "pocket")
+    if recipe.precision is not None:
+        dtype = getattr(torch, recipe.precision)
     share = dtype.itemsize / torch.float32.itemsize
     what = f"the networks' maps for pictures of {shot.width}x{shot.height} pixels"
     check_memory(round(share * NETWORK_BYTES * shot.width * shot.height), what, available)
 
 
-def _note_estimate(pipeline: GenerativeRenderingPipeline, plan: Plan, hooks: RunHooks) -> None:
+def _note_estimate(pipeline: Any, plan: Plan, hooks: RunHooks) -> None:
     """Says what is ahead: time, from one timed pass of the networks, memory and disk."""
-    config, shot = plan.config, plan.shot
-    factor, n_pixels = pipeline.vae_scale_factor, shot.width * shot.height
-    guidance = config.guidance_scale
-    if guidance is None:
-        guidance = read_guidance_scale(pipeline.name_or_path)
-    pass_s = seconds_per_pass(pipeline, (shot.height // factor, shot.width // factor))
-    seconds = seconds_of_run(pass_s, shot.n_frames, config.n_steps, 2 if guidance > 1 else 1)
+    shot, backbone = plan.shot, backbone_of(pipeline)
+    config = resolved(plan.config, shot.n_frames, pipeline)
+    factor, n_pixels = backbone.vae_factor, shot.width * shot.height
+    conditions = conditions_of(config, plan.job.recipe)
+    frame_s = seconds_per_frame(backbone, conditions, (shot.height // factor, shot.width // factor))
+    seconds = seconds_of_run(frame_s, shot.n_frames, config.n_steps)
     share = pipeline.unet.dtype.itemsize / torch.float32.itemsize
     at_once = min(config.chunk_size, shot.n_frames)
     memory = round(share * network_memory(n_pixels, at_once))
-    if pipeline.device.type == "cpu":
+    if backbone.device.type == "cpu":
         memory += round(1e6 * (peak_memory_mb() or 0))
     else:
         memory += sum(
@@ -192,7 +186,7 @@ def _note_estimate(pipeline: GenerativeRenderingPipeline, plan: Plan, hooks: Run
         )
     hooks.note(
         f"about {duration_as_text(seconds)} for {config.n_steps} steps of {shot.n_frames} frames of "
-        f"{shot.width}x{shot.height} on {pipeline.device.type}, {bytes_as_text(memory)} of memory, and "
+        f"{shot.width}x{shot.height} on {backbone.device.type}, {bytes_as_text(memory)} of memory, and "
         f"{bytes_as_text(plan.disk_bytes)} on the disk meanwhile"
     )
 

@@ -9,12 +9,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from genrender.backbones.picture_size import PictureSize, read_picture_size
+from genrender.backbones.recipe_files import recipe_digest, recipe_sources
 from genrender.backbones.samplers import check_sampler_name
-from genrender.backbones.sources import (
-    ModelSource,
-    find_model,
-    weights_digest,
-)
+from genrender.backbones.sources import ModelSource
 from genrender.config import PRESETS, MethodConfig, RunConfig
 from genrender.errors import ConfigError, MediaError
 from genrender.jobs.clips import picture_size, plan_exr_clip, refuse_without_geometry
@@ -72,7 +69,8 @@ def plan(job: RenderJob, folder: RunFolder | None = None, hooks: RunHooks = SILE
     config = run_config(job)
     config.check()
     check_sampler_name(config.sampler)
-    source = find_model(job.model)
+    job.recipe.check()
+    source = recipe_sources(job.recipe)[0]
     folder = folder or new_folder(job)
     folder.check_can_be_filled()
     _check_out(job.out, folder)
@@ -80,6 +78,11 @@ def plan(job: RenderJob, folder: RunFolder | None = None, hooks: RunHooks = SILE
     made = Plan(job, config, source, shot, folder)
     # Files of an earlier attempt are made use of.
     check_disk(made.disk_bytes - bytes_on_disk(folder.unfinished_dir.glob("*")), folder.path)
+    beyond = [frame for frame, _ in config.prompts_at if frame >= shot.n_frames]
+    if beyond:
+        raise ConfigError(
+            f"--prompt-at {beyond[0]}: the clip has {shot.n_frames} frames, expected 1 to {shot.n_frames - 1}"
+        )
     if job.appearance_from is not None:
         _check_lent(job.appearance_from, made, hooks)
     warn_of_unknown_words(config, source.location, hooks)
@@ -123,9 +126,14 @@ def run_config(job: RenderJob) -> RunConfig:
         prompt=job.prompt,
         negative_prompt=job.negative_prompt,
         object_prompts=job.object_prompts,
+        prompts_at=job.prompts_at,
+        clip_skip=job.clip_skip,
         method=_override(method, job),
-        n_steps=preset.n_steps if job.steps is None else job.steps,
+        n_steps=_n_steps(job, preset),
         guidance_scale=preset.guidance_scale if job.guidance is None else job.guidance,
+        guidance_rescale=job.guidance_rescale,
+        guess_mode=job.guess_mode,
+        sampler=job.recipe.sampler or preset.sampler,
         seed=job.seed,
         chunk_size=job.chunk,
         stabilise=job.stabilise,
@@ -135,6 +143,13 @@ def run_config(job: RenderJob) -> RunConfig:
     for text in job.settings:
         config = change_setting(config, text)
     return config
+
+
+def _n_steps(job: RenderJob, preset: RunConfig) -> int:
+    given = len(job.recipe.timesteps or job.recipe.sigmas)
+    if given and job.steps is not None:
+        raise ConfigError("--steps and the steps themselves are given, expected one of them; leave one out")
+    return given or (preset.n_steps if job.steps is None else job.steps)
 
 
 def _check_means_something(job: RenderJob) -> None:
@@ -249,7 +264,7 @@ def _check_lent(path: Path, plan: Plan, hooks: RunHooks) -> None:
         raise MediaError(f"{path} keeps no appearance: there is no {APPEARANCE_FILE} in it; render it again")
     plan.config.method.check_can_carry_appearance()
     for name, found, ours in (
-        ("weights", None if theirs.origin is None else theirs.origin.weights, weights_digest(plan.source)),
+        ("weights", None if theirs.origin is None else theirs.origin.weights, recipe_digest(plan.job.recipe)),
         ("sampler", theirs.settings.sampler, plan.config.sampler),
         ("n_steps", theirs.settings.n_steps, plan.config.n_steps),
         ("width", theirs.shot.width, plan.shot.width),

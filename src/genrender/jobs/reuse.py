@@ -4,7 +4,7 @@ import datetime
 from pathlib import Path
 
 import genrender
-from genrender.backbones.sources import find_model
+from genrender.backbones.recipe_files import recipe_files
 from genrender.errors import MediaError
 from genrender.gbuffer.exr.files import exr_files
 from genrender.jobs.job import RenderJob
@@ -30,9 +30,7 @@ def inputs(job: RenderJob) -> list[Path]:
         files.append(Path(camera))
     if job.appearance_from is not None and (lent := job.appearance_from / APPEARANCE_FILE).exists():
         files.append(lent)
-    model = find_model(job.model)
-    if model.is_local:
-        files += [path for path in Path(model.location).rglob("*") if path.is_file()]
+    files += recipe_files(job.recipe)
     return files
 
 

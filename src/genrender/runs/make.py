@@ -10,17 +10,19 @@ Example:
 import json
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from PIL import Image
 
+from genrender.backbones.controls import networks_of
 from genrender.backbones.families import backbone_of
 from genrender.backbones.protocol import Backbone, Conditions
-from genrender.backbones.recipe import Control
+from genrender.backbones.recipe import Control, Recipe
 from genrender.backbones.samplers import make_sampler
 from genrender.backbones.sources import read_guidance_scale, video_scale
 from genrender.config import ControlKind, RunConfig
@@ -30,9 +32,9 @@ from genrender.gbuffer.control import inverse_depth_range
 from genrender.gbuffer.control_pictures import ControlPictures
 from genrender.gbuffer.preview import depth_picture, to_picture, uv_picture
 from genrender.injection.keyframes import choose_keyframes, default_n_keyframes, seen_surface
+from genrender.media.images import read_png
 from genrender.methods.static_texture import static_texture
 from genrender.methods.table import METHODS, Method
-from genrender.pipeline import GenerativeRenderingPipeline
 from genrender.runs.folder import RunFolder
 from genrender.runs.hooks import SILENT, Cancelled, RunHooks
 from genrender.runs.progress import Feedback
@@ -69,7 +71,7 @@ class Inputs:
 
 
 def make_video(
-    pipeline: GenerativeRenderingPipeline,
+    pipeline: Any,
     clip: Clip,
     config: RunConfig,
     folder: RunFolder,
@@ -84,6 +86,7 @@ def make_video(
     what `unfinished` keeps.
 
     Args:
+        pipeline: of diffusers, as `load_networks` and `load_pipeline` give it.
         inputs: the model's name for `config.json`, and an appearance.
         method: what happens in attention layers, and whether the result is baked; its own settings, where it
             has any, are not looked at: `config` holds what counts.
@@ -103,46 +106,46 @@ def make_video(
     config.check()
     if pipeline.name_or_path and not inputs.words_are_looked_at:
         warn_of_unknown_words(config, pipeline.name_or_path, hooks)
-    resolved = _resolve(config, clip.shot.n_frames, pipeline)
+    settled = resolved(config, clip.shot.n_frames, pipeline)
+    recipe = Recipe() if inputs.origin is None else inputs.origin.recipe
 
     # 1. All frames through the diffusion model.
     started_s = time.perf_counter()
     reset_gpu_peak_memory()
-    backbone = backbone_of(pipeline, make_sampler(resolved.sampler, pipeline.scheduler))
-    with _memory_errors(clip, resolved):
-        painted = _painted_frames(clip, resolved, method)
+    backbone = backbone_of(pipeline, make_sampler(settled.sampler, pipeline.scheduler))
+    with _memory_errors(clip, settled):
+        painted = _painted_frames(clip, settled, method)
         shown = clip if painted is None else clip.only(painted)
         networks = _networks(pipeline, backbone.scheduler)
-        making = Making(ShotRecord.of(clip), SettingsRecord.of(resolved), networks, inputs.origin)
+        making = Making(ShotRecord.of(clip), SettingsRecord.of(settled), networks, inputs.origin)
         if unfinished is not None:
             started_s -= unfinished.begin(making.entries())
-        hooks.progress("diffusion", 0, resolved.n_steps)
+        hooks.progress("diffusion", 0, settled.n_steps)
         feedback = Feedback(backbone, len(shown.gbuffers), hooks, unfinished, started_s)
         store_folder = None if unfinished is None else unfinished.path
-        recorder = None if unfinished is None else _recorder(backbone, shown, resolved, unfinished)
-        taken = inputs.appearance
-        latents = _diffuse(backbone, shown, resolved, method, feedback, store_folder, taken, recorder)
+        recorder = None if unfinished is None else _recorder(backbone, shown, settled, recipe, unfinished)
+        latents = _diffuse(backbone, shown, settled, method, feedback, store_folder, inputs, recorder)
         pipeline.maybe_free_model_hooks()
         if feedback.was_interrupted:
             raise Cancelled("cancelled")
 
     # 2. Frames, video and contact sheet.
     with folder.replaced() as draft:
-        with _memory_errors(clip, resolved):
-            flagged = _write_frames(backbone, latents, clip, painted, resolved, draft, hooks)
+        with _memory_errors(clip, settled):
+            flagged = _write_frames(backbone, latents, clip, painted, settled, draft, hooks)
         seconds = (time.perf_counter() - started_s) / clip.shot.n_frames
         cost = Cost(seconds, peak_memory_mb(), gpu_peak_memory_mb())
         words = sys.argv if unfinished is None else unfinished.command
-        draft.write_record(RunRecord.now(making, cost, resolved.seed, words, flagged))
+        draft.write_record(RunRecord.now(making, cost, settled.seed, words, flagged))
         scale = video_scale(pipeline.name_or_path, clip.shot.width, clip.shot.height)
-        draft.write_video(clip.fps, scale, resolved.repeat)
+        draft.write_video(clip.fps, scale, settled.repeat)
         inverse_range = inverse_depth_range(clip.gbuffers)
         if recorder is not None:
             kept = [shown.gbuffers[frame] for frame in recorder.frames]
             pictures = ControlPictures(shown.gbuffers)
             control: dict[ControlKind, np.ndarray] = {
                 one.kind: np.stack([pictures.of(one.kind, frame) for frame in recorder.frames])
-                for one in _controls()
+                for one in recipe.controls or (Control(),)
             }
             recorder.write(draft.appearance_file, kept, control)
         gbuffers, n_frames = clip.gbuffers, clip.shot.n_frames
@@ -156,20 +159,57 @@ def make_video(
 
 
 def _recorder(
-    backbone: Backbone, clip: Clip, config: RunConfig, unfinished: UnfinishedRun
+    backbone: Backbone, clip: Clip, config: RunConfig, recipe: Recipe, unfinished: UnfinishedRun
 ) -> AppearanceRecorder:
     """For the frames that together show most of the clip's surface."""
     n_frames, seen = len(clip.gbuffers), seen_surface(clip.gbuffers)
     frames = choose_keyframes(n_frames, default_n_keyframes(n_frames), "coverage", config.seed, 0, seen)
     scheduler, factor = backbone.scheduler, backbone.vae_factor
-    set_noise_levels(scheduler, config.n_steps)
+    set_noise_levels(scheduler, config.n_steps, recipe.timesteps, recipe.sigmas)
     shape = (backbone.n_channels, clip.shot.height // factor, clip.shot.width // factor)
     file, n_kept = unfinished.path / RECORDED_FILE, n_steps_done(unfinished.path)
     return AppearanceRecorder(frames, len(scheduler.timesteps), shape, file, n_kept)
 
 
-def _resolve(config: RunConfig, n_frames: int, pipeline: GenerativeRenderingPipeline) -> RunConfig:
-    """The configuration with every default that depends on the clip or the model filled in."""
+def conditions_of(
+    config: RunConfig, recipe: Recipe, object_prompts: Mapping[int, str] | None = None
+) -> Conditions:
+    """What a run tells the model.
+
+    Args:
+        config: its guidance is resolved.
+        recipe: says what steers, and which pictures are shown.
+        object_prompts: what single objects show, by object id; None: nothing of their own.
+
+    Raises:
+        ConfigError: a picture cannot be read.
+    """
+    assert config.guidance_scale is not None
+    pictures = [
+        [Image.fromarray(read_png(picture)) for picture in prompt.pictures] for prompt in recipe.image_prompts
+    ]
+    return Conditions(
+        prompt=config.prompt,
+        negative_prompt=config.negative_prompt,
+        object_prompts=object_prompts or {},
+        prompts_at=config.prompts_at,
+        clip_skip=config.clip_skip,
+        guidance_scale=config.guidance_scale,
+        guidance_rescale=config.guidance_rescale,
+        guess_mode=config.guess_mode,
+        controls=recipe.controls or (Control(),),
+        image_prompt=pictures or None,
+    )
+
+
+def resolved(config: RunConfig, n_frames: int, pipeline: Any) -> RunConfig:
+    """The configuration with every default that depends on the clip or the model filled in.
+
+    Args:
+        config: what was asked for.
+        n_frames: of the clip.
+        pipeline: of diffusers, which holds the networks.
+    """
     injection = config.method.injection
     wanted = injection.n_keyframes
     n_keyframes = default_n_keyframes(n_frames) if wanted is None else min(wanted, n_frames)
@@ -181,18 +221,13 @@ def _resolve(config: RunConfig, n_frames: int, pipeline: GenerativeRenderingPipe
     )
 
 
-def _controls() -> tuple[Control, ...]:
-    """What steers a run's model."""
-    return (Control(),)
-
-
-def _networks(pipeline: GenerativeRenderingPipeline, scheduler: Any) -> NetworksRecord:
+def _networks(pipeline: Any, scheduler: Any) -> NetworksRecord:
     settings = json.loads(scheduler.to_json_string())
-    controlnet = pipeline.controlnet.config.get("_name_or_path")
+    names = [network.config.get("_name_or_path") for network in networks_of(pipeline.controlnet)]
     return NetworksRecord(
         device=str(pipeline.device),
         dtype=str(pipeline.unet.dtype).removeprefix("torch."),
-        controlnet=None if controlnet is None else str(controlnet),
+        controlnet=", ".join(str(name) for name in names if name is not None) or None,
         scheduler=type(scheduler).__name__,
         scheduler_config={name: value for name, value in settings.items() if not name.startswith("_")},
     )
@@ -215,7 +250,7 @@ def _diffuse(
     method: Method,
     feedback: Feedback,
     store_folder: Path | None,
-    appearance: Appearance | None,
+    inputs: Inputs,
     recorder: AppearanceRecorder | None,
 ) -> FrameTensors:
     tracker = clip.tracker if clip.has_geometry else None
@@ -226,18 +261,19 @@ def _diffuse(
         config.seed,
         backbone.device,
         tracker,
-        appearance,
+        inputs.appearance,
         store_folder,
     )
-    assert config.guidance_scale is not None  # resolved
-    conditions = Conditions(
-        config.prompt,
-        config.negative_prompt,
-        prompts_by_id(clip, config),
-        config.guidance_scale,
-        controls=_controls(),
+    recipe = Recipe() if inputs.origin is None else inputs.origin.recipe
+    conditions = conditions_of(config, recipe, prompts_by_id(clip, config))
+    sampling = SamplingConfig(
+        config.n_steps,
+        config.seed,
+        config.chunk_size,
+        attention=method.attention,
+        timesteps=recipe.timesteps,
+        sigmas=recipe.sigmas,
     )
-    sampling = SamplingConfig(config.n_steps, config.seed, config.chunk_size, attention=method.attention)
     store = RunStore(store_folder)
     return sample(backbone, conditions, surface, config.method, sampling, store, feedback, recorder)
 

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Annotated, Any, NotRequired, TypedDict
 
 import genrender
+from genrender.backbones.recipe import Recipe
 from genrender.config import RunConfig
 from genrender.errors import MediaError
 from genrender.gbuffer.exr.channels import ExrMap
@@ -177,20 +178,18 @@ class Origin:
     """What a run was made of, in its user's words, and short names for the contents of files.
 
     Attributes:
-        model: what the user calls the model.
+        recipe: what painted.
         preset: the settings that were begun from.
         method_name: one of `genrender.methods.table.METHODS`.
-        weights: digest of the model's files.
-        vae: another autoencoder than the model's own.
+        weights: digest of all files that the recipe names.
         gbuffers: digest of the clip's G-buffers.
         appearance: digest of the appearance that another run lent.
     """
 
-    model: str
+    recipe: Recipe
     preset: str | None = None
     method_name: str | None = None
     weights: str | None = None
-    vae: str | None = None
     gbuffers: str | None = None
     appearance: str | None = None
 
@@ -211,8 +210,11 @@ class Making:
     def entries(self) -> dict[str, Any]:
         """All of it side by side, for JSON."""
         settings = asdict(self.settings)
+        origin = {} if self.origin is None else asdict(self.origin)
+        if self.origin is not None:
+            origin["recipe"] = self.origin.recipe.depends_on()
         made = {
-            **({} if self.origin is None else asdict(self.origin)),
+            **origin,
             **asdict(self.shot),
             **settings.pop("others"),
             **settings,
@@ -324,17 +326,27 @@ def read_record(file: Path) -> RunRecord:
         stored = read_json(file, MediaError, expected, allow_infinity=True)
     except FileNotFoundError as error:
         raise MediaError(f"{file.parent} is no run folder: it holds no {file.name}") from error
+    stored = _with_recipe(stored)
     if (wrong := _misfit(stored)) is not None:
         what = wrong if isinstance(stored, dict) else "it holds no entries"
         raise MediaError(f"{file}: {what}; it is damaged, or of another version: render the run again")
     return _record_of(stored)
 
 
+def _with_recipe(stored: Any) -> Any:
+    """Earlier versions named a model and an autoencoder, and nothing else of a recipe."""
+    config = stored.get("config") if isinstance(stored, dict) else None
+    if not isinstance(config, dict) or "model" not in config:
+        return stored
+    others = {name: value for name, value in config.items() if name not in ("model", "vae")}
+    return {**stored, "config": {**others, "recipe": {"base": config["model"], "vae": config.get("vae")}}}
+
+
 def _misfit(stored: Any) -> str | None:
     if (wrong := misfit(stored, _File, "")) is not None:
         return wrong
     config = stored["config"]
-    parts = [ShotRecord, SettingsRecord, NetworksRecord, _OfRecord, *([Origin] if "model" in config else [])]
+    parts = [ShotRecord, SettingsRecord, NetworksRecord, _OfRecord, *([Origin] if "recipe" in config else [])]
     wrong = next(filter(None, (misfit(config, part, "config") for part in parts)), None)
     if wrong is None and config.get("exr_map") is not None and not config.get("exr_frames"):
         return "config.exr_frames is missing"
@@ -350,7 +362,7 @@ def _record_of(stored: Mapping[str, Any]) -> RunRecord:
         from_json(ShotRecord, config),
         from_json(SettingsRecord, {**config, "others": others}),
         from_json(NetworksRecord, config),
-        from_json(Origin, config) if "model" in config else None,
+        from_json(Origin, config) if "recipe" in config else None,
     )
     return RunRecord(
         making,
