@@ -79,6 +79,11 @@ def brownian_paths(monkeypatch):
     monkeypatch.setattr("diffusers.schedulers.scheduling_dpmsolver_sde.BrownianTreeNoiseSampler", Path)
 
 
+# In so few steps on these noise levels latents of random networks grow to 16 to 260 times what a picture's are,
+# and float32's rounding with them: initial latents that differ in the seventh digit end as far apart.
+AMPLIFYING = ("dpm2-a-beta", "dpm++-2m-sde-beta", "dpm++-3m-sde-beta", "unipc-beta", "sa-solver-beta")
+
+
 @pytest.mark.usefixtures("brownian_paths")
 @pytest.mark.parametrize("name", EVERY)
 def test_with_every_injection_off_latents_equal_diffusers(pipe, name):
@@ -87,7 +92,8 @@ def test_with_every_injection_off_latents_equal_diffusers(pipe, name):
     arguments = {"num_inference_steps": N_STEPS, "eta": 0.5}
     expected = diffusers_latents(pipe, CLIP, unit_latents(), 3.0, generators(), **arguments)
     result = sampled(pipe, made(name), PER_FRAME, generator=generators(), latents=unit_latents(), eta=0.5)
-    assert (result - expected).abs().max() <= 1e-4
+    bound = 3e-5 * expected.std() if name in AMPLIFYING else 1e-4
+    assert (result - expected).abs().max() <= bound
     assert expected.std() > 0.1
 
 
