@@ -79,8 +79,8 @@ def brownian_paths(monkeypatch):
     monkeypatch.setattr("diffusers.schedulers.scheduling_dpmsolver_sde.BrownianTreeNoiseSampler", Path)
 
 
-# In so few steps on these noise levels latents of random networks grow to 16 to 260 times what a picture's are,
-# and float32's rounding with them: initial latents that differ in the seventh digit end as far apart.
+# In so few steps on these noise levels latents of random networks grow to 16 to 260 times what a picture's
+# are, and float32's rounding with them: initial latents that differ in the seventh digit end as far apart.
 AMPLIFYING = ("dpm2-a-beta", "dpm++-2m-sde-beta", "dpm++-3m-sde-beta", "unipc-beta", "sa-solver-beta")
 
 
