@@ -100,6 +100,11 @@ def random_sdxl(dtype: torch.dtype = torch.float32) -> GenerativeRenderingXLPipe
     )
 
 
+def random_sd15_vae(dtype: torch.dtype = torch.float32) -> AutoencoderKL:
+    """Stable Diffusion 1.5's autoencoder alone, untrained."""
+    return random_network(lambda: _vae(512), dtype)
+
+
 MODELS = {"sd15": (random_sd15, 512), "sdxl": (random_sdxl, 1024)}
 
 

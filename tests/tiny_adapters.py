@@ -165,6 +165,8 @@ def ip_projection(unet: Any, kind: str, n_tokens: int = 4) -> Parts:
             "proj.weight": torch.randn(n_tokens * width, IMAGE_WIDTH),
             "proj.bias": torch.randn(n_tokens * width),
         }
+    if kind == "Plus":
+        return _resampler(width, n_tokens)
     if kind == "full face":  # reads what the last layer but one gives
         return {
             "proj.0.weight": torch.randn(12, 12),
@@ -178,6 +180,33 @@ def ip_projection(unet: Any, kind: str, n_tokens: int = 4) -> Parts:
         return norm | {"proj.0.weight": torch.randn(24, 12), "proj.2.weight": torch.randn(4 * width, 24)}
     assert kind == "FaceID Plus"
     return {"perceiver_resampler.proj_in.weight": torch.randn(width, 12)}
+
+
+def _resampler(width: int, n_tokens: int, hidden: int = 16, head: int = 64) -> Parts:
+    """The four layers that make tokens of all that the image encoder's last layer but one gives."""
+    parts = {
+        "latents": torch.randn(1, n_tokens, hidden),
+        "proj_in.weight": torch.randn(hidden, 12),
+        "proj_in.bias": torch.randn(hidden),
+        "proj_out.weight": torch.randn(width, hidden),
+        "proj_out.bias": torch.randn(width),
+        "norm_out.weight": torch.ones(width),
+        "norm_out.bias": torch.zeros(width),
+    }
+    for layer in (f"layers.{n}" for n in range(4)):
+        for norm in ("0.norm1", "0.norm2", "1.0"):
+            parts |= {
+                f"{layer}.{norm}.weight": torch.ones(hidden),
+                f"{layer}.{norm}.bias": torch.zeros(hidden),
+            }
+        parts |= {
+            f"{layer}.0.to_q.weight": torch.randn(head, hidden),
+            f"{layer}.0.to_kv.weight": torch.randn(2 * head, hidden),
+            f"{layer}.0.to_out.weight": torch.randn(hidden, head),
+            f"{layer}.1.1.weight": torch.randn(4 * hidden, hidden),
+            f"{layer}.1.3.weight": torch.randn(hidden, 4 * hidden),
+        }
+    return parts
 
 
 def save_ip_adapter(path: Path, unet: Any, kind: str = "plain") -> Path:

@@ -41,6 +41,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     save_ip_adapter(root / "models" / "plain.safetensors", unet)
     save_ip_adapter(root / "models" / "other.safetensors", unet)
     save_ip_adapter(root / "models" / "face.safetensors", unet, "full face")
+    save_ip_adapter(root / "models" / "plus.safetensors", unet, "Plus")
     tiny_image_encoder().save_pretrained(root / "models" / "image_encoder")
     for seed in range(3):
         picture(seed).save(root / f"{seed}.png")
@@ -71,6 +72,7 @@ CASES = {
     "two pictures": [("plain", (0, 1), 0.6)],
     "two adapters": [("plain", (0,), 0.6), ("other", (1,), 0.3)],
     "two sorts": [("plain", (0, 2), 0.4), ("face", (1,), 0.7)],
+    "Plus": [("plus", (0,), 0.6)],
 }
 
 

@@ -45,7 +45,8 @@ def decoded(
 ) -> Float[Tensor, "1 3 H W"]:
     """The picture of a frame's latents, in about [-1, 1], in the precision of the autoencoder.
 
-    Tiling and slicing that were switched on by diffusers' `enable_vae_tiling` and `vae.enable_tiling` count.
+    Whole, unless diffusers' `vae.enable_tiling()` was called: tiles need less memory, but norms that see a
+    part of a picture give it other tones, so that tiles show in even regions (`benchmarks/decoding.py`).
 
     Args:
         vae: an AutoencoderKL or AutoencoderTiny of any factor.
