@@ -104,14 +104,14 @@ def decode_one(size: int, tile: int, dtype: str, file: Path, folder: Path | None
     )
     # Smooth, as latents of pictures are.
     latents = torch.nn.functional.avg_pool2d(latents, 5, 1, 2) * 4
-    before, started = peak_memory_mb(), time.process_time()
+    before, started = peak_memory_mb() or 0.0, time.process_time()
     if tile:
         vae.enable_tiling()
         vae.tile_latent_min_size, vae.tile_sample_min_size = tile, tile * size // side
     picture = decoded(vae, latents)
     seconds = time.process_time() - started
     np.save(file, (picture.float() / 2 + 0.5).clamp(0, 1).numpy())
-    return {"seconds": seconds, "memory_mb": peak_memory_mb() - before}
+    return {"seconds": seconds, "memory_mb": (peak_memory_mb() or 0.0) - before}
 
 
 if __name__ == "__main__":
