@@ -165,6 +165,15 @@ def test_a_step_within_an_object_is_a_line_even_without_a_lens():
         assert not lines[:, 35:].any()
 
 
+def test_a_line_between_things_that_touch_does_not_jump():
+    plane = panned_plane(64, half_width=2.0)
+    touching = np.where(np.arange(64) < 32, 1, 2).astype(np.int32) * np.ones((64, 1), np.int32)
+    depth = (2 + 0.01 * np.random.default_rng(0).standard_normal((64, 64))).astype(np.float32)
+    for lens in (None, Lens(0.8)):
+        lines = lineart_control(replace(plane, object_id=touching, depth=depth, lens=lens))
+        assert (lines[:, 31] == 255).all()
+
+
 def test_lines_fade_in_as_a_step_grows():
     plane = panned_plane(64, half_width=2.0)
     brightness = []

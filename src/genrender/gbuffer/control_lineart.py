@@ -33,15 +33,17 @@ def lineart_control(gbuffer: GBuffer) -> UInt8[np.ndarray, "H W"]:
         value, run, line = (np.moveaxis(one, axis, 0) for one in (slopes.value, slope, lines))
         objects = np.moveaxis(np.where(slopes.shown, gbuffer.object_id, 0), axis, 0)
         here, there = objects[:-1], objects[1:]
-        edge = _ramp(_steps(gbuffer, value, run, _pixel(gbuffer, slopes)), STEP_PX)
+        width = _widths(gbuffer, value, _pixel(gbuffer, slopes))
+        edge = _ramp(_steps(value, run) / width, STEP_PX)
         if normals is not None:
             facing = np.moveaxis(normals, axis, 0)
             cosine = np.einsum("ijk,ijk->ij", facing[:-1], facing[1:])
             edge = np.maximum(edge, _ramp(np.degrees(np.arccos(np.clip(cosine, -1, 1))), CREASE_DEG))
         edge = np.where(here != there, 1, np.where(here > 0, edge, 0)).astype(np.float32)
-        # The line lies on what is nearer, the object that it outlines.
-        nearness = np.where(objects > 0, -value if _is_flat(gbuffer) else value, -np.inf)
-        is_first = nearness[:-1] >= nearness[1:]
+        # The line lies on what is nearer, the object that it outlines. Where things touch, neither is clearly
+        # nearer, and the line must not jump from one to the other.
+        nearness = np.where(objects > 0, -value, -np.finfo(np.float32).max) if _is_flat(gbuffer) else value
+        is_first = nearness[1:] - nearness[:-1] <= STEP_PX[1] * width
         line[:-1] = np.maximum(line[:-1], edge * is_first)
         line[1:] = np.maximum(line[1:], edge * ~is_first)
     support = _blurred(_blurred(lines, (1, 1, 1)), (1, 1, 1)) - lines
@@ -65,15 +67,19 @@ def _pixel(gbuffer: GBuffer, slopes: Slopes) -> float:
     return seen / slopes.shown.shape[0]
 
 
-def _steps(
-    gbuffer: GBuffer, value: Float64[np.ndarray, "a b"], run: Float64[np.ndarray, "a b"], pixel: float
-) -> Float64[np.ndarray, "c b"]:
-    """How far a surface lies from where the one before it would go on, in widths of a pixel there."""
+def _steps(value: Float64[np.ndarray, "a b"], run: Float64[np.ndarray, "a b"]) -> Float64[np.ndarray, "c b"]:
+    """How far a surface lies from where the one before it would go on, on the better of both sides."""
     change = value[1:] - value[:-1]
-    missed = np.minimum(np.abs(change - run[:-1]), np.abs(change - run[1:]))
+    return np.minimum(np.abs(change - run[:-1]), np.abs(change - run[1:]))
+
+
+def _widths(gbuffer: GBuffer, value: Float64[np.ndarray, "a b"], pixel: float) -> Float64[np.ndarray, "c b"]:
+    """What a step as deep as a pixel is wide changes in `value`; where nothing is shown something above 0."""
+    nearer = np.maximum(value[1:], value[:-1])
+    if _is_flat(gbuffer):
+        return np.full_like(nearer, pixel)
     # A step of s in depth z changes 1 / z by s / z², and a pixel is z times `pixel` wide.
-    width = pixel if _is_flat(gbuffer) else pixel * np.maximum(value[1:], value[:-1])
-    return missed / np.where(width > 0, width, 1)
+    return np.where(nearer > 0, pixel * nearer, 1)
 
 
 def _blurred(
