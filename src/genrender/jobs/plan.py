@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from genrender.backbones.picture_size import PictureSize, read_picture_size
+from genrender.backbones.prompt_weights import plain_text
 from genrender.backbones.recipe_files import recipe_digest, recipe_sources
 from genrender.backbones.samplers import check_sampler_name
 from genrender.backbones.sources import ModelSource
@@ -69,6 +70,8 @@ def plan(job: RenderJob, folder: RunFolder | None = None, hooks: RunHooks = SILE
     config = run_config(job)
     config.check()
     check_sampler_name(config.sampler)
+    for text in (config.prompt, config.negative_prompt or "", *_other_texts(config)):
+        plain_text(text)  # raises what is wrong with its weights
     job.recipe.check()
     source = recipe_sources(job.recipe)[0]
     folder = folder or new_folder(job)
@@ -143,6 +146,10 @@ def run_config(job: RenderJob) -> RunConfig:
     for text in job.settings:
         config = change_setting(config, text)
     return config
+
+
+def _other_texts(config: RunConfig) -> list[str]:
+    return [text for _, text in (*config.object_prompts, *config.prompts_at)]
 
 
 def _n_steps(job: RenderJob, preset: RunConfig) -> int:

@@ -15,7 +15,8 @@ def warn_of_unknown_words(config: RunConfig, folder: str, hooks: RunHooks) -> No
     vocabulary = read_vocabulary(folder)
     if vocabulary is None:
         return
-    texts = (config.prompt, config.negative_prompt or "", *(text for _, text in config.object_prompts))
+    others = (text for _, text in (*config.object_prompts, *config.prompts_at))
+    texts = (config.prompt, config.negative_prompt or "", *others)
     unknown = unknown_words(" ".join(texts), vocabulary)
     if unknown:
         nearest = {word: nearest_word(word, vocabulary) for word in unknown}
