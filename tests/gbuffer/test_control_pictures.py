@@ -17,6 +17,7 @@ from genrender.gbuffer.control_pictures import ControlPictures, as_channels
 from genrender.gbuffer.control_segmentation import class_colours, colour_of, segmentation_control
 from genrender.gbuffer.exr.channels import ExrMap
 from genrender.gbuffer.exr.frame import read_exr, write_exr
+from genrender.gbuffer.exr.survey import open_sequence
 from genrender.gbuffer.gbuffer import GBuffer
 from genrender.gbuffer.raycast import render_gbuffer
 from genrender.gbuffer.store import StoredGBuffers
@@ -98,7 +99,7 @@ def test_red_looks_left_green_up_and_blue_at_the_viewer():
 
 def test_normals_without_a_lens_are_refused_and_files_may_tell_it(tmp_path):
     gbuffer = rendered(sphere(1.2, 24), size=(48, 48))
-    write_exr(tmp_path / "a.exr", gbuffer)
+    write_exr(tmp_path / "a.exr", replace(gbuffer, lens=None))  # as other software does
     with pytest.raises(ConfigError, match=r"need the camera's lens.*give yfov_deg.*in --exr-map"):
         normal_control(read_exr(tmp_path / "a.exr"))
     told = read_exr(tmp_path / "a.exr", ExrMap(yfov_deg=FRONT.yfov_deg))
@@ -106,6 +107,14 @@ def test_normals_without_a_lens_are_refused_and_files_may_tell_it(tmp_path):
     difference = np.abs(view_normals(told) - view_normals(gbuffer))[gbuffer.visible]
     assert np.median(difference) < 1e-3
     assert (difference > 0.3).mean() < 0.05
+
+
+@pytest.mark.parametrize("name", CAMERAS)
+def test_our_own_files_tell_the_lens(tmp_path, name):
+    gbuffer = rendered(sphere(0.9, 24), CAMERAS[name], size=(48, 64))
+    write_exr(tmp_path / "a_1.exr", gbuffer)
+    assert read_exr(tmp_path / "a_1.exr").lens == gbuffer.lens
+    assert open_sequence(tmp_path).gbuffer(0).lens == gbuffer.lens
 
 
 def ground_below(gbuffer: GBuffer, object_id: int) -> GBuffer:

@@ -5,9 +5,10 @@ What other software writes differs; `Channels` says how. The conversion happens 
 """
 
 import json
+import math
 import os
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,9 +22,10 @@ from genrender.gbuffer.exr.cryptomatte import crypto_names
 from genrender.gbuffer.exr.types import HALF, pixel_types
 from genrender.gbuffer.gbuffer import GBuffer
 from genrender.gbuffer.raycast import wrap_uv
+from genrender.scene.camera import Lens
 from genrender.storage.atomic import atomic_write
 from genrender.storage.quiet import silent_library
-from genrender.storage.untrusted import library_errors
+from genrender.storage.untrusted import library_errors, parse_json
 
 BACKGROUND_DEPTH = 1e10
 # The largest half float, which infinity and 1e10 become where software clamps them.
@@ -38,6 +40,8 @@ MAX_DEPTH_RATIO = 1e6
 MAX_BYTES = 2**30
 # The header's entry for names of objects, by their indices.
 OBJECT_NAMES = "genrender/objectNames"
+# And for what turns depths into places.
+LENS = "genrender/lens"
 CHANNELS = ("Depth.Z", "UV.U", "UV.V", "IndexOB.X")
 
 
@@ -73,7 +77,8 @@ class ExrHeader:
 def write_exr(path: str | os.PathLike[str], gbuffer: GBuffer, names: Mapping[int, str] | None = None) -> None:
     """Writes one frame as float32 channels Depth.Z, UV.U, UV.V and IndexOB.X.
 
-    Triangle indices and barycentric weights are not kept: they mean nothing without the scene.
+    The header keeps the lens. Triangle indices and barycentric weights are not kept: they mean nothing without
+    the scene.
 
     Args:
         path: the file.
@@ -93,6 +98,8 @@ def write_exr(path: str | os.PathLike[str], gbuffer: GBuffer, names: Mapping[int
     header: dict[str, Any] = {"compression": OpenEXR.ZIP_COMPRESSION, "type": OpenEXR.scanlineimage}
     if names:
         header[OBJECT_NAMES] = json.dumps({str(index): name for index, name in names.items()})
+    if gbuffer.lens is not None:
+        header[LENS] = json.dumps(asdict(gbuffer.lens))
     channels = {name: np.ascontiguousarray(value) for name, value in zip(CHANNELS, values, strict=True)}
     with atomic_write(path) as part:
         try:
@@ -119,7 +126,20 @@ def read_exr(path: str | os.PathLike[str], wanted: ExrMap = AUTOMATIC) -> GBuffe
     header = read_header(Path(path))
     channels = find_channels(str(path), tuple(header.parts), (), wanted)
     depth, u, v, index = read_channels(header, channels.names)
-    return make_gbuffer(str(path), depth, u, v, check_index(str(path), channels.object, index), channels)
+    gbuffer = make_gbuffer(str(path), depth, u, v, check_index(str(path), channels.object, index), channels)
+    return replace(gbuffer, lens=gbuffer.lens or told_lens(header, channels.depth))
+
+
+def told_lens(header: ExrHeader, channel: str) -> Lens | None:
+    """What `write_exr` has kept of the lens in a channel's part; None: nothing that can be used."""
+    told = header.attributes[header.parts[channel]].get(LENS)
+    try:
+        stored = parse_json(told) if isinstance(told, str) else {}
+        half_height, (right, up) = float(stored["half_height"]), map(float, stored["shift"])
+        is_known = 0 < half_height < math.inf and math.isfinite(right) and math.isfinite(up)
+        return Lens(half_height, (right, up), bool(stored["is_orthographic"])) if is_known else None
+    except (ValueError, KeyError, TypeError):
+        return None  # not ours
 
 
 def read_header(path: Path) -> ExrHeader:

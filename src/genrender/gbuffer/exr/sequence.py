@@ -20,6 +20,7 @@ from genrender.gbuffer.exr.frame import (
     check_index,
     make_gbuffer,
     read_channels,
+    told_lens,
 )
 from genrender.gbuffer.gbuffer import GBuffer
 from genrender.scene.backdrop_ids import BACKDROP_NAMES, GROUND_ID
@@ -67,7 +68,8 @@ class ExrSequence:
             object_id = self._ids_of(id_bits(where, index))
         gbuffer = make_gbuffer(where, depth, u, v, object_id, self.channels)
         names = self.object_names(sorted(set(np.unique(object_id).tolist()) - {0}))
-        return replace(gbuffer, texture_keys=self.texture_keys, object_names=names)
+        lens = gbuffer.lens or told_lens(*self._at(frame, self.channels.depth))
+        return replace(gbuffer, texture_keys=self.texture_keys, lens=lens, object_names=names)
 
     def file(self, frame: int, channel: str) -> Path:
         """The file that holds a channel."""
