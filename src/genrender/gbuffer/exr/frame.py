@@ -77,8 +77,8 @@ class ExrHeader:
 def write_exr(path: str | os.PathLike[str], gbuffer: GBuffer, names: Mapping[int, str] | None = None) -> None:
     """Writes one frame as float32 channels Depth.Z, UV.U, UV.V and IndexOB.X.
 
-    The header keeps the lens. Triangle indices and barycentric weights are not kept: they mean nothing without
-    the scene.
+    The header keeps the lens. Triangle indices and barycentric weights are not kept: they mean nothing
+    without the scene.
 
     Args:
         path: the file.
