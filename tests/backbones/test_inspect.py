@@ -13,7 +13,7 @@ from tiny_models import tiny_unet
 from tiny_sources import save_sd, save_sdxl, sdxl_components
 
 from genrender.backbones.inspect import inspect_model
-from genrender.backbones.sources import find_model, weights_digest
+from genrender.backbones.sources import find_files, find_model, weights_digest
 from genrender.errors import ModelError
 
 
@@ -131,5 +131,14 @@ def test_a_name_that_is_nearly_right_is_answered_with_what_there_is(tmp_path, mo
         ModelError, match=r"unknown model 'weights/yours', .*; weights holds fox.safetensors, mine$"
     ):
         find_model("weights/yours")
+    inside = "owner/name/models/a.safetensors"
+    assert find_files("IP-Adapter", inside).location == inside
+    for what, name in (
+        ("model", inside),
+        ("IP-Adapter", "owner/name/models"),
+        ("LoRA", "weights/a/b.safetensors"),
+    ):
+        with pytest.raises(ModelError, match=f"unknown {what}"):
+            find_files(what, name)
     with pytest.raises(ModelError, match=r"unknown model .fox\.safetensors., expected pocket"):
         find_model("fox.safetensors")

@@ -118,7 +118,7 @@ def test_shots(call, scene, model, command, words, pattern):
         (["--frames", "1000000000"], "expected at most 99999"),
         (["--device", "abacus"], "cannot compute on device 'abacus'"),
         (["--model", "nothing"], "unknown model 'nothing', expected pocket, sd15"),
-        (["--model", "."], "cannot read unet/config.json"),
+        (["--model", "."], "it holds no unet/config.json"),
         (["--out", "nowhere/x.mp4"], "no such folder"),
         (["--out", "a-file/x.mp4"], "it is a file, expected a folder"),
         (["--out", "a-folder.mp4"], "it is a folder"),

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from genrender.backbones.model_folder import read_settings
+from genrender.backbones.model_folder import read_family, read_settings
 from genrender.backbones.sources import ModelSource
 from genrender.errors import ModelError
 
@@ -24,8 +24,9 @@ def read_picture_size(source: ModelSource) -> PictureSize:
     """Reads the sizes from the configuration of a model's UNet and VAE.
 
     Raises:
-        ModelError: a configuration file is missing or damaged.
+        ModelError: a configuration file is missing or damaged, or the model is none that can be driven.
     """
+    read_family(source)
     unet, vae = (read_settings(source, component) for component in ("unet", "vae"))
     try:
         factor = 2 ** (len(vae["block_out_channels"]) - 1)

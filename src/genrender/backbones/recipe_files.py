@@ -19,7 +19,7 @@ def recipe_sources(recipe: Recipe) -> list[ModelSource]:
     named += [("embedding", source) for source in recipe.embeddings]
     named += [("IP-Adapter", prompt.adapter) for prompt in recipe.image_prompts]
     parts = [find_files(what, name) for what, name in named if name is not None]
-    return [find_model(recipe.base, recipe.revision), *parts]
+    return [find_model(recipe.base, recipe.revision, recipe.allow_pickle), *parts]
 
 
 def recipe_files(recipe: Recipe) -> list[Path]:

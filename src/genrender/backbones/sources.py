@@ -23,6 +23,7 @@ PART = "a folder in diffusers' layout, a .safetensors file, or a hub id such as 
 AVAILABLE = "pocket, sd15, a folder in diffusers' layout, a .safetensors file, or a hub id such as owner/name"
 
 
+WEIGHT_SUFFIXES = (".safetensors", ".bin", ".ckpt", ".pt", ".pth")
 # Commits of hub models that are known by name here, so that a run means the same next year. They are the ones
 # that public projects name; nobody has fetched them for this project yet.
 PINNED = {
@@ -99,9 +100,13 @@ def find_files(
     """
     if name and Path(name).exists():
         return ModelSource(name, True, allow_pickle=allow_pickle)
+    hub = re.fullmatch(r"(?P<id>[\w-][\w.-]*/[\w.-]+)(?P<file>/[\w./-]+)?", name)
     # "weights/mine" may be a folder that is missing or a hub id; where weights/ exists, a folder was meant.
-    is_hub_id = re.fullmatch(r"[\w-][\w.-]*/[\w.-]+", name) is not None and not Path(name).parent.is_dir()
-    if not is_hub_id or name.endswith((".safetensors", ".ckpt", ".bin", ".pt", ".pth")):
+    is_hub_id = hub is not None and not Path(name.split("/")[0]).is_dir()
+    # Of hub models only what is added to a model lies in a file: owner/name/models/a.safetensors.
+    has_file = hub is not None and hub["file"] is not None
+    is_file_name = name.endswith(WEIGHT_SUFFIXES)
+    if not is_hub_id or is_file_name != has_file or (has_file and what == "model"):
         raise ModelError(f"unknown {what} {name!r}, expected {expected}{_near(name)}")
     return ModelSource(name, False, revision or PINNED.get(name), allow_pickle)
 
@@ -212,10 +217,9 @@ def weights_digest(source: ModelSource) -> str:
         return source.location if source.revision is None else f"{source.location}@{source.revision}"
     digest = hashlib.sha256()
     location = Path(source.location)
-    kinds = (".safetensors", ".bin", ".ckpt", ".pt", ".pth")
     files = [location]
     if not source.is_file:
-        files = sorted(file for file in location.rglob("*") if file.suffix in kinds)
+        files = sorted(file for file in location.rglob("*") if file.suffix in WEIGHT_SUFFIXES)
     is_small = sum(file.stat().st_size for file in files) <= _DIGEST_BYTES
     for file in files:
         # In a folder the name says what a file is; a file of another name is the same file.
