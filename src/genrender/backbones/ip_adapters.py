@@ -17,6 +17,7 @@ from genrender.backbones.object_prompts import cross_attention_layers
 from genrender.backbones.protocol import Conditions
 from genrender.backbones.recipe import ImagePrompt
 from genrender.errors import ConfigError, ModelError
+from genrender.storage.quiet import silent_library
 
 NAMES = ("ip-adapter_sd15.safetensors", "ip-adapter_sdxl.safetensors", "ip-adapter.safetensors")
 ENCODER_FOLDER = "image_encoder"
@@ -134,12 +135,13 @@ def load_ip_adapters(pipeline: Any, files: Sequence[IpAdapterFile]) -> None:
     encoder = _image_encoder(pipeline, files)
     pipeline.register_modules(image_encoder=encoder)
     nameless = [""] * len(files)
-    pipeline.load_ip_adapter(
-        [{part: dict(tensors) for part, tensors in file.weights.items()} for file in files],
-        subfolder=nameless,
-        weight_name=nameless,
-        image_encoder_folder=None,
-    )
+    with silent_library():  # which warns of numbers that nobody changes
+        pipeline.load_ip_adapter(
+            [{part: dict(tensors) for part, tensors in file.weights.items()} for file in files],
+            subfolder=nameless,
+            weight_name=nameless,
+            image_encoder_folder=None,
+        )
     pipeline.set_ip_adapter_scale([file.scale for file in files])
 
 

@@ -17,10 +17,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image
 
 from genrender.backbones.controls import networks_of
 from genrender.backbones.families import backbone_of
+from genrender.backbones.ip_adapters import read_pictures
 from genrender.backbones.protocol import Backbone, Conditions
 from genrender.backbones.recipe import Control, Recipe
 from genrender.backbones.samplers import make_sampler
@@ -32,7 +32,6 @@ from genrender.gbuffer.control import inverse_depth_range
 from genrender.gbuffer.control_pictures import ControlPictures
 from genrender.gbuffer.preview import depth_picture, to_picture, uv_picture
 from genrender.injection.keyframes import choose_keyframes, default_n_keyframes, seen_surface
-from genrender.media.images import read_png
 from genrender.methods.static_texture import static_texture
 from genrender.methods.table import METHODS, Method
 from genrender.runs.folder import RunFolder
@@ -185,9 +184,6 @@ def conditions_of(
         ConfigError: a picture cannot be read.
     """
     assert config.guidance_scale is not None
-    pictures = [
-        [Image.fromarray(read_png(picture)) for picture in prompt.pictures] for prompt in recipe.image_prompts
-    ]
     return Conditions(
         prompt=config.prompt,
         negative_prompt=config.negative_prompt,
@@ -198,7 +194,7 @@ def conditions_of(
         guidance_rescale=config.guidance_rescale,
         guess_mode=config.guess_mode,
         controls=recipe.controls or (Control(),),
-        image_prompt=pictures or None,
+        image_prompt=read_pictures(recipe.image_prompts),
     )
 
 
