@@ -93,6 +93,7 @@ def test_the_digest_tells_files_apart_and_all_files_are_listed(tmp_path):
     picture.write_bytes(b"p")
     plain = Recipe()
     recipes = [Recipe(loras=(Lora(str(file)),)) for file in files]
+    recipes += [Recipe(loras=(Lora(str(files[0]), 0.5),)), Recipe(controls=(Control(scale=0.5),))]
     recipes += [Recipe(embeddings=(str(files[0]), str(files[1])))]
     recipes += [Recipe(image_prompts=(ImagePrompt(str(files[0]), (picture,)),))]
     digests = [recipe_digest(recipe) for recipe in (plain, *recipes)]
@@ -100,7 +101,7 @@ def test_the_digest_tells_files_apart_and_all_files_are_listed(tmp_path):
     assert recipe_digest(plain) == digests[0]
     files[0].write_bytes(b"other")
     assert recipe_digest(recipes[0]) != digests[1]
-    assert {*recipe_files(recipes[3])} >= {files[0], picture}
+    assert {*recipe_files(recipes[-1])} >= {files[0], picture}
     with pytest.raises(ModelError, match="unknown LoRA"):
         recipe_digest(Recipe(loras=(Lora("./no.safetensors"),)))
 

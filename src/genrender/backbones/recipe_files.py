@@ -31,11 +31,16 @@ def recipe_files(recipe: Recipe) -> list[Path]:
 
 
 def recipe_digest(recipe: Recipe) -> str:
-    """A short name for what all files of a recipe hold: two runs with different ones are told apart."""
+    """A short name for what all files of a recipe hold, and for how strongly each of them counts."""
     base, *parts = recipe_sources(recipe)
-    pictures = [picture for prompt in recipe.image_prompts for picture in prompt.pictures]
-    if not parts and not pictures:
+    strengths = [
+        *((control.kind, control.scale, control.start, control.end) for control in recipe.controls),
+        *(lora.weight for lora in recipe.loras),
+        *(prompt.scale for prompt in recipe.image_prompts),
+    ]
+    if not parts and not strengths:
         return weights_digest(base)
+    pictures = [picture for prompt in recipe.image_prompts for picture in prompt.pictures]
     digests = [weights_digest(source) for source in (base, *parts)]
     digests += [hashlib.sha256(picture.read_bytes()).hexdigest() for picture in pictures]
-    return hashlib.sha256("\n".join(digests).encode()).hexdigest()[:16]
+    return hashlib.sha256("\n".join([*digests, repr(strengths)]).encode()).hexdigest()[:16]
