@@ -3,10 +3,11 @@
     genrender train motion --work-dir runs/train-motion
     python benchmarks/video_backbone.py --motion-adapter runs/train-motion/adapter --pictures sheets
 
-Every scene and seed is painted by the image model and by the same with motion modules, each in three ways,
-by the names of `genrender/methods/table.py`. The figures are those of `genrender evaluate`, means over scenes
-and seeds; in brackets the mean of the ratios to the image model's per-frame runs, and their standard
-deviation. Seconds count diffusion and decoding; other work on the machine makes them longer.
+Every scene and seed is painted by the image model and by the same with motion modules, each in the ways of
+`--methods`, by the names of `genrender/methods/table.py`. The figures are those of `genrender evaluate`,
+means over scenes and seeds; in brackets the mean of the ratios to the image model's runs in the first of
+these ways, and their standard deviation. Seconds count diffusion and decoding; other work on the machine
+makes them longer.
 """
 
 import json
@@ -37,7 +38,6 @@ SHOTS = {
     "walking_biped": "a red and white striped biped on a green background",
     "trotting_quadruped": "a blue and yellow quadruped on a gray background",
 }
-WAYS = ("per-frame", "surface-noise", "generative")
 SHOWN = (
     "surface_error.1",
     "surface_error.4",
@@ -55,6 +55,7 @@ def main() -> None:
     parser.add_argument("--frames", type=int, default=16)
     parser.add_argument("--steps", type=int, default=10)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1])
+    parser.add_argument("--methods", nargs="+", default=["per-frame", "generative"], choices=list(METHODS))
     parser.add_argument("--pictures", type=Path, help="folder for a contact sheet of every scene and seed")
     args = parser.parse_args()
 
@@ -67,7 +68,7 @@ def main() -> None:
         for seed in args.seeds:
             rows = {}
             for model, backbone in models.items():
-                for way in WAYS:
+                for way in args.methods:
                     started = now()
                     frames = paint(backbone, clip, prompt, way, args.steps, seed)
                     seconds = (now() - started) / len(frames)
@@ -105,9 +106,9 @@ def table(runs: list[dict[str, Any]]) -> str:
     titles = [FIGURES[key].title for key in SHOWN]
     lines = ["| | | " + " | ".join(titles) + " |", "|---|---|" + "---|" * len(SHOWN)]
     for model in dict.fromkeys(run["model"] for run in runs):
-        for way in WAYS:
+        for way in dict.fromkeys(run["way"] for run in runs):
             own = [run for run in runs if (run["model"], run["way"]) == (model, way)]
-            first = [run for run in runs if (run["model"], run["way"]) == (runs[0]["model"], WAYS[0])]
+            first = [run for run in runs if (run["model"], run["way"]) == (runs[0]["model"], runs[0]["way"])]
             cells = []
             for key in SHOWN:
                 values, base = (np.array([look_up(run, key) for run in some]) for some in (own, first))

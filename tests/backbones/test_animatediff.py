@@ -114,7 +114,7 @@ def with_adapters(tmp_path):
 
 
 def test_adapters_of_the_image_model_reach_every_frame_as_in_diffusers(with_adapters, monkeypatch):
-    monkeypatch.setattr(ClipSurface, "_depth", _eight_bits(ClipSurface._depth))
+    monkeypatch.setattr(ClipSurface, "_control_images", _eight_bits(ClipSurface._control_images))
     picture = Image.linear_gradient("L").convert("RGB")
     result = sampled(with_adapters, image_prompt=picture)
     asked = {"ip_adapter_image": picture, "guidance_scale": 7.5}

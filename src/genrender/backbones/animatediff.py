@@ -1,9 +1,8 @@
 """AnimateDiff: motion modules between the layers of a Stable Diffusion 1.x UNet, as in diffusers.
 
 Modules see the frames of a window together, every pixel along time. A step's keyframes, which are no
-neighbours in time, go through them as a short clip of their own: their features then lie within 6 % of those
-that they have in a window, within 10 % where each goes alone, and 40 to 45 % off without the modules
-(docs/studies/video-backbone.md).
+neighbours in time, go through them as a short clip of their own: of what was tried that leaves their features
+nearest to those that they have in a window (docs/studies/video-backbone.md).
 
 Source: Guo et al. 2023, "AnimateDiff" (2307.04725).
 """
