@@ -20,7 +20,7 @@ from transformers import CLIPConfig, CLIPImageProcessor
 
 from genrender.backbones.families import backbone_of
 from genrender.backbones.loading import load_networks
-from genrender.backbones.protocol import Conditions
+from genrender.backbones.protocol import Conditions, Step
 from genrender.backbones.recipe import Recipe
 from genrender.backbones.weight_files import Reading, choose_weights
 from genrender.errors import ModelError
@@ -175,7 +175,7 @@ def test_a_distilled_model_takes_its_guidance_as_an_input(tmp_path):
     networks = loaded(folder)
     assert isinstance(networks.scheduler, LCMScheduler)
     denoiser = backbone_of(networks).conditioned(Conditions("a fox"), lambda *_: torch.zeros(1, 4, 4), (4, 4))
-    assert denoiser.n_branches == 1
+    assert denoiser.n_branches(Step(0, 2, torch.tensor(999))) == 1
     assert denoiser.guidance_embedding.shape == (1, 8)
 
 
