@@ -31,7 +31,7 @@ from transformers import (
 )
 
 from genrender.backbones.loading import load_networks
-from genrender.backbones.precision import dtype_name
+from genrender.backbones.precision import dtype_name, lay_out_for_speed
 from genrender.backbones.recipe import Control, Recipe
 from genrender.errors import ConfigError
 from genrender.sampling.call import ClipCall
@@ -73,7 +73,7 @@ class GenerativeRenderingPipeline(ClipCall, StableDiffusionControlNetPipeline):
             "image_encoder": image_encoder,
         }
         super().__init__(**components, requires_safety_checker=requires_safety_checker)
-        _lay_out_for_speed(vae, unet, controlnet)
+        lay_out_for_speed(vae, unet, controlnet)
 
 
 class GenerativeRenderingXLPipeline(ClipCall, StableDiffusionXLControlNetPipeline):
@@ -111,18 +111,11 @@ class GenerativeRenderingXLPipeline(ClipCall, StableDiffusionXLControlNetPipelin
             # It needs a package of its own, and no other pipeline here marks its pictures.
             add_watermarker=False,
         )
-        _lay_out_for_speed(vae, unet, controlnet)
+        lay_out_for_speed(vae, unet, controlnet)
 
 
 class GenerativeRenderingMotionPipeline(ClipCall, AnimateDiffControlNetPipeline):
     """Generative Rendering by Stable Diffusion 1.x with motion modules (AnimateDiff)."""
-
-
-def _lay_out_for_speed(*networks: torch.nn.Module) -> None:
-    """Convolutions are faster with this layout, and tokens are views of feature maps."""
-    for network in networks:
-        # diffusers' own `to` warns of modules to keep in float32, which these networks do not have.
-        torch.nn.Module.to(network, memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
 
 
 def load_pipeline(

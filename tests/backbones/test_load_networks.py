@@ -46,6 +46,16 @@ def test_stable_diffusion_xl(folders):
     assert networks.config.force_zeros_for_empty_prompt
 
 
+@pytest.mark.parametrize("name", ["SD", "SDXL"])
+def test_networks_are_laid_out_as_the_front_door_lays_them_out(folders, name):
+    """Other sums of the same numbers would make other frames, and convolutions would be slower."""
+    pipeline = loaded(folders[name])
+    for network in (pipeline.vae, pipeline.unet, pipeline.controlnet):
+        kernels = [tensor for tensor in network.parameters() if tensor.dim() == 4 and tensor.shape[-1] > 1]
+        assert kernels
+        assert all(kernel.is_contiguous(memory_format=torch.channels_last) for kernel in kernels)
+
+
 def test_another_controlnet_and_another_autoencoder(folders, tmp_path):
     vae = tiny_autoencoder()
     vae.save_pretrained(tmp_path / "vae")

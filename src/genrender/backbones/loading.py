@@ -20,7 +20,7 @@ from genrender.backbones.motion_adapter import read_motion_file, with_motion_mod
 from genrender.backbones.parts import load_network, load_part
 from genrender.backbones.picture_size import read_picture_size
 from genrender.backbones.placement import place
-from genrender.backbones.precision import default_dtype, dtype_name
+from genrender.backbones.precision import default_dtype, dtype_name, lay_out_for_speed
 from genrender.backbones.recipe import Control, Recipe
 from genrender.backbones.single_file import read_header
 from genrender.backbones.sources import ModelSource, find_files, find_model
@@ -70,6 +70,7 @@ def load_networks(recipe: Recipe) -> Any:
         adapter = _motion_adapter(recipe.motion_adapter, family, reading)
         pipeline = with_motion_modules(pipeline, adapter, recipe.motion_adapter)
     check_networks(recipe.base, pipeline)
+    lay_out_for_speed(pipeline.vae, pipeline.unet, pipeline.controlnet)
     adapters.apply(pipeline, added)
     place(pipeline, device, recipe.placement)
     return pipeline
