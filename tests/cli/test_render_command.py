@@ -143,6 +143,13 @@ def test_a_negative_prompt_without_guidance_is_worth_a_warning(render, guidance,
     assert warnings == ([f"genrender: warning: {expected}"] if is_told else [])
 
 
+def test_rescaled_guidance_without_guidance_is_worth_a_warning(render):
+    words = ["--frames", 1, "--size", 16, "--guidance-rescale", 0.5, "--guidance"]
+    expected = "--guidance-rescale does nothing at --guidance 1; it needs more than 1"
+    assert expected in render(*words, 1).err
+    assert "warning" not in render(*words, 1.5).err
+
+
 def test_a_long_prompt_is_read_to_its_end(render, tmp_path, caplog):
     start = "a red fox" + " a green fox" * 4  # the tiny tokenizer spells every word out, but for `fox`
     frames = []

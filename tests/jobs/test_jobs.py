@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 from jobs.tiny_jobs import tiny_job
 
-from genrender.errors import ConfigError, MediaError, SceneError
+from genrender.backbones.recipe import Recipe
+from genrender.errors import ConfigError, MediaError, ModelError, SceneError
 from genrender.jobs.job import job_from_json, job_to_json
 from genrender.jobs.make import make
 from genrender.jobs.plan import plan
@@ -92,6 +93,12 @@ def test_a_cancelled_run_goes_on_to_the_same_frames(tmp_path, capsys):
         ({"prompt": " "}, ConfigError, "the prompt is empty"),
         ({"steps": 0}, ConfigError, "steps is 0"),
         ({"method": "per-frame", "alpha": 0.5}, ConfigError, "--alpha means nothing with --method per-frame"),
+        (
+            {"method": "static-texture", "prompts_at": ((1, "a cat"),)},
+            ConfigError,
+            "--prompt-at means nothing with --method static-texture",
+        ),
+        ({"recipe": Recipe(revision="main")}, ModelError, "model pocket is on this machine"),
         ({"out": Path("video.avi")}, MediaError, "expected the name of an MP4 file"),
         ({"object_prompts": (("Nobody", "a fox"),)}, SceneError, "Nobody"),
     ],
@@ -100,6 +107,30 @@ def test_what_is_wrong_is_told_before_anything_is_written(tmp_path, change, erro
     with pytest.raises(error, match=message):
         plan(replace(tiny_job(), **change), RunFolder(tmp_path / "run"))
     assert list(tmp_path.iterdir()) == []
+
+
+def test_noise_levels_count_the_steps_and_belong_to_an_appearance(tmp_path):
+    job, lender = replace(tiny_job(), steps=None), RunFolder(tmp_path / "lender")
+    recipe = replace(job.recipe, timesteps=(900, 500))
+    planned = plan(replace(job, recipe=recipe), lender)
+    assert planned.config.n_steps == 2
+    make(planned)
+    borrower = replace(job, appearance_from=lender.path)
+    assert plan(replace(borrower, recipe=recipe), RunFolder(tmp_path / "same")).config.n_steps == 2
+    with pytest.raises(ConfigError, match=r"of other timesteps \(\(900, 500\), here \(700, 300\)\)"):
+        plan(replace(borrower, recipe=replace(recipe, timesteps=(700, 300))), RunFolder(tmp_path / "other"))
+    # A run ends at the last of its sigmas.
+    euler = replace(job.recipe, sampler="euler", sigmas=(10.0, 3.0, 0.0))
+    assert plan(replace(job, recipe=euler), RunFolder(tmp_path / "sigmas")).config.n_steps == 2
+
+
+def test_noise_levels_that_a_sampler_does_not_take_are_refused_before_geometry(tmp_path):
+    recipe = replace(tiny_job().recipe, sigmas=(10.0, 1.0), sampler="ddim")
+    job, folder, listener = replace(tiny_job(), steps=None, recipe=recipe), tmp_path / "run", Listener()
+    with pytest.raises(ConfigError, match="DDIMScheduler takes no sigmas"):
+        make(plan(job, RunFolder(folder)), listener.hooks)
+    assert listener.progress == []
+    assert not folder.exists()
 
 
 def test_a_job_is_plain_data():

@@ -77,10 +77,14 @@ def find_model(model: str, revision: str | None = None, allow_pickle: bool = Fal
                 f"model pocket: {POCKET_FOLDER} holds no model_index.json, expected the packaged weights: "
                 "reinstall genrender, train them with `genrender train pocket`, or choose another --model"
             )
-        return ModelSource(str(POCKET_FOLDER), is_local=True)
-    if model == "sd15":
-        return ModelSource(SD15_HUB_ID, False, revision or PINNED[SD15_HUB_ID], allow_pickle)
-    return find_files("model", model, revision, allow_pickle, AVAILABLE)
+        source = ModelSource(str(POCKET_FOLDER), is_local=True)
+    elif model == "sd15":
+        source = ModelSource(SD15_HUB_ID, False, revision or PINNED[SD15_HUB_ID], allow_pickle)
+    else:
+        source = find_files("model", model, revision, allow_pickle, AVAILABLE)
+    if revision is not None and source.is_local:
+        raise ModelError(f"model {model} is on this machine and has no revision {revision}; leave it out")
+    return source
 
 
 def find_files(

@@ -19,6 +19,7 @@ from genrender.backbones.loading import default_device, load_networks
 from genrender.backbones.precision import default_dtype
 from genrender.backbones.recipe import Recipe
 from genrender.backbones.recipe_files import recipe_digest
+from genrender.backbones.samplers import make_sampler
 from genrender.errors import ConfigError
 from genrender.gbuffer.control import shows_own_object
 from genrender.jobs.clips import with_all_uvs
@@ -33,6 +34,7 @@ from genrender.runs.make import Inputs, conditions_of, make_video, resolved
 from genrender.runs.record import Origin
 from genrender.runs.unfinished import UnfinishedRun, file_digest
 from genrender.sampling.appearance import Appearance, read_appearance
+from genrender.sampling.scheduler import set_noise_levels
 from genrender.scene.names import partners
 from genrender.shots.clip import Clip, Shot, render_shot
 from genrender.shots.objects import clip_atlas_ids, clip_objects
@@ -70,6 +72,8 @@ def make(
     pipeline = _load(plan, hooks)
     if config.method.injection.pre_attn or config.method.injection.uses_surface:
         select_layers(pipeline.unet, config.method.injection.layers)
+    sampler = make_sampler(config.sampler, pipeline.scheduler)
+    set_noise_levels(sampler, config.n_steps, job.recipe.timesteps, job.recipe.sigmas)
     if isinstance(shot, Shot):
         shot = with_all_uvs(shot, hooks)
     origin = Origin(job.recipe, job.preset, job.method, recipe_digest(job.recipe))

@@ -10,9 +10,10 @@ from pathlib import Path
 
 from genrender.backbones.picture_size import PictureSize, read_picture_size
 from genrender.backbones.prompt_weights import plain_text
+from genrender.backbones.recipe import Recipe
 from genrender.backbones.recipe_files import recipe_digest, recipe_sources
 from genrender.backbones.samplers import check_sampler_name
-from genrender.backbones.sources import ModelSource
+from genrender.backbones.sources import ModelSource, read_guidance_scale
 from genrender.config import PRESETS, MethodConfig, RunConfig
 from genrender.errors import ConfigError, MediaError
 from genrender.jobs.clips import picture_size, plan_exr_clip, refuse_without_geometry
@@ -89,11 +90,21 @@ def plan(job: RenderJob, folder: RunFolder | None = None, hooks: RunHooks = SILE
     if job.appearance_from is not None:
         _check_lent(job.appearance_from, made, hooks)
     warn_of_unknown_words(config, source.location, hooks)
-    if config.negative_prompt and config.guidance_scale is not None and config.guidance_scale <= 1:
-        hooks.warn(
-            f"the negative prompt does nothing at --guidance {config.guidance_scale:g}; it needs more than 1"
-        )
+    _warn_without_guidance(config, source, hooks)
     return made
+
+
+def _warn_without_guidance(config: RunConfig, source: ModelSource, hooks: RunHooks) -> None:
+    scale = config.guidance_scale
+    if scale is None:
+        scale = read_guidance_scale(source.location)
+    idle = {
+        "the negative prompt": bool(config.negative_prompt),
+        "--guidance-rescale": config.guidance_rescale > 0,
+    }
+    for what, is_given in idle.items():
+        if is_given and scale <= 1:
+            hooks.warn(f"{what} does nothing at --guidance {scale:g}; it needs more than 1")
 
 
 def check_has_words(job: RenderJob) -> None:
@@ -124,6 +135,11 @@ def run_config(job: RenderJob) -> RunConfig:
         _check_means_something(job)
         if job.appearance_from is not None:
             raise ConfigError("--appearance-from is a part of --method generative; leave one of them out")
+    if chosen.is_baked and job.prompts_at:
+        raise ConfigError(
+            f"--prompt-at means nothing with --method {job.method}, whose surfaces keep their colours; leave "
+            "one of them out"
+        )
     config = replace(
         preset,
         prompt=job.prompt,
@@ -153,8 +169,9 @@ def _other_texts(config: RunConfig) -> list[str]:
 
 
 def _n_steps(job: RenderJob, preset: RunConfig) -> int:
-    given = len(job.recipe.timesteps or job.recipe.sigmas)
-    if given and job.steps is not None:
+    # A step goes from one noise level to the next, and to the end from the last of the timesteps.
+    given = len(job.recipe.timesteps) or max(len(job.recipe.sigmas) - 1, 0)
+    if (job.recipe.timesteps or job.recipe.sigmas) and job.steps is not None:
         raise ConfigError("--steps and the steps themselves are given, expected one of them; leave one out")
     return given or (preset.n_steps if job.steps is None else job.steps)
 
@@ -270,10 +287,13 @@ def _check_lent(path: Path, plan: Plan, hooks: RunHooks) -> None:
     if not (path / APPEARANCE_FILE).is_file():
         raise MediaError(f"{path} keeps no appearance: there is no {APPEARANCE_FILE} in it; render it again")
     plan.config.method.check_can_carry_appearance()
+    recipe, lender = plan.job.recipe, Recipe() if theirs.origin is None else theirs.origin.recipe
     for name, found, ours in (
-        ("weights", None if theirs.origin is None else theirs.origin.weights, recipe_digest(plan.job.recipe)),
+        ("weights", None if theirs.origin is None else theirs.origin.weights, recipe_digest(recipe)),
         ("sampler", theirs.settings.sampler, plan.config.sampler),
         ("n_steps", theirs.settings.n_steps, plan.config.n_steps),
+        ("timesteps", lender.timesteps, recipe.timesteps),
+        ("sigmas", lender.sigmas, recipe.sigmas),
         ("width", theirs.shot.width, plan.shot.width),
         ("height", theirs.shot.height, plan.shot.height),
     ):
