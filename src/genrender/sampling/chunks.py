@@ -30,11 +30,14 @@ class Chunks:
 
     Args:
         size: frames to begin with, at least 1.
+
+    Attributes:
+        growth: looked at after every chunk.
     """
 
     def __init__(self, size: int) -> None:
         self.size = size
-        self._growth = MemoryGrowth()
+        self.growth = MemoryGrowth()
 
     def run(
         self, frames: Sequence[int], work: Callable[[list[int]], Tensor]
@@ -62,7 +65,7 @@ class Chunks:
                 yield chunk, result
                 start += len(chunk)
                 del result
-                self._growth.limit()
+                self.growth.limit()
                 continue
             # Not before the error is gone: its traceback holds what the failed attempt had allocated.
             clear_device_cache(garbage_collection=True)

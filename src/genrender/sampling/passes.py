@@ -59,4 +59,6 @@ def predict_frames(
     if window is None:
         yield from chunks.run(others, of_frames)
     else:
-        yield from run_windows(frame_windows(n_frames, window), of_frames)
+        for frames, output in run_windows(frame_windows(n_frames, window), of_frames):
+            yield frames, output
+            chunks.growth.limit()
