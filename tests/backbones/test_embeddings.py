@@ -12,7 +12,7 @@ from test_sdxl import sampled, sdxl_pipeline
 from tiny_models import TEXT_WIDTH, sliding_card, tiny_pipeline
 
 from genrender.backbones import adapters
-from genrender.backbones.embeddings import read_embedding
+from genrender.backbones.embeddings import read_embedding, with_all_vectors
 from genrender.backbones.recipe import Recipe
 from genrender.config import PER_FRAME
 from genrender.errors import ModelError
@@ -45,6 +45,30 @@ def test_the_word_is_the_files_name_and_reads_its_vectors(tmp_path):
     assert np.array_equal(frames(pipe, "a fox"), frames(tiny_pipeline(), "a fox"))
     tokens = pipe.tokenizer.convert_tokens_to_ids(["inkwash", "inkwash_1"])
     assert torch.equal(pipe.text_encoder.get_input_embeddings().weight[tokens], vectors)
+
+
+@pytest.mark.parametrize("word", ["EasyNegative", "bad-Hands-5", "My Ink"])
+def test_capital_letters_lose_no_vector(tmp_path, word):
+    """As the same vectors under a plain name, in either spelling."""
+    vectors = torch.randn(3, TEXT_WIDTH)
+    pipe = taught(tiny_pipeline(), saved(tmp_path / f"{word}.safetensors", emb_params=vectors))
+    plain = taught(tiny_pipeline(), saved(tmp_path / "inkwash.safetensors", emb_params=vectors))
+    expected = frames(plain, "a fox, inkwash")
+    first = taught(tiny_pipeline(), saved(tmp_path / "first.safetensors", emb_params=vectors[:1]))
+    assert np.abs(frames(first, "a fox, first") - expected).max() > 1e-3
+    for spelled in (word, word.lower()):
+        np.testing.assert_allclose(frames(pipe, f"a fox, {spelled}"), expected, atol=1e-6)
+
+
+def test_of_two_words_that_begin_alike_the_longer_is_meant(tmp_path):
+    files = [
+        saved(tmp_path / f"{name}.safetensors", emb_params=torch.randn(2, TEXT_WIDTH))
+        for name in ("Bad", "bad-hands")
+    ]
+    tokenizer = taught(tiny_pipeline(), *files).tokenizer
+    found = with_all_vectors("a fox, bad, Bad-hands", tokenizer)
+    assert found == "a fox, Bad Bad_1, bad-hands bad-hands_1"
+    assert with_all_vectors("a fox", tokenizer) == "a fox"
 
 
 def test_files_of_diffusers_say_what_their_word_is(tmp_path):

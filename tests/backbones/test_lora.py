@@ -166,11 +166,12 @@ def files(tmp_path) -> dict[str, Path]:
         "diffusers": diffusers_layout(tmp_path / "diffusers.safetensors", with_facts=False),
         "with facts": diffusers_layout(tmp_path / "facts.safetensors", with_facts=True),
         "DoRA": diffusers_layout(tmp_path / "dora.safetensors", with_facts=True, use_dora=True),
+        "old DoRA": diffusers_layout(tmp_path / "old.safetensors", with_facts=False, use_dora=True),
         "loha": save_kohya(tmp_path / "loha.safetensors", made(pipe, NAMES, loha)),
     }
 
 
-@pytest.mark.parametrize("name", ["unet only", "diffusers", "with facts", "DoRA"])
+@pytest.mark.parametrize("name", ["unet only", "diffusers", "with facts", "DoRA", "old DoRA"])
 def test_frames_are_those_of_diffusers_own_loader(files, name):
     """But for kohya's names of text encoders, which diffusers loses with some versions of transformers."""
     expected = tiny_pipeline()

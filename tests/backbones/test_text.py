@@ -235,10 +235,15 @@ def test_the_vectors_of_a_textual_inversion_are_read_in_weighted_and_in_long_pro
     assert torch.equal(texts_of(pipe, "a <toy> fox").prompts, encoded(pipe, "a <toy> fox")[0])
     prompts = ("a (<toy>:1.4) fox", f"{LONG} <toy>")
     found = [texts_of(pipe, prompt).prompts for prompt in prompts]
-    # Spelled out by hand, and not once more.
-    pipe.maybe_convert_prompt = lambda text, _: text.replace("<toy>", "<toy> <toy>_1 <toy>_2")
+    # Spelled out by hand, by names of single vectors.
+    for number, name in enumerate(("<toy>", "<toy>_1", "<toy>_2")):
+        for tokenizer, encoder in own:
+            parts = {"tokenizer": pipe.components[tokenizer], "text_encoder": pipe.components[encoder]}
+            ids = parts["tokenizer"].convert_tokens_to_ids(name)
+            vector = parts["text_encoder"].get_input_embeddings().weight[ids].detach().clone()
+            pipe.load_textual_inversion(vector, token=f"<{'abc'[number]}>", **parts)
     for prompt, ours in zip(prompts, found, strict=True):
-        assert torch.equal(texts_of(pipe, prompt).prompts, ours)
+        assert torch.equal(texts_of(pipe, prompt.replace("<toy>", "<a> <b> <c>")).prompts, ours)
         without = texts_of(pipe, prompt.replace("<toy>", "a")).prompts
         assert without.shape != ours.shape or (ours - without).abs().max() > 0.1
 

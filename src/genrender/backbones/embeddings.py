@@ -1,5 +1,6 @@
 """Textual inversions: words that a file adds to what a model's text encoders know."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,6 +10,7 @@ from torch import Tensor
 
 from genrender.backbones.adapter_files import find_file, read_weights
 from genrender.errors import ModelError
+from genrender.storage.quiet import silent_library
 
 NAMES = ("learned_embeds.safetensors", "learned_embeds.bin")
 # What files call the vectors of the first and of the second encoder of SDXL.
@@ -91,9 +93,35 @@ def load_embeddings(pipeline: Any, embeddings: Sequence[Embedding]) -> None:
             )
     for embedding in embeddings:
         for vectors, (tokenizer, encoder) in zip(embedding.vectors, encoders, strict=True):
-            pipeline.load_textual_inversion(
-                vectors, token=embedding.word, tokenizer=tokenizer, text_encoder=encoder
-            )
+            with silent_library():  # which tells how it fills the places that are filled here
+                pipeline.load_textual_inversion(
+                    vectors, token=embedding.word, tokenizer=tokenizer, text_encoder=encoder
+                )
+
+
+def with_all_vectors(text: str, tokenizer: Any) -> str:
+    """A prompt in which words of several vectors are followed by the names of the further ones.
+
+    Differs: diffusers' `maybe_convert_prompt` leaves words with capital letters at their first vector where the
+    tokenizer finds them in lower case. Here capitals never matter.
+
+    Example:
+        With an embedding `Ink` of three vectors "an ink fox" becomes "an Ink Ink_1 Ink_2 fox".
+    """
+    added = tokenizer.added_tokens_encoder
+    words = {word.lower(): word for word in added if f"{word}_1" in added}
+    if not words:
+        return text
+
+    def every_vector(found: re.Match[str]) -> str:
+        names = [words[found[0].lower()]]
+        while (more := f"{names[0]}_{len(names)}") in added:
+            names.append(more)
+        return " ".join(names)
+
+    # Of two words of which one begins with the other, the longer one is meant.
+    longest_first = sorted(map(re.escape, words), key=len, reverse=True)
+    return re.sub("|".join(longest_first), every_vector, text, flags=re.IGNORECASE)
 
 
 def _list(numbers: Sequence[int]) -> str:

@@ -206,7 +206,8 @@ def _load_beside(pipeline: Any, layers: Mapping[str, Layer], file: LoraFile, nam
         # They tell of networks that the file has nothing for, which is said of every LoRA.
         with silent_library(), warnings.catch_warnings():
             warnings.filterwarnings("ignore", "Already found a `peft_config`", UserWarning)
-            if file.says_more:
+            # What no name of LyCORIS' stands for, only diffusers reads.
+            if file.says_more or file.kind == "DoRA":
                 pipeline.load_lora_weights(
                     str(path.parent), weight_name=path.name, adapter_name=name, local_files_only=True
                 )

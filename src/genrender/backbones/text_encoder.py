@@ -10,6 +10,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from genrender.backbones.embeddings import with_all_vectors
 from genrender.backbones.prompt_weights import weighted_parts
 from genrender.errors import ConfigError
 
@@ -32,7 +33,7 @@ class TextEncoder:
     """A text encoder of a pipeline, with its tokenizer.
 
     Attributes:
-        pipeline: of diffusers, which knows its textual inversions.
+        pipeline: of diffusers, which knows where its networks compute.
         tokenizer: fits `network`.
         network: of transformers.
         clip_skip: the last layers that are not used; None: none.
@@ -85,7 +86,7 @@ class TextEncoder:
             ConfigError: the prompt cannot be parsed, or compel is needed and is not installed.
         """
         parts = [
-            (self.pipeline.maybe_convert_prompt(text, self.tokenizer), weight)
+            (with_all_vectors(text, self.tokenizer), weight)
             for text, weight in weighted_parts(prompt)
         ]
         plain = "".join(text for text, _ in parts)
