@@ -85,10 +85,7 @@ class TextEncoder:
         Raises:
             ConfigError: the prompt cannot be parsed, or compel is needed and is not installed.
         """
-        parts = [
-            (with_all_vectors(text, self.tokenizer), weight)
-            for text, weight in weighted_parts(prompt)
-        ]
+        parts = [(with_all_vectors(text, self.tokenizer), weight) for text, weight in weighted_parts(prompt)]
         plain = "".join(text for text, _ in parts)
         tokens = self.tokenizer(
             plain, padding="max_length", max_length=self.chunk_size, truncation=True, return_tensors="pt"
