@@ -102,8 +102,8 @@ def load_embeddings(pipeline: Any, embeddings: Sequence[Embedding]) -> None:
 def with_all_vectors(text: str, tokenizer: Any) -> str:
     """A prompt in which words of several vectors are followed by the names of the further ones.
 
-    Differs: diffusers' `maybe_convert_prompt` leaves words with capital letters at their first vector where the
-    tokenizer finds them in lower case. Here capitals never matter.
+    Differs: diffusers' `maybe_convert_prompt` leaves words with capital letters at their first vector where
+    the tokenizer finds them in lower case. Here capitals never matter.
 
     Example:
         With an embedding `Ink` of three vectors "an ink fox" becomes "an Ink Ink_1 Ink_2 fox".
