@@ -102,3 +102,10 @@ def test_prompts_over_time_leave_the_first_frame(pipe, clip):
     changing = pipe(PROMPT, clip, config=PER_FRAME, prompts_at=[(4, "a blue whale")], **CALLED).latents
     assert torch.allclose(plain[0], changing[0], atol=1e-5)
     assert (plain[4] - changing[4]).abs().max() > 1e-2
+
+
+@pytest.mark.parametrize("word", ["dtype", "torch_dtype"])
+def test_numbers_may_be_asked_for_by_both_words(pipe, tmp_path, word):
+    pipe.save_pretrained(tmp_path)
+    loaded = type(pipe).from_pretrained(tmp_path, **{word: torch.bfloat16})
+    assert {loaded.unet.dtype, loaded.vae.dtype, loaded.controlnet.dtype} == {torch.bfloat16}
