@@ -7,7 +7,7 @@ from typing import Any, Unpack
 import numpy as np
 import PIL.Image
 import torch
-from diffusers.utils import logging
+from diffusers.utils import deprecation_utils, logging
 from diffusers.utils.outputs import BaseOutput
 from jaxtyping import Float32
 
@@ -28,6 +28,8 @@ from genrender.surface.tracking import SurfaceTracker
 logger = logging.get_logger(__name__)
 
 N_STEPS = 20
+# Newer versions of diffusers warn of the longer word, older ones do not know the shorter.
+_DTYPE = "dtype" if hasattr(deprecation_utils, "_resolve_dtype") else "torch_dtype"
 
 
 @dataclass
@@ -168,10 +170,11 @@ class ClipCall:
     def from_pretrained(cls, pretrained_model_name_or_path: Any, **kwargs: Any) -> Any:
         """As in diffusers, but only safetensors: a pickle may run code when it is loaded.
 
-        `dtype` may be said for `torch_dtype`, as newer libraries call it.
+        `dtype` and `torch_dtype` mean the same, whichever the installed diffusers has.
         """
-        if "dtype" in kwargs:
-            kwargs["torch_dtype"] = kwargs.pop("dtype")
+        for word in ("dtype", "torch_dtype"):
+            if word in kwargs:
+                kwargs[_DTYPE] = kwargs.pop(word)
         diffusers_own: Any = super()
         return diffusers_own.from_pretrained(
             pretrained_model_name_or_path, **(kwargs | {"use_safetensors": True})
