@@ -4,7 +4,6 @@
 """
 
 from collections.abc import Callable, Sequence
-from functools import cached_property, partial
 from pathlib import Path
 
 import numpy as np
@@ -41,25 +40,24 @@ class ControlPictures:
         """
         if kind not in self._found:
             path = None if self._folder is None else self._folder / control_file(kind)
-            self._found[kind] = FrameCache(partial(self._find, kind), len(self._gbuffers), path)
+            gbuffers, make = self._gbuffers, self._maker(kind)
+            # What is kept must not refer to this object: a run's clip would wait for the garbage collector.
+            self._found[kind] = FrameCache(lambda frame: make(gbuffers[frame]), len(gbuffers), path)
         return self._found[kind][frame]
 
-    def _find(self, kind: ControlKind, frame: int) -> Shaped[np.ndarray, "H W _"]:
-        return self._makers[kind](self._gbuffers[frame])
+    def _maker(self, kind: ControlKind) -> Callable[[GBuffer], Shaped[np.ndarray, "H W _"]]:
+        if kind == "depth":
+            # One range for the whole clip: depth that is scaled frame by frame makes a video pump.
+            inverse_range = inverse_depth_range(self._gbuffers)
+            return lambda gbuffer: scale_inverse_depth(gbuffer, inverse_range)[..., None]
+        return _MAKERS[kind]
 
-    @cached_property
-    def _makers(self) -> dict[ControlKind, Callable[[GBuffer], Shaped[np.ndarray, "H W _"]]]:
-        return {
-            "depth": lambda gbuffer: scale_inverse_depth(gbuffer, self._inverse_range)[..., None],
-            "normal": normal_control,
-            "lineart": lambda gbuffer: lineart_control(gbuffer)[..., None],
-            "segmentation": segmentation_control,
-        }
 
-    @cached_property
-    def _inverse_range(self) -> tuple[float, float]:
-        # One range for the whole clip: depth that is scaled frame by frame makes a video pump.
-        return inverse_depth_range(self._gbuffers)
+_MAKERS: dict[ControlKind, Callable[[GBuffer], Shaped[np.ndarray, "H W _"]]] = {
+    "normal": normal_control,
+    "lineart": lambda gbuffer: lineart_control(gbuffer)[..., None],
+    "segmentation": segmentation_control,
+}
 
 
 def as_channels(pictures: Sequence[Shaped[np.ndarray, "H W C"]]) -> Float32[np.ndarray, "n C H W"]:
