@@ -55,7 +55,9 @@ def main() -> None:
     parser.add_argument("--frames", type=int, default=16)
     parser.add_argument("--steps", type=int, default=10)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1])
-    parser.add_argument("--methods", nargs="+", default=["per-frame", "generative"], choices=list(METHODS))
+    # Baked frames are made of a few painted ones.
+    painted = [name for name, method in METHODS.items() if not method.is_baked]
+    parser.add_argument("--methods", nargs="+", default=["per-frame", "generative"], choices=painted)
     parser.add_argument("--pictures", type=Path, help="folder for a contact sheet of every scene and seed")
     args = parser.parse_args()
 
@@ -94,10 +96,12 @@ def load_models(adapter: Path) -> dict[str, Backbone]:
 
 def paint(backbone: Backbone, clip: Clip, prompt: str, way: str, n_steps: int, seed: int) -> np.ndarray:
     """The frames of a clip, float32 in [0, 1]."""
-    method = METHODS[way].settings
+    chosen = METHODS[way]
+    method = chosen.settings
     surface = ClipSurface(clip.gbuffers, backbone.vae_factor, method, seed, backbone.device, clip.tracker)
     asked = Conditions(prompt, guidance_scale=read_guidance_scale(POCKET_FOLDER))
-    final = sample(backbone, asked, surface, method, SamplingConfig(n_steps, seed))
+    sampling = SamplingConfig(n_steps, seed, attention=chosen.attention)
+    final = sample(backbone, asked, surface, method, sampling)
     return np.stack(list(decode_frames(backbone, final)))
 
 

@@ -1,5 +1,7 @@
 """IP-Adapters: equal to diffusers, under the injections, and clear words for what does not go together."""
 
+import struct
+import zlib
 from dataclasses import replace
 from pathlib import Path
 
@@ -210,3 +212,11 @@ def test_what_does_not_fit_is_told(folder, tmp_path):
     (tmp_path / "no.png").write_text("no picture")
     with pytest.raises(ModelError, match=r"picture .*no\.png: cannot be read"):
         read_pictures((replace(prompt, pictures=(tmp_path / "no.png",)),))
+
+
+def test_a_picture_that_claims_to_be_huge_is_refused(tmp_path):
+    header = struct.pack(">4sIIBBBBB", b"IHDR", 60_000, 60_000, 8, 2, 0, 0, 0)
+    chunk = struct.pack(">I", 13) + header + struct.pack(">I", zlib.crc32(header))
+    (tmp_path / "huge.png").write_bytes(b"\x89PNG\r\n\x1a\n" + chunk)
+    with pytest.raises(ModelError, match=r"huge\.png: cannot be read"):
+        read_pictures((ImagePrompt("ip", (tmp_path / "huge.png",)),))

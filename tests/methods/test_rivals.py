@@ -21,6 +21,7 @@ from genrender.backbones.attention_sites import (
 )
 from genrender.config import InjectionConfig
 from genrender.correspondence.gather import FeatureMap
+from genrender.errors import ConfigError
 from genrender.injection.state import AttentionState
 from genrender.methods.rivals import (
     FirstFrameAttention,
@@ -115,6 +116,19 @@ def test_frames_attend_to_what_was_published_whatever_the_chunk(unet, method, co
         expected = run(unet, range(2 * N_FRAMES))
     torch.testing.assert_close(ours, expected, atol=1e-5, rtol=1e-4)
     assert (ours - run(unet, range(2 * N_FRAMES))).abs().max() > 1e-3
+
+
+def test_a_previous_frame_that_was_never_seen_is_not_taken_for_the_first(unet):
+    """Windows of motion modules overlap, and the frame before a window is not the last of the one before."""
+    state = PreviousFrameAttention(InjectionConfig(alpha=0.0, deduplicate=False, layers="attn1"), 2)
+    with injected_attention(unet, state, SIZE):
+        state.start_keyframes([0])
+        run(unet, [0, N_FRAMES])
+        state.start_frames([0, 1, 2])
+        run(unet, [0, 1, 2, 5, 6, 7])
+        state.start_frames([2, 3, 4])
+        with pytest.raises(ConfigError, match="windows that overlap"):
+            run(unet, [2, 3, 4, 7, 8, 9])
 
 
 def test_propagated_tokens_are_the_neighbours_outputs_by_distance(unet):

@@ -2,6 +2,7 @@
 
 import inspect
 
+import numpy as np
 import pytest
 import torch
 from diffusers import (
@@ -17,7 +18,7 @@ from pipelines import NEGATIVE, PROMPT, diffusers_latents, make_pipe
 from genrender.config import PER_FRAME
 from genrender.errors import ConfigError
 from genrender.sampling.call import ClipCall
-from genrender.sampling.keywords import REFUSED, Keywords, check_keywords
+from genrender.sampling.keywords import REFUSED, Keywords, check_keywords, sampling_of
 
 PIPELINES = (
     StableDiffusionControlNetPipeline,
@@ -66,6 +67,11 @@ def test_what_means_nothing_is_refused(pipe, clip, keyword, fact):
 
 def test_good_words_pass():
     check_keywords({"eta": 0.5, "output_type": "pt"})
+
+
+def test_noise_levels_may_be_arrays():
+    sampling = sampling_of({"sigmas": np.array([10.0, 1.0]), "timesteps": None}, 0, 8, 20)
+    assert (sampling.sigmas, sampling.timesteps) == ((10.0, 1.0), ())
 
 
 @pytest.mark.parametrize(

@@ -188,6 +188,7 @@ def test_a_name_says_what_is_made():
     [
         ("eulr", r"unknown sampler 'eulr' \(did you mean euler\?\), expected one of model, ddim, "),
         ("Euler A", r"did you mean euler-a\?"),
+        ("euler-karas", r"did you mean euler-karras\?"),
         ("euler-a-karras", "the sampler euler-a has no karras noise levels; choose euler-a"),
         ("FlowMatchHeunDiscreteScheduler", "cannot be used: it is for flow matching"),
         ("CosineDPMSolverMultistepScheduler", "its networks read the arc tangent"),

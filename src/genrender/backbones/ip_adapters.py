@@ -109,7 +109,7 @@ def _picture(path: Path) -> PIL.Image.Image:
     try:
         with PIL.Image.open(path) as picture:
             return picture.convert("RGB")
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, PIL.Image.DecompressionBombError) as error:
         reason = " ".join(str(error).split())
         raise ModelError(f"picture {path}: cannot be read ({reason}): expected a PNG or JPEG file") from error
 

@@ -167,6 +167,7 @@ def find_sampler(name: str) -> tuple[Sampler, dict[str, Any] | None]:
             chosen = {setting: key == spacing for key, setting in SPACINGS.items()}
             return sampler, {**chosen, **sampler.settings}
     known = [each for sampler in SAMPLERS for each in (*sampler.names, sampler.scheduler)]
+    known += [f"{each}-{key}" for sampler in SAMPLERS for each in sampler.names for key in sampler.spacings]
     reason = next((why for part, why in REFUSED.items() if name.endswith("Scheduler") and part in name), None)
     if reason is not None:
         raise ConfigError(f"the sampler {name} cannot be used: {reason}; choose {_listed()}")

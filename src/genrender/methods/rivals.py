@@ -77,7 +77,13 @@ class PreviousFrameAttention(FirstFrameAttention):
         layer = features.layer
         first = self._recall_shared(layer)
         # Chunks come in order: the frame before a chunk is the last of the chunk before, or the first of all.
-        before = self._previous.get((layer, self._frames[0] - 1), first)
+        frame_before = self._frames[0] - 1
+        if frame_before > 0 and (layer, frame_before) not in self._previous:
+            raise ConfigError(
+                "pix2video needs frames one after the other, and motion modules see a clip of this length in "
+                "windows that overlap: choose another method, or fewer frames"
+            )
+        before = self._previous.get((layer, frame_before), first)
         own = [tokens.unflatten(0, (self.n_branches, -1)) for tokens in (key, value)]
         extended = []
         for tokens, of_first, of_last in zip(own, first, before, strict=True):

@@ -1,6 +1,6 @@
 """Keywords of diffusers' ControlNet pipelines that make sense for a clip, in the words of our own loop."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, TypedDict
 
 import torch
@@ -176,11 +176,16 @@ def sampling_of(keywords: Keywords, seed: int, chunk_size: int, n_steps: int) ->
         eta=keywords.get("eta", 0.0),
         generator=keywords.get("generator"),
         latents=keywords.get("latents"),
-        timesteps=tuple(keywords.get("timesteps") or ()),
-        sigmas=tuple(keywords.get("sigmas") or ()),
+        timesteps=_levels(keywords.get("timesteps")),
+        sigmas=_levels(keywords.get("sigmas")),
     )
     sampling.check()
     return sampling
+
+
+def _levels(values: Iterable[Any] | None) -> tuple[Any, ...]:
+    """Of an array, too, which has no truth value."""
+    return () if values is None else tuple(values)
 
 
 def _controls(keywords: Keywords, kinds: Sequence[ControlKind]) -> tuple[Control, ...]:
