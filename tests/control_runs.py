@@ -7,7 +7,7 @@ import torch
 from diffusers import StableDiffusionControlNetPipeline, StableDiffusionXLControlNetPipeline
 from tiny_controls import other_controlnet, random_pictures
 from tiny_models import tiny_components, tiny_unet
-from tiny_sources import SDXL_UNET, sdxl_components
+from tiny_sdxl import SDXL_UNET, sdxl_components
 from torch import Tensor
 
 from genrender.backbones.families import backbone_of

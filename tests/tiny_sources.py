@@ -5,45 +5,8 @@ from typing import Any
 
 import torch
 from diffusers import StableDiffusionPipeline, StableDiffusionXLPipeline
-from tiny_models import (
-    TEXT_WIDTH,
-    tiny_components,
-    tiny_controlnet,
-    tiny_scheduler,
-    tiny_text_encoder,
-    tiny_tokenizer,
-    tiny_unet,
-    tiny_vae,
-)
-from transformers import CLIPTextModelWithProjection
-
-SIZE_WIDTH = 8  # of the embedding of one number among a picture's six sizes
-SDXL_UNET = {
-    "cross_attention_dim": 2 * TEXT_WIDTH,
-    "down_block_types": ("DownBlock2D", "CrossAttnDownBlock2D"),
-    "up_block_types": ("CrossAttnUpBlock2D", "UpBlock2D"),
-    "transformer_layers_per_block": (1, 2),
-    "use_linear_projection": True,
-    "addition_embed_type": "text_time",
-    "addition_time_embed_dim": SIZE_WIDTH,
-    "projection_class_embeddings_input_dim": TEXT_WIDTH + 6 * SIZE_WIDTH,
-}
-
-
-def sdxl_components(**unet_settings: Any) -> dict[str, Any]:
-    """SDXL's structure: two text encoders, pooled text and sizes as conditions."""
-    first = tiny_text_encoder()
-    torch.manual_seed(6)
-    config = first.config.to_dict() | {"projection_dim": TEXT_WIDTH}
-    return {
-        "vae": tiny_vae(),
-        "text_encoder": first,
-        "text_encoder_2": CLIPTextModelWithProjection(type(first.config)(**config)).eval(),
-        "tokenizer": tiny_tokenizer(),
-        "tokenizer_2": tiny_tokenizer(),
-        "unet": tiny_unet(**SDXL_UNET, **unet_settings),
-        "scheduler": tiny_scheduler(),
-    }
+from tiny_models import tiny_components, tiny_controlnet, tiny_unet
+from tiny_sdxl import SDXL_UNET, sdxl_components
 
 
 def save_sdxl(folder: Path, **saving: Any) -> Path:

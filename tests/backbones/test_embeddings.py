@@ -8,8 +8,9 @@ import pytest
 import torch
 from pipelines import HEIGHT, WIDTH
 from safetensors.torch import save_file
-from test_sdxl import sampled, sdxl_pipeline
+from test_sdxl import sampled
 from tiny_models import TEXT_WIDTH, sliding_card, tiny_pipeline
+from tiny_sdxl import sdxl_pipeline
 
 from genrender.backbones import adapters
 from genrender.backbones.embeddings import read_embedding, with_all_vectors

@@ -10,7 +10,8 @@ import torch
 from pretend_hub import pretend_hub
 from safetensors.torch import save_file
 from tiny_models import tiny_unet
-from tiny_sources import save_sd, save_sdxl, sdxl_components
+from tiny_sdxl import sdxl_components
+from tiny_sources import save_sd, save_sdxl
 
 from genrender.backbones.inspect import inspect_model
 from genrender.backbones.sources import find_files, find_model, weights_digest

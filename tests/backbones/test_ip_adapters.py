@@ -12,9 +12,9 @@ import torch
 from diffusers.image_processor import IPAdapterMaskProcessor
 from pipelines import FULL, HEIGHT, NEGATIVE, PROMPT, WIDTH, diffusers_latents
 from safetensors.torch import save_file
-from test_sdxl import sdxl_pipeline
 from tiny_adapters import save_ip_adapter, tiny_image_encoder
 from tiny_models import sliding_card, tiny_pipeline
+from tiny_sdxl import sdxl_pipeline
 
 from genrender.backbones import adapters
 from genrender.backbones.families import backbone_of

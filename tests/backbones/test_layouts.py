@@ -15,7 +15,8 @@ from diffusers import LCMScheduler, StableDiffusionPipeline
 from diffusers.pipelines.stable_diffusion.safety_checker import StableDiffusionSafetyChecker
 from safetensors.torch import load_file
 from tiny_models import tiny_components, tiny_unet
-from tiny_sources import same_weights, save_sd, save_sdxl, sdxl_components
+from tiny_sdxl import sdxl_components
+from tiny_sources import same_weights, save_sd, save_sdxl
 from transformers import CLIPConfig, CLIPImageProcessor
 
 from genrender.backbones.families import backbone_of

@@ -10,7 +10,8 @@ import torch
 from diffusers import ControlNetModel, ControlNetUnionModel, MultiControlNetModel, T2IAdapter
 from tiny_controls import other_controlnet, tiny_adapter, tiny_union
 from tiny_models import tiny_unet
-from tiny_sources import SDXL_UNET, save_sd, save_sdxl
+from tiny_sdxl import SDXL_UNET
+from tiny_sources import save_sd, save_sdxl
 
 from genrender.backbones import single_file
 from genrender.backbones.loading import load_networks

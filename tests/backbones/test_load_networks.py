@@ -5,7 +5,8 @@ import torch
 from diffusers import StableDiffusionControlNetPipeline, StableDiffusionXLControlNetPipeline
 from pipelines import tiny_autoencoder
 from tiny_models import tiny_components, tiny_unet
-from tiny_sources import same_weights, save_sd, save_sdxl, sdxl_components
+from tiny_sdxl import sdxl_components
+from tiny_sources import same_weights, save_sd, save_sdxl
 
 from genrender.backbones.families import backbone_of, family_of
 from genrender.backbones.loading import load_networks

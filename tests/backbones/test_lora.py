@@ -14,7 +14,6 @@ from peft import (
 )
 from pipelines import HEIGHT, PROMPT, WIDTH
 from safetensors.torch import save_file
-from test_sdxl import sdxl_pipeline
 from tiny_adapters import (
     ALPHA,
     CONVOLUTION,
@@ -40,6 +39,7 @@ from tiny_adapters import (
     whole_lokr,
 )
 from tiny_models import sliding_card, tiny_pipeline
+from tiny_sdxl import sdxl_pipeline
 
 from genrender.backbones import adapters
 from genrender.backbones.layer_names import LayerNames, stabilitys_name

@@ -21,7 +21,8 @@ from original_layout import (
 from pipelines import tiny_autoencoder
 from safetensors.torch import load_file, save_file
 from tiny_models import tiny_controlnet, tiny_scheduler, tiny_unet, tiny_vae
-from tiny_sources import SDXL_UNET, same_weights
+from tiny_sdxl import SDXL_UNET
+from tiny_sources import same_weights
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection
 
 from genrender.backbones import single_file
