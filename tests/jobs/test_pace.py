@@ -2,10 +2,12 @@
 
 import pytest
 from tiny_models import tiny_components
+from tiny_motion import WINDOW, motion_pipeline
 
 from genrender.backbones.families import backbone_of
 from genrender.backbones.protocol import Conditions
-from genrender.jobs.pace import seconds_of_run, seconds_per_frame
+from genrender.backbones.recipe import Control
+from genrender.jobs.pace import frames_at_once, seconds_of_run, seconds_per_frame
 from genrender.pipeline import GenerativeRenderingPipeline
 from genrender.storage.limits import duration_as_text, network_memory
 
@@ -19,6 +21,19 @@ def test_a_pass_is_timed_and_changes_nothing():
     )
     assert 0 < small < large
     assert all((tensor == before[name]).all() for name, tensor in pipeline.unet.state_dict().items())
+
+
+def test_controls_that_end_before_the_run_does_are_timed():
+    pipeline = GenerativeRenderingPipeline(**tiny_components())
+    asked = []
+    pipeline.controlnet.register_forward_pre_hook(lambda *_: asked.append(1))
+    seconds_per_frame(backbone_of(pipeline), Conditions("a fox", controls=(Control(end=0.5),)), (4, 4))
+    assert len(asked) == 2
+
+
+def test_motion_modules_see_a_window_whatever_the_chunk():
+    assert frames_at_once(motion_pipeline().unet, 2) == WINDOW
+    assert frames_at_once(GenerativeRenderingPipeline(**tiny_components()).unet, 2) == 2
 
 
 def test_estimates_grow_with_what_is_asked_for():

@@ -226,7 +226,7 @@ class Inspect:
         scene: a glTF, USD, Alembic, OBJ or PLY file, a sequence such as frames/wave_*.obj, or EXR files: a
             folder or a pattern such as shot_%04d.exr.
         picture: draw the charts of every object: overlap is red, a mirrored chart is hatched.
-        model: pocket, or a folder in diffusers' layout.
+        model: pocket, a single file, a folder in diffusers' layout, or a hub id.
     """
 
     scene: Annotated[tyro.conf.Positional[Path | None], tyro.conf.arg(metavar="SCENE")] = None

@@ -123,6 +123,8 @@ def job_of(job: RenderJob, name: MethodName) -> RenderJob:
         foreign |= {"stabilise", "noise"}
     if name != "generative":
         foreign.add("appearance_from")
+    if method.is_baked:
+        foreign.add("prompts_at")
     defaults = {field.name: field.default for field in fields(RenderJob) if field.name in foreign}
     return replace(job, method=name, **defaults)
 

@@ -24,7 +24,7 @@ from genrender.errors import ConfigError
 from genrender.gbuffer.control import shows_own_object
 from genrender.jobs.clips import with_all_uvs
 from genrender.jobs.job import RenderJob, job_to_json
-from genrender.jobs.pace import seconds_of_run, seconds_per_frame
+from genrender.jobs.pace import frames_at_once, seconds_of_run, seconds_per_frame
 from genrender.jobs.plan import Plan, note_partners
 from genrender.jobs.words import job_words
 from genrender.methods.table import METHODS
@@ -178,7 +178,7 @@ def _note_estimate(pipeline: Any, plan: Plan, hooks: RunHooks) -> None:
     frame_s = seconds_per_frame(backbone, conditions, (shot.height // factor, shot.width // factor))
     seconds = seconds_of_run(frame_s, shot.n_frames, config.n_steps)
     share = pipeline.unet.dtype.itemsize / torch.float32.itemsize
-    at_once = min(config.chunk_size, shot.n_frames)
+    at_once = min(frames_at_once(pipeline.unet, config.chunk_size), shot.n_frames)
     memory = round(share * network_memory(n_pixels, at_once))
     if backbone.device.type == "cpu":
         memory += round(1e6 * (peak_memory_mb() or 0))

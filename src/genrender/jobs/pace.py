@@ -1,6 +1,7 @@
 """How fast the networks are here: timed before a run, so that its user knows what is ahead."""
 
 import time
+from typing import Any
 
 import torch
 
@@ -29,7 +30,8 @@ def seconds_per_frame(backbone: Backbone, conditions: Conditions, latent_size: t
     side = backbone.vae_factor
     picture = torch.zeros(1, 3, rows * side, columns * side, device=backbone.device)
     pictures = dict.fromkeys(denoiser.control_kinds, picture)
-    step = Step(0, 1, torch.tensor(500, device=backbone.device))
+    # Early in a run, where also those controls steer that cease to later.
+    step = Step(0, 1000, torch.tensor(500, device=backbone.device))
 
     def run() -> float:
         started_s = time.perf_counter()
@@ -40,6 +42,11 @@ def seconds_per_frame(backbone: Backbone, conditions: Conditions, latent_size: t
 
     first_s = run()
     return first_s if first_s > SLOW_S else min(first_s, run())
+
+
+def frames_at_once(unet: Any, chunk_size: int) -> int:
+    """How many frames a UNet sees at once: a chunk, or as many as its motion modules see together."""
+    return unet.config.get("motion_max_seq_length") or chunk_size
 
 
 def seconds_of_run(frame_s: float, n_frames: int, n_steps: int) -> float:
