@@ -6,7 +6,7 @@ import pytest
 import torch
 from diffusers import AnimateDiffControlNetPipeline, MotionAdapter
 from safetensors.torch import save_file
-from tiny_models import tiny_components, tiny_unet
+from tiny_models import sliding_card, tiny_components, tiny_unet
 from tiny_motion import tiny_adapter
 from tiny_sources import save_sd, save_sdxl
 
@@ -14,9 +14,14 @@ from genrender.backbones.animatediff import AnimateDiff
 from genrender.backbones.families import backbone_of
 from genrender.backbones.loading import load_networks
 from genrender.backbones.motion_adapter import read_motion_file
+from genrender.backbones.protocol import Conditions
 from genrender.backbones.recipe import Recipe
 from genrender.backbones.weight_files import Reading
+from genrender.config import MethodConfig
 from genrender.errors import ModelError
+from genrender.pipeline import load_pipeline
+from genrender.sampling.loop import SamplingConfig, sample
+from genrender.sampling.surface import ClipSurface
 
 pytestmark = pytest.mark.usefixtures("no_network")
 
@@ -127,6 +132,28 @@ def test_what_does_not_fit_is_refused_in_one_line(model, tmp_path):
         ModelError, match=r"into models of Stable Diffusion 1\.x, and this is a StableDiffusionXL"
     ):
         loaded(save_sdxl(tmp_path / "sdxl"), tmp_path / "adapter")
+
+
+def test_a_model_that_takes_guidance_as_an_input_has_no_place_for_them(tmp_path):
+    tiny_adapter().save_pretrained(tmp_path / "adapter")
+    distilled = save_sd(tmp_path / "lcm")
+    tiny_unet(time_cond_proj_dim=8).save_pretrained(distilled / "unet")
+    with pytest.raises(ModelError, match="does not take guidance as an input"):
+        loaded(distilled, tmp_path / "adapter")
+
+
+def test_the_front_door_is_the_same(model, tmp_path):
+    tiny_adapter().save_pretrained(tmp_path / "adapter")
+    recipe = Recipe(str(model), motion_adapter=str(tmp_path / "adapter"), device="cpu", precision="float32")
+    front = load_pipeline(recipe)
+    front.set_progress_bar_config(disable=True)
+    clip = sliding_card(3, 48, 64)
+    called = front("a fox", clip, seed=2, num_inference_steps=2, guidance_scale=5.0, output_type="latent")
+    backbone = backbone_of(load_networks(recipe))
+    surface = ClipSurface(clip, backbone.vae_factor, MethodConfig(), 2, backbone.device)
+    asked = Conditions("a fox", guidance_scale=5.0)
+    expected = sample(backbone, asked, surface, MethodConfig(), SamplingConfig(2, seed=2))
+    assert torch.equal(called.latents, expected[range(3)])
 
 
 def test_files_that_are_no_motion_modules(model, tmp_path):

@@ -71,6 +71,11 @@ def with_motion_modules(pipeline: Any, adapter: MotionAdapter, name: str) -> Ani
             f"motion adapter {name}: motion modules go into models of Stable Diffusion 1.x, and this is a "
             f"{type(pipeline).__name__}: leave it out or choose another model"
         )
+    if pipeline.unet.config.time_cond_proj_dim is not None:
+        raise ModelError(
+            f"motion adapter {name}: diffusers' motion UNet does not take guidance as an input, as this "
+            "distilled model (LCM) does: leave it out or choose another model"
+        )
     parts: dict[str, Any] = dict(pipeline.components)
     if parts.pop("safety_checker", None) is not None:
         logger.warning("the safety checker is left out: diffusers' AnimateDiff pipeline has none")
