@@ -9,7 +9,17 @@ from pathlib import Path
 
 import pytest
 from pretend_hub import COMMIT, pretend_hub
-from tiny_models import tiny_components
+from tiny_adapters import (
+    IMAGE_WIDTH,
+    UNET_LAYERS,
+    kohya_names,
+    lora,
+    made,
+    save_ip_adapter,
+    save_kohya,
+    tiny_image_encoder,
+)
+from tiny_models import tiny_components, tiny_pipeline
 from tiny_sources import save_sd
 
 LOAD = """
@@ -22,6 +32,31 @@ controls = tuple(Control(source=source) for source in asked.pop("controls", ()))
 try:
     networks = load_networks(Recipe(device="cpu", precision="float32", controls=controls, **asked))
     print(json.dumps({"conv": networks.unet.conv_in.weight.sum().item(), "name": networks.name_or_path}))
+except ModelError as error:
+    print(json.dumps({"error": str(error)}))
+"""
+ADD = """
+import json, sys
+from genrender.backbones import adapters
+from genrender.backbones.loading import load_networks
+from genrender.backbones.recipe import Control, ImagePrompt, Lora, Recipe
+from genrender.errors import ModelError
+base, kind, source = sys.argv[1:]
+kinds = {
+    "lora": {"loras": (Lora(source),)},
+    "ip-adapter": {"image_prompts": (ImagePrompt(source),)},
+    "motion-adapter": {"motion_adapter": source},
+    "vae": {"vae": source},
+    "controlnet": {"controls": (Control(source=source),)},
+}
+try:
+    networks = load_networks(Recipe(base, device="cpu", precision="float32", **kinds[kind]))
+    encoder = getattr(networks, "image_encoder", None)
+    print(json.dumps({
+        "vae": networks.vae.decoder.conv_in.weight.sum().item(),
+        "encoder": encoder and sum(weight.sum().item() for weight in encoder.parameters()),
+        "loras": list(getattr(networks.unet, "peft_config", ())),
+    }))
 except ModelError as error:
     print(json.dumps({"error": str(error)}))
 """
@@ -71,6 +106,20 @@ def root(tmp_path_factory):
     return root
 
 
+@pytest.fixture(scope="module")
+def parts(root):
+    """What is added to models, as files of a hub model, some of it for other models."""
+    folder = root / "somebody" / "parts"
+    pipe = tiny_pipeline()
+    save_ip_adapter(folder / "models" / "ip.safetensors", pipe.unet)
+    tiny_image_encoder().save_pretrained(folder / "models" / "image_encoder")
+    save_ip_adapter(folder / "others" / "ip.safetensors", pipe.unet)
+    tiny_image_encoder(2 * IMAGE_WIDTH).save_pretrained(folder / "others" / "image_encoder")
+    save_kohya(folder / "ink.safetensors", made(pipe, kohya_names(UNET_LAYERS, ["lora_te"]), lora))
+    (folder / "motion.ckpt").write_bytes(b"pickle")
+    return folder
+
+
 NOWHERE = "http://127.0.0.1:9"
 
 
@@ -96,6 +145,44 @@ def test_full_weights_are_fetched_where_they_are_asked_for(machine, root):
         machine(LOAD, json.dumps(asked | {"safety_checker": False}), endpoint=hub.address)
     assert "model/unet/diffusion_pytorch_model.safetensors" in hub.asked
     assert "model/unet/diffusion_pytorch_model.fp16.safetensors" not in hub.asked
+
+
+def test_other_weights_than_those_fetched_before_are_fetched(machine, root):
+    asked = {"base": "somebody/model", "controls": ["somebody/control"], "safety_checker": False}
+    with pretend_hub(root) as hub:
+        machine(LOAD, json.dumps(asked), endpoint=hub.address)
+        asked["variant"] = "full"
+        assert "not on this machine" in machine(LOAD, json.dumps(asked), endpoint=NOWHERE)["error"]
+        assert "conv" in machine(LOAD, json.dumps(asked), endpoint=hub.address)
+
+
+@pytest.mark.usefixtures("parts")
+def test_what_is_added_may_be_a_file_of_a_hub_model(machine, root, tmp_path):
+    base = str(save_sd(tmp_path / "model"))
+    encoder = sum(weight.sum().item() for weight in tiny_image_encoder().parameters())
+    with pretend_hub(root) as hub:
+        added = machine(ADD, base, "lora", "somebody/parts/ink.safetensors", endpoint=hub.address)
+        assert added["loras"] == ["lora_0"]
+        # Its image encoder is fetched with it, and no other.
+        for name in ("models", "others"):
+            added = machine(
+                ADD, base, "ip-adapter", f"somebody/parts/{name}/ip.safetensors", endpoint=hub.address
+            )
+            assert added["encoder"] == pytest.approx(encoder)
+        assert "parts/others/image_encoder/model.safetensors" not in hub.asked
+        refused = machine(ADD, base, "motion-adapter", "somebody/parts/motion.ckpt", endpoint=hub.address)
+        assert "its weights are a pickle (motion.ckpt)" in refused["error"]
+        assert "parts/motion.ckpt" not in hub.asked
+        refused = machine(ADD, base, "lora", "somebody/parts", endpoint=hub.address)
+        assert (
+            "no pytorch_lora_weights.safetensors of it (404): give the name of the file as"
+            in refused["error"]
+        )
+    again = machine(ADD, base, "ip-adapter", "somebody/parts/models/ip.safetensors", endpoint=NOWHERE)
+    assert again["encoder"] == pytest.approx(encoder)
+    refused = machine(ADD, base, "lora", "somebody/parts/other.safetensors", endpoint=NOWHERE)
+    assert "`hf download somebody/parts 'other.safetensors' --local-dir FOLDER`" in refused["error"]
+    assert "give FOLDER/other.safetensors instead" in refused["error"]
 
 
 @pytest.mark.parametrize(

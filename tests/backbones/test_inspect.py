@@ -117,8 +117,16 @@ def test_digests_tell_weights_apart_whatever_they_lie_in(tmp_path):
     copy = file.with_name("another.safetensors")
     copy.write_bytes(file.read_bytes())
     assert weights_digest(find_model(str(copy))) == weights_digest(find_model(str(file)))
+    copy.with_suffix(".yaml").write_text("parameterization: v")
+    assert weights_digest(find_model(str(copy))) != weights_digest(find_model(str(file)))
     copy.unlink()
+    copy.with_suffix(".yaml").unlink()
     (folder / "vae" / "diffusion_pytorch_model.bin").write_bytes(b"pickle")
+    assert weights_digest(find_model(str(folder))) != before
+    (folder / "vae" / "diffusion_pytorch_model.bin").unlink()
+    assert weights_digest(find_model(str(folder))) == before
+    settings = folder / "scheduler" / "scheduler_config.json"
+    settings.write_text(settings.read_text().replace("epsilon", "v_prediction"))
     assert weights_digest(find_model(str(folder))) != before
     assert weights_digest(find_model("sd15")) != weights_digest(find_model("sd15", "main"))
 

@@ -1,6 +1,5 @@
 """Files that are added to a model, such as LoRAs, found and read: by path, folder or hub id; safetensors."""
 
-import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -9,10 +8,8 @@ import torch
 from safetensors.torch import load_file
 
 from genrender.backbones.hub import hub_file
+from genrender.backbones.sources import HUB_NAME, WEIGHT_SUFFIXES
 from genrender.errors import ModelError
-
-# A hub id, perhaps with the name of a file in that repository.
-_HUB = re.compile(r"([\w-][\w.-]*/[\w.-]+)(?:/([\w./ -]+))?")
 
 
 def find_file(what: str, source: str, names: Iterable[str], allow_pickle: bool = False) -> Path:
@@ -31,12 +28,16 @@ def find_file(what: str, source: str, names: Iterable[str], allow_pickle: bool =
     if path.is_dir():
         path = _only_file(what, path, tuple(names), allow_pickle)
     elif not path.is_file():
-        hub = None if path.is_absolute() or path.parent.is_dir() else _HUB.fullmatch(source)
+        hub = None if path.is_absolute() or path.parent.is_dir() else HUB_NAME.fullmatch(source)
         if hub is None:
             raise ModelError(
                 f"{what} {source}: there is none, expected a file, a folder or a hub id such as owner/name"
             )
-        path = hub_file(hub[1], hub[2] or next(iter(names)))
+        name = hub["file"] or next(iter(names))
+        if name.endswith(".safetensors") or allow_pickle:  # else it need not be fetched to be refused
+            path = hub_file(hub["id"], name)
+    if path.suffix not in WEIGHT_SUFFIXES:
+        raise ModelError(f"{what} {source}: it is no file of weights, expected a .safetensors file")
     if path.suffix != ".safetensors" and not allow_pickle:
         raise ModelError(
             f"{what} {source}: it lies in a pickle, which can run code when it is loaded, expected a "
@@ -59,7 +60,7 @@ def _only_file(what: str, folder: Path, names: tuple[str, ...], allow_pickle: bo
     return found[0]
 
 
-def read_weights(what: str, path: Path) -> Any:
+def read_weights(what: str, path: Path) -> dict[str, Any]:
     """What a file of weights holds: tensors by name; pickles may hold other things.
 
     Raises:
@@ -68,8 +69,13 @@ def read_weights(what: str, path: Path) -> Any:
     try:
         if path.suffix == ".safetensors":
             return load_file(path)
-        return torch.load(path, map_location="cpu", weights_only=True)
+        weights = torch.load(path, map_location="cpu", weights_only=True)
     # What damaged files make the libraries raise knows no limits.
     except Exception as error:
         reason = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
         raise ModelError(f"{what} {path}: cannot be read ({reason.strip()}): get it anew") from error
+    if isinstance(weights, dict) and isinstance(weights.get("state_dict"), dict):
+        weights = weights["state_dict"]
+    if not isinstance(weights, dict) or not all(isinstance(name, str) for name in weights):
+        raise ModelError(f"{what} {path}: it holds no weights by name, expected them so: get it anew")
+    return weights

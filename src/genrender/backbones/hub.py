@@ -19,6 +19,7 @@ from huggingface_hub.errors import (
     RevisionNotFoundError,
 )
 
+from genrender.backbones.sources import WEIGHT_SUFFIXES
 from genrender.errors import ModelError
 
 # The hub's own client tries again and again, for half a minute.
@@ -39,7 +40,7 @@ def hub_file(location: str, name: str, revision: str | None = None) -> Path:
     try:
         return Path(hf_hub_download(location, name, revision=revision, local_files_only=True))
     except LocalEntryNotFoundError:
-        _check_reachable(location, revision)
+        _check_reachable(location, revision, name)
     with _told(location, revision, name):
         return Path(hf_hub_download(location, name, revision=revision))
 
@@ -53,10 +54,20 @@ def hub_folder(location: str, choice: Choice, revision: str | None = None) -> Pa
     folder = cached_folder(location, revision)
     if folder is not None and _holds(folder, choice):
         return folder
+    names = hub_names(location, revision)
+    with _told(location, revision):
+        return Path(snapshot_download(location, revision=revision, allow_patterns=list(choice(names))))
+
+
+def hub_names(location: str, revision: str | None = None) -> list[str]:
+    """All files of a hub model, as the hub lists them.
+
+    Raises:
+        ModelError: the hub cannot be reached or does not tell.
+    """
     _check_reachable(location, revision)
     with _told(location, revision):
-        names = HfApi().list_repo_files(location, revision=revision)
-        return Path(snapshot_download(location, revision=revision, allow_patterns=list(choice(names))))
+        return HfApi().list_repo_files(location, revision=revision)
 
 
 def cached_folder(location: str, revision: str | None = None) -> Path | None:
@@ -82,16 +93,20 @@ def _holds(folder: Path, choice: Choice) -> bool:
     return True
 
 
-def _check_reachable(location: str, revision: str | None) -> None:
-    """Raises ModelError where the hub cannot be reached."""
+def _check_reachable(location: str, revision: str | None, name: str = "") -> None:
+    """Raises ModelError where the hub cannot be reached: what to fetch, a file of weights or a model."""
     if is_reachable():
         return
-    files = " ".join(f"'{pattern}'" for pattern in FETCHED_BY_HAND)
+    what, files, given = f"model {location}", f"'{name}'", f"FOLDER/{name}"
+    if not name.endswith(WEIGHT_SUFFIXES):
+        files, given = "--include " + " ".join(f"'{pattern}'" for pattern in FETCHED_BY_HAND), "FOLDER"
+    else:
+        what = f"{name} of {what}"
     of = f" --revision {revision}" if revision else ""
     raise ModelError(
-        f"model {location}: it is not on this machine, and {huggingface_hub.constants.ENDPOINT} cannot be "
-        f"reached: where there is a network run `hf download {location}{of} --include {files} --local-dir "
-        "FOLDER`, and give FOLDER instead of the name"
+        f"{what}: it is not on this machine, and {huggingface_hub.constants.ENDPOINT} cannot be "
+        f"reached: where there is a network run `hf download {location}{of} {files} --local-dir "
+        f"FOLDER`, and give {given} instead of the name"
     )
 
 
@@ -118,9 +133,11 @@ def _told(location: str, revision: str | None, name: str | None = None) -> Itera
     except EntryNotFoundError as error:
         if isinstance(error, LocalEntryNotFoundError):  # what stands for every other answer of the hub
             raise _refused(location, error.__cause__ or error) from error
+        remedy = "choose a model in diffusers' layout"
+        if name is not None and name.endswith(WEIGHT_SUFFIXES):
+            remedy = f"give the name of the file as {location}/FILE, see {page}/tree/main"
         raise ModelError(
-            f"model {location}: the hub has no {name or 'such file'} of it (404): choose a model in "
-            "diffusers' layout"
+            f"model {location}: the hub has no {name or 'such file'} of it (404): {remedy}"
         ) from error
     except HfHubHTTPError as error:
         raise _refused(location, error) from error

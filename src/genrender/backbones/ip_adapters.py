@@ -1,26 +1,31 @@
 """IP-Adapters: pictures that a UNet reads beside the text."""
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import PIL.Image
 import torch
 from diffusers.models.attention_processor import IPAdapterAttnProcessor, IPAdapterAttnProcessor2_0
 from torch import Tensor
-from transformers import CLIPVisionModelWithProjection
 
 from genrender.backbones.adapter_files import find_file, read_weights
+from genrender.backbones.hub import hub_file, hub_names
 from genrender.backbones.object_prompts import cross_attention_layers
+from genrender.backbones.parts import load_network
+from genrender.backbones.precision import dtype_name
 from genrender.backbones.protocol import Conditions
 from genrender.backbones.recipe import ImagePrompt
+from genrender.backbones.sources import HUB_NAME
+from genrender.backbones.weight_files import Reading, variants
 from genrender.errors import ConfigError, ModelError
 from genrender.storage.quiet import silent_library
+from genrender.storage.untrusted import read_json
 
 NAMES = ("ip-adapter_sd15.safetensors", "ip-adapter_sdxl.safetensors", "ip-adapter.safetensors")
 ENCODER_FOLDER = "image_encoder"
+ENCODER_FILES = ("config.json", "model.safetensors")
 PROCESSORS = (IPAdapterAttnProcessor, IPAdapterAttnProcessor2_0)
 
 
@@ -32,11 +37,15 @@ class IpAdapterFile:
         path: where it is.
         weights: in the two parts that diffusers calls `image_proj` and `ip_adapter`.
         scale: weight of what its pictures say.
+        hub: id of the hub model that it is from, and its name in there; None: it is from this machine.
+        allow_pickle: whether its image encoder may be a pickle.
     """
 
     path: Path
     weights: Mapping[str, Mapping[str, Tensor]]
     scale: float
+    hub: tuple[str, str] | None = None
+    allow_pickle: bool = False
 
     @property
     def kind(self) -> str:
@@ -76,7 +85,9 @@ def read_ip_adapter(prompt: ImagePrompt, allow_pickle: bool = False) -> IpAdapte
         weights = parts
     if set(weights) != {"image_proj", "ip_adapter"} or not all(weights.values()):
         raise ModelError(f"IP-Adapter {path}: expected the two parts image_proj and ip_adapter in it")
-    file = IpAdapterFile(path, weights, prompt.scale)
+    hub = None if Path(prompt.adapter).expanduser().exists() else HUB_NAME.fullmatch(prompt.adapter)
+    origin = None if hub is None else (hub["id"], hub["file"] or NAMES[0])
+    file = IpAdapterFile(path, weights, prompt.scale, origin, allow_pickle)
     if file.kind.startswith("FaceID"):
         raise ModelError(
             f"IP-Adapter {path}: a {file.kind} reads faces as another network (insightface) sees them, "
@@ -150,13 +161,10 @@ def _image_encoder(pipeline: Any, files: Sequence[IpAdapterFile]) -> Any:
     own = getattr(pipeline, "image_encoder", None)
     if own is not None and all(_is_read_by(file, own.config.to_dict()) for file in files):
         return own
-    for folder in _encoder_folders(files):
-        settings = json.loads((folder / "config.json").read_text())
-        if all(_is_read_by(file, settings) for file in files):
-            encoder: Any = CLIPVisionModelWithProjection.from_pretrained(
-                str(folder), local_files_only=True, use_safetensors=True
-            )
-            return encoder.to(pipeline.device, pipeline.dtype)
+    reading = Reading(dtype_name(pipeline.dtype), allow_pickle=any(file.allow_pickle for file in files))
+    folder = _local_encoder(files) or _fetched_encoder(files)
+    if folder is not None:
+        return load_network(["CLIPVisionModelWithProjection"], folder, reading).to(pipeline.device)
     places = " or ".join(str(folder) for folder in _places(files[0]))
     raise ModelError(
         f"IP-Adapter {files[0].path}: no image encoder that gives {files[0].image_width} channels is there, "
@@ -174,9 +182,30 @@ def _places(file: IpAdapterFile) -> list[Path]:
     ]
 
 
-def _encoder_folders(files: Sequence[IpAdapterFile]) -> list[Path]:
-    places = [folder for file in files for folder in _places(file)]
-    return [folder for folder in places if (folder / "config.json").is_file()]
+def _local_encoder(files: Sequence[IpAdapterFile]) -> Path | None:
+    """The folder on this machine with an image encoder for all adapters; None: there is none."""
+    for folder in (folder for file in files for folder in _places(file)):
+        # Where fetching was broken off there are settings and no weights.
+        has_files = (folder / "config.json").is_file() and variants(path.name for path in folder.iterdir())
+        if has_files and _is_read_by_all(files, folder / "config.json"):
+            return folder
+    return None
+
+
+def _fetched_encoder(files: Sequence[IpAdapterFile]) -> Path | None:
+    """Likewise of the hub models that the adapters are from."""
+    for location, name in dict.fromkeys(file.hub for file in files if file.hub is not None):
+        there, beside = hub_names(location), PurePosixPath(name).parent
+        for place in dict.fromkeys((beside, beside.parent, PurePosixPath("models"))):
+            settings, weights = (f"{place / ENCODER_FOLDER / part}" for part in ENCODER_FILES)
+            if {settings, weights} <= {*there} and _is_read_by_all(files, hub_file(location, settings)):
+                return hub_file(location, weights).parent
+    return None
+
+
+def _is_read_by_all(files: Sequence[IpAdapterFile], settings_file: Path) -> bool:
+    settings = read_json(settings_file, ModelError, "the settings of an image encoder: get it anew")
+    return isinstance(settings, dict) and all(_is_read_by(file, settings) for file in files)
 
 
 def _is_read_by(file: IpAdapterFile, settings: Mapping[str, Any]) -> bool:

@@ -55,9 +55,9 @@ class LayerNames:
     """
 
     def __init__(self, pipeline: Any) -> None:
-        self._networks = [getattr(pipeline, name, None) for name in _NETWORKS]
         self._layers: dict[str, Layer] = {}
-        for network, (own_name, prefix) in zip(self._networks, _NETWORKS.items(), strict=True):
+        for own_name, prefix in _NETWORKS.items():
+            network = getattr(pipeline, own_name, None)
             if network is None:
                 continue
             for name, module in network.named_modules():
@@ -85,13 +85,6 @@ class LayerNames:
                         rest = re.sub(f"{old}$", new, rest)
                 return self._layers.get(f"{prefix}_{rest}")
         return self._layers.get(re.sub("^lora_te_", "lora_te1_", called))
-
-    def adapted(self, adapter: str) -> Iterator[torch.nn.Module]:
-        """Layers beside which peft has put an adapter of this name."""
-        for network in self._networks:
-            for layer in () if network is None else network.modules():
-                if adapter in getattr(layer, "lora_A", ()):
-                    yield layer.base_layer
 
 
 def _plain(name: str) -> str:

@@ -14,7 +14,7 @@ from genrender.backbones import adapters
 from genrender.backbones.controls import check_fits, load_controls, networks_of
 from genrender.backbones.families import AUTOENCODERS, Family
 from genrender.backbones.file_networks import load_file_network, load_file_parts
-from genrender.backbones.hub import Choice, cached_folder, files_under, hub_folder
+from genrender.backbones.hub import Choice, cached_folder, files_under, hub_file, hub_folder
 from genrender.backbones.model_folder import Needed, declared_parts, read_family, read_model_index
 from genrender.backbones.motion_adapter import read_motion_file, with_motion_modules
 from genrender.backbones.parts import load_network, load_part
@@ -23,8 +23,8 @@ from genrender.backbones.placement import place
 from genrender.backbones.precision import default_dtype, dtype_name, lay_out_for_speed
 from genrender.backbones.recipe import Control, Recipe
 from genrender.backbones.single_file import read_header
-from genrender.backbones.sources import ModelSource, find_files, find_model
-from genrender.backbones.weight_files import Reading, choose_weights
+from genrender.backbones.sources import HUB_NAME, ModelSource, find_files, find_model
+from genrender.backbones.weight_files import Reading, choose_weights, pickle_refused
 from genrender.errors import ModelError
 
 logger = logging.get_logger(__name__)
@@ -149,12 +149,23 @@ def load_named(what: str, name: str, kinds: Sequence[str], family: Family, readi
     """
     source = find_files(what, name, allow_pickle=reading.allow_pickle)
     with _told(f"{what} {name}", source):
-        if source.is_file:
-            return load_file_network(Path(name), kinds, family, reading)
+        file = _one_file(source)
+        if file is not None:
+            return load_file_network(file, kinds, family, reading)
         if source.is_local:
             return load_network(kinds, Path(name), reading)
         folder = hub_folder(name, _whole_folder(what, name, reading), source.revision)
         return load_network(kinds, folder, reading)
+
+
+def _one_file(source: ModelSource) -> Path | None:
+    """The file that a name stands for, fetched where it is one of a hub model; None: it stands for more."""
+    hub = None if source.is_local else HUB_NAME.fullmatch(source.location)
+    if hub is None or hub["file"] is None:
+        return Path(source.location) if source.is_file else None
+    if not hub["file"].endswith(".safetensors") and not source.allow_pickle:
+        raise pickle_refused(source.location, Path(hub["file"]).name)
+    return hub_file(hub["id"], hub["file"], source.revision)
 
 
 def _whole_folder(what: str, name: str, reading: Reading) -> Choice:
@@ -191,8 +202,11 @@ def _is_cached(name: str) -> bool:
 
 
 def _motion_adapter(name: str, family: Family, reading: Reading) -> Any:
-    if Path(name).is_file():
-        return read_motion_file(Path(name), reading)
+    source = find_files("motion adapter", name, allow_pickle=reading.allow_pickle)
+    with _told(f"motion adapter {name}", source):
+        file = _one_file(source)
+        if file is not None:
+            return read_motion_file(file, reading)
     return load_named("motion adapter", name, ("MotionAdapter",), family, reading)
 
 

@@ -125,7 +125,9 @@ class Needed:
                 raise ModelError(f"model {self.where}: it has no {part}: get the model anew")
             kept = [name for name in inside if name.endswith((".json", ".txt")) and "index" not in name]
             if part not in PLAIN_PARTS:
-                chosen = choose_weights(f"model {self.where}: {part}", inside, self.reading)
+                where = f"model {self.where}: {part}"
+                # What lies here without the variant that is asked for is not what is needed.
+                chosen = choose_weights(where, inside, self.reading, must_be_variant=part == "unet")
                 kept += chosen.names
                 kept += [name for name in inside if name.endswith(".json") and "index" in name]
             needed += [f"{part}/{name}" for name in kept]

@@ -15,6 +15,7 @@ from safetensors import SafetensorError, safe_open
 
 import genrender
 from genrender.backbones.families import EXPECTED, FAMILIES, SD2, SDXL, Family, family_of
+from genrender.backbones.sources import WEIGHT_SUFFIXES
 from genrender.backbones.weight_files import pickle_refused
 from genrender.errors import ModelError
 from genrender.storage.untrusted import read_json
@@ -84,6 +85,8 @@ def read_header(path: str | Path, allow_pickle: bool = False) -> Header:
 @lru_cache(maxsize=8)
 def _read_header(path: Path, allow_pickle: bool, state: tuple[int, int]) -> Header:  # noqa: ARG001 (a key)
     if path.suffix != ".safetensors":
+        if path.suffix not in WEIGHT_SUFFIXES:
+            raise ModelError(f"{path}: it is no file of weights, expected a .safetensors file")
         if not allow_pickle:
             raise pickle_refused(str(path), path.name)
         return _pickle_header(path)

@@ -23,6 +23,8 @@ PART = "a folder in diffusers' layout, a .safetensors file, or a hub id such as 
 AVAILABLE = "pocket, sd15, a folder in diffusers' layout, a .safetensors file, or a hub id such as owner/name"
 
 
+# A hub id, perhaps with the name of a file in that repository.
+HUB_NAME = re.compile(r"(?P<id>[\w-][\w.-]*/[\w.-]+)(?:/(?P<file>[\w./ -]+))?")
 WEIGHT_SUFFIXES = (".safetensors", ".bin", ".ckpt", ".pt", ".pth")
 # Commits of hub models that are known by name here, so that a run means the same next year. They are the ones
 # that public projects name; nobody has fetched them for this project yet.
@@ -104,7 +106,7 @@ def find_files(
     """
     if name and Path(name).exists():
         return ModelSource(name, True, allow_pickle=allow_pickle)
-    hub = re.fullmatch(r"(?P<id>[\w-][\w.-]*/[\w.-]+)(?P<file>/[\w./-]+)?", name)
+    hub = HUB_NAME.fullmatch(name)
     # "weights/mine" may be a folder that is missing or a hub id; where weights/ exists, a folder was meant.
     is_hub_id = hub is not None and not Path(name.split("/")[0]).is_dir()
     # Of hub models only what is added to a model lies in a file: owner/name/models/a.safetensors.
@@ -213,17 +215,20 @@ def unknown_words(prompt: str, vocabulary: Collection[str]) -> list[str]:
 
 # Reading more than this to tell one set of weights from another takes longer than it is worth.
 _DIGEST_BYTES = 1_000_000_000
+# Settings decide as much as weights do, for instance what a UNet predicts.
+_COUNTED = (*WEIGHT_SUFFIXES, ".json", ".txt")
 
 
 def weights_digest(source: ModelSource) -> str:
-    """A short name for a model's weights; of hub models, and of large files, for what they are called."""
+    """A short name for a model's weights and settings; of hub models, and large files, for their names."""
     if not source.is_local:
         return source.location if source.revision is None else f"{source.location}@{source.revision}"
     digest = hashlib.sha256()
     location = Path(source.location)
-    files = [location]
+    # What a single file does not tell of itself may lie beside it.
+    files = [location, *filter(Path.is_file, [location.with_suffix(".yaml")])]
     if not source.is_file:
-        files = sorted(file for file in location.rglob("*") if file.suffix in WEIGHT_SUFFIXES)
+        files = sorted(file for file in location.rglob("*") if file.suffix in _COUNTED and file.is_file())
     is_small = sum(file.stat().st_size for file in files) <= _DIGEST_BYTES
     for file in files:
         # In a folder the name says what a file is; a file of another name is the same file.
