@@ -7,7 +7,9 @@ import numpy as np
 import pytest
 import torch
 from diffusers import StableDiffusionControlNetPipeline
+from safetensors.torch import save_file
 from scene.whole_scenes import outside, scene_file
+from tiny_models import TEXT_WIDTH
 
 from genrender.backbones.precision import default_dtype
 from genrender.config import PER_FRAME, PRESETS
@@ -148,6 +150,14 @@ def test_rescaled_guidance_without_guidance_is_worth_a_warning(render):
     expected = "--guidance-rescale does nothing at --guidance 1; it needs more than 1"
     assert expected in render(*words, 1).err
     assert "warning" not in render(*words, 1.5).err
+
+
+def test_what_loading_warns_of_is_told_as_all_else_is(render, tmp_path):
+    """Words come from a file of somebody else's, which must not steer the terminal."""
+    save_file({"\x1b[31mink": torch.ones(1, TEXT_WIDTH)}, tmp_path / "ink.safetensors")
+    told = render("--frames", 1, "--size", 16, "--embedding", "ink.safetensors").err
+    assert "genrender: warning: prompts may use these words besides: \\x1b[31mink" in told
+    assert "\x1b[31m" not in told
 
 
 def test_a_long_prompt_is_read_to_its_end(render, tmp_path, caplog):

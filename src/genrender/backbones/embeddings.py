@@ -54,9 +54,9 @@ def read_embedding(source: str, allow_pickle: bool = False) -> Embedding:
         if set(names) == set(tensors):
             return Embedding(path, path.stem, tuple(_rows(tensors[name]) for name in names))
     if len(tensors) != 1:
+        first = f"{len(tensors)} tensors, such as {min(tensors)}" if tensors else "no tensors"
         raise ModelError(
-            f"embedding {path}: it holds {', '.join(sorted(tensors)) or 'no tensors'}, expected one word's "
-            "vectors, or clip_l and clip_g for SDXL"
+            f"embedding {path}: it holds {first}, expected one word's vectors, or clip_l and clip_g for SDXL"
         )
     (name, vectors), *_ = tensors.items()
     return Embedding(path, path.stem if name == "emb_params" else name, (_rows(vectors),))

@@ -29,7 +29,7 @@ from genrender.jobs.plan import Plan, note_partners
 from genrender.jobs.words import job_words
 from genrender.methods.table import METHODS
 from genrender.runs.folder import RunFolder
-from genrender.runs.hooks import SILENT, RunHooks
+from genrender.runs.hooks import SILENT, RunHooks, logged_warnings
 from genrender.runs.make import Inputs, conditions_of, make_video, resolved
 from genrender.runs.record import Origin
 from genrender.runs.unfinished import UnfinishedRun, file_digest
@@ -69,7 +69,8 @@ def make(
     job, config, shot, folder = plan.job, plan.config, plan.shot, plan.folder
     words = ["genrender", *job_words(job, folder.path)] if command is None else command
     _check_memory(plan)
-    pipeline = _load(plan, hooks)
+    with logged_warnings(hooks):
+        pipeline = _load(plan, hooks)
     if config.method.injection.pre_attn or config.method.injection.uses_surface:
         select_layers(pipeline.unet, config.method.injection.layers)
     sampler = make_sampler(config.sampler, pipeline.scheduler)
@@ -78,6 +79,7 @@ def make(
         shot = with_all_uvs(shot, hooks)
     origin = Origin(job.recipe, job.preset, job.method, recipe_digest(job.recipe))
     with (
+        logged_warnings(hooks),
         UnfinishedRun(folder, words, resume, job_to_json(job)) as unfinished,
         _resume_hint(unfinished, folder, hooks),
     ):

@@ -1,6 +1,9 @@
 """What a front end hears of a run while it goes on, and how it stops one."""
 
-from collections.abc import Callable
+import logging
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from genrender.errors import GenRenderError
@@ -47,3 +50,27 @@ class RunHooks:
 
 # Nobody listens, and nobody cancels.
 SILENT = RunHooks()
+
+
+class _Listener(logging.Handler):
+    """Tells hooks what is logged in the thread that made it."""
+
+    def __init__(self, hooks: RunHooks) -> None:
+        super().__init__(logging.WARNING)
+        self._hooks = hooks
+        self._thread = threading.get_ident()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if record.thread == self._thread:
+            self._hooks.warn(record.getMessage())
+
+
+@contextmanager
+def logged_warnings(hooks: RunHooks) -> Iterator[None]:
+    """While this lasts hooks are told what this package logs, as it does where Python is the front end."""
+    logger, listener = logging.getLogger("genrender"), _Listener(hooks)
+    logger.addHandler(listener)
+    try:
+        yield
+    finally:
+        logger.removeHandler(listener)
