@@ -126,7 +126,10 @@ def test_sdxl_has_vectors_for_both_its_encoders(tmp_path, names):
             "24 channels where the model's text has 16: .*another kind",
         ),
         ({"clip_l": torch.ones(1, 16), "clip_g": torch.ones(1, 16)}, "16 and 16 channels where .* has 16"),
-        ({"a": torch.ones(1), "b": torch.ones(1)}, "it holds 2 tensors, such as a, expected one word's vectors, or clip_l"),
+        (
+            {"a": torch.ones(1), "b": torch.ones(1)},
+            "it holds 2 tensors, such as a, expected one word's vectors, or clip_l",
+        ),
         ({"fox</w>": torch.ones(1, 16)}, "its word 'fox</w>' is taken: rename the file"),
     ],
 )
