@@ -33,8 +33,10 @@ from transformers import (
 from genrender.backbones.loading import load_networks
 from genrender.backbones.precision import dtype_name, lay_out_for_speed
 from genrender.backbones.recipe import Control, Recipe
+from genrender.backbones.samplers import make_sampler
 from genrender.errors import ConfigError
 from genrender.sampling.call import ClipCall
+from genrender.sampling.keywords import keywords_of
 
 
 class GenerativeRenderingPipeline(ClipCall, StableDiffusionControlNetPipeline):
@@ -129,7 +131,8 @@ def load_pipeline(
 
     Args:
         model: `pocket` (packaged), `sd15`, a folder in diffusers' layout, a single file or a hub id; or a
-            whole recipe, with LoRAs and much more, which the other arguments then have nothing to add to.
+            whole recipe, with LoRAs and much more, which the other arguments then have nothing to add to; its
+            sampler, weights of controls, noise levels and pictures count where a call says nothing else.
         controlnet: folder, single file or hub id of a depth ControlNet, for models that bring none.
         device: None takes CUDA where there is one, else Apple's GPU (MPS), else the CPU.
         dtype: None computes in float16 on CUDA (pocket: float32), in bfloat16 on a CPU that does so in
@@ -162,6 +165,7 @@ def load_pipeline(
             device=None if device is None else str(device),
             precision=None if dtype is None else dtype_name(dtype),
         )
+    recipe.check()
     networks = load_networks(recipe)
     pipeline: Any
     if isinstance(networks, StableDiffusionXLControlNetPipeline):
@@ -172,6 +176,9 @@ def load_pipeline(
     else:
         pipeline = GenerativeRenderingPipeline(**networks.components)
     pipeline.register_to_config(_name_or_path=networks.name_or_path)
+    if recipe.sampler is not None:
+        pipeline.scheduler = make_sampler(recipe.sampler, pipeline.scheduler)
     if recipe.controls:
         pipeline.control_kinds = tuple(control.kind for control in recipe.controls)
+    pipeline.standard_keywords = keywords_of(recipe)
     return pipeline

@@ -3,19 +3,21 @@
 import json
 import logging
 import shutil
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from diffusers import AutoencoderTiny, StableDiffusionControlNetPipeline
+from diffusers import AutoencoderTiny, EulerDiscreteScheduler, StableDiffusionControlNetPipeline
 from pipelines import FULL, PROMPT, same_run, tiny_autoencoder
 from safetensors.torch import load_file, save_file
 from tiny_models import tiny_components, tiny_unet
 
 from genrender.backbones import precision, sources
 from genrender.backbones.loading import default_device
+from genrender.backbones.recipe import Control, Recipe
 from genrender.config import (
     PER_FRAME,
 )
@@ -35,6 +37,26 @@ def test_load_pipeline_adds_a_controlnet(pipe, saved, clip):
         str(saved["plain"]), controlnet=str(saved["controlnet"]), device="cpu", dtype=torch.float32
     )
     assert same_run(loaded, pipe, clip)
+
+
+def test_what_a_recipe_says_about_calls_counts_where_a_call_says_nothing_else(saved, clip):
+    folder, called = str(saved["ours"]), {"config": PER_FRAME, "output_type": "latent"}
+    plain = Recipe(folder, device="cpu", precision="float32")
+    control = Control(scale=0.3, end=0.6)
+    recipe = replace(plain, sampler="euler", controls=(control,), sigmas=(12.0, 4.0, 1.0, 0.0))
+    loaded, other = load_pipeline(recipe), load_pipeline(plain)
+    other.scheduler = EulerDiscreteScheduler.from_config(other.scheduler.config)
+    for pipe in (loaded, other):
+        pipe.set_progress_bar_config(disable=True)
+    steered = {"controlnet_conditioning_scale": 0.3, "control_guidance_end": 0.6}
+    whole = other(PROMPT, clip, **steered, sigmas=recipe.sigmas, **called).latents
+    assert torch.equal(loaded(PROMPT, clip, **called).latents, whole)
+    # The call's own words go before.
+    few = other(PROMPT, clip, **steered, num_inference_steps=2, **called).latents
+    assert torch.equal(loaded(PROMPT, clip, num_inference_steps=2, **called).latents, few)
+    strong = loaded(PROMPT, clip, controlnet_conditioning_scale=1.0, **called).latents
+    assert (strong - whole).abs().max() > 1e-3
+    assert (few - whole).abs().max() > 1e-3
 
 
 @pytest.mark.parametrize("is_native", [True, False])

@@ -3,6 +3,7 @@
 import inspect
 
 import numpy as np
+import PIL.Image
 import pytest
 import torch
 from diffusers import (
@@ -15,10 +16,11 @@ from diffusers import (
 )
 from pipelines import NEGATIVE, PROMPT, diffusers_latents, make_pipe
 
+from genrender.backbones.recipe import ImagePrompt, Recipe
 from genrender.config import PER_FRAME
 from genrender.errors import ConfigError
 from genrender.sampling.call import ClipCall
-from genrender.sampling.keywords import REFUSED, Keywords, check_keywords, sampling_of
+from genrender.sampling.keywords import REFUSED, Keywords, check_keywords, completed, keywords_of, sampling_of
 
 PIPELINES = (
     StableDiffusionControlNetPipeline,
@@ -67,6 +69,17 @@ def test_what_means_nothing_is_refused(pipe, clip, keyword, fact):
 
 def test_good_words_pass():
     check_keywords({"eta": 0.5, "output_type": "pt"})
+
+
+def test_pictures_of_a_recipe_are_read_for_its_calls(tmp_path):
+    PIL.Image.new("RGB", (4, 3), "red").save(tmp_path / "red.png")
+    recipe = Recipe(image_prompts=(ImagePrompt("ip", (tmp_path / "red.png",)),))
+    standard = keywords_of(recipe)
+    assert standard["ip_adapter_image"][0][0].size == (4, 3)
+    assert completed({"eta": 0.5}, standard) == {"eta": 0.5, **standard}
+    assert completed({"ip_adapter_image_embeds": None}, standard) == {"ip_adapter_image_embeds": None}
+    # Without pictures a call gives them.
+    assert keywords_of(Recipe(image_prompts=(ImagePrompt("ip"),))) == {}
 
 
 def test_noise_levels_may_be_arrays():

@@ -19,7 +19,14 @@ from genrender.errors import ConfigError
 from genrender.gbuffer.gbuffer import GBuffer
 from genrender.sampling.appearance import Appearance
 from genrender.sampling.callbacks import DiffusersHooks
-from genrender.sampling.keywords import Keywords, check_keywords, conditions_of, sampling_of, seed_of
+from genrender.sampling.keywords import (
+    Keywords,
+    check_keywords,
+    completed,
+    conditions_of,
+    sampling_of,
+    seed_of,
+)
 from genrender.sampling.loop import decode_frames, sample
 from genrender.sampling.store import FrameTensors
 from genrender.sampling.surface import ClipSurface
@@ -57,9 +64,11 @@ class ClipCall:
 
     Attributes:
         control_kinds: what each control network sees, where a call does not say.
+        standard_keywords: what a recipe says, where a call does not.
     """
 
     control_kinds: tuple[ControlKind, ...] = ("depth",)
+    standard_keywords: Keywords = {}  # noqa: RUF012 (replaced as a whole)
 
     @torch.no_grad()
     def __call__(
@@ -103,6 +112,7 @@ class ClipCall:
         Source: Generative Rendering (arXiv 2312.01409), section 4.
         """
         check_keywords(keywords)
+        keywords = completed(keywords, self.standard_keywords)
         # diffusers takes a list of prompts as a batch of pictures, but a clip has one prompt.
         for name, text in (("prompt", prompt), ("negative prompt", negative_prompt)):
             has_features = name == "negative prompt" or keywords.get("prompt_embeds") is not None

@@ -1,13 +1,14 @@
 """Keywords of diffusers' ControlNet pipelines that make sense for a clip, in the words of our own loop."""
 
 from collections.abc import Iterable, Sequence
-from typing import Any, TypedDict
+from typing import Any, TypedDict, cast
 
 import torch
 from torch import Tensor
 
+from genrender.backbones.ip_adapters import read_pictures
 from genrender.backbones.protocol import Conditions
-from genrender.backbones.recipe import Control
+from genrender.backbones.recipe import Control, Recipe
 from genrender.backbones.suggest import nearest_word
 from genrender.config import ControlKind
 from genrender.errors import ConfigError
@@ -109,6 +110,12 @@ REFUSED = {
     "num_frames": "a clip has a frame for every G-buffer",
     "decode_chunk_size": "frames are decoded one by one",
 }
+# Keywords that take the place of others.
+_NOISE_LEVELS = ("timesteps", "sigmas")
+INSTEAD = {
+    **dict.fromkeys(("num_inference_steps", *_NOISE_LEVELS), _NOISE_LEVELS),
+    "ip_adapter_image_embeds": ("ip_adapter_image",),
+}
 OUTPUT_TYPES = ("np", "pt", "pil", "latent")
 
 
@@ -123,6 +130,36 @@ def check_keywords(keywords: Keywords) -> None:
     output_type = keywords.get("output_type", "np")
     if output_type not in OUTPUT_TYPES:
         raise ConfigError(f"output_type is {output_type!r}, expected {', '.join(OUTPUT_TYPES)}")
+
+
+def keywords_of(recipe: Recipe) -> Keywords:
+    """What a recipe says about how its networks are called, in diffusers' words.
+
+    Raises:
+        ModelError: a picture cannot be read.
+    """
+    said: Keywords = {}
+    if recipe.controls:
+        said["controlnet_conditioning_scale"] = [control.scale for control in recipe.controls]
+        said["control_guidance_start"] = [control.start for control in recipe.controls]
+        said["control_guidance_end"] = [control.end for control in recipe.controls]
+    if recipe.timesteps:
+        said["timesteps"] = recipe.timesteps
+    if recipe.sigmas:
+        said["sigmas"] = recipe.sigmas
+    if recipe.image_prompts and all(prompt.pictures for prompt in recipe.image_prompts):
+        said["ip_adapter_image"] = read_pictures(recipe.image_prompts)
+    return said
+
+
+def completed(keywords: Keywords, standard: Keywords) -> Keywords:
+    """A call's keywords, and of the standard ones those that it says nothing else for."""
+    left = dict(standard)
+    for said, instead in INSTEAD.items():
+        if said in keywords:
+            for name in instead:
+                left.pop(name, None)
+    return cast(Keywords, left | dict(keywords))
 
 
 def seed_of(keywords: Keywords, seed: int | None) -> int:
