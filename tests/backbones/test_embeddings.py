@@ -130,6 +130,9 @@ def test_sdxl_has_vectors_for_both_its_encoders(tmp_path, names):
             {"a": torch.ones(1), "b": torch.ones(1)},
             "it holds 2 tensors, such as a, expected one word's vectors, or clip_l",
         ),
+        ({"emb_params": torch.ones(2, 2, 16)}, r"its tensor is \[2, 2, 16\], expected vectors"),
+        ({"emb_params": torch.ones(0, 16)}, r"its tensor is \[0, 16\], expected vectors"),
+        ({"emb_params": torch.tensor(1.0)}, r"its tensor is \[\], expected vectors"),
         ({"fox</w>": torch.ones(1, 16)}, "its word 'fox</w>' is taken: rename the file"),
     ],
 )

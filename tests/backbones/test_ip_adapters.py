@@ -1,5 +1,6 @@
 """IP-Adapters: equal to diffusers, under the injections, and clear words for what does not go together."""
 
+import shutil
 import struct
 import zlib
 from dataclasses import replace
@@ -11,7 +12,7 @@ import pytest
 import torch
 from diffusers.image_processor import IPAdapterMaskProcessor
 from pipelines import FULL, HEIGHT, NEGATIVE, PROMPT, WIDTH, diffusers_latents
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from tiny_adapters import save_ip_adapter, tiny_image_encoder
 from tiny_models import sliding_card, tiny_pipeline
 from tiny_sdxl import sdxl_pipeline
@@ -204,6 +205,17 @@ def test_what_does_not_fit_is_told(folder, tmp_path):
             tiny_pipeline(),
             adapters.read(Recipe(image_prompts=(replace(prompt, adapter=str(tmp_path / "a")),))),
         )
+    tensors = load_file(prompt.adapter)
+    value = next(name for name in tensors if "to_v_ip" in name)
+    for number, change in enumerate((None, tensors[value][:3].contiguous())):
+        file = tmp_path / str(number) / "models" / "bad.safetensors"
+        shutil.copytree(folder / "models", file.parent)
+        changed = {**tensors, value: change}
+        save_file({name: tensor for name, tensor in changed.items() if tensor is not None}, file)
+        with pytest.raises(ModelError, match=r"bad\.safetensors: its weights do not fit the model's layers"):
+            adapters.apply(
+                tiny_pipeline(), adapters.read(Recipe(image_prompts=(replace(prompt, adapter=str(file)),)))
+            )
     save_file({"x": torch.ones(1)}, tmp_path / "x.safetensors")
     with pytest.raises(ModelError, match="expected the two parts image_proj and ip_adapter"):
         adapters.read(Recipe(image_prompts=(ImagePrompt(str(tmp_path / "x.safetensors")),)))

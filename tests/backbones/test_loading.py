@@ -327,3 +327,12 @@ def test_a_controlnet_for_another_text_encoder_is_refused(saved, tmp_path):
     other.save_pretrained(tmp_path)
     with pytest.raises(ModelError, match="has cross_attention_dim 8, expected 16 as its UNet"):
         load_pipeline(str(saved["plain"]), controlnet=str(tmp_path))
+
+
+def test_weights_that_a_unet_has_no_place_for_are_told(saved, tmp_path):
+    folder = shutil.copytree(saved["with_controlnet"], tmp_path / "model")
+    file = folder / "unet" / "diffusion_pytorch_model.safetensors"
+    weights = load_file(file) | {"conv_in.lora_A.weight": torch.ones(2, 2)}
+    save_file(weights, file, metadata={"format": "pt"})
+    with pytest.raises(ModelError, match=r"no place for its weights conv_in\.lora_A\.weight"):
+        load_pipeline(str(folder), device="cpu")

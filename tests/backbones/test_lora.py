@@ -341,6 +341,31 @@ def test_a_lora_that_is_not_there_is_told(source, message):
         adapters.read(Recipe(loras=(Lora(source),)))
 
 
+def test_magnitudes_of_another_layer_are_refused_before_anything_is_changed(tmp_path):
+    pipe, good = tiny_pipeline(), made(tiny_pipeline(), NAMES, dora)
+    before = {name: layer_of(pipe, *where).weight.detach().clone() for name, where in NAMES.items()}
+    last = list(good)[-1]
+    good[last] = {**good[last], "dora_scale": torch.ones(3, 1)}
+    with pytest.raises(
+        ModelError, match=rf"1 of its {len(NAMES)} layers fit none of this model, first {last}"
+    ):
+        with_loras(pipe, (save_kohya(tmp_path / "a.safetensors", good), 1.0))
+    assert all(torch.equal(layer_of(pipe, *where).weight, before[name]) for name, where in NAMES.items())
+
+
+@pytest.mark.parametrize("stored", [[1, 2], {1: torch.ones(2)}])
+def test_a_pickle_without_names_is_told(tmp_path, stored):
+    torch.save(stored, tmp_path / "a.pt")
+    with pytest.raises(ModelError, match=r"a\.pt: it holds no weights by name"):
+        adapters.read(Recipe(loras=(Lora(str(tmp_path / "a.pt")),), allow_pickle=True))
+
+
+def test_a_picture_is_no_pickle(tmp_path):
+    (tmp_path / "a.png").write_bytes(b"png")
+    with pytest.raises(ModelError, match=r"a\.png: it is no file of weights, expected a \.safetensors"):
+        adapters.read(Recipe(loras=(Lora(str(tmp_path / "a.png")),)))
+
+
 def test_a_damaged_file_is_told_in_one_line(tmp_path):
     (tmp_path / "a.safetensors").write_bytes(b"\x01" * 30)
     with pytest.raises(ModelError, match=r"a\.safetensors: cannot be read") as caught:

@@ -52,17 +52,21 @@ def read_embedding(source: str, allow_pickle: bool = False) -> Embedding:
     tensors = {name: value for name, value in weights.items() if isinstance(value, Tensor)}
     for names in _TWO_ENCODERS:
         if set(names) == set(tensors):
-            return Embedding(path, path.stem, tuple(_rows(tensors[name]) for name in names))
+            return Embedding(path, path.stem, tuple(_rows(path, tensors[name]) for name in names))
     if len(tensors) != 1:
         first = f"{len(tensors)} tensors, such as {min(tensors)}" if tensors else "no tensors"
         raise ModelError(
             f"embedding {path}: it holds {first}, expected one word's vectors, or clip_l and clip_g for SDXL"
         )
     (name, vectors), *_ = tensors.items()
-    return Embedding(path, path.stem if name == "emb_params" else name, (_rows(vectors),))
+    return Embedding(path, path.stem if name == "emb_params" else name, (_rows(path, vectors),))
 
 
-def _rows(vectors: Tensor) -> Tensor:
+def _rows(path: Path, vectors: Tensor) -> Tensor:
+    if vectors.dim() not in (1, 2) or not vectors.numel():
+        raise ModelError(
+            f"embedding {path}: its tensor is {list(vectors.shape)}, expected vectors of a word: get it anew"
+        )
     return vectors if vectors.dim() == 2 else vectors[None]
 
 

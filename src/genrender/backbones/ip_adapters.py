@@ -146,13 +146,21 @@ def load_ip_adapters(pipeline: Any, files: Sequence[IpAdapterFile]) -> None:
     encoder = _image_encoder(pipeline, files)
     pipeline.register_modules(image_encoder=encoder)
     nameless = [""] * len(files)
-    with silent_library():  # which warns of numbers that nobody changes
-        pipeline.load_ip_adapter(
-            [{part: dict(tensors) for part, tensors in file.weights.items()} for file in files],
-            subfolder=nameless,
-            weight_name=nameless,
-            image_encoder_folder=None,
-        )
+    try:
+        with silent_library():  # which warns of numbers that nobody changes
+            pipeline.load_ip_adapter(
+                [{part: dict(tensors) for part, tensors in file.weights.items()} for file in files],
+                subfolder=nameless,
+                weight_name=nameless,
+                image_encoder_folder=None,
+            )
+    except (KeyError, ValueError, RuntimeError) as error:  # of which diffusers has none of its own
+        names = ", ".join(str(file.path) for file in files)
+        reason = str(error).splitlines()[0].split(". ")[0]
+        raise ModelError(
+            f"IP-Adapter {names}: its weights do not fit the model's layers ({reason}): get it anew, or "
+            "choose one made for this model"
+        ) from error
     pipeline.set_ip_adapter_scale([file.scale for file in files])
 
 

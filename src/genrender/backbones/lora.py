@@ -180,7 +180,7 @@ def _layers(file: LoraFile, names: LayerNames) -> dict[str, Layer]:
 
 
 def _fits(parts: Mapping[str, Tensor], weight: Tensor) -> bool:
-    if "lora_up.weight" in parts and "lora_mid.weight" not in parts:
+    if "lora_up.weight" in parts and not {"lora_mid.weight", "dora_scale"} & set(parts):
         up, down = parts["lora_up.weight"], parts.get("lora_down.weight")
         return down is not None and (len(up), down.shape[1]) == tuple(weight.shape[:2])
     try:

@@ -11,6 +11,7 @@ import diffusers
 import transformers
 from diffusers.models.controlnets.controlnet import ControlNetModel
 from diffusers.models.controlnets.controlnet_union import ControlNetUnionModel
+from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 from diffusers.pipelines.stable_diffusion.safety_checker import StableDiffusionSafetyChecker
 from diffusers.schedulers.scheduling_utils import SchedulerMixin
 
@@ -76,7 +77,7 @@ def load_network(
     )
     network, report = loaded
     unplaced = sorted(report["unexpected_keys"])
-    if unplaced and kind in (ControlNetModel, ControlNetUnionModel):
+    if unplaced and kind in (ControlNetModel, ControlNetUnionModel, UNet2DConditionModel):
         raise ModelError(f"{folder}: a {kind.__name__} has no place for its weights {unplaced[0]}")
     missing = sorted(report["missing_keys"])
     if missing:
