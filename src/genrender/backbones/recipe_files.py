@@ -33,10 +33,14 @@ def recipe_files(recipe: Recipe) -> list[Path]:
 def recipe_digest(recipe: Recipe) -> str:
     """A short name for what all files of a recipe hold, and for how strongly each of them counts."""
     base, *parts = recipe_sources(recipe)
+    # A recipe that was stored has floats where somebody may have written 1.
     strengths = [
-        *((control.kind, control.scale, control.start, control.end) for control in recipe.controls),
-        *(lora.weight for lora in recipe.loras),
-        *(prompt.scale for prompt in recipe.image_prompts),
+        *(
+            (control.kind, float(control.scale), float(control.start), float(control.end))
+            for control in recipe.controls
+        ),
+        *(float(lora.weight) for lora in recipe.loras),
+        *(float(prompt.scale) for prompt in recipe.image_prompts),
     ]
     if not parts and not strengths:
         return weights_digest(base)
