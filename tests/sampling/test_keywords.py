@@ -59,6 +59,7 @@ def test_what_is_refused_is_nowhere_taken():
         ({"output_type": "mp4"}, "expected np, pt, pil, latent"),
         ({"controlnet_conditioning_scale": [1.0, 2.0]}, "2 numbers, expected one for each of 1"),
         ({"control_guidance_end": 0.0}, "0 <= start < end <= 1"),
+        ({"cross_attention_kwargs": {"gligen": {}}}, "'gligen', which nothing here reads, expected of ip_ad"),
     ],
 )
 def test_what_means_nothing_is_refused(pipe, clip, keyword, fact):
@@ -80,6 +81,10 @@ def test_pictures_of_a_recipe_are_read_for_its_calls(tmp_path):
     assert completed({"ip_adapter_image_embeds": None}, standard) == {"ip_adapter_image_embeds": None}
     # Without pictures a call gives them.
     assert keywords_of(Recipe(image_prompts=(ImagePrompt("ip"),))) == {}
+
+
+def test_no_number_of_steps_is_the_usual_one():
+    assert sampling_of({"num_inference_steps": None}, 0, 8, 20).n_steps == 20
 
 
 def test_noise_levels_may_be_arrays():

@@ -20,7 +20,7 @@ class Keywords(TypedDict, total=False):
     """What is called as in diffusers, and means the same.
 
     Attributes:
-        num_inference_steps: diffusion steps.
+        num_inference_steps: diffusion steps; None: as many as without it.
         timesteps: what the scheduler goes through, descending, instead of a number of steps.
         sigmas: likewise, noise levels; the run ends at the last.
         guidance_scale: weight of classifier-free guidance; 1 or less runs the conditional branch only. None
@@ -55,7 +55,7 @@ class Keywords(TypedDict, total=False):
             such as `prompt_embeds`, in diffusers' shapes.
     """
 
-    num_inference_steps: int
+    num_inference_steps: int | None
     timesteps: Sequence[int] | None
     sigmas: Sequence[float] | None
     guidance_scale: float | None
@@ -110,6 +110,8 @@ REFUSED = {
     "num_frames": "a clip has a frame for every G-buffer",
     "decode_chunk_size": "frames are decoded one by one",
 }
+# What attention layers read of `cross_attention_kwargs`.
+ATTENTION_WORDS = {"scale", "ip_adapter_masks"}
 # Keywords that take the place of others.
 _NOISE_LEVELS = ("timesteps", "sigmas")
 INSTEAD = {
@@ -180,8 +182,16 @@ def conditions_of(keywords: Keywords, kinds: Sequence[ControlKind], **ours: Any)
         ours: fields of `Conditions` that are no keywords of diffusers, and `guidance_scale`.
 
     Raises:
-        ConfigError: there are not as many weights as control networks, or a share is out of range.
+        ConfigError: there are not as many weights as control networks, a share is out of range, or something
+            is for attention layers that they do not read.
     """
+    for_attention = keywords.get("cross_attention_kwargs") or {}
+    # diffusers warns of each in every layer, and goes on without.
+    if unknown := set(for_attention) - ATTENTION_WORDS:
+        raise ConfigError(
+            f"cross_attention_kwargs has {min(unknown)!r}, which nothing here reads, expected of "
+            f"{', '.join(sorted(ATTENTION_WORDS))}"
+        )
     passed = {
         name: keywords[name]
         for name in (
@@ -196,7 +206,7 @@ def conditions_of(keywords: Keywords, kinds: Sequence[ControlKind], **ours: Any)
         controls=_controls(keywords, kinds),
         image_prompt=keywords.get("ip_adapter_image"),
         image_prompt_embeds=keywords.get("ip_adapter_image_embeds"),
-        cross_attention_kwargs=keywords.get("cross_attention_kwargs") or {},
+        cross_attention_kwargs=for_attention,
     )
 
 
@@ -206,8 +216,9 @@ def sampling_of(keywords: Keywords, seed: int, chunk_size: int, n_steps: int) ->
     Raises:
         ConfigError: a count is below 1.
     """
+    asked = keywords.get("num_inference_steps")
     sampling = SamplingConfig(
-        n_steps=keywords.get("num_inference_steps", n_steps),
+        n_steps=n_steps if asked is None else asked,
         seed=seed,
         chunk_size=chunk_size,
         eta=keywords.get("eta", 0.0),
