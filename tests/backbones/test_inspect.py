@@ -58,13 +58,16 @@ def test_a_distilled_model_and_one_without_a_controlnet(tmp_path):
     assert any("brings no ControlNet: give --controlnet, for instance lllyasviel/" in note for note in notes)
 
 
-def test_a_single_file(tmp_path):
+@pytest.mark.parametrize(
+    ("dtype", "precision", "n_bytes"), [(torch.float16, "float16", 2), (torch.float8_e4m3fn, "F8_E4M3", 1)]
+)
+def test_a_single_file(tmp_path, dtype, precision, n_bytes):
     shapes = {
         "model.diffusion_model.input_blocks.0.0.weight": (320, 4, 3, 3),
         "model.diffusion_model.input_blocks.1.1.transformer_blocks.0.attn2.to_k.weight": (320, 1024),
         "cond_stage_model.model.ln_final.bias": (1024,),
     }
-    weights = {name: torch.zeros(shape, dtype=torch.float16) for name, shape in shapes.items()}
+    weights = {name: torch.zeros(shape, dtype=dtype) for name, shape in shapes.items()}
     save_file(weights, tmp_path / "m.safetensors")
     report = inspect_model(str(tmp_path / "m.safetensors"))
     assert (report["family"], report["prediction_type"]) == ("SD2", "v_prediction")
@@ -72,8 +75,8 @@ def test_a_single_file(tmp_path):
     assert "Stable Diffusion 2.x" in report["fits"]
     unet, text = report["networks"]
     assert unet["parameters_m"] == pytest.approx((320 * 4 * 9 + 320 * 1024) / 1e6)
-    assert (unet["precision"], text["name"]) == ("float16", "text_encoder")
-    assert unet["size_mb"] == pytest.approx(2 * unet["parameters_m"])
+    assert (unet["precision"], text["name"]) == (precision, "text_encoder")
+    assert unet["size_mb"] == pytest.approx(n_bytes * unet["parameters_m"])
     assert any("brings no autoencoder" in note for note in report["notes"])
     assert any("does not say what it predicts" in note for note in report["notes"])
 

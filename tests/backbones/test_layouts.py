@@ -20,7 +20,9 @@ from tiny_sources import same_weights, save_sd, save_sdxl
 from transformers import CLIPConfig, CLIPImageProcessor
 
 from genrender.backbones.families import backbone_of
+from genrender.backbones.hub import files_under
 from genrender.backbones.loading import load_networks
+from genrender.backbones.model_folder import Needed
 from genrender.backbones.protocol import Conditions, Step
 from genrender.backbones.recipe import Recipe
 from genrender.backbones.weight_files import Reading, choose_weights
@@ -223,3 +225,20 @@ def test_which_files_are_chosen():
     assert choose_weights("x", [*shards[:2], *full], Reading("float16")).variant is None
     with pytest.raises(ModelError, match="x: it holds no weights"):
         choose_weights("x", ["config.json", "optimizer.bin", "model.onnx"], Reading())
+
+
+@pytest.mark.parametrize(
+    ("gone", "said"),
+    [
+        ("unet/config.json", "its unet has no config.json"),
+        ("tokenizer/tokenizer.json", "its tokenizer has no tokenizer.json, nor vocab.json and merges.txt"),
+        ("tokenizer/tokenizer_config.json", "its tokenizer has no tokenizer_config.json"),
+    ],
+)
+def test_what_was_fetched_by_halves_is_not_what_is_needed(tmp_path, gone, said):
+    folder = save_sd(tmp_path / "model")
+    needed = Needed("m", ("unet", "vae", "text_encoder", "tokenizer", "scheduler"), (), Reading())
+    names = [name for name in files_under(folder) if not name.startswith("controlnet/")]
+    assert {*needed(names)} == {*names}
+    with pytest.raises(ModelError, match=f"model m: {said}: get the model anew"):
+        needed([name for name in names if name != gone])

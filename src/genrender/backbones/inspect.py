@@ -1,5 +1,6 @@
 """What a model is and holds, as plain data for people and programs; weights are not loaded."""
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from math import prod
@@ -122,8 +123,9 @@ def _weights(headers: list[Header]) -> dict[str, Any]:
 
 
 def _bytes(dtype: str) -> int:
-    digits = "".join(filter(str.isdigit, dtype))
-    return max(1, int(digits or 32) // 8)
+    # Such as F16, bfloat16 or F8_E4M3, of which the first number counts.
+    bits = re.search(r"\d+", dtype)
+    return 1 if bits is None else max(1, int(bits[0]) // 8)
 
 
 def _memory_mb(networks: Sequence[Mapping[str, Any]], n_pixels: int) -> dict[str, int]:

@@ -123,6 +123,9 @@ class Needed:
                 continue
             if not inside:
                 raise ModelError(f"model {self.where}: it has no {part}: get the model anew")
+            missing = _missing(part, inside)
+            if missing:
+                raise ModelError(f"model {self.where}: its {part} has no {missing}: get the model anew")
             kept = [name for name in inside if name.endswith((".json", ".txt")) and "index" not in name]
             if part not in PLAIN_PARTS:
                 where = f"model {self.where}: {part}"
@@ -132,3 +135,15 @@ class Needed:
                 kept += [name for name in inside if name.endswith(".json") and "index" in name]
             needed += [f"{part}/{name}" for name in kept]
         return needed
+
+
+def _missing(part: str, names: Collection[str]) -> str | None:
+    """What a part cannot do without, such as the rest of what was fetched by halves; None: nothing lacks."""
+    if not part.startswith("tokenizer"):
+        settings = {"scheduler": "scheduler_config.json", "feature_extractor": "preprocessor_config.json"}
+        name = settings.get(part, "config.json")
+        return None if name in names else name
+    has_words = "tokenizer.json" in names or {"vocab.json", "merges.txt"} <= {*names}
+    if not has_words:
+        return "tokenizer.json, nor vocab.json and merges.txt"
+    return None if "tokenizer_config.json" in names else "tokenizer_config.json"
