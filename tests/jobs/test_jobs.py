@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 from jobs.tiny_jobs import tiny_job
+from tiny_models import tiny_unet
+from tiny_sources import save_sd
 
 from genrender.backbones.recipe import Recipe
 from genrender.errors import ConfigError, MediaError, ModelError, SceneError
@@ -131,6 +133,19 @@ def test_noise_levels_that_a_sampler_does_not_take_are_refused_before_geometry(t
         make(plan(job, RunFolder(folder)), listener.hooks)
     assert listener.progress == []
     assert not folder.exists()
+
+
+def test_a_model_without_an_unconditional_branch_says_what_it_does_not_read(tmp_path):
+    model = save_sd(tmp_path / "lcm")
+    tiny_unet(time_cond_proj_dim=8).save_pretrained(model / "unet")
+    job = replace(tiny_job(), steps=1, recipe=replace(tiny_job().recipe, base=str(model)))
+    for name, asked, n_told in (
+        ("plain", {}, 0),
+        ("both", {"negative_prompt": "a", "guidance_rescale": 0.5}, 2),
+    ):
+        listener = Listener()
+        make(plan(replace(job, **asked), RunFolder(tmp_path / name)), listener.hooks)
+        assert sum("takes guidance as an input" in note for note in listener.notes) == n_told
 
 
 def test_a_job_is_plain_data():

@@ -20,6 +20,7 @@ from genrender.backbones.precision import default_dtype
 from genrender.backbones.recipe import Recipe
 from genrender.backbones.recipe_files import recipe_digest
 from genrender.backbones.samplers import make_sampler
+from genrender.config import RunConfig
 from genrender.errors import ConfigError
 from genrender.gbuffer.control import shows_own_object
 from genrender.jobs.clips import with_all_uvs
@@ -73,6 +74,8 @@ def make(
         pipeline = _load(plan, hooks)
     if config.method.injection.pre_attn or config.method.injection.uses_surface:
         select_layers(pipeline.unet, config.method.injection.layers)
+    if pipeline.unet.config.get("time_cond_proj_dim") is not None:
+        _warn_of_one_branch(config, hooks)
     sampler = make_sampler(config.sampler, pipeline.scheduler)
     set_noise_levels(sampler, config.n_steps, job.recipe.timesteps, job.recipe.sigmas)
     if isinstance(shot, Shot):
@@ -98,6 +101,14 @@ def make(
         _copy_out(job, folder)
     if flagged:
         hooks.warn(f"the model's safety checker blackened {_frames(flagged)}; try another prompt or seed")
+
+
+def _warn_of_one_branch(config: RunConfig, hooks: RunHooks) -> None:
+    """Of what a model without an unconditional branch has no use for."""
+    idle = {"the negative prompt": config.negative_prompt, "--guidance-rescale": config.guidance_rescale}
+    for what, value in idle.items():
+        if value:
+            hooks.warn(f"{what} does nothing: this model takes guidance as an input (LCM)")
 
 
 @contextmanager
