@@ -306,13 +306,13 @@ def ours(
         return call
 
     original = UNetDenoiser.predict
-    seen_timesteps: set[float] = set()
+    seen_steps: set[int] = set()
 
-    def model(self: Any, latents: Any, timestep: Any, *others: Any) -> Any:
+    def model(self: Any, latents: Any, step: Any, *others: Any) -> Any:
         # The first call of a step is the keyframes', the others are the chunks'.
-        kind = "frames" if float(timestep) in seen_timesteps else "keyframes"
-        seen_timesteps.add(float(timestep))
-        return timed(kind, original)(self, latents, timestep, *others)
+        kind = "frames" if step.index in seen_steps else "keyframes"
+        seen_steps.add(step.index)
+        return timed(kind, original)(self, latents, step, *others)
 
     with (
         patch.object(UNetDenoiser, "predict", model),

@@ -119,7 +119,9 @@ def _print_model(report: dict[str, Any]) -> None:
     size = "x".join(map(str, report["picture_size"])) if report["picture_size"] else "any number of"
     say(f"{report['model']}: {report['title']}, {size} pixels")
     say(f"scheduler: {report['scheduler']}, predicts {report['prediction_type']}")
-    columns = ("name", "class", "parameters_m", "precision", "size_mb", "variants")
+    columns = ("name", "class", "parameters_m", "precision", "size_mb")
+    if any(network["variants"] != ["full"] for network in report["networks"]):
+        columns += ("variants",)
     rows = [network | {"variants": ", ".join(network["variants"])} for network in report["networks"]]
     console.print(_rows("networks", rows, columns))
     if report["fits"] is not None:
