@@ -85,7 +85,7 @@ class ClipCall:
         prompts_at: Sequence[tuple[int, str]] = (),
         control_kinds: Sequence[ControlKind] | None = None,
         **keywords: Unpack[Keywords],
-    ) -> GenerativeRenderingOutput | tuple[Any, Any, list[int]]:
+    ) -> Any:
         """Render a clip.
 
         Args:
@@ -105,6 +105,9 @@ class ClipCall:
             prompts_at: frames, from 1 on, and what the clip shows there; it changes evenly up to each.
             control_kinds: what each control network sees; None: as `ClipCall.control_kinds` says.
             keywords: of diffusers, see `genrender.sampling.keywords.Keywords`.
+
+        Returns:
+            A `GenerativeRenderingOutput`; with `return_dict=False` its fields as a tuple, as in diffusers.
 
         Raises:
             ConfigError: a setting is out of range, a keyword means nothing for a clip, or sizes do not fit.
