@@ -7,13 +7,12 @@ nearest to those that they have in a window (docs/studies/video-backbone.md).
 Source: Guo et al. 2023, "AnimateDiff" (2307.04725).
 """
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any
 
 from jaxtyping import Float
 from torch import Tensor
 
-from genrender.backbones.protocol import Conditions, ObjectMaps
 from genrender.backbones.stable_diffusion import StableDiffusion
 from genrender.backbones.unet import UNetDenoiser
 from genrender.errors import ConfigError
@@ -54,12 +53,10 @@ class MotionDenoiser(UNetDenoiser):
 class AnimateDiff(StableDiffusion):
     """The networks of an `AnimateDiffControlNetPipeline`."""
 
-    def conditioned(
-        self, conditions: Conditions, objects: ObjectMaps, latent_size: tuple[int, int]
-    ) -> MotionDenoiser:
-        """See `Backbone.conditioned`."""
-        of_images = super().conditioned(conditions, objects, latent_size)
-        return MotionDenoiser(**{field.name: getattr(of_images, field.name) for field in fields(of_images)})
+    @property
+    def denoiser(self) -> type[MotionDenoiser]:
+        """See `UNetBackbone.denoiser`."""
+        return MotionDenoiser
 
     @property
     def image_processor(self) -> Any:

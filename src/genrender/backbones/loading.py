@@ -64,7 +64,7 @@ def load_networks(recipe: Recipe) -> Any:
             is_own = control.source is None and own is not None
             return own if is_own else _named(control, recipe, source, family, reading)
 
-        components["controlnet"] = load_controls(recipe.controls or (Control(),), load)
+        components["controlnet"] = load_controls(recipe.steering, load)
         pipeline = _assembled(family, source, components)
     if recipe.motion_adapter is not None:
         adapter = _motion_adapter(recipe.motion_adapter, family, reading)

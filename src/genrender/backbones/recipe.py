@@ -139,6 +139,11 @@ class Recipe:
         if self.timesteps and self.sigmas:
             raise ConfigError("timesteps and sigmas are given, expected one of them; leave the other out")
 
+    @property
+    def steering(self) -> tuple[Control, ...]:
+        """The controls; where none is named, the model's own by depth."""
+        return self.controls or (Control(),)
+
     def depends_on(self) -> dict[str, Any]:
         """What the frames depend on, as nested plain values for JSON."""
         values = asdict(self)

@@ -4,9 +4,13 @@ Two text encoders, a pooled text and the picture's size beside the text features
 float32: all of it stays in this file.
 """
 
-from genrender.backbones.protocol import Conditions, ObjectMaps
+from collections.abc import Mapping
+
+from torch import Tensor
+
+from genrender.backbones.text import ClipTexts
 from genrender.backbones.text_encoder import TextEncoder, TextEncoders
-from genrender.backbones.unet import UNetBackbone, UNetDenoiser
+from genrender.backbones.unet import UNetBackbone
 
 
 class StableDiffusionXL(UNetBackbone):
@@ -14,30 +18,16 @@ class StableDiffusionXL(UNetBackbone):
 
     overflows_in_float16 = True
 
-    def conditioned(
-        self, conditions: Conditions, objects: ObjectMaps, latent_size: tuple[int, int]
-    ) -> UNetDenoiser:
-        """See `Backbone.conditioned`. The whole picture is asked for, uncropped, at the size it has."""
-        pipeline, texts = self._pipeline, self.texts(conditions)
+    def added(self, texts: ClipTexts, latent_size: tuple[int, int]) -> Mapping[str, Tensor]:
+        """See `UNetBackbone.added`. The whole picture is asked for, uncropped, at the size it has."""
         assert texts.pooled is not None  # the second text encoder's
         height, width = (side * self.vae_factor for side in latent_size)
-        text_encoder = pipeline.text_encoder_2
+        text_encoder = self._pipeline.text_encoder_2
         pooled_width = texts.pooled.shape[-1] if text_encoder is None else text_encoder.config.projection_dim
-        size = pipeline._get_add_time_ids(
+        size = self._pipeline._get_add_time_ids(
             (height, width), (0, 0), (height, width), texts.prompts.dtype, pooled_width
         ).to(self.device)
-        return UNetDenoiser(
-            unet=pipeline.unet,
-            controls=self.controls(conditions, latent_size),
-            texts=texts,
-            latent_size=latent_size,
-            guidance=self.guidance(conditions),
-            guidance_embedding=self.guidance_embedding(conditions.guidance_scale),
-            image_embeds=self.image_embeds(conditions),
-            added={"time_ids": size.repeat(texts.n_branches, 1)},
-            object_prompts=self.object_prompts(conditions, texts, objects, latent_size),
-            attention_kwargs=conditions.cross_attention_kwargs,
-        )
+        return {"time_ids": size.repeat(texts.n_branches, 1)}
 
     def text_encoders(self, clip_skip: int | None) -> TextEncoders:
         """See `UNetBackbone.text_encoders`; both read the last layer but one."""

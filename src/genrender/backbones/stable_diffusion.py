@@ -4,29 +4,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from genrender.backbones.protocol import Conditions, ObjectMaps
-from genrender.backbones.unet import UNetBackbone, UNetDenoiser
+from genrender.backbones.unet import UNetBackbone
 
 
 class StableDiffusion(UNetBackbone):
     """The networks of a `StableDiffusionControlNetPipeline`; prompts are encoded as it does."""
-
-    def conditioned(
-        self, conditions: Conditions, objects: ObjectMaps, latent_size: tuple[int, int]
-    ) -> UNetDenoiser:
-        """See `Backbone.conditioned`."""
-        texts = self.texts(conditions)
-        return UNetDenoiser(
-            unet=self._pipeline.unet,
-            controls=self.controls(conditions, latent_size),
-            texts=texts,
-            latent_size=latent_size,
-            guidance=self.guidance(conditions),
-            guidance_embedding=self.guidance_embedding(conditions.guidance_scale),
-            image_embeds=self.image_embeds(conditions),
-            object_prompts=self.object_prompts(conditions, texts, objects, latent_size),
-            attention_kwargs=conditions.cross_attention_kwargs,
-        )
 
     def checked(self, picture: Float[Tensor, "1 3 H W"]) -> tuple[Float[Tensor, "1 3 H W"], bool]:
         """See `UNetBackbone.checked`."""

@@ -140,6 +140,33 @@ class UNetBackbone:
             return TextEncoders([])
         return TextEncoders([TextEncoder(pipeline, pipeline.tokenizer, pipeline.text_encoder, clip_skip)])
 
+    @property
+    def denoiser(self) -> "type[UNetDenoiser]":
+        """What asks the networks."""
+        return UNetDenoiser
+
+    def added(self, texts: ClipTexts, latent_size: tuple[int, int]) -> Mapping[str, Tensor] | None:  # noqa: ARG002
+        """Further conditions, see `UNetDenoiser.added`; most families have none."""
+        return None
+
+    def conditioned(
+        self, conditions: Conditions, objects: ObjectMaps, latent_size: tuple[int, int]
+    ) -> "UNetDenoiser":
+        """See `Backbone.conditioned`."""
+        texts = self.texts(conditions)
+        return self.denoiser(
+            unet=self._pipeline.unet,
+            controls=self.controls(conditions, latent_size),
+            texts=texts,
+            latent_size=latent_size,
+            guidance=self.guidance(conditions),
+            guidance_embedding=self.guidance_embedding(conditions.guidance_scale),
+            image_embeds=self.image_embeds(conditions),
+            added=self.added(texts, latent_size),
+            object_prompts=self.object_prompts(conditions, texts, objects, latent_size),
+            attention_kwargs=conditions.cross_attention_kwargs,
+        )
+
     def texts(self, conditions: Conditions) -> ClipTexts:
         """What the frames read, as the conditions say."""
         encoders = self.text_encoders(conditions.clip_skip), self.text_encoders(None)

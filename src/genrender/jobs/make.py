@@ -70,8 +70,9 @@ def make(
     job, config, shot, folder = plan.job, plan.config, plan.shot, plan.folder
     words = ["genrender", *job_words(job, folder.path)] if command is None else command
     _check_memory(plan)
+    digest = recipe_digest(job.recipe)  # it may read a gigabyte
     with logged_warnings(hooks):
-        pipeline = _load(plan, hooks)
+        pipeline = _load(plan, digest, hooks)
     if config.method.injection.pre_attn or config.method.injection.uses_surface:
         select_layers(pipeline.unet, config.method.injection.layers)
     if pipeline.unet.config.get("time_cond_proj_dim") is not None:
@@ -80,7 +81,7 @@ def make(
     set_noise_levels(sampler, config.n_steps, job.recipe.timesteps, job.recipe.sigmas)
     if isinstance(shot, Shot):
         shot = with_all_uvs(shot, hooks)
-    origin = Origin(job.recipe, job.preset, job.method, recipe_digest(job.recipe))
+    origin = Origin(job.recipe, job.preset, job.method, digest)
     with (
         logged_warnings(hooks),
         UnfinishedRun(folder, words, resume, job_to_json(job)) as unfinished,
@@ -145,7 +146,7 @@ def _frames(indices: list[int]) -> str:
     return f"{len(indices)} frames: {', '.join(map(str, indices[:8]))}{more}"
 
 
-def _load(plan: Plan, hooks: RunHooks) -> Any:
+def _load(plan: Plan, digest: str, hooks: RunHooks) -> Any:
     recipe = plan.job.recipe
     hooks.note(f"loading model {recipe.base}")
     # Only downloads are worth a progress bar.
@@ -153,7 +154,7 @@ def _load(plan: Plan, hooks: RunHooks) -> Any:
     for library in libraries:
         library.disable_progress_bar()
     try:
-        pipeline = _kept(recipe, recipe_digest(recipe))
+        pipeline = _kept(recipe, digest)
     finally:
         for library in libraries:
             library.enable_progress_bar()

@@ -22,7 +22,7 @@ from genrender.backbones.controls import networks_of
 from genrender.backbones.families import backbone_of
 from genrender.backbones.ip_adapters import read_pictures
 from genrender.backbones.protocol import Backbone, Conditions
-from genrender.backbones.recipe import Control, Recipe
+from genrender.backbones.recipe import Recipe
 from genrender.backbones.samplers import make_sampler
 from genrender.backbones.sources import read_guidance_scale, video_scale
 from genrender.config import ControlKind, RunConfig
@@ -144,7 +144,7 @@ def make_video(
             pictures = ControlPictures(shown.gbuffers)
             control: dict[ControlKind, np.ndarray] = {
                 one.kind: np.stack([pictures.of(one.kind, frame) for frame in recorder.frames])
-                for one in recipe.controls or (Control(),)
+                for one in recipe.steering
             }
             recorder.write(draft.appearance_file, kept, control)
         gbuffers, n_frames = clip.gbuffers, clip.shot.n_frames
@@ -193,7 +193,7 @@ def conditions_of(
         guidance_scale=config.guidance_scale,
         guidance_rescale=config.guidance_rescale,
         guess_mode=config.guess_mode,
-        controls=recipe.controls or (Control(),),
+        controls=recipe.steering,
         image_prompt=read_pictures(recipe.image_prompts),
     )
 
