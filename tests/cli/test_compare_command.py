@@ -8,7 +8,6 @@ import pytest
 
 from genrender.cli import main
 from genrender.cli.compare import print_table
-from genrender.cli.options import Compare
 from genrender.errors import ConfigError
 from genrender.evaluation.compare import job_of, method_names
 from genrender.jobs.job import ClipJob, RenderJob
@@ -16,6 +15,7 @@ from genrender.jobs.plan import run_config
 from genrender.jobs.words import job_words
 from genrender.methods.table import METHODS
 from genrender.metrics.table import COMPARED, look_up
+from genrender.options.commands import Compare
 from genrender.shots.clip import ShotConfig
 
 SCENE = Path(__file__).parents[2] / "examples" / "scenes" / "walking_biped.glb"

@@ -9,11 +9,11 @@ import pytest
 
 from genrender.backbones.recipe import Control, ImagePrompt, Lora, Recipe
 from genrender.cli import ALL_HELP, COMMANDS, main, parse
-from genrender.cli.groups import Consistency, Content, Model, Objects, View
-from genrender.cli.job import render_job
-from genrender.cli.options import Preview, Render
 from genrender.jobs.job import ClipJob, RenderJob
 from genrender.jobs.words import job_words
+from genrender.options.commands import Preview, Render
+from genrender.options.groups import Consistency, Content, Model, Objects, View
+from genrender.options.job import render_job
 from genrender.scene.objects import ObjectRule
 from genrender.shots.clip import ShotConfig
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from genrender.backbones.sources import POCKET_FOLDER
-from genrender.cli.train_options import Train
+from genrender.options.train import Train
 from genrender.train.motion import MotionTraining
 from genrender.train.pocket import PocketTraining
 

@@ -32,6 +32,8 @@ def test_a_variant_changes_ours():
 
 
 def test_names_need_no_torch_and_no_numpy():
-    code = "import sys; import genrender.cli.options; print('torch' in sys.modules, 'numpy' in sys.modules)"
+    code = (
+        "import sys; import genrender.options.commands; print('torch' in sys.modules, 'numpy' in sys.modules)"
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.split() == ["False", "False"]

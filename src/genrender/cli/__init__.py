@@ -23,9 +23,8 @@ import tyro
 
 import genrender
 from genrender.cli.console import note, tell_error
-from genrender.cli.given import check_given, check_run_dir
-from genrender.cli.groups import FOLDED
-from genrender.cli.options import (
+from genrender.errors import GenRenderError, MediaError
+from genrender.options.commands import (
     Compare,
     Diagnose,
     Evaluate,
@@ -38,8 +37,9 @@ from genrender.cli.options import (
     Unwrap,
     Verify,
 )
-from genrender.cli.train_options import Train
-from genrender.errors import GenRenderError, MediaError
+from genrender.options.given import check_given, check_run_dir
+from genrender.options.groups import FOLDED
+from genrender.options.train import Train
 from genrender.storage.untrusted import shown
 
 # Explains every option; `--help` of a command only names those that few need.
@@ -221,7 +221,7 @@ def _run(command: Any, words: list[str]) -> int:
 
 def _job_of_words(words: Sequence[str]) -> Any:
     """The job of a whole command line."""
-    from genrender.cli.job import render_job
+    from genrender.options.job import render_job
 
     try:
         command = parse(words[1:])

@@ -9,12 +9,12 @@ from rich.console import Console
 from rich.table import Table
 
 from genrender.cli.console import Bars, cell, hooks, say, say_json
-from genrender.cli.job import render_job
-from genrender.cli.options import Compare
 from genrender.evaluation.compare import CompareJob, method_names
 from genrender.evaluation.compare import compare as compare_methods
 from genrender.evaluation.runs import note_missing_geometry
 from genrender.metrics.table import COMPARED, FIGURES, look_up
+from genrender.options.commands import Compare
+from genrender.options.job import render_job
 from genrender.scene.load import scene_label
 
 

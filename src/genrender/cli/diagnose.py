@@ -7,10 +7,10 @@ from rich.console import Console
 from rich.table import Table
 
 from genrender.cli.console import Bars, cell, hooks, say_json
-from genrender.cli.options import Diagnose
 from genrender.errors import ConfigError
 from genrender.evaluation.diagnose import Symptom, measure, symptoms
 from genrender.evaluation.runs import note_missing_geometry
+from genrender.options.commands import Diagnose
 from genrender.runs.finished import open_reference, open_run
 from genrender.storage.scratch import gbuffer_file
 

@@ -4,12 +4,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from genrender.cli.console import Bars, hooks, say, stdout_console, table
-from genrender.cli.options import Evaluate
 from genrender.errors import ConfigError, MediaError
 from genrender.evaluation.evaluate import Judges
 from genrender.evaluation.evaluate import evaluate as evaluate_run
 from genrender.evaluation.runs import keep_metrics, note_missing_geometry
 from genrender.metrics.table import DISTANCES, FIGURES, METRICS
+from genrender.options.commands import Evaluate
 from genrender.runs.finished import open_reference, open_run
 from genrender.storage.scratch import gbuffer_file
 

@@ -5,14 +5,14 @@ from pathlib import Path
 import numpy as np
 
 from genrender.cli.console import Bars, hooks, say
-from genrender.cli.job import clip_job
-from genrender.cli.options import Gbuffers
 from genrender.gbuffer.control import inverse_depth_range
 from genrender.gbuffer.exr.frame import read_exr, write_exr
 from genrender.gbuffer.gbuffer import GBuffer
 from genrender.gbuffer.preview import depth_picture, object_picture, uv_picture
 from genrender.jobs.clips import plan_clip, with_all_uvs
 from genrender.media.images import write_png
+from genrender.options.commands import Gbuffers
+from genrender.options.job import clip_job
 from genrender.scene.backdrop_ids import BACKDROP_NAMES
 from genrender.shots.clip import Shot
 from genrender.shots.exr_shot import ExrShot

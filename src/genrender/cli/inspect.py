@@ -6,8 +6,6 @@ from rich.table import Table
 from rich.text import Text
 
 from genrender.cli.console import cell, hooks, say, say_json, stdout_console, table
-from genrender.cli.job import object_rule
-from genrender.cli.options import Inspect
 from genrender.errors import ConfigError
 from genrender.evaluation.chart_picture import chart_picture
 from genrender.gbuffer.exr.files import is_exr_sequence
@@ -15,6 +13,8 @@ from genrender.gbuffer.exr.inspect import inspect_exr
 from genrender.jobs.clips import note_left_out
 from genrender.jobs.job import ClipJob
 from genrender.media.images import write_png
+from genrender.options.commands import Inspect
+from genrender.options.job import object_rule
 from genrender.scene.inspect import inspect_scene
 from genrender.scene.load import load_scene
 from genrender.scene.objects import BY_NODE, with_objects

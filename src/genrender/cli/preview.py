@@ -6,13 +6,13 @@ from pathlib import Path
 import numpy as np
 
 from genrender.cli.console import Bars, hooks, say
-from genrender.cli.job import clip_job
-from genrender.cli.options import Preview
 from genrender.gbuffer.control import inverse_depth_range
 from genrender.gbuffer.preview import depth_picture, object_picture, uv_picture
 from genrender.jobs.clips import plan_clip, with_all_uvs
 from genrender.media.images import contact_sheet, write_png
 from genrender.media.video import write_video
+from genrender.options.commands import Preview
+from genrender.options.job import clip_job
 from genrender.scene.load import scene_label
 from genrender.shots.clip import Clip, Shot, render_shot
 from genrender.storage.atomic import atomic_folder, check_can_hold_files

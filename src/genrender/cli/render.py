@@ -1,9 +1,9 @@
 """`genrender render`: a scene and a sentence in, a video out."""
 
 from genrender.cli.console import Bars, hooks, say
-from genrender.cli.job import render_job
-from genrender.cli.options import Render
 from genrender.jobs.plan import Plan, plan
+from genrender.options.commands import Render
+from genrender.options.job import render_job
 from genrender.runs.folder import RunFolder
 
 

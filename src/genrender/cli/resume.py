@@ -1,10 +1,10 @@
 """`genrender resume`: a run that was stopped, carried on."""
 
 from genrender.cli.console import Bars, hooks, note
-from genrender.cli.options import Resume
 from genrender.cli.render import say_places
 from genrender.jobs.resume import ReadWords
 from genrender.jobs.resume import resume as resume_run
+from genrender.options.commands import Resume
 
 
 def resume(options: Resume, read_words: ReadWords) -> None:

@@ -3,11 +3,11 @@
 from pathlib import Path
 
 from genrender.cli.console import Bars, hooks
-from genrender.cli.job import render_job
-from genrender.cli.options import Study
 from genrender.errors import ConfigError
 from genrender.evaluation.study import StudyJob
 from genrender.evaluation.study import study as run_study
+from genrender.options.commands import Study
+from genrender.options.job import render_job
 
 
 def study(options: Study) -> None:

@@ -4,8 +4,8 @@ from dataclasses import asdict, fields
 
 from genrender.backbones.sources import POCKET_FOLDER
 from genrender.cli.console import say
-from genrender.cli.train_options import Train
 from genrender.errors import ConfigError
+from genrender.options.train import Train
 from genrender.train.background import start_in_background
 from genrender.train.motion import MotionTraining, train_motion
 from genrender.train.pocket import PocketTraining, train_pocket

@@ -1,9 +1,9 @@
 """`genrender unwrap`: a scene with texture coordinates that will do, as a file of its own."""
 
 from genrender.cli.console import hooks, say
-from genrender.cli.options import Unwrap
 from genrender.errors import MediaError
 from genrender.jobs.clips import by_reason, note_left_out
+from genrender.options.commands import Unwrap
 from genrender.scene.formats.gltf.rewrite import write_with_uvs
 from genrender.scene.load import load_scene
 from genrender.scene.uv.unwrap import unwrap

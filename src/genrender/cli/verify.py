@@ -6,12 +6,12 @@ from rich.console import Console
 from rich.table import Table
 
 from genrender.cli.console import Bars, hooks, say, say_json
-from genrender.cli.job import clip_job
-from genrender.cli.options import Verify
 from genrender.errors import ConfigError
 from genrender.gbuffer.exr.files import is_exr_sequence
 from genrender.jobs.clips import plan_clip, with_all_uvs
 from genrender.media.images import write_png
+from genrender.options.commands import Verify
+from genrender.options.job import clip_job
 from genrender.scene.load import scene_label
 from genrender.shots.clip import Shot, render_shot
 from genrender.storage.atomic import atomic_folder, check_can_hold_files

@@ -7,12 +7,12 @@ from typing import Any, TypeVar
 
 from genrender.backbones.recipe import Recipe
 from genrender.backbones.spelling import control_of, image_prompts_of, lora_of
-from genrender.cli.given import given
-from genrender.cli.groups import Objects
-from genrender.cli.options import Compare, Gbuffers, Preview, Render, Study, Verify
-from genrender.cli.words import parse_size, parse_times
 from genrender.errors import ConfigError
 from genrender.jobs.job import ClipJob, RenderJob
+from genrender.options.commands import Compare, Gbuffers, Preview, Render, Study, Verify
+from genrender.options.given import given
+from genrender.options.groups import Objects
+from genrender.options.words import parse_size, parse_times
 from genrender.scene.backdrop import parse_backdrop
 from genrender.scene.objects import ObjectRule
 from genrender.shots.clip import ShotConfig

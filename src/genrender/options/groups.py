@@ -1,6 +1,6 @@
 """Groups of options that several commands share, each written once.
 
-Plain data: the names of options are those of the fields, and `genrender.cli.job` makes jobs of them.
+Plain data: the names of options are those of the fields, and `genrender.options.job` makes jobs of them.
 """
 
 from dataclasses import dataclass

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 import tyro
 
-from genrender.cli.groups import option
+from genrender.options.groups import option
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,6 @@
 """The options of every command: plain data, so that `genrender --help` imports nothing heavy.
 
-What several commands share is a group or a type of `genrender.cli.groups`.
+What several commands share is a group or a type of `genrender.options.groups`.
 """
 
 from dataclasses import dataclass, field
@@ -9,7 +9,8 @@ from typing import Annotated, Literal
 
 import tyro
 
-from genrender.cli.groups import (
+from genrender.evaluation.studies import StudyName
+from genrender.options.groups import (
     ABOUT_SIZE,
     Adapters,
     AllowedFolders,
@@ -39,7 +40,6 @@ from genrender.cli.groups import (
     View,
     option,
 )
-from genrender.evaluation.studies import StudyName
 
 
 @dataclass(frozen=True)

@@ -29,7 +29,7 @@ def check_given(command: Any) -> None:
     """Raises ConfigError for texts that are no Unicode or too long, endless numbers, and impossible paths.
 
     Args:
-        command: one of the dataclasses in `genrender.cli.options`.
+        command: one of the dataclasses in `genrender.options.commands`.
     """
     for option, value in given(command):
         name = option.replace("_", " ")
