@@ -1,0 +1,88 @@
+// What may be wrong with a result, in words, and buttons that try what helps.
+
+import { api } from "./api.js";
+import { el, fill } from "./dom.js";
+import { busy } from "./notices.js";
+import { runs } from "./runs.js";
+import { figure } from "./wording.js";
+
+function symptomView(run, symptom) {
+  const state =
+    symptom.is_present === null
+      ? ["quiet", "cannot be told from this clip"]
+      : symptom.is_present
+        ? ["care", "yes"]
+        : ["good", "no"];
+  const tries = (symptom.changes ?? []).map((change) => {
+    const button = el(
+      "button",
+      {
+        type: "button",
+        title: "Makes the video again with this changed; this one stays",
+        onClick: () =>
+          busy(button, "Asking…", async () => {
+            const made = runs.note(
+              await api.submit({ scene: null, settings: change.settings, from: run.id }),
+            );
+            location.hash = `#run/${made.id}`;
+          }),
+      },
+      `Again with ${change.words}`,
+    );
+    return button;
+  });
+  return el(
+    "li",
+    {},
+    el(
+      "p",
+      {},
+      el("strong", {}, symptom.name),
+      " ",
+      el("span", { class: state[0] }, state[1]),
+      symptom.value !== null &&
+        el(
+          "span",
+          { class: "quiet small figures" },
+          ` ${figure(symptom.value)}, limit ${figure(symptom.limit)}`,
+        ),
+    ),
+    symptom.is_present && el("p", { class: "small" }, symptom.remedy),
+    symptom.is_present && el("div", { class: "row" }, tries),
+  );
+}
+
+export function advicePanel(run) {
+  const list = el("ul", { class: "symptoms" });
+  const told = el(
+    "p",
+    { class: "quiet small", role: "status" },
+    "Looks for flicker, texture that sticks to the screen, blur and colours that drift. It takes some seconds.",
+  );
+  const look = el(
+    "button",
+    {
+      type: "button",
+      onClick: () =>
+        busy(look, "Looking…", async () => {
+          const { symptoms } = await api.diagnose(run.id);
+          fill(
+            list,
+            symptoms.map((symptom) => symptomView(run, symptom)),
+          );
+          const found = symptoms.filter((symptom) => symptom.is_present).length;
+          told.textContent = found
+            ? "Each button makes the video again with one thing changed, so that you can compare."
+            : "None of the known faults was found.";
+        }),
+    },
+    "What could be better?",
+  );
+  return el(
+    "section",
+    { class: "card" },
+    el("div", { class: "row between" }, el("h2", {}, "Advice"), look),
+    told,
+    list,
+  );
+}

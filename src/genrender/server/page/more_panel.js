@@ -1,0 +1,146 @@
+// All other settings, folded away by what they are about, each with one line of explanation.
+
+import { api } from "./api.js";
+import { el, field, fill } from "./dom.js";
+import { draft } from "./draft.js";
+import { busy } from "./notices.js";
+import { folded, settingField } from "./settings_form.js";
+
+// These have a place of their own on the page.
+const ELSEWHERE = new Set([
+  "prompt",
+  "negative_prompt",
+  "prompt_for",
+  "preset",
+  "seed",
+  "model",
+  "frames",
+  "size",
+  "camera",
+  "animation",
+  "backdrop",
+  "loop",
+  "repeat",
+  "steps",
+  "merge",
+  "ignore",
+  "appearance_from",
+]);
+
+// Groups by the names that the server gives them.
+const TITLES = {
+  moments: "Moments",
+  content: "The scene",
+  objects: "What an object is",
+  looks: "Prompts over time",
+  adapters: "LoRA, reference picture, control",
+  sampling: "Sampling",
+  networks: "Where it computes",
+  consistency: "How frames agree",
+  rival: "Other methods",
+};
+
+/** Reference pictures: chosen, sent at once, and named by what the server calls them. */
+function pictureField(setting) {
+  const input = el("input", {
+    type: "file",
+    accept: "image/*",
+    multiple: true,
+    class: "unseen",
+    tabIndex: -1,
+  });
+  const list = el("ul", { class: "small" });
+  const button = el("button", { type: "button", onClick: () => input.click() }, "Choose a picture…");
+  input.addEventListener("change", () =>
+    busy(button, "Sending…", async () => {
+      for (const file of input.files) {
+        const { id, name } = await api.uploadPicture(file);
+        names.set(id, name);
+        draft.set({ [setting.name]: [...draft.get(setting.name, []), id] });
+      }
+      input.value = "";
+      show();
+    }),
+  );
+  const names = new Map();
+  function show() {
+    fill(
+      list,
+      draft.get(setting.name, []).map((id) =>
+        el(
+          "li",
+          { class: "row between" },
+          el("span", { class: "one-line" }, names.get(id) ?? id),
+          el(
+            "button",
+            {
+              type: "button",
+              class: "link",
+              onClick: () => {
+                draft.set({ [setting.name]: draft.get(setting.name).filter((other) => other !== id) });
+                show();
+              },
+            },
+            "Remove",
+          ),
+        ),
+      ),
+    );
+  }
+  const whole = field("Reference picture", button, setting.about);
+  whole.append(list, input);
+  whole.show = show;
+  show();
+  return whole;
+}
+
+/** Where one look is taken over from another run. */
+function lookField() {
+  const told = el("p", { class: "row between small look" });
+  told.show = () => {
+    const run = draft.get("appearance_from");
+    told.hidden = run === null;
+    fill(
+      told,
+      el("span", { class: "one-line" }, `With the look of ${run}`),
+      el(
+        "button",
+        { type: "button", class: "link", onClick: () => draft.set({ appearance_from: null }) },
+        "Without it",
+      ),
+    );
+  };
+  told.show();
+  return told;
+}
+
+/**
+ * @param {object} known what the server told at the start: groups of settings, schedulers
+ */
+export function morePanel({ groups, schedulers }) {
+  const look = lookField();
+  const folds = [];
+  for (const group of groups) {
+    const settings = group.settings.filter((setting) => !ELSEWHERE.has(setting.name));
+    if (settings.length === 0) continue;
+    const described = settings.map((setting) =>
+      setting.name === "scheduler" && schedulers.length
+        ? { ...setting, kind: "choice", choices: schedulers }
+        : setting,
+    );
+    const fields = described.map((setting) =>
+      setting.name === "ip_image" ? pictureField(setting) : settingField(setting),
+    );
+    folds.push(
+      folded(
+        TITLES[group.name] ?? group.title,
+        TITLES[group.name] ? group.title : null,
+        fields,
+        settings.map((setting) => setting.name),
+      ),
+    );
+  }
+  const whole = el("section", { class: "card more" }, el("h2", {}, "More settings"), look, folds);
+  whole.show = () => [look, ...folds].forEach((one) => one.show());
+  return whole;
+}

@@ -1,0 +1,218 @@
+// A finished run: its video, what it can be compared with, and what can be made from it.
+
+import { advicePanel } from "./advice.js";
+import { api } from "./api.js";
+import { comparison } from "./compare.js";
+import { complain, busy } from "./notices.js";
+import { draft } from "./draft.js";
+import { el, field, fill, icon } from "./dom.js";
+import { metricsPanel } from "./metrics.js";
+import { factsOf, nameOf, runTitle } from "./run_parts.js";
+import { runs } from "./runs.js";
+import { ago } from "./wording.js";
+
+const PASSES = [
+  ["depth", "Depth"],
+  ["uv", "Texture coordinates"],
+  ["objects", "Objects"],
+];
+const DOWNLOADS = [
+  ["video.mp4", "Video (MP4)"],
+  ["frames.zip", "Frames (PNG)"],
+  ["exr.zip", "Passes (EXR)"],
+  ["config.json", "Settings"],
+  ["contact_sheet.png", "Contact sheet"],
+  ["run.zip", "Everything (zip)"],
+];
+
+const side = (title, run, folder) => ({
+  title,
+  n: run.n_frames,
+  width: run.width,
+  height: run.height,
+  address: (frame) => api.file(run.id, `${folder}/${frame}.png`),
+});
+
+/** The video, which loops and steps by frames with the arrow keys. */
+function videoView(run) {
+  const isStill = window.matchMedia("(prefers-reduced-motion: reduce)").matches;
+  const video = el("video", {
+    src: api.file(run.id, "video.mp4"),
+    loop: true,
+    muted: true,
+    autoplay: !isStill,
+    controls: true,
+    playsInline: true,
+    preload: "auto",
+    "aria-label": `Video: ${nameOf(run)}`,
+  });
+  video.style.setProperty("--shape", run.width / run.height);
+  video.addEventListener("keydown", (event) => {
+    const by = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
+    if (!by || event.altKey || event.ctrlKey || event.metaKey) return;
+    event.preventDefault();
+    event.stopPropagation();
+    video.pause();
+    const last = Math.round(video.duration * run.fps) - 1;
+    const frame = Math.floor(video.currentTime * run.fps + 1e-3) + by;
+    // A frame's middle, so that rounding never shows its neighbour.
+    video.currentTime = (Math.max(0, Math.min(last, frame)) + 0.5) / run.fps;
+  });
+  return el("div", { class: "stage" }, video);
+}
+
+function actions(run) {
+  const again = el(
+    "button",
+    {
+      type: "button",
+      class: "main",
+      onClick: () =>
+        busy(again, "Asking…", async () => {
+          const seed = 1 + Math.floor(Math.random() * 99999);
+          const made = runs.note(await api.submit({ scene: null, settings: { seed }, from: run.id }));
+          location.hash = `#run/${made.id}`;
+        }),
+    },
+    icon("dice"),
+    "Again with another seed",
+  );
+  const prepare = async (change) => {
+    try {
+      draft.replace(change(await api.settingsOf(run.id)));
+      location.hash = "#make";
+    } catch (error) {
+      complain(error);
+    }
+  };
+  const button = (label, about, change) =>
+    el("button", { type: "button", title: about, onClick: () => prepare(change) }, label);
+  return el(
+    "div",
+    { class: "actions" },
+    again,
+    button("Change its settings", "Opens the page with everything as it was here", (found) => found),
+    button(
+      "Use this look in another shot",
+      "Another camera, clip or length; every object keeps its look",
+      ({ scene, settings }) => ({ scene, settings: { ...settings, appearance_from: run.id } }),
+    ),
+    button("Same settings, other scene", "Choose a file; words and settings stay", ({ settings }) => ({
+      scene: null,
+      settings: withoutShot(settings),
+    })),
+  );
+}
+
+/** Settings without those that name parts of the scene. */
+function withoutShot(settings) {
+  const kept = { ...settings };
+  for (const name of ["animation", "start", "end", "merge", "ignore", "prompt_for", "appearance_from"])
+    delete kept[name];
+  if (typeof kept.camera === "object" || kept.camera?.startsWith("scene:")) delete kept.camera;
+  return kept;
+}
+
+/**
+ * @param {object} run finished
+ * @param {string|undefined} other id of a run to compare with at once
+ */
+export function resultView(run, other) {
+  const place = el("div", { class: "result-stage" });
+  const select = el("select", { onChange: () => choose(select.value) });
+  let shown = null;
+  const others = el("optgroup", { label: "Another run" });
+  fill(
+    select,
+    el("option", { value: "" }, "Nothing: the video"),
+    el(
+      "optgroup",
+      { label: "What it was made from" },
+      PASSES.map(([name, title]) => el("option", { value: name }, title)),
+    ),
+    others,
+  );
+
+  async function choose(value) {
+    shown?.close?.();
+    if (value === "") shown = videoView(run);
+    else if (PASSES.some(([name]) => name === value))
+      shown = comparison(
+        side("Result", run, "frames"),
+        side(PASSES.find(([name]) => name === value)[1], run, value),
+        run.fps,
+      );
+    else {
+      try {
+        const found = await api.run(value);
+        shown = comparison(side(nameOf(run), run, "frames"), side(nameOf(found), found, "frames"), run.fps);
+      } catch (error) {
+        complain(error);
+        return;
+      }
+    }
+    fill(place, shown);
+  }
+
+  async function listOthers() {
+    try {
+      const answer = await api.runs({ state: "finished", limit: 50 });
+      const found = answer.runs.filter((one) => one.id !== run.id);
+      fill(
+        others,
+        found.map((one) =>
+          el("option", { value: one.id }, `${nameOf(one)} · seed ${one.seed} · ${ago(one.created)}`),
+        ),
+      );
+      others.hidden = found.length === 0;
+      if (other) {
+        if (!found.some((one) => one.id === other)) others.append(el("option", { value: other }, other));
+        select.value = other;
+      }
+    } catch (error) {
+      complain(error);
+    }
+  }
+
+  const downloads = el(
+    "section",
+    { class: "card" },
+    el("h2", {}, "Download"),
+    el(
+      "div",
+      { class: "downloads" },
+      DOWNLOADS.map(([name, title]) =>
+        el(
+          "a",
+          { class: "button", href: `${api.file(run.id, name)}?download=1`, download: "" },
+          icon("download"),
+          title,
+        ),
+      ),
+    ),
+  );
+  const whole = el(
+    "article",
+    { class: "run result" },
+    el("div", { class: "seen" }, place, el("div", { class: "compare-with" }, field("Compare with", select))),
+    el(
+      "div",
+      { class: "panels" },
+      el(
+        "section",
+        { class: "card" },
+        runTitle(run),
+        actions(run),
+        factsOf(run),
+        run.warnings.map((line) => el("p", { class: "care small wrap-any" }, line)),
+      ),
+      downloads,
+      advicePanel(run),
+      metricsPanel(run),
+    ),
+  );
+  whole.close = () => shown?.close?.();
+  choose(other ?? "");
+  listOthers();
+  return whole;
+}

@@ -1,0 +1,48 @@
+// What is known of runs, kept up to date by the server's events.
+
+import { api, followRuns } from "./api.js";
+
+const known = new Map();
+const listeners = new Set();
+let connected = null;
+
+export const isActive = (run) => run.state === "waiting" || run.state === "running";
+
+export const runs = {
+  get: (id) => known.get(id),
+  active: () =>
+    [...known.values()]
+      .filter(isActive)
+      .sort((a, b) => (a.position ?? -1) - (b.position ?? -1) || a.created.localeCompare(b.created)),
+  isConnected: () => connected !== false,
+  /** Takes in what an answer says of a run. */
+  note(run) {
+    known.set(run.id, run);
+    for (const listener of [...listeners]) listener(run);
+    return run;
+  },
+  /** Calls a function with every run that changes, and with null where the connection does. */
+  follow(listener) {
+    listeners.add(listener);
+    return () => listeners.delete(listener);
+  },
+  async start() {
+    followRuns(runs.note, async (isConnected) => {
+      const came = isConnected && connected !== true;
+      connected = isConnected;
+      // What happened meanwhile was not told.
+      if (came) await refresh().catch(() => {});
+      for (const listener of [...listeners]) listener(null);
+    });
+  },
+};
+
+async function refresh() {
+  const waiting = new Set(runs.active().map((run) => run.id));
+  const answer = await api.runs({ state: "waiting,running", limit: 200 });
+  for (const run of answer.runs) {
+    waiting.delete(run.id);
+    runs.note(run);
+  }
+  for (const id of waiting) await api.run(id).then(runs.note, () => known.delete(id));
+}

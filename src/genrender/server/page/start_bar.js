@@ -1,0 +1,90 @@
+// What the run will take, what stands in its way, and the button that asks for it.
+
+import { api } from "./api.js";
+import { el, fill, later } from "./dom.js";
+import { draft } from "./draft.js";
+import { busy } from "./notices.js";
+import { runs } from "./runs.js";
+import { bytes, count, seconds } from "./wording.js";
+
+const AGAIN_MS = 1500;
+
+// Words that the model does not know are told where they are written.
+const OF_WORDS = "the model does not know these words";
+
+export function startBar() {
+  const words = el("p", { class: "estimate" }, "Checking…");
+  const extra = el("ul", { class: "small extra" });
+  const start = el("button", { type: "button", class: "main", onClick: submit }, "Make the video");
+  const whole = el(
+    "section",
+    { class: "start-bar", "aria-label": "Start" },
+    el("div", { class: "start-words", role: "status" }, words, extra),
+    start,
+  );
+  let asking = null;
+  let isClosed = false;
+
+  async function check() {
+    if (isClosed) return;
+    asking?.abort();
+    asking = new AbortController();
+    const { signal } = asking;
+    try {
+      const found = await api.check(draft.asked(), signal);
+      if (signal.aborted || isClosed) return;
+      show(found);
+      // The model's speed is being measured; it is told when it is known.
+      if (!found.error && found.seconds === null) setTimeout(() => signal.aborted || check(), AGAIN_MS);
+    } catch (error) {
+      if (error.name !== "AbortError") show({ error: error.message });
+    }
+  }
+
+  function show(found) {
+    const isEmpty = !draft.get("prompt", "").trim();
+    start.disabled = Boolean(found.error);
+    words.classList.toggle("wrong", Boolean(found.error) && !isEmpty);
+    if (found.error) {
+      words.textContent = isEmpty ? "Say what the video shows, and it can begin." : found.error;
+      fill(extra);
+      return;
+    }
+    const size = `${count(found.n_frames, "frame")} of ${found.width} × ${found.height}, ${count(found.steps, "step")}`;
+    const cost =
+      found.seconds === null
+        ? "measuring how fast this machine is…"
+        : [`about ${seconds(found.seconds)}`, found.memory_bytes && `${bytes(found.memory_bytes)} memory`]
+            .filter(Boolean)
+            .join(", ");
+    fill(words, el("strong", {}, cost), el("span", { class: "quiet" }, ` · ${size}`));
+    fill(
+      extra,
+      (found.warnings ?? [])
+        .filter((line) => !line.startsWith(OF_WORDS))
+        .map((line) => el("li", { class: "care" }, line)),
+      (found.notes ?? []).map((line) => el("li", { class: "quiet" }, line)),
+    );
+  }
+
+  function submit() {
+    return busy(start, "Asking…", async () => {
+      const run = runs.note(await api.submit(draft.asked()));
+      location.hash = `#run/${run.id}`;
+    });
+  }
+
+  const soon = later(check, 250);
+  whole.check = () => {
+    asking?.abort();
+    soon();
+  };
+  whole.submit = () => {
+    if (!start.disabled) submit();
+  };
+  whole.close = () => {
+    isClosed = true;
+    asking?.abort();
+  };
+  return whole;
+}
