@@ -7,7 +7,7 @@ from tiny_motion import WINDOW, motion_pipeline
 from genrender.backbones.families import backbone_of
 from genrender.backbones.protocol import Conditions
 from genrender.backbones.recipe import Control
-from genrender.jobs.pace import frames_at_once, seconds_of_run, seconds_per_frame
+from genrender.jobs.pace import Estimate, frames_at_once, seconds_per_frame
 from genrender.pipeline import GenerativeRenderingPipeline
 from genrender.storage.limits import duration_as_text, network_memory
 
@@ -37,9 +37,9 @@ def test_motion_modules_see_a_window_whatever_the_chunk():
 
 
 def test_estimates_grow_with_what_is_asked_for():
-    one = seconds_of_run(0.1, 10, 20)
+    one = Estimate(0.1, 10, 20, 0, 0).seconds
     assert one >= 0.1 * 10 * 20
-    assert seconds_of_run(0.1, 20, 40) == pytest.approx(4 * one)
+    assert Estimate(0.1, 20, 40, 0, 0).seconds == pytest.approx(4 * one)
     assert network_memory(128 * 128, 1) < network_memory(128 * 128, 8) < network_memory(256 * 256, 8)
     # Measured with pocket: 135 MB more than the loaded model for eight frames of 128 x 128.
     assert network_memory(128 * 128, 8) == pytest.approx(135e6, rel=0.1)

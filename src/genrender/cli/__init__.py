@@ -39,6 +39,7 @@ from genrender.options.commands import (
 )
 from genrender.options.given import check_given, check_run_dir
 from genrender.options.groups import FOLDED
+from genrender.options.serving import Jobs, Serve, Submit
 from genrender.options.train import Train
 from genrender.storage.untrusted import shown
 
@@ -60,6 +61,9 @@ COMMANDS: dict[str, type] = {
     "evaluate": Evaluate,
     "diagnose": Diagnose,
     "train": Train,
+    "serve": Serve,
+    "submit": Submit,
+    "jobs": Jobs,
 }
 
 
@@ -166,6 +170,18 @@ def _shown(command: type, words: Sequence[str]) -> tuple[Any, str]:
 def _run(command: Any, words: list[str]) -> int:
     # Each command imports what it needs when it runs: PyTorch alone takes seconds.
     match command:
+        case Serve():
+            from genrender.cli.serve import serve
+
+            serve(command)
+        case Submit():  # before what it is a kind of
+            from genrender.cli.submit import submit
+
+            submit(command)
+        case Jobs():
+            from genrender.cli.submit import jobs
+
+            jobs(command)
         case Compare():
             from genrender.cli.compare import compare
 
@@ -229,7 +245,7 @@ def _job_of_words(words: Sequence[str]) -> Any:
         raise MediaError(
             "it was begun by a command that this version does not know; render it again"
         ) from error
-    if not isinstance(command, Render):
+    if not isinstance(command, Render) or isinstance(command, Submit):
         raise MediaError("it was not begun by a render; render it again")
     return render_job(command)
 

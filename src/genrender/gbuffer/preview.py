@@ -1,12 +1,15 @@
 """Pictures of G-buffers for people to look at. Background is black in all of them."""
 
 import colorsys
+from dataclasses import replace
 
 import numpy as np
 from jaxtyping import Float32, UInt8
 
 from genrender.gbuffer.control import inverse_depth_range, scale_inverse_depth
+from genrender.gbuffer.control_normal import view_normals
 from genrender.gbuffer.gbuffer import GBuffer
+from genrender.scene.camera import Lens
 
 
 def depth_picture(
@@ -45,6 +48,20 @@ def object_colour(object_id: int) -> tuple[int, int, int]:
     value = (0.95, 0.65)[object_id // 4 % 2]
     red, green, blue = (round(255 * channel) for channel in colorsys.hsv_to_rgb(hue, saturation, value))
     return red, green, blue
+
+
+def shaded_picture(gbuffer: GBuffer) -> UInt8[np.ndarray, "H W 4"]:
+    """Surfaces in their objects' colours, lit from above the viewer's left shoulder; the rest is transparent.
+
+    Where the lens is not known, as of some EXR files, one of 40 degrees is taken.
+    """
+    lens = gbuffer.lens or Lens(half_height=float(np.tan(np.deg2rad(20))))
+    normals = view_normals(replace(gbuffer, lens=lens))
+    light = np.array([-0.45, 0.6, 0.66], np.float32)
+    brightness = 0.35 + 0.65 * np.clip(normals @ (light / np.linalg.norm(light)), 0, 1)
+    clay = 0.55 * np.float32(230 / 255) + 0.45 * object_picture(gbuffer).astype(np.float32) / 255
+    shaded = to_picture(clay * brightness[..., None].astype(np.float32))
+    return np.dstack([shaded, np.where(gbuffer.visible, np.uint8(255), np.uint8(0))])
 
 
 def to_picture(values: Float32[np.ndarray, "H W 3"]) -> UInt8[np.ndarray, "H W 3"]:

@@ -25,7 +25,7 @@ from genrender.errors import ConfigError
 from genrender.gbuffer.control import shows_own_object
 from genrender.jobs.clips import with_all_uvs
 from genrender.jobs.job import RenderJob, job_to_json
-from genrender.jobs.pace import frames_at_once, seconds_of_run, seconds_per_frame
+from genrender.jobs.pace import Estimate, frames_at_once, seconds_per_frame
 from genrender.jobs.plan import Plan, note_partners
 from genrender.jobs.words import job_words
 from genrender.methods.table import METHODS
@@ -40,13 +40,7 @@ from genrender.scene.names import partners
 from genrender.shots.clip import Clip, Shot, render_shot
 from genrender.shots.objects import clip_atlas_ids, clip_objects
 from genrender.storage.atomic import atomic_write
-from genrender.storage.limits import (
-    NETWORK_BYTES,
-    bytes_as_text,
-    check_memory,
-    duration_as_text,
-    network_memory,
-)
+from genrender.storage.limits import NETWORK_BYTES, check_memory, network_memory
 from genrender.storage.memory import peak_memory_mb
 from genrender.storage.run_files import APPEARANCE_FILE
 from genrender.storage.untrusted import LIBRARY_ERRORS
@@ -87,7 +81,8 @@ def make(
         UnfinishedRun(folder, words, resume, job_to_json(job)) as unfinished,
         _resume_hint(unfinished, folder, hooks),
     ):
-        _note_estimate(pipeline, plan, hooks)
+        ahead = _estimate(pipeline, plan)
+        hooks.note(ahead.words((shot.width, shot.height), backbone_of(pipeline).device.type))
         clip = render_shot(shot, hooks.report, unfinished.gbuffer_file)
         if not any(shows_own_object(gbuffer).any() for gbuffer in clip.gbuffers):
             hooks.warn("the camera sees nothing of the scene in any frame; choose another --camera")
@@ -183,14 +178,23 @@ def _check_memory(plan: Plan) -> None:
     check_memory(round(share * NETWORK_BYTES * shot.width * shot.height), what, available)
 
 
-def _note_estimate(pipeline: Any, plan: Plan, hooks: RunHooks) -> None:
-    """Says what is ahead: time, from one timed pass of the networks, memory and disk."""
+def estimate(plan: Plan, hooks: RunHooks = SILENT) -> Estimate:
+    """What is ahead of a run: loads its networks, and times them.
+
+    Raises:
+        GenRenderError: the device, the model or the memory does not suffice.
+    """
+    _check_memory(plan)
+    return _estimate(_load(plan, recipe_digest(plan.job.recipe), hooks), plan)
+
+
+def _estimate(pipeline: Any, plan: Plan) -> Estimate:
+    """Time, from one timed pass of the networks, memory and disk."""
     shot, backbone = plan.shot, backbone_of(pipeline)
     config = resolved(plan.config, shot.n_frames, pipeline)
     factor, n_pixels = backbone.vae_factor, shot.width * shot.height
     conditions = conditions_of(config, plan.job.recipe)
     frame_s = seconds_per_frame(backbone, conditions, (shot.height // factor, shot.width // factor))
-    seconds = seconds_of_run(frame_s, shot.n_frames, config.n_steps)
     share = pipeline.unet.dtype.itemsize / torch.float32.itemsize
     at_once = min(frames_at_once(pipeline.unet, config.chunk_size), shot.n_frames)
     memory = round(share * network_memory(n_pixels, at_once))
@@ -202,11 +206,7 @@ def _note_estimate(pipeline: Any, plan: Plan, hooks: RunHooks) -> None:
             for network in (pipeline.unet, pipeline.controlnet)
             for tensor in network.parameters()
         )
-    hooks.note(
-        f"about {duration_as_text(seconds)} for {config.n_steps} steps of {shot.n_frames} frames of "
-        f"{shot.width}x{shot.height} on {backbone.device.type}, {bytes_as_text(memory)} of memory, and "
-        f"{bytes_as_text(plan.disk_bytes)} on the disk meanwhile"
-    )
+    return Estimate(frame_s, shot.n_frames, config.n_steps, memory, plan.disk_bytes)
 
 
 def _check_device(device: str) -> None:

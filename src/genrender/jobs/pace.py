@@ -1,17 +1,50 @@
 """How fast the networks are here: timed before a run, so that its user knows what is ahead."""
 
 import time
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 
 from genrender.backbones.protocol import Backbone, Conditions, Step
+from genrender.storage.limits import bytes_as_text, duration_as_text
 
 # What a step takes, keyframes' passes and surface features included, as a multiple of the networks' plain
 # passes for all frames (measured with pocket: 2.0 with 8 frames; keyframes are fewer among more).
 STEP_OVERHEAD = 2.0
 # A second pass is timed, since the first one pays for what is made once; not where the first was slow anyway.
 SLOW_S = 2.0
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What is ahead of a run, within a factor of two.
+
+    Attributes:
+        frame_s: see `seconds_per_frame`.
+        n_frames: of the clip.
+        n_steps: diffusion steps.
+        memory_bytes: of the device.
+        disk_bytes: while it goes on.
+    """
+
+    frame_s: float
+    n_frames: int
+    n_steps: int
+    memory_bytes: float
+    disk_bytes: float
+
+    @property
+    def seconds(self) -> float:
+        return self.frame_s * self.n_frames * self.n_steps * STEP_OVERHEAD
+
+    def words(self, size: tuple[int, int], device: str) -> str:
+        """In a line, for people."""
+        return (
+            f"about {duration_as_text(self.seconds)} for {self.n_steps} steps of {self.n_frames} frames of "
+            f"{size[0]}x{size[1]} on {device}, {bytes_as_text(round(self.memory_bytes))} of memory, and "
+            f"{bytes_as_text(round(self.disk_bytes))} on the disk meanwhile"
+        )
 
 
 @torch.no_grad()
@@ -47,14 +80,3 @@ def seconds_per_frame(backbone: Backbone, conditions: Conditions, latent_size: t
 def frames_at_once(unet: Any, chunk_size: int) -> int:
     """How many frames a UNet sees at once: a chunk, or as many as its motion modules see together."""
     return unet.config.get("motion_max_seq_length") or chunk_size
-
-
-def seconds_of_run(frame_s: float, n_frames: int, n_steps: int) -> float:
-    """About how long the diffusion of a clip takes, within a factor of two.
-
-    Args:
-        frame_s: see `seconds_per_frame`.
-        n_frames: frames of the clip.
-        n_steps: diffusion steps.
-    """
-    return frame_s * n_frames * n_steps * STEP_OVERHEAD

@@ -4,7 +4,7 @@
 
 reads jobs as JSON, one from each line of stdin, and answers with lines of JSON: what `RunHooks` are told, and
 at the end of each job whether it is done. Runs have a process apart from whoever measures them, so that their
-peak memory is their own.
+peak memory is their own. It ends at once when whoever asked is killed.
 """
 
 import json
@@ -16,12 +16,16 @@ import threading
 import traceback
 from collections.abc import Mapping
 from contextlib import suppress
+from dataclasses import asdict
+from pathlib import Path
 from types import FrameType, TracebackType
 from typing import Any
 
 from genrender.errors import ConfigError, GenRenderError
+from genrender.jobs.child import requests
 from genrender.jobs.job import RenderJob, job_from_json, job_to_json
 from genrender.jobs.plan import plan
+from genrender.jobs.resume import resume
 from genrender.runs.folder import RunFolder
 from genrender.runs.hooks import SILENT, Cancelled, RunHooks
 from genrender.storage.memory import reset_peak_memory
@@ -44,6 +48,7 @@ class Worker:
     def __init__(self, debug: bool = False) -> None:
         self._debug = debug
         self._process: subprocess.Popen[str] | None = None
+        self._is_interrupted = False
 
     def __enter__(self) -> "Worker":
         return self
@@ -82,27 +87,55 @@ class Worker:
         """Makes a job's run in a folder.
 
         Raises:
-            Cancelled: the hooks say so. The run keeps the steps that it has done.
+            Cancelled: the hooks say so, or `interrupt` was called. The run keeps the steps that it has done.
             ConfigError: the run fails, or its process is gone, killed for its memory for instance.
         """
+        self._ask({"job": job_to_json(job), "folder": str(folder.path)}, hooks)
+
+    def resume(self, folder: Path, hooks: RunHooks = SILENT) -> None:
+        """Carries on with an unfinished run of which the job is kept; raises what `make` does."""
+        self._ask({"job": None, "folder": str(folder)}, hooks)
+
+    def estimate(self, job: RenderJob, folder: RunFolder, hooks: RunHooks = SILENT) -> dict[str, Any]:
+        """What is ahead of a job: `genrender.jobs.pace.Estimate` with its `seconds`; raises what `make` does.
+
+        The networks stay in memory for the runs that come.
+        """
+        found = self._ask({"job": job_to_json(job), "folder": str(folder.path), "estimate": True}, hooks)
+        assert isinstance(found, dict)
+        return found
+
+    def interrupt(self) -> None:
+        """Has the run that is being made in another thread stop now, as Ctrl-C would."""
+        process = self._process
+        if process is not None:
+            self._is_interrupted = True
+            process.terminate()
+            impatience = threading.Timer(PATIENCE_S, process.kill)
+            impatience.daemon = True
+            impatience.start()
+
+    def _ask(self, asked: Mapping[str, Any], hooks: RunHooks) -> Any:
+        """What the process answers at the end."""
+        self._is_interrupted = False
         if self._process is None:
             # What libraries warn of is about their insides.
             child = [sys.executable, "-W", "ignore", "-m", "genrender.jobs.worker"]
             self._process = subprocess.Popen(child, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-        asked = {"job": job_to_json(job), "folder": str(folder.path), "debug": self._debug}
         try:
-            error = self._error_of(self._process, asked, hooks)
+            is_done, answer = self._answer_of(self._process, {**asked, "debug": self._debug}, hooks)
         except BaseException:
             # Cancelled, or interrupted, or the hooks fail: nobody waits for the run any more.
             self._stop(hooks)
             raise
-        if error is not None:
-            raise ConfigError(error)
+        if is_done:
+            return answer
+        raise Cancelled("cancelled") if self._is_interrupted else ConfigError(answer)
 
-    def _error_of(
+    def _answer_of(
         self, process: "subprocess.Popen[str]", asked: Mapping[str, Any], hooks: RunHooks
-    ) -> str | None:
-        """Why what was asked for has failed; None: it is done."""
+    ) -> tuple[bool, Any]:
+        """Whether it is done, and what has come of it; else why it has failed."""
         assert process.stdin is not None
         assert process.stdout is not None
         with suppress(BrokenPipeError):
@@ -110,15 +143,13 @@ class Worker:
             process.stdin.flush()
         for line in process.stdout:
             kind, *told = json.loads(line)
-            if kind == "done":
-                return None
-            if kind == "error":
-                return told[0]
+            if kind in ("done", "error"):
+                return kind == "done", told[0]
             getattr(hooks, kind)(*told)
             if hooks.is_cancelled():
                 raise Cancelled("cancelled")
         self._end()
-        return "its process has ended before the run was done"
+        return False, "its process has ended before the run was done"
 
 
 def serve() -> None:
@@ -138,19 +169,30 @@ def serve() -> None:
     _let_be_interrupted()
     # Whoever started this process has been interrupted as well, and may be gone.
     with suppress(KeyboardInterrupt, BrokenPipeError):
-        for line in sys.stdin:
+        for line in requests():
             reset_peak_memory()
             asked = json.loads(line)
             try:
-                planned = plan(job_from_json(asked["job"]), RunFolder(asked["folder"]), hooks)
-                from genrender.jobs.make import make
-
-                make(planned, hooks)
-                tell("done")
+                tell("done", _answer(asked, hooks))
             except GenRenderError as error:
                 if asked["debug"]:
                     traceback.print_exc()
                 tell("error", str(error))
+
+
+def _answer(asked: Mapping[str, Any], hooks: RunHooks) -> dict[str, Any] | None:
+    if asked["job"] is None:
+        resume(Path(asked["folder"]), hooks)
+        return None
+    planned = plan(job_from_json(asked["job"]), RunFolder(asked["folder"]), hooks)
+    # Only here: PyTorch takes seconds to import, and most that is wrong with a job is found before.
+    from genrender.jobs.make import estimate, make
+
+    if asked.get("estimate"):
+        ahead = estimate(planned, hooks)
+        return {**asdict(ahead), "seconds": ahead.seconds}
+    make(planned, hooks)
+    return None
 
 
 def _let_be_interrupted() -> None:

@@ -1,5 +1,6 @@
 """PNG files, and the contact sheet: a clip at a glance."""
 
+import io
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -7,6 +8,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import UInt8
 from PIL import Image, ImageDraw, ImageFont
+from PIL.PngImagePlugin import PngInfo
 
 from genrender.errors import MediaError
 from genrender.storage.atomic import atomic_write
@@ -15,16 +17,60 @@ from genrender.storage.untrusted import library_errors
 PAPER = (250, 250, 248)
 INK = (70, 70, 68)
 FAINT = (150, 150, 146)
+# Behind a PNG's signature and its IHDR.
+_AFTER_HEADER = 33
 
 
-def write_png(path: str | os.PathLike[str], picture: UInt8[np.ndarray, "H W 3"]) -> None:
+def write_png(
+    path: str | os.PathLike[str],
+    picture: UInt8[np.ndarray, "H W 3"],
+    texts: Mapping[str, str] | None = None,
+) -> None:
     """Writes an RGB picture.
+
+    Args:
+        texts: are kept in the file by their keys, for `read_texts`.
 
     Raises:
         MediaError: the file cannot be written. Nothing half-written stays behind.
     """
     with atomic_write(path) as part:
-        Image.fromarray(picture).save(part, format="PNG")
+        Image.fromarray(picture).save(part, format="PNG", pnginfo=_info(texts or {}))
+
+
+def with_texts(data: bytes, texts: Mapping[str, str]) -> bytes:
+    """A PNG file's bytes with texts in it; the pixels stay as they are.
+
+    Source: PNG specification, section 5.3: chunks of a length, a name, data and their CRC, IHDR the first.
+    """
+    made = io.BytesIO()
+    # What Pillow writes of a single pixel holds the chunks between IHDR and IDAT.
+    Image.new("L", (1, 1)).save(made, format="PNG", pnginfo=_info(texts))
+    small = made.getvalue()
+    chunks = small[_AFTER_HEADER : small.index(b"IDAT") - 4]
+    return data[:_AFTER_HEADER] + chunks + data[_AFTER_HEADER:]
+
+
+def read_texts(path: str | os.PathLike[str]) -> dict[str, str]:
+    """The texts in a PNG file, by their keys.
+
+    Raises:
+        MediaError: it is no PNG.
+    """
+    remedy = "it is no PNG, or it is damaged"
+    with (
+        library_errors(str(path), MediaError, remedy, Exception),
+        Image.open(path, formats=("PNG",)) as image,
+    ):
+        image.load()  # texts may stand behind the pixels
+        return {str(key): text for key, text in image.info.items() if isinstance(text, str)}
+
+
+def _info(texts: Mapping[str, str]) -> PngInfo:
+    info = PngInfo()
+    for key, text in texts.items():
+        info.add_itxt(key, text)
+    return info
 
 
 def read_png(path: str | os.PathLike[str]) -> UInt8[np.ndarray, "H W 3"]:

@@ -26,7 +26,10 @@ BT709 = 1
 
 
 def write_video(
-    path: str | os.PathLike[str], frames: Iterable[UInt8[np.ndarray, "H W 3"]], fps: int | float
+    path: str | os.PathLike[str],
+    frames: Iterable[UInt8[np.ndarray, "H W 3"]],
+    fps: int | float,
+    comment: str | None = None,
 ) -> None:
     """Writes frames to an MP4 file as they come, so that a long clip never lies in memory.
 
@@ -39,6 +42,7 @@ def write_video(
         path: the file; whatever it is called, it becomes an MP4.
         frames: RGB pictures of one size, at least one.
         fps: frames per second, > 0.
+        comment: is kept in the file for `read_comment`.
 
     Raises:
         MediaError: there are no frames, they differ in size, the rate is not positive, or the file cannot be
@@ -48,7 +52,7 @@ def write_video(
         raise MediaError(f"cannot write {path}: {fps} frames per second, expected more than 0")
     with atomic_write(path) as part:
         try:
-            _encode(path, part, frames, Fraction(fps).limit_denominator(1001))
+            _encode(path, part, frames, Fraction(fps).limit_denominator(1001), comment)
         except av.error.FFmpegError as error:
             raise MediaError(f"cannot write {path}: {error.strerror}") from error
 
@@ -58,9 +62,12 @@ def _encode(
     part: Path,
     frames: Iterable[UInt8[np.ndarray, "H W 3"]],
     rate: Fraction,
+    comment: str | None,
 ) -> None:
     # `faststart` moves the index to the front, so that a browser can play while it loads.
     with av.open(str(part), "w", format="mp4", options={"movflags": "+faststart"}) as container:
+        if comment is not None:
+            container.metadata["comment"] = comment
         stream = container.add_stream("libx264", rate=rate, options={"crf": QUALITY, **REPRODUCIBLE})
         stream.pix_fmt = "yuv420p"
         _tag_colours(stream.codec_context)
@@ -100,6 +107,21 @@ def _to_yuv(frame: UInt8[np.ndarray, "H W 3"]) -> av.VideoFrame:
         src_color_range=ColorRange.JPEG,
         dst_color_range=ColorRange.MPEG,
     )
+
+
+def read_comment(path: str | os.PathLike[str]) -> str | None:
+    """What a video was given as its comment; None: nothing.
+
+    Raises:
+        MediaError: it is no video.
+    """
+    try:
+        with av.open(str(path)) as container:
+            return container.metadata.get("comment")
+    except av.error.FFmpegError as error:
+        raise MediaError(
+            f"cannot read {path}: it is no video, or it is damaged ({error.strerror})"
+        ) from error
 
 
 def read_video(path: str | os.PathLike[str]) -> tuple[UInt8[np.ndarray, "F H W 3"], float]:

@@ -101,6 +101,16 @@ BackdropGeometry = Annotated[
     tyro.conf.arg(help="geometry behind the scene, with object index 16382 (ground) and 16383 (dome)"),
 ]
 
+# Where a server keeps its things, unless told otherwise.
+STUDIO = Path("genrender-studio")
+StudioFolder = Annotated[
+    Path, tyro.conf.arg(metavar="DIR", help="folder of a server: scenes, runs and their order")
+]
+Token = Annotated[
+    str | None,
+    option("TEXT", "GENRENDER_TOKEN of the environment, else none", "secret that a server wants to be told"),
+]
+
 
 # Groups.
 
@@ -330,5 +340,20 @@ class Judging:
     depth_model: DepthModel = None
 
 
+@dataclass(frozen=True)
+class Connection:
+    """Which server is asked."""
+
+    server: Annotated[
+        str | None,
+        option("URL", "that of the server of --folder", "address of a server, such as http://127.0.0.1:7860"),
+    ] = None
+    folder: StudioFolder = STUDIO
+    token: Token = None
+
+
 # What `--help` names and `--help-all` shows: few need these.
-FOLDED = (Moments, Content, Objects, Looks, Adapters, Sampling, Networks, Consistency, Rival, Judging)
+FOLDED = (
+    *(Moments, Content, Objects, Looks, Adapters, Sampling, Networks, Consistency, Rival, Judging),
+    Connection,
+)

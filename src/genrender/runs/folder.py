@@ -102,22 +102,31 @@ class RunFolder:
         """The frames written so far, each read from disk when it is asked for."""
         return Frames(self.frame_files())
 
-    def write_video(self, fps: int | float, scale: int = 1, repeat: int = 1) -> None:
+    def write_video(
+        self, fps: int | float, scale: int = 1, repeat: int = 1, comment: str | None = None
+    ) -> None:
         """Makes `video.mp4` of the frames written so far.
 
         Args:
             fps: frames per second.
             scale: how many times as wide and high as the frames the video is.
             repeat: how often it shows them all.
+            comment: see `genrender.media.video.write_video`.
         """
         frames = (frame for _ in range(repeat) for frame in self.frames())
-        write_video(self.video_file, (enlarged(frame, scale) for frame in frames), fps)
+        write_video(self.video_file, (enlarged(frame, scale) for frame in frames), fps, comment)
 
     def write_contact_sheet(
-        self, rows: Mapping[str, Sequence[np.ndarray] | UInt8[np.ndarray, "F H W 3"]]
+        self,
+        rows: Mapping[str, Sequence[np.ndarray] | UInt8[np.ndarray, "F H W 3"]],
+        texts: Mapping[str, str] | None = None,
     ) -> None:
-        """Makes `contact_sheet.png` of the given rows and, below them, the frames written so far."""
-        write_png(self.contact_sheet_file, contact_sheet({**rows, "result": self.frames()}))
+        """Makes `contact_sheet.png` of the given rows and, below them, the frames written so far.
+
+        Args:
+            texts: see `genrender.media.images.write_png`.
+        """
+        write_png(self.contact_sheet_file, contact_sheet({**rows, "result": self.frames()}), texts)
 
 
 class Frames(Sequence[np.ndarray]):

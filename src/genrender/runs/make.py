@@ -38,6 +38,7 @@ from genrender.runs.folder import RunFolder
 from genrender.runs.hooks import SILENT, Cancelled, RunHooks
 from genrender.runs.progress import Feedback
 from genrender.runs.record import Cost, Making, NetworksRecord, Origin, RunRecord, SettingsRecord, ShotRecord
+from genrender.runs.told import KEY, told_of
 from genrender.runs.unfinished import UnfinishedRun
 from genrender.runs.words import warn_of_unknown_words
 from genrender.sampling.appearance import Appearance, AppearanceRecorder
@@ -135,9 +136,10 @@ def make_video(
         seconds = (time.perf_counter() - started_s) / clip.shot.n_frames
         cost = Cost(seconds, peak_memory_mb(), gpu_peak_memory_mb())
         words = sys.argv if unfinished is None else unfinished.command
-        draft.write_record(RunRecord.now(making, cost, settled.seed, words, flagged))
+        record = RunRecord.now(making, cost, settled.seed, words, flagged)
+        draft.write_record(record)
         scale = video_scale(pipeline.name_or_path, clip.shot.width, clip.shot.height)
-        draft.write_video(clip.fps, scale, settled.repeat)
+        draft.write_video(clip.fps, scale, settled.repeat, told_of(record))
         inverse_range = inverse_depth_range(clip.gbuffers)
         if recorder is not None:
             kept = [shown.gbuffers[frame] for frame in recorder.frames]
@@ -152,7 +154,8 @@ def make_video(
             {
                 "UV": PerFrame(lambda frame: uv_picture(gbuffers[frame]), n_frames),
                 "depth": PerFrame(lambda frame: depth_picture(gbuffers[frame], inverse_range), n_frames),
-            }
+            },
+            {KEY: told_of(record)},
         )
     return flagged
 

@@ -154,15 +154,16 @@ def with_valid_texts(value: Any) -> Any:
     return value
 
 
-def json_text(value: Any, default: Callable[[Any], Any] | None = None) -> str:
+def json_text(value: Any, default: Callable[[Any], Any] | None = None, indent: int | None = 2) -> str:
     """Strict JSON, whatever texts and numbers there are: numbers that it lacks are texts such as "-Infinity".
 
     Args:
         value: what JSON can hold.
         default: makes that of other values.
+        indent: None: all in one line.
     """
     plain = _with_finite_numbers(with_valid_texts(value))
-    return json.dumps(plain, indent=2, default=default, allow_nan=False)
+    return json.dumps(plain, indent=indent, default=default, allow_nan=False)
 
 
 def _with_finite_numbers(value: Any) -> Any:
