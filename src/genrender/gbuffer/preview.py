@@ -58,7 +58,7 @@ def shaded_picture(gbuffer: GBuffer) -> UInt8[np.ndarray, "H W 4"]:
     lens = gbuffer.lens or Lens(half_height=float(np.tan(np.deg2rad(20))))
     normals = view_normals(replace(gbuffer, lens=lens))
     light = np.array([-0.45, 0.6, 0.66], np.float32)
-    brightness = 0.35 + 0.65 * np.clip(normals @ (light / np.linalg.norm(light)), 0, 1)
+    brightness = 0.45 + 0.6 * np.clip(normals @ (light / np.linalg.norm(light)), 0, 1)
     clay = 0.55 * np.float32(230 / 255) + 0.45 * object_picture(gbuffer).astype(np.float32) / 255
     shaded = to_picture(clay * brightness[..., None].astype(np.float32))
     return np.dstack([shaded, np.where(gbuffer.visible, np.uint8(255), np.uint8(0))])

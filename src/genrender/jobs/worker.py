@@ -178,6 +178,8 @@ def serve() -> None:
                 if asked["debug"]:
                     traceback.print_exc()
                 tell("error", str(error))
+        # Nothing is left to tidy up, and libraries close for a while.
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
 
 
 def _answer(asked: Mapping[str, Any], hooks: RunHooks) -> dict[str, Any] | None:

@@ -69,7 +69,7 @@ def make_app(studio: Studio, access: Access) -> ASGIApp:
     ):
         app.include_router(routes)
     _add_page(app)
-    _add_errors(app)
+    _add_errors(app, studio)
     upload_bytes = studio.config.uploads.bytes + FORM_BYTES
     bodies = {
         "/api/scenes": upload_bytes,
@@ -167,7 +167,7 @@ def _add_page(app: FastAPI) -> None:
         return sent(name)
 
 
-def _add_errors(app: FastAPI) -> None:
+def _add_errors(app: FastAPI, studio: Studio) -> None:
     """Every answer that is none has one form: a line for people, and the setting that it is about."""
 
     @app.exception_handler(Refused)
@@ -176,7 +176,7 @@ def _add_errors(app: FastAPI) -> None:
 
     @app.exception_handler(GenRenderError)
     async def known(_: Request, error: GenRenderError) -> JSONResponse:
-        text = " ".join(str(error).splitlines())
+        text = studio.plain(" ".join(str(error).splitlines()))
         return _told(422, text, field_of(text))
 
     @app.exception_handler(RequestValidationError)

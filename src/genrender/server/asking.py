@@ -163,8 +163,11 @@ def check(studio: Studio, asked: Asked, folder: Path) -> dict[str, Any]:
     )[0]
     # The page underlines them; everything else is told in words.
     told = {**found, **unknown, "seconds": None, "memory_bytes": None, "text": None}
+    told["notes"], told["warnings"] = (
+        [studio.plain(t) for t in told[kind]] for kind in ("notes", "warnings")
+    )
     if found["error"] is not None:
-        return told
+        return told | {"error": studio.plain(found["error"])}
     limits = studio.config.jobs
     for name, value, most in (
         ("frames", found["n_frames"], limits.frames),

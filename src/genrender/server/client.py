@@ -4,11 +4,12 @@ import http.client
 import json
 import secrets
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlencode, urlsplit
 
-from genrender.errors import ConfigError, MediaError
+from genrender.errors import ConfigError, GenRenderError, MediaError
 from genrender.server.studio import held_by
 from genrender.storage.atomic import atomic_write
 
@@ -110,22 +111,28 @@ class Client:
                 if line.startswith(b"data: "):
                     yield json.loads(line[6:])
 
-    def _answer(self, method: str, path: str, body: Any, headers: dict[str, str]) -> http.client.HTTPResponse:
-        kind = http.client.HTTPSConnection if self._parts.scheme == "https" else http.client.HTTPConnection
+    @contextmanager
+    def _answer(
+        self, method: str, path: str, body: Any, headers: dict[str, str]
+    ) -> Iterator[http.client.HTTPResponse]:
+        is_secure = self._parts.scheme == "https"
+        kind = http.client.HTTPSConnection if is_secure else http.client.HTTPConnection
         link = kind(self._parts.netloc, timeout=TIMEOUT_S)
+        place = self._parts.path.rstrip("/") + path
         try:
-            link.request(method, self._parts.path.rstrip("/") + path, body, {**self._headers, **headers})
-            answer = link.getresponse()
+            link.request(method, place, body, {**self._headers, **headers})
+            with link.getresponse() as answer:
+                if answer.status >= 400:
+                    raise ConfigError(_refusal(answer.read(), answer.status))
+                yield answer
         except (OSError, http.client.HTTPException) as error:
-            link.close()
+            if isinstance(error, GenRenderError):
+                raise
             raise MediaError(
                 f"the server at {self._address} does not answer ({error}): begin it with genrender serve"
             ) from error
-        if answer.status >= 400:
-            with answer:
-                text = answer.read()
-            raise ConfigError(_refusal(text, answer.status))
-        return answer
+        finally:
+            link.close()
 
 
 def _refusal(text: bytes, status: int) -> str:

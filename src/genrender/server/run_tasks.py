@@ -40,9 +40,9 @@ def metrics_table(found: dict[str, Any]) -> list[dict[str, Any]]:
             except (KeyError, IndexError, TypeError):
                 continue  # of a run that was measured by an earlier version
             title = f"{metric.title}, {called}" if called else metric.title
-            text = "-" if value is None else f"{value:.4g}{f' {metric.unit}' if metric.unit else ''}"
+            text = "-" if value is None else f"{value:.3g}"
             about = {"key": key, "title": title, "meaning": metric.meaning, "better": metric.better}
-            rows.append({**about, "value": value, "text": text})
+            rows.append({**about, "unit": metric.unit, "value": value, "text": text})
     return rows
 
 

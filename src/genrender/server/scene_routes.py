@@ -83,7 +83,7 @@ def scene_routes(studio: Studio) -> APIRouter:
         """The same, with objects as settings divide them."""
         made = ask(studio, scene, asked.settings)
         found, _ = studio.reader.call("report", READ_TIMEOUT_S, job=made.plain_job)
-        return {**_summary(find_scene(studio, scene)), **found}
+        return {**_summary(find_scene(studio, scene)), **_without_folders(studio, found)}
 
     @routes.delete("/scenes/{scene}", status_code=204)
     async def delete(scene: str) -> None:
@@ -142,6 +142,16 @@ def _summary(entry: SceneEntry) -> dict[str, Any]:
     }
 
 
+def _without_folders(studio: Studio, found: dict[str, Any]) -> dict[str, Any]:
+    """A report without this server's paths: those of EXR files tell where they lie."""
+    report = found["report"]
+    plain = {
+        name: [studio.plain(t) for t in report[name]] for name in ("problems", "notes") if name in report
+    }
+    paths = {"path": studio.plain(report["path"])} if "path" in report else {}
+    return {**found, "report": report | plain | paths, "notes": [studio.plain(t) for t in found["notes"]]}
+
+
 def _shown_job(studio: Studio, scene: str, asked: View) -> dict[str, Any]:
     """The job of a view: only what the shot depends on, so that typing a prompt changes no picture."""
     entry = find_scene(studio, scene)
@@ -174,6 +184,7 @@ def _take(studio: Studio, place: Path, uploads: list[Upload]) -> dict[str, Any]:
     n_bytes = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
     scene = str(found.pop("scene"))
     kind = str(found.pop("kind"))
+    found = _without_folders(studio, found)
     id = new_id(Path(title).stem)
     entry = SceneEntry(id, title[:MAX_NAME_LENGTH], kind, now(), n_bytes, scene, found)
     folder.rename(studio.scenes / id)

@@ -15,13 +15,15 @@ import numpy as np
 from jaxtyping import UInt8
 from PIL import Image
 
+from genrender.backbones.picture_size import read_picture_size
+from genrender.backbones.recipe_files import recipe_sources
 from genrender.errors import ConfigError
 from genrender.gbuffer.control import inverse_depth_range
 from genrender.gbuffer.exr.inspect import inspect_exr
 from genrender.gbuffer.gbuffer import GBuffer
 from genrender.gbuffer.preview import depth_picture, object_colour, object_picture, shaded_picture, uv_picture
 from genrender.jobs.clips import note_left_out, picture_size, plan_exr_clip
-from genrender.jobs.job import ClipJob, RenderJob, job_from_json
+from genrender.jobs.job import RenderJob, job_from_json
 from genrender.runs.hooks import RunHooks
 from genrender.scene.inspect import inspect_scene
 from genrender.scene.load import load_scene
@@ -38,7 +40,7 @@ Answer = tuple[Any, bytes]
 MODES = ("shaded", "depth", "uv", "objects")
 # Shots that are kept, with their scenes: one is looked at, another compared with it.
 KEPT_SHOTS = 4
-# Where no model says otherwise.
+# Of models that do not tell.
 USUAL_SIZE = (512, 512)
 # A clip's range of depths is found in so many of its frames, evenly spread.
 DEPTH_FRAMES = 48
@@ -172,21 +174,30 @@ def _hex(color: tuple[int, int, int]) -> str:
 def stage_of(job: RenderJob, size: tuple[int, int] | None) -> Stage:
     """The job's shot in pictures of this size; None: what the job says."""
     clip = job.clip
+    size = size or _own_size(job)
     key = json.dumps([repr(clip), clip.scene.stat().st_mtime_ns, size])
     if key in _stages:
         _stages.move_to_end(key)
         return _stages[key]
-    _stages[key] = Stage(plan_exr_clip(clip) if clip.is_exr else _planned(clip, size))
+    if clip.is_exr:
+        _stages[key] = Stage(plan_exr_clip(clip))
+    else:
+        assert size is not None
+        _stages[key] = Stage(plan_shot(_loaded(clip.scene), replace(clip.shot, size=size)))
     while len(_stages) > KEPT_SHOTS:
         _stages.popitem(last=False)
     return _stages[key]
 
 
-def _planned(clip: ClipJob, size: tuple[int, int] | None) -> Shot:
-    scene = _loaded(clip.scene)
-    if size is None:
-        size = picture_size(clip.size, scene, clip.shot.camera, USUAL_SIZE, 8)
-    return plan_shot(scene, replace(clip.shot, size=size))
+def _own_size(job: RenderJob) -> tuple[int, int] | None:
+    """The size that a run of the job would have; None: that of its EXR files."""
+    if job.clip.is_exr:
+        return None
+    picture = read_picture_size(recipe_sources(job.recipe)[0])
+    usual = picture.native or USUAL_SIZE
+    return picture_size(
+        job.clip.size, _loaded(job.clip.scene), job.clip.shot.camera, usual, picture.vae_factor
+    )
 
 
 def _seen(job: RenderJob, asked: dict[str, Any]) -> tuple[Stage, GBuffer, dict[str, Any]]:

@@ -11,6 +11,7 @@ server.lock     who serves this folder
 
 import json
 import os
+import re
 import secrets
 import shutil
 import socket
@@ -131,6 +132,10 @@ class Studio:
         place = self.folder / "work" / secrets.token_hex(8)
         place.mkdir()
         return place
+
+    def plain(self, text: str) -> str:
+        """A message without this server's folders, which mean nothing to whoever asks."""
+        return re.sub(re.escape(str(self.folder)) + r"/(?:[^/\s]+/)*", "", text)
 
     def _tidy(self) -> None:
         """Puts in order what the server before has left."""

@@ -12,8 +12,6 @@ from genrender.runs.told import KEY, Told, read_told, told_by
 from genrender.storage.run_files import CONFIG_FILE
 from genrender.storage.untrusted import MAX_JSON_BYTES, library_errors
 
-_KINDS = (zipfile.BadZipFile, RuntimeError, NotImplementedError, OSError, EOFError, ValueError)
-
 
 def told(file: str, name: str) -> tuple[Any, bytes]:
     """Scene and words of what a file was made with; None: it does not tell.
@@ -41,7 +39,10 @@ def _of_config(path: Path) -> Told | None:
 
 
 def _of_folder(path: Path) -> Told | None:
-    with library_errors(path.name, MediaError, "make the zip again", _KINDS), zipfile.ZipFile(path) as packed:
+    with (
+        library_errors(path.name, MediaError, "make the zip again", Exception),
+        zipfile.ZipFile(path) as packed,
+    ):
         entries = [entry for entry in packed.infolist() if Path(entry.filename).name == CONFIG_FILE]
         for entry in sorted(entries, key=lambda entry: len(entry.filename)):
             with packed.open(entry) as stream:

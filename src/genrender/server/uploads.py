@@ -13,7 +13,7 @@ from pathlib import Path, PurePosixPath
 from genrender.errors import MediaError, SceneError
 from genrender.gbuffer.exr.files import is_exr_sequence
 from genrender.scene.formats.sequence import find_sequence
-from genrender.scene.formats.table import BY_SUFFIX
+from genrender.scene.formats.table import BY_SUFFIX, MOMENT_SUFFIXES
 from genrender.storage.limits import bytes_as_text
 from genrender.storage.untrusted import SHOWN_LENGTH, library_errors, shown
 
@@ -65,8 +65,7 @@ def unpack(archive: Path, folder: Path, limits: UploadLimits) -> None:
         MediaError: it is no zip, it is encrypted or damaged, or holds too much.
     """
     remedy = "make it again, without a password"
-    kinds = (zipfile.BadZipFile, RuntimeError, NotImplementedError, OSError, EOFError, ValueError)
-    with library_errors(archive.name, MediaError, remedy, kinds), zipfile.ZipFile(archive) as packed:
+    with library_errors(archive.name, MediaError, remedy, Exception), zipfile.ZipFile(archive) as packed:
         entries = [entry for entry in packed.infolist() if _is_wanted(entry)]
         if len(entries) > limits.files:
             raise MediaError(f"the zip holds {len(entries):,} files, expected at most {limits.files:,}")
@@ -117,7 +116,8 @@ def find_scene(folder: Path) -> Path:
             return place
         raise SceneError(f"the EXR files lie in {len(exr) + 1} folders, expected one folder of one shot")
     places = {file.parent for file in scenes}
-    if len(places) == 1 and find_sequence(place := places.pop()) is not None:
+    is_moments = {file.suffix.lower() for file in scenes} <= set(MOMENT_SUFFIXES)
+    if scenes and is_moments and len(places) == 1 and find_sequence(place := places.pop()) is not None:
         return place
     what = _listed([file.relative_to(folder).as_posix() for file in scenes or files])
     expected = f"one scene ({', '.join(BY_SUFFIX)}), a numbered sequence, or EXR files"

@@ -1,0 +1,132 @@
+"""A real server, killed in the middle of a run, goes on to the same frames; a second one knows of it."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from server.conftest import SCENES
+
+from genrender.jobs.job import job_from_json
+from genrender.jobs.make import make
+from genrender.jobs.plan import plan
+from genrender.runs.folder import RunFolder
+from genrender.server.client import Client, run_path
+from genrender.server.database import Database
+from genrender.server.queue import has_steps
+from genrender.server.studio import held_by
+
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="needs signals and locks")
+SETTINGS = {"prompt": "a red biped", "frames": 3, "steps": 16, "size": "64", "dtype": "float32"}
+
+
+class Server:
+    """`genrender serve` in a folder, at a free port."""
+
+    def __init__(self, folder: Path) -> None:
+        words = ("serve", "--folder", str(folder), "--port", "0", "--device", "cpu")
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "genrender", *words],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        assert self.process.stdout is not None
+        said = self.process.stdout.readline().split()
+        assert said[:1] == ["open"], self.process.communicate()[1]
+        self.client = Client(said[1])
+
+    def end(self, number: int) -> tuple[int, str]:
+        """The exit code, and what was said on stderr."""
+        self.process.send_signal(number)
+        _, said = self.process.communicate(timeout=60)
+        return self.process.returncode, said
+
+
+def wait_until(is_so, timeout_s=60.0):
+    ends_s = time.monotonic() + timeout_s
+    while not is_so():
+        assert time.monotonic() < ends_s, "it takes too long"
+        time.sleep(0.02)
+
+
+@pytest.mark.slow
+def test_a_killed_server_loses_nothing_and_its_run_ends_in_the_same_frames(tmp_path):
+    folder = tmp_path / "studio"
+    server = Server(folder)
+    scene = server.client.upload("/api/scenes", [SCENES / "walking_biped.glb"])["id"]
+    first, second = (
+        server.client.ask("POST", "/api/runs", {"scene": scene, "settings": SETTINGS | {"seed": seed}})["id"]
+        for seed in (1, 2)
+    )
+    wait_until(lambda: has_steps(folder / "runs" / first))
+
+    # A second server on the folder says who holds it.
+    words = ("serve", "--folder", str(folder), "--port", "0")
+    other = subprocess.run(
+        [sys.executable, "-m", "genrender", *words], capture_output=True, text=True, check=False
+    )
+    assert other.returncode == 2
+    assert f"is served already by process {server.process.pid} on" in other.stderr
+    assert held_by(folder)["pid"] == server.process.pid
+
+    assert server.end(signal.SIGKILL)[0] == -signal.SIGKILL
+    assert not (folder / "runs" / first / "video.mp4").exists()
+
+    server = Server(folder)
+    stopped, waiting = (server.client.ask("GET", run_path(run)) for run in (first, second))
+    assert (stopped["state"], stopped["can_resume"], stopped["keeps_steps"]) == ("stopped", True, True)
+    assert waiting["state"] in ("waiting", "running")
+    server.client.ask("POST", run_path(second, "cancel"), {})
+    assert server.client.ask("POST", run_path(first, "resume"), {})["state"] == "waiting"
+    told = list(server.client.events(run_path(first, "events")))
+    assert told[-1]["state"] == "finished", told[-1]["error"]
+
+    code, said = server.end(signal.SIGTERM)
+    assert (code, "Traceback" in said) == (0, False)
+    database = Database(folder / "studio.sqlite")
+    job = job_from_json(database.run(first).job)
+    database.close()
+    alone = RunFolder(tmp_path / "alone")
+    make(plan(job, alone))
+    frames = [file.read_bytes() for file in RunFolder(folder / "runs" / first).frame_files()]
+    assert frames == [file.read_bytes() for file in alone.frame_files()]
+    assert len(frames) == 3
+
+
+def test_a_worker_ends_with_the_server_that_began_it():
+    code = (
+        "import sys, threading, time\n"
+        "from genrender.jobs.child import requests\n"
+        "for line in requests():\n"
+        "    print('at work', flush=True)\n"
+        "    time.sleep(600)\n"
+    )
+    master = (
+        "import subprocess, sys, time\n"
+        f"child = subprocess.Popen([sys.executable, '-c', {code!r}], stdin=subprocess.PIPE, text=True)\n"
+        "child.stdin.write('line\\n'); child.stdin.flush()\n"
+        "print(child.pid, flush=True); time.sleep(600)\n"
+    )
+    process = subprocess.Popen([sys.executable, "-c", master], stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    said = [process.stdout.readline().strip() for _ in range(2)]
+    pid = int(next(word for word in said if word.isdecimal()))
+    process.kill()
+    process.wait()
+    process.stdout.close()
+    wait_until(lambda: not _is_alive(pid))
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0]
+    except FileNotFoundError:
+        return False
+    except OSError:
+        os.kill(pid, 0)
+        return True
+    return state != "Z"
