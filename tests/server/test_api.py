@@ -88,6 +88,7 @@ def test_a_check_says_what_the_command_line_would(client, biped):
     assert told["unknown"][1] == {"word": "strippd", "start": 16, "end": 23, "suggestion": "striped"}
     told = client.post("/api/check", json={"scene": biped, "settings": JOB | {"size": "62"}}).json()
     assert told["error"].startswith("size is 62x62, expected multiples of 4")
+    assert told["field"] == "size"
 
 
 @pytest.mark.parametrize(

@@ -102,6 +102,17 @@ def job_of(settings: Mapping[str, Any], scene: Path, exr_map: Path | None = None
     return render_job(options)
 
 
+def setting_in(text: str) -> str | None:
+    """The setting that an error's words begin with or name as an option; None: none is found."""
+    names = {setting.name for group in setting_groups() for setting in group.settings}
+    for word in text.replace(":", " ").replace(",", " ").split():
+        name = word.removeprefix("--").replace("-", "_")
+        if word.startswith("--") and name in names:
+            return name
+    first = text.split(" is ", 1)[0].removeprefix("the ").replace(" ", "_")
+    return first if first in names else None
+
+
 def settings_of(options: Render) -> dict[str, Any]:
     """The settings that say the same as options of the command line; those that are no default."""
     defaults = {setting.name: setting.default for group in setting_groups() for setting in group.settings}

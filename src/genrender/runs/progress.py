@@ -10,7 +10,10 @@ from genrender.runs.unfinished import UnfinishedRun
 from genrender.sampling.loop import Hooks, PredictedX0, decode_frames
 from genrender.storage.lazy_frames import PerFrame
 
-PREVIEW_EVERY_S = 10.0
+# Seconds from one preview to the next at least; more where a preview takes long: of a run's time they shall
+# take a tenth at most.
+PREVIEW_EVERY_S = 2.0
+PREVIEW_SHARE = 0.1
 PREVIEW_FRAMES = 6
 
 
@@ -42,15 +45,18 @@ class Feedback(Hooks):
         self._unfinished = unfinished
         self._started_s = started_s
         self._previewed_at_s = time.monotonic()
+        self._preview_took_s = 0.0
         self.was_interrupted = False
 
     def on_outputs(self, step: int, predicted_x0: PredictedX0) -> None:
         """The model has seen all frames; a step before it is over."""
         if self._unfinished is not None:
             self._unfinished.note_seconds(time.perf_counter() - self._started_s)
-            if time.monotonic() - self._previewed_at_s > PREVIEW_EVERY_S:
+            begun_s = time.monotonic()
+            if begun_s - self._previewed_at_s > max(PREVIEW_EVERY_S, self._preview_took_s / PREVIEW_SHARE):
                 self._write_preview(step, predicted_x0)
                 self._previewed_at_s = time.monotonic()
+                self._preview_took_s = self._previewed_at_s - begun_s
         self._hooks.progress("diffusion", step + 1, len(self._backbone.scheduler.timesteps))
 
     def is_interrupted(self) -> bool:

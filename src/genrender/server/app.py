@@ -20,7 +20,7 @@ from genrender.backbones.samplers import sampler_names
 from genrender.config import PRESETS
 from genrender.errors import GenRenderError
 from genrender.methods.table import METHODS
-from genrender.options.settings import setting_groups
+from genrender.options.settings import setting_groups, setting_in
 from genrender.server import forms
 from genrender.server.asking import OWN_MODELS, check_source
 from genrender.server.file_routes import file_routes
@@ -177,7 +177,7 @@ def _add_errors(app: FastAPI, studio: Studio) -> None:
     @app.exception_handler(GenRenderError)
     async def known(_: Request, error: GenRenderError) -> JSONResponse:
         text = studio.plain(" ".join(str(error).splitlines()))
-        return _told(422, text, field_of(text))
+        return _told(422, text, setting_in(text))
 
     @app.exception_handler(RequestValidationError)
     async def misfit(_: Request, error: RequestValidationError) -> JSONResponse:
@@ -200,17 +200,6 @@ def _add_errors(app: FastAPI, studio: Studio) -> None:
     async def fault(_: Request, error: Exception) -> JSONResponse:
         traceback.print_exception(error)
         return _told(500, f"something is wrong in the server ({type(error).__name__}); its log tells more")
-
-
-def field_of(text: str) -> str | None:
-    """The setting that an error's words begin with or name as an option; None: none is found."""
-    names = {setting.name for group in setting_groups() for setting in group.settings}
-    for word in text.replace(":", " ").replace(",", " ").split():
-        name = word.removeprefix("--").replace("-", "_")
-        if word.startswith("--") and name in names:
-            return name
-    first = text.split(" is ", 1)[0].removeprefix("the ").replace(" ", "_")
-    return first if first in names else None
 
 
 def _told(status: int, text: str, field: str | None = None) -> JSONResponse:

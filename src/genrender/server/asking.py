@@ -10,7 +10,7 @@ from typing import Any
 from genrender.backbones.spelling import control_of, lora_of
 from genrender.errors import ConfigError
 from genrender.jobs.job import RenderJob, job_to_json
-from genrender.options.settings import job_of
+from genrender.options.settings import job_of, setting_in
 from genrender.server.database import RunEntry, SceneEntry
 from genrender.server.queue import now, pace_key
 from genrender.server.refused import Refused, conflict, not_found
@@ -23,6 +23,8 @@ from genrender.storage.untrusted import SHOWN_LENGTH, check_text, json_text, sho
 OWN_MODELS = ("pocket",)
 CHECK_TIMEOUT_S = 120.0
 MAX_NAME = 200
+# How many times the frames of a run its video may show.
+MAX_SHOWN = 10
 # Settings that name a single source, and those that name several.
 SOURCES = ("model", "vae", "motion_adapter")
 LISTED_SOURCES = ("lora", "embedding", "controlnet", "ip_adapter")
@@ -162,20 +164,23 @@ def check(studio: Studio, asked: Asked, folder: Path) -> dict[str, Any]:
         "words", CHECK_TIMEOUT_S, model=asked.job.recipe.base, text=asked.job.prompt
     )[0]
     # The page underlines them; everything else is told in words.
-    told = {**found, **unknown, "seconds": None, "memory_bytes": None, "text": None}
+    told = {**found, **unknown, "field": None, "seconds": None, "memory_bytes": None, "text": None}
     told["notes"], told["warnings"] = (
         [studio.plain(t) for t in told[kind]] for kind in ("notes", "warnings")
     )
     if found["error"] is not None:
-        return told | {"error": studio.plain(found["error"])}
+        text = studio.plain(found["error"])
+        return told | {"error": text, "field": setting_in(text)}
     limits = studio.config.jobs
     for name, value, most in (
         ("frames", found["n_frames"], limits.frames),
         ("size", max(found["width"], found["height"]), limits.side),
         ("steps", found["steps"], limits.steps),
+        ("repeat", asked.job.repeat * found["n_frames"], limits.frames * MAX_SHOWN),
     ):
         if value > most:
-            raise Refused(f"{name} is {value}, expected at most {most} on this server", field=name)
+            what = "the number of frames with repeats" if name == "repeat" else name
+            raise Refused(f"{what} is {value}, expected at most {most} on this server", field=name)
     key = pace_key(asked.job, found["width"], found["height"])
     pace = studio.database.pace(key)
     if pace is None:

@@ -60,9 +60,13 @@ class Helper:
             try:
                 return self._answer(task, timeout_s, arguments)
             finally:
-                self._idle = threading.Timer(IDLE_S, self.end)
+                self._idle = threading.Timer(IDLE_S, self._end_idle)
                 self._idle.daemon = True
                 self._idle.start()
+
+    def _end_idle(self) -> None:
+        with self._turn:
+            self.end()
 
     def end(self) -> None:
         """Lets the process go; the next call has another."""

@@ -8,7 +8,7 @@ from typing import IO
 from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
 
-from genrender.errors import MediaError
+from genrender.errors import GenRenderError, MediaError
 from genrender.server.refused import too_large
 from genrender.server.uploads import UploadLimits
 from genrender.storage.limits import bytes_as_text
@@ -119,6 +119,10 @@ async def receive_files(
         parser.finalize()
     except FormParserError as error:
         raise MediaError(f"the upload cannot be read ({error}): send it again") from error
+    except OSError as error:
+        if isinstance(error, GenRenderError):
+            raise
+        raise MediaError(f"the upload cannot be kept: {error.strerror or error}; free some disk") from error
     finally:
         parts.end()
     if not parts.uploads:

@@ -44,6 +44,8 @@ FOLDERS = ("scenes", "runs", "trash", "cameras", "pictures", "work")
 TRASH_S = 86_400.0
 # Of the memory that is free, what one reader of files may take.
 READER_SHARE = 0.5
+# Less than this even the libraries that read do not take.
+READER_BYTES = 2_000_000_000
 
 
 @dataclass(frozen=True)
@@ -100,7 +102,7 @@ class Studio:
         self.database = Database(self.folder / "studio.sqlite")
         self.events = Events()
         self._tidy()
-        memory = int(READER_SHARE * available_memory())
+        memory = max(int(READER_SHARE * available_memory()), READER_BYTES)
         # What is dragged and what is read for long do not wait for each other.
         self.viewer = Helper("genrender.server.tasks", memory)
         self.reader = Helper("genrender.server.tasks", memory)
