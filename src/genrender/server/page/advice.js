@@ -4,7 +4,15 @@ import { api } from "./api.js";
 import { el, fill } from "./dom.js";
 import { busy } from "./notices.js";
 import { runs } from "./runs.js";
+import { titleOf } from "./settings_form.js";
 import { figure } from "./wording.js";
+
+/** Changed settings as the page calls them: "alpha 0.9". */
+function wordsOf(settings) {
+  return Object.entries(settings)
+    .map(([name, value]) => (name === "set" ? value.join(", ") : `${titleOf(name).toLowerCase()} ${value}`))
+    .join(", ");
+}
 
 function symptomView(run, symptom) {
   const state =
@@ -27,7 +35,7 @@ function symptomView(run, symptom) {
             location.hash = `#run/${made.id}`;
           }),
       },
-      `Again with ${change.words}`,
+      `Again with ${wordsOf(change.settings)}`,
     );
     return button;
   });

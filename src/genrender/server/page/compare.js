@@ -118,12 +118,12 @@ export function comparison(left, right, fps, how = "wipe") {
     "div",
     { class: "comparison" },
     el("div", { class: "stage" }, stage),
-    handle,
     clock,
     el(
       "div",
       { class: "row" },
       mode,
+      handle,
       el(
         "span",
         { class: "quiet small keys-told" },

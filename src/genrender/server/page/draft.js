@@ -110,7 +110,8 @@ export const SHOT_SETTINGS = [
   "ignore",
   "uv",
   "size",
-  "exr_map",
+  // Where no size is given, the model says it.
+  "model",
 ];
 
 export function shotSettings(settings = value.settings) {

@@ -14,6 +14,24 @@ function meaningOf({ meaning, better }) {
   return [meaning, saysItself(meaning) ? null : WAYS[better]].filter(Boolean).join("; ");
 }
 
+/** Not one of several distances or quarters of a clip, but for the first. */
+const isFirst = ({ key }) => !key.includes(".") || /^[^.]+\.1$/.test(key);
+
+/** A number with its unit, where it has one. */
+const numberOf = ({ value, text }) =>
+  [figure(value), text?.split(" ").slice(1).join(" ")].filter(Boolean).join(" ");
+
+function tableOf(rows) {
+  const row = (one) =>
+    el(
+      "tr",
+      {},
+      el("th", { scope: "row" }, one.title, el("span", { class: "quiet meaning" }, meaningOf(one))),
+      el("td", { class: "figures value" }, numberOf(one)),
+    );
+  return el("table", { class: "small" }, el("tbody", {}, rows.map(row)));
+}
+
 export function metricsPanel(run) {
   const place = el("div", { class: "scroll-x" });
   const measure = el(
@@ -26,8 +44,7 @@ export function metricsPanel(run) {
     "Measure",
   );
 
-  function show({ metrics, table }) {
-    measure.textContent = metrics ? "Measure again" : "Measure";
+  function show({ table }) {
     const known = table.filter((row) => row.value !== null && row.value !== undefined);
     if (!known.length) {
       fill(
@@ -40,24 +57,13 @@ export function metricsPanel(run) {
       );
       return;
     }
+    // The first number of each figure says most; the others are there for who wants to know.
+    const [first, others] = [known.filter(isFirst), known.filter((row) => !isFirst(row))];
     fill(
       place,
-      el(
-        "table",
-        { class: "small" },
-        el(
-          "tbody",
-          {},
-          known.map((row) =>
-            el(
-              "tr",
-              {},
-              el("th", { scope: "row" }, row.title, el("span", { class: "quiet meaning" }, meaningOf(row))),
-              el("td", { class: "figures value" }, row.text ?? figure(row.value)),
-            ),
-          ),
-        ),
-      ),
+      tableOf(first),
+      others.length > 0 &&
+        el("details", { class: "fold" }, el("summary", {}, `All figures (${known.length})`), tableOf(others)),
     );
   }
 

@@ -45,6 +45,7 @@ function pictureField(setting) {
   const input = el("input", {
     type: "file",
     accept: "image/*",
+    "aria-label": "Reference picture files",
     multiple: true,
     class: "unseen",
     tabIndex: -1,

@@ -64,7 +64,7 @@ export function promptPanel(known, steps) {
 
   const whole = el(
     "section",
-    { class: "card prompt-card", "aria-label": "Prompt" },
+    { class: "card prompt-card", "aria-label": "Words" },
     prompt,
     el(
       "div",

@@ -59,7 +59,9 @@ export function runPage(main, known, path) {
 
 /** A run that is no result yet. */
 function workView(run) {
-  const state = el("p", { class: "state-line", role: "status" });
+  const state = el("p", { class: "state-line" });
+  // Steps are for the eye; who listens is told of what changes more seldom.
+  const said = el("p", { class: "unseen", role: "status" });
   const time = el("p", { class: "quiet figures time-line" });
   const bar = el("progress", { max: 1, "aria-label": "Progress" });
   const steps = el("div", { class: "steps", "aria-hidden": "true" });
@@ -97,12 +99,16 @@ function workView(run) {
         ? "The first look at the frames comes some seconds into the painting. Below is what the model is given."
         : "Nothing is painted yet.";
     given.begin(now);
-    fill(
-      told,
-      now.error && el("p", { class: "wrong wrap-any", role: "alert" }, now.error),
-      now.warnings.map((line) => el("p", { class: "care wrap-any" }, line)),
-      now.notes.map((line) => el("p", { class: "quiet wrap-any" }, line)),
-    );
+    const words = JSON.stringify([now.error, now.warnings, now.notes]);
+    if (told.dataset.words !== words)
+      fill(
+        told,
+        now.error && el("p", { class: "wrong wrap-any", role: "alert" }, now.error),
+        now.warnings.map((line) => el("p", { class: "care wrap-any" }, line)),
+        now.notes.map((line) => el("p", { class: "quiet wrap-any" }, line)),
+      );
+    told.dataset.words = words;
+    if (stateShown !== now.state) said.textContent = stateWords(now);
     if (stateShown !== now.state || !isActive(now)) showButtons(now);
     stateShown = now.state;
     const others = runs.active().filter((one) => one.id !== now.id);
@@ -196,7 +202,19 @@ function workView(run) {
     el(
       "div",
       { class: "panels" },
-      el("section", { class: "card" }, runTitle(run), state, bar, steps, time, buttons, told, factsOf(run)),
+      el(
+        "section",
+        { class: "card" },
+        runTitle(run),
+        state,
+        said,
+        bar,
+        steps,
+        time,
+        buttons,
+        factsOf(run),
+        told,
+      ),
       ahead,
     ),
   );
