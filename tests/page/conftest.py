@@ -23,9 +23,8 @@ def browser() -> Iterator[Any]:
 @pytest.fixture(scope="session")
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServedPage]:
     """A server that all tests share which do not end it; each makes its own runs."""
-    server = ServedPage(tmp_path_factory.mktemp("served") / "studio", "--max-upload-mb", "200")
-    yield server
-    server.end()
+    with ServedPage(tmp_path_factory.mktemp("served") / "studio", "--max-upload-mb", "200") as server:
+        yield server
 
 
 @pytest.fixture(scope="session")

@@ -61,6 +61,12 @@ class ServedPage:
         assert found is not None, line
         self.address, self.port = found[0], int(found[1])
 
+    def __enter__(self) -> "ServedPage":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.end()
+
     def kill(self) -> None:
         """Ends it as a power cut would."""
         self._end(signal.SIGKILL)

@@ -1,5 +1,6 @@
 """What goes wrong: files, servers, names that are no names."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -60,14 +61,21 @@ def test_names_and_prompts_are_never_markup(opened, served, tmp_path):
     assert dialogs == []
 
 
-def test_a_killed_server_loses_nothing(opened, tmp_path: Path):
-    server = ServedPage(tmp_path / "studio")
+@pytest.fixture
+def own_server(tmp_path: Path) -> Iterator[ServedPage]:
+    with ServedPage(tmp_path / "studio") as server:
+        yield server
+
+
+def test_a_killed_server_loses_nothing(opened, own_server):
+    server = own_server
     asked = {**SMALL, "frames": 8, "steps": 16}
     scene = server.example()
     whole = server.wait_for(server.submit(scene, **asked))
     expected = server.frames(whole)
 
     run = server.submit(scene, **asked)
+    waiting = server.submit(scene, prompt="a blue biped")
     page = opened(f"{server.address}/#run/{run}")
     page.get_by_text("Painting, ").first.wait_for()
     until(page, "document.querySelectorAll('.steps .done').length >= 3")
@@ -75,9 +83,8 @@ def test_a_killed_server_loses_nothing(opened, tmp_path: Path):
     server.kill()
     page.get_by_text("The server does not answer").wait_for()
     server.begin()
-    page.reload()
-    page.get_by_text("Interrupted; it can go on").wait_for()
+    page.get_by_text("Interrupted; it can go on").first.wait_for()
     page.get_by_role("button", name="Go on from the last step").click()
     page.wait_for_selector("article.result", timeout=120_000)
     assert server.frames(server.wait_for(run)) == expected
-    server.end()
+    server.wait_for(waiting)

@@ -60,7 +60,11 @@ async function begin() {
   runs.start();
   showNow(document.getElementById("now"));
   dropAnywhere(document.getElementById("drop"), known);
-  window.addEventListener("hashchange", show);
+  window.addEventListener("hashchange", () => {
+    show();
+    // Who listens or uses the keyboard goes on in what is new.
+    document.getElementById("main").focus({ preventScroll: true });
+  });
   await show();
 }
 

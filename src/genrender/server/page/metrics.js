@@ -5,7 +5,7 @@ import { el, fill } from "./dom.js";
 import { busy, complain } from "./notices.js";
 import { figure } from "./wording.js";
 
-const WAYS = { lower: "lower is better", higher: "higher is better" };
+const WAYS = { less: "lower is better", more: "higher is better" };
 
 const saysItself = (text) => /\b(less|more|better|most)\b/.test(text);
 

@@ -5,6 +5,7 @@ import { el, field, fill } from "./dom.js";
 import { draft } from "./draft.js";
 import { busy } from "./notices.js";
 import { folded, settingField } from "./settings_form.js";
+import { list } from "./wording.js";
 
 // These have a place of their own on the page.
 const ELSEWHERE = new Set([
@@ -115,10 +116,17 @@ function lookField() {
   return told;
 }
 
+/** What may be named; a page names no files of the server by itself. */
+function aboutSources(sources) {
+  return sources.length
+    ? `What is added to the model. This server knows ${list(sources)}.`
+    : "What is added to the model. This server knows no files for it; begin it with `--source FILE`, and they can be named here.";
+}
+
 /**
- * @param {object} known what the server told at the start: groups of settings, schedulers
+ * @param {object} known what the server told at the start: groups of settings, schedulers, sources
  */
-export function morePanel({ groups, schedulers }) {
+export function morePanel({ groups, schedulers, sources }) {
   const look = lookField();
   const folds = [];
   for (const group of groups) {
@@ -135,7 +143,7 @@ export function morePanel({ groups, schedulers }) {
     folds.push(
       folded(
         TITLES[group.name] ?? group.title,
-        TITLES[group.name] ? group.title : null,
+        group.name === "adapters" ? aboutSources(sources) : TITLES[group.name] ? group.title : null,
         fields,
         settings.map((setting) => setting.name),
       ),

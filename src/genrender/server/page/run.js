@@ -160,7 +160,14 @@ function workView(run) {
       buttons,
       now.state === "waiting" && act("Taking it out…", "Take it out of the queue", () => api.cancel(now.id)),
       now.state === "running" && act("Stopping after this step…", "Stop", () => api.cancel(now.id)),
-      now.can_resume && act("Asking…", "Go on from the last step", () => api.resume(now.id), true),
+      now.state === "deleted" && act("Bringing it back…", "Bring it back", () => api.restore(now.id), true),
+      now.can_resume &&
+        act(
+          "Asking…",
+          now.keeps_steps ? "Go on from the last step" : "Begin it again",
+          () => api.resume(now.id),
+          true,
+        ),
       !isActive(now) &&
         !now.can_resume &&
         act(

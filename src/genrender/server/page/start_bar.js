@@ -41,7 +41,16 @@ export function startBar() {
     }
   }
 
+  /** Points at the field that the server complains about. */
+  function mark(name) {
+    for (const one of document.querySelectorAll("[data-setting][aria-invalid]"))
+      one.removeAttribute("aria-invalid");
+    if (name)
+      document.querySelector(`[data-setting="${CSS.escape(name)}"]`)?.setAttribute("aria-invalid", "true");
+  }
+
   function show(found) {
+    mark(found.error && found.field);
     const isEmpty = !draft.get("prompt", "").trim();
     start.disabled = Boolean(found.error);
     words.classList.toggle("wrong", Boolean(found.error) && !isEmpty);

@@ -45,7 +45,8 @@ const WORK = {
 export function stateWords(run) {
   if (run.state === "waiting")
     return run.position ? `Waiting, ${count(run.position, "run")} before it` : "Waiting, next";
-  if (run.state === "stopped") return run.can_resume ? "Interrupted; it can go on" : "Stopped";
+  if (run.state === "stopped")
+    return run.can_resume && run.keeps_steps ? "Interrupted; it can go on" : "Stopped";
   if (run.state === "failed") return "Failed";
   if (run.state === "deleted") return "Deleted";
   if (run.state === "finished") return `Finished ${ago(run.ended)}`;
