@@ -10,7 +10,9 @@ import { el, fill, icon, iconButton } from "./dom.js";
 export function transport({ n, fps, show, name = (frame) => `frame ${frame}` }) {
   let frame = 0;
   let playing = false;
+  let scrubbing = false;
   let last = 0;
+  let ticking = 0;
   let showing = false;
   let wanted = null;
 
@@ -23,7 +25,7 @@ export function transport({ n, fps, show, name = (frame) => `frame ${frame}` }) 
     "aria-label": "Frame",
   });
   const told = el("output", { class: "figures small quiet frame-told" });
-  const toggle = iconButton("play", "Play", () => (playing ? pause() : play()));
+  const toggle = iconButton("play", "Play", () => (playing ? rest() : play()));
   const whole = el(
     "div",
     { class: "transport" },
@@ -67,19 +69,26 @@ export function transport({ n, fps, show, name = (frame) => `frame ${frame}` }) 
       last = now;
       go(frame + 1);
     }
-    requestAnimationFrame(tick);
+    ticking = requestAnimationFrame(tick);
   }
 
   function play() {
     if (n < 2) return;
     playing = true;
     swap();
-    requestAnimationFrame(tick);
+    cancelAnimationFrame(ticking);
+    ticking = requestAnimationFrame(tick);
   }
 
   function pause() {
     playing = false;
     swap();
+  }
+
+  /** Stops, and shows the frame once more, as well as it can be. */
+  function rest() {
+    pause();
+    go(frame);
   }
 
   function swap() {
@@ -95,14 +104,20 @@ export function transport({ n, fps, show, name = (frame) => `frame ${frame}` }) 
 
   slider.addEventListener("input", () => {
     pause();
+    scrubbing = true;
     go(Number(slider.value));
+  });
+  slider.addEventListener("change", () => {
+    scrubbing = false;
+    go(frame);
   });
 
   Object.assign(whole, {
     go,
     play,
     pause,
-    isPlaying: () => playing,
+    /** Whether the next frame comes soon, so that this one may be coarse. */
+    isMoving: () => playing || scrubbing,
     frame: () => frame,
     set(given) {
       n = given.n;
@@ -117,7 +132,7 @@ export function transport({ n, fps, show, name = (frame) => `frame ${frame}` }) 
       const actions = {
         ArrowLeft: () => step(-1),
         ArrowRight: () => step(1),
-        " ": () => (playing ? pause() : play()),
+        " ": () => (playing ? rest() : play()),
         Home: () => {
           pause();
           go(0);

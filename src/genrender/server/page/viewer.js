@@ -84,7 +84,7 @@ export function viewer(on) {
       try {
         while (isWanted && shot && !isClosed) {
           isWanted = false;
-          const isMoving = orbit !== null || clock.isPlaying();
+          const isMoving = orbit !== null || clock.isMoving();
           const { picture, about } = await api.view(draft.scene, view(isMoving ? MOVING : STILL));
           if (isClosed) return;
           paint(picture, about);
