@@ -14,10 +14,11 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from playwright.sync_api import sync_playwright
+from playwright.sync_api import ViewportSize, sync_playwright
 from shared import SCENES, WALKING_BIPED
 
-WIDE, PHONE = {"width": 1360, "height": 850}, {"width": 390, "height": 844}
+WIDE: ViewportSize = {"width": 1360, "height": 850}
+PHONE: ViewportSize = {"width": 390, "height": 844}
 RUNS = (
     ("a blue and yellow checkered biped on a white background", "4"),
     ("a spotted orange biped on a blue background", "2"),

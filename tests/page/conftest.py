@@ -55,7 +55,7 @@ def opened(browser: Any) -> Iterator[Callable[..., Any]]:
         page.set_default_timeout(30_000)
 
         def note(message: Any) -> None:
-            if message.type in ("error", "warning"):
+            if message.type == "error":
                 complaints.append(message.text)
 
         page.on("console", note)
