@@ -11,6 +11,7 @@ from PIL import Image
 from server.conftest import SCENES
 
 from genrender.gbuffer.control import inverse_depth_range
+from genrender.gbuffer.exr.frame import write_exr
 from genrender.gbuffer.preview import depth_picture, object_picture
 from genrender.scene.load import load_scene
 from genrender.shots.clip import ShotConfig, render_clip
@@ -228,6 +229,31 @@ def test_a_zip_with_a_scene_and_what_belongs_to_it_is_read(client):
     )
     assert told.status_code == 201, told.text
     assert told.json()["report"]["file"] == "walk.glb"
+
+
+def test_passes_from_other_software_come_as_a_zip(client, tmp_path):
+    clip = render_clip(load_scene(SCENES / "still_life.glb"), ShotConfig((64, 48), n_frames=2))
+    for frame, gbuffer in enumerate(clip.gbuffers):
+        write_exr(tmp_path / f"shot_{frame:04d}.exr", gbuffer)
+    packed = zipped({f"passes/{file.name}": file.read_bytes() for file in sorted(tmp_path.iterdir())})
+    told = client.post("/api/scenes", files={"file": ("shot.zip", packed)}).json()
+    assert (told["kind"], told["report"]["size"], told["report"]["frames"]) == ("exr", [64, 48], [0, 1])
+    scene = told["id"]
+    shown = picture_of(
+        client.post(f"/api/scenes/{scene}/view", json={"mode": "objects", "width": 64, "height": 48})
+    )
+    assert (shown == object_picture(clip.gbuffers[0])).all()
+    assert picture_of(client.post(f"/api/scenes/{scene}/view", json={"width": 32, "height": 24})).shape == (
+        24,
+        32,
+        4,
+    )
+    checked = client.post(
+        "/api/check", json={"scene": scene, "settings": {"prompt": "a red ball", "steps": 2}}
+    ).json()
+    assert (checked["error"], checked["width"], checked["n_frames"]) == (None, 64, 2)
+    refused = client.post(f"/api/scenes/{scene}/view", json={"orbit": {}})
+    assert (refused.status_code, "EXR" in refused.json()["error"]) == (422, True)
 
 
 def test_settings_and_models_say_what_there_is(client):

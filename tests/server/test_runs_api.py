@@ -2,6 +2,7 @@
 
 import io
 import json
+import shutil
 import time
 import zipfile
 
@@ -13,6 +14,7 @@ from server.conftest import SCENES
 from genrender.gbuffer.exr.frame import read_exr
 from genrender.media.video import read_comment, read_video
 from genrender.runs.told import read_told
+from genrender.server.studio import Studio, StudioConfig
 
 JOB = {"prompt": "a red biped", "frames": 3, "steps": 8, "size": "32", "seed": 3}
 
@@ -186,6 +188,14 @@ def test_a_queue_takes_so_many_and_no_more_and_gives_them_back(client, biped):
         told = wait_for(client, id, lambda told: told["state"] == "stopped")
         assert told["can_resume"]
         assert client.delete(f"/api/runs/{id}").status_code == 204
+
+
+def test_runs_are_found_again_without_their_database(studio, run, tmp_path):
+    shutil.copytree(studio.runs / run, tmp_path / "runs" / run)
+    with Studio(StudioConfig(tmp_path)) as other:
+        found = other.database.run(run)
+        assert (found.state, found.settings, found.scene_name) == ("finished", JOB, "walking_biped.glb")
+        assert found.shape == {"n_frames": 3, "fps": 24, "width": 32, "height": 32, "steps": 8}
 
 
 def test_a_scene_of_a_run_that_is_gone_is_told(client, run):
