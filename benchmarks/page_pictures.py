@@ -81,6 +81,7 @@ def photograph(address: str, folder: Path) -> None:
         page.set_input_files("#scene-file", str(WALKING_BIPED))
         page.locator("h2", has_text="walking_biped").wait_for()
         page.get_by_label("Prompt", exact=True).fill("a red and white striped biped on a green bakground")
+        page.keyboard.press("Tab")
         page.get_by_role("button", name="try background").wait_for()
         page.get_by_label("Frames", exact=True).fill("12")
         page.locator(".start-bar .estimate", has_text="about").wait_for()

@@ -62,7 +62,11 @@ export function objectsPanel(fileNames, words) {
         swatch,
         el("span", { class: "one-line name" }, name),
         said,
-        el("span", { class: "quiet small figures" }, thing.triangles.toLocaleString("en")),
+        el(
+          "span",
+          { class: "quiet small figures", title: "triangles" },
+          thing.triangles.toLocaleString("en"),
+        ),
       ),
       el(
         "div",

@@ -2,6 +2,9 @@
 
 import { el, field, fill, later, newId } from "./dom.js";
 
+// Who has not typed for so long has written the word.
+const SETTLED_MS = 1200;
+
 /**
  * A text area with a label.
  *
@@ -36,9 +39,11 @@ export function promptBox({ label, about = null, value = "", rows = 2, placehold
 
   let vocabulary = null;
   let chosen = -1;
+  let isWriting = false;
 
-  /** Whether the cursor is at the end of a word, which is then being written and not judged. */
-  const isBeingWritten = ({ end }) => document.activeElement === textarea && textarea.selectionStart === end;
+  /** Whether the cursor is at the end of a word that is still being written, and not judged yet. */
+  const isBeingWritten = ({ end }) =>
+    isWriting && document.activeElement === textarea && textarea.selectionStart === end;
 
   function paint() {
     const text = textarea.value;
@@ -147,7 +152,14 @@ export function promptBox({ label, about = null, value = "", rows = 2, placehold
     suggestions.hidden = true;
   }
 
+  const settle = later(() => {
+    isWriting = false;
+    paint();
+  }, SETTLED_MS);
+
   function changed() {
+    isWriting = true;
+    settle();
     paint();
     suggest();
     learn();
