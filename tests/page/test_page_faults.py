@@ -53,7 +53,7 @@ def test_names_and_prompts_are_never_markup(opened, served, tmp_path):
     page.get_by_label("Prompt", exact=True).fill(HOSTILE)
     page.get_by_text("The model does not know").wait_for()
     scene = page.evaluate("JSON.parse(localStorage.getItem('genrender-draft')).scene")
-    run = served.wait_for(served.submit(scene, prompt=HOSTILE))
+    run = served.wait_for(served.submit(scene, prompt=HOSTILE, frames=2, steps=1))
     for place in (f"#run/{run['id']}", "#gallery"):
         page.goto(f"{served.address}/{place}")
         page.get_by_text("<img src=x").first.wait_for()
@@ -69,7 +69,7 @@ def own_server(tmp_path: Path) -> Iterator[ServedPage]:
 
 def test_a_killed_server_loses_nothing(opened, own_server):
     server = own_server
-    asked = {**SMALL, "frames": 8, "steps": 16}
+    asked = {**SMALL, "steps": 12}
     scene = server.example()
     whole = server.wait_for(server.submit(scene, **asked))
     expected = server.frames(whole)

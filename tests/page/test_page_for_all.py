@@ -98,7 +98,7 @@ def test_with_the_keyboard_alone(workspace, served):
     page.get_by_text(re.compile("2 frames of 64 . 64, 1 step")).wait_for()
     page.keyboard.press("Control+Enter")
     page.wait_for_selector("article.run")
-    served.wait_for(page.url.split("#run/")[1])
+    served.ask("POST", f"runs/{page.url.split('#run/')[1]}/cancel")
 
 
 def test_light_and_dark_can_be_chosen(opened, served):
