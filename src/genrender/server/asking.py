@@ -7,6 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from genrender.backbones.hub import cached_folder
+from genrender.backbones.recipe import Recipe
+from genrender.backbones.recipe_files import recipe_sources
 from genrender.backbones.spelling import control_of, lora_of
 from genrender.errors import ConfigError
 from genrender.jobs.job import RenderJob, job_to_json
@@ -184,7 +187,8 @@ def check(studio: Studio, asked: Asked, folder: Path) -> dict[str, Any]:
     key = pace_key(asked.job, found["width"], found["height"])
     pace = studio.database.pace(key)
     if pace is None:
-        studio.queue.ask_pace(key, asked.job)
+        if is_here(asked.job.recipe):
+            studio.queue.ask_pace(key, asked.job)
         return told
     told["seconds"] = pace[0] * found["n_frames"] * found["steps"]
     told["memory_bytes"] = pace[1]
@@ -192,6 +196,13 @@ def check(studio: Studio, asked: Asked, folder: Path) -> dict[str, Any]:
     disk = bytes_as_text(found["disk_bytes"])
     told["text"] = f"about {duration_as_text(told['seconds'])}{memory} and {disk} on the disk meanwhile"
     return told
+
+
+def is_here(recipe: Recipe) -> bool:
+    """Whether all that paints is on this machine: a question shall not fetch gigabytes."""
+    base, *parts = recipe_sources(recipe)
+    has_base = base.is_local or cached_folder(base.location, base.revision) is not None
+    return has_base and all(part.is_local for part in parts)
 
 
 def _check_asked_numbers(studio: Studio, job: RenderJob) -> None:

@@ -110,10 +110,11 @@ class Queue:
 
     def cancel(self, run: str) -> None:
         """Stops a run that goes on; what it has done stays."""
-        for station in self._stations:
-            if station.run == run:
-                station.is_cancelled = True
-                station.worker.interrupt()
+        with self._news:  # who takes a run does so in one go
+            for station in self._stations:
+                if station.run == run:
+                    station.is_cancelled = True
+                    station.worker.interrupt()
 
     def end(self, patience_s: float = 12.0) -> None:
         """Stops everything; runs that go on count as stopped."""
