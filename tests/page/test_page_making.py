@@ -140,6 +140,20 @@ def test_an_object_that_is_clicked_gets_words_of_its_own(workspace):
     assert page.locator(".objects .said").inner_text() == "a blue biped"
 
 
+def test_passes_of_other_software_are_a_scene(opened, served, finished, tmp_path):
+    passes = tmp_path / "passes.zip"
+    passes.write_bytes(served.ask("GET", f"runs/{finished[0]['id']}/exr.zip"))
+    page = opened(f"{served.address}/")
+    page.set_input_files("#scene-file", str(passes))
+    until(page, "document.querySelector('.viewer canvas')?.dataset.frame === '0'")
+    assert page.get_by_text("EXR passes · 4 frames").is_visible()
+    page.locator(".viewer canvas").click()
+    page.get_by_label("What “", exact=False).fill("a blue biped")
+    page.get_by_label("Prompt", exact=True).fill("a red biped on a green background")
+    page.get_by_text(re.compile("4 frames of 64 . 64")).wait_for()
+    assert page.get_by_role("button", name="Make the video").is_enabled()
+
+
 def test_the_advice_can_be_followed_by_a_button(opened, served, finished):
     page = opened(f"{served.address}/#run/{finished[0]['id']}")
     page.get_by_role("button", name="What could be better?").click()

@@ -69,7 +69,7 @@ export function makePage(main, known) {
     const words = promptPanel(known, settingField(settings.get("steps"), { about: null }));
     const about = scenePanel(scene, () => choose(() => workspace(scene)));
     const shot = shotPanel(scene, (name) => settings.get(name));
-    const objects = objectsPanel(fileNames, vocabulary());
+    const objects = objectsPanel(fileNames, vocabulary(), scene.kind === "scene");
     const more = morePanel(known);
     const start = startBar();
     words.setVocabulary(vocabulary());
@@ -122,7 +122,7 @@ export function makePage(main, known) {
         "div",
         { class: "workspace" },
         el("div", { class: "seen" }, picture, wrong, words),
-        el("div", { class: "panels" }, about, shot, scene.kind === "scene" && objects, more),
+        el("div", { class: "panels" }, about, shot, objects, more),
       ),
       start,
     );

@@ -11,20 +11,54 @@ const SHOWN = 40;
 /**
  * @param {string[]} fileNames objects as the file has them
  * @param {object} words the model's vocabulary
+ * @param {boolean} canDivide whether objects can be joined and left out, which those of EXR passes cannot
  * @returns an element with `setScene(scene)` and `open(name)`
  */
-export function objectsPanel(fileNames, words) {
+export function objectsPanel(fileNames, words, canDivide) {
   const list = el("ul", { class: "objects" });
   const away = el("div", { class: "small" });
   const head = el("h2", {}, "Objects");
   const hint = el(
     "p",
     { class: "quiet small" },
-    "Click one in the picture, or open it here, to say what it shows, to join it with another or to leave it out.",
+    canDivide
+      ? "Click one in the picture, or open it here, to say what it shows, to join it with another or to leave it out."
+      : "Click one in the picture, or open it here, to say what it shows.",
   );
   const whole = el("section", { class: "card" }, head, hint, list, away);
   const rows = new Map();
   let known = words;
+
+  /** What joins an object with others, separates it again, and leaves it out. */
+  function divide(name, others) {
+    const parts = members(draft.settings, name, fileNames);
+    const into = choice(
+      [["", "Join with…"], ...others.map((other) => [other, other])],
+      "",
+      (other) => other && draft.set(merged(draft.settings, name, other, fileNames)),
+      { "aria-label": `Join ${name} with another object` },
+    );
+    const separate = el(
+      "button",
+      { type: "button", class: "link", onClick: () => draft.set(separated(draft.settings, name)) },
+      "Separate them",
+    );
+    const leave = el(
+      "button",
+      {
+        type: "button",
+        disabled: others.length === 0,
+        title: others.length ? "" : "It is the only object",
+        onClick: () => draft.set(leftOut(draft.settings, name, fileNames)),
+      },
+      "Leave it out",
+    );
+    return [
+      parts.length > 1 &&
+        el("p", { class: "quiet small wrap-any" }, `Made of ${parts.join(", ")}. `, separate),
+      el("div", { class: "row" }, others.length > 0 && into, leave),
+    ];
+  }
 
   function row(thing, others) {
     const { name } = thing;
@@ -39,15 +73,9 @@ export function objectsPanel(fileNames, words) {
       },
     });
     box.setVocabulary(known);
-    const parts = members(draft.settings, name, fileNames);
-    const into = choice(
-      [["", "Join with…"], ...others.map((other) => [other, other])],
-      "",
-      (other) => other && draft.set(merged(draft.settings, name, other, fileNames)),
-      { "aria-label": `Join ${name} with another object` },
-    );
     const swatch = el("span", { class: "swatch", "aria-hidden": "true" });
-    swatch.style.background = thing.color;
+    swatch.hidden = !thing.color;
+    swatch.style.background = thing.color ?? "";
     const said = el("span", { class: "quiet small one-line said" });
     const tell = () => {
       said.textContent = promptFor(draft.settings, name);
@@ -62,43 +90,14 @@ export function objectsPanel(fileNames, words) {
         swatch,
         el("span", { class: "one-line name" }, name),
         said,
-        el(
-          "span",
-          { class: "quiet small figures", title: "triangles" },
-          thing.triangles.toLocaleString("en"),
-        ),
-      ),
-      el(
-        "div",
-        { class: "fields" },
-        box,
-        parts.length > 1 &&
+        thing.triangles !== undefined &&
           el(
-            "p",
-            { class: "quiet small wrap-any" },
-            `Made of ${parts.join(", ")}. `,
-            el(
-              "button",
-              { type: "button", class: "link", onClick: () => draft.set(separated(draft.settings, name)) },
-              "Separate them",
-            ),
+            "span",
+            { class: "quiet small figures", title: "triangles" },
+            thing.triangles.toLocaleString("en"),
           ),
-        el(
-          "div",
-          { class: "row" },
-          others.length > 0 && into,
-          el(
-            "button",
-            {
-              type: "button",
-              disabled: others.length === 0,
-              title: others.length ? "" : "It is the only object",
-              onClick: () => draft.set(leftOut(draft.settings, name, fileNames)),
-            },
-            "Leave it out",
-          ),
-        ),
       ),
+      el("div", { class: "fields" }, box, canDivide && divide(name, others)),
     );
     rows.set(name, { details, box });
     return el("li", {}, details);

@@ -60,14 +60,14 @@ export function scenePanel(scene, onOther) {
   const { report } = scene;
   const facts =
     scene.kind === "exr"
-      ? [count(report.frames?.length ?? report.frames ?? 0, "frame"), "EXR passes"]
+      ? ["EXR passes", count(report.frames.length, "frame"), report.size.join(" × ")]
       : [
           count(report.totals.objects, "object"),
           `${report.totals.triangles.toLocaleString("en")} triangles`,
           report.totals.animations ? count(report.totals.animations, "clip") : "nothing moves",
         ];
   const warnings = [...(report.warnings ?? []), ...(report.problems ?? [])];
-  const notes = [...(scene.notes ?? []), ...(report.notes ?? [])];
+  const notes = new Set([...(scene.notes ?? []), ...(report.notes ?? [])]);
   return el(
     "section",
     { class: "card" },
@@ -79,7 +79,7 @@ export function scenePanel(scene, onOther) {
     ),
     el("p", { class: "quiet small" }, [...facts, bytes(scene.bytes)].join(" · ")),
     warnings.map((line) => el("p", { class: "care small wrap-any" }, line)),
-    notes.map((line) => el("p", { class: "quiet small wrap-any" }, line)),
+    [...notes].map((line) => el("p", { class: "quiet small wrap-any" }, line)),
     scene.kind === "scene" && report.objects?.length ? uvHealth(report.objects) : null,
   );
 }
