@@ -124,18 +124,29 @@ export const api = {
 };
 
 /**
- * Follows the runs of this server for as long as the page is open.
+ * Follows the runs of this server while the page is looked at. A browser opens few connections to one server, so a
+ * page in the background gives its own back.
  *
- * @param {(run: object) => void} onRun
- * @param {(isConnected: boolean) => void} onConnection
+ * @param {object} on run(run) that has changed; opened() after which all is told, lost() from which on nothing is
  */
-export function followRuns(onRun, onConnection) {
-  const events = new EventSource("api/events");
-  events.addEventListener("run", (event) => onRun(JSON.parse(event.data)));
-  events.onopen = () => onConnection(true);
-  events.onerror = () => {
-    onConnection(false);
-    // A browser gives up where it was answered with an error, such as by a server that is just starting.
-    if (events.readyState === EventSource.CLOSED) setTimeout(() => followRuns(onRun, onConnection), 2000);
-  };
+export function followRuns(on) {
+  let events = null;
+
+  function open() {
+    events = new EventSource("api/events");
+    events.addEventListener("run", (event) => on.run(JSON.parse(event.data)));
+    events.onopen = on.opened;
+    events.onerror = () => {
+      on.lost();
+      // A browser gives up where it was answered with an error, such as by a server that is just starting.
+      if (events?.readyState === EventSource.CLOSED) setTimeout(() => document.hidden || open(), 2000);
+    };
+  }
+
+  document.addEventListener("visibilitychange", () => {
+    events?.close();
+    events = null;
+    if (!document.hidden) open();
+  });
+  open();
 }

@@ -3,7 +3,7 @@
 import { api } from "./api.js";
 import { el, field, fill } from "./dom.js";
 import { draft } from "./draft.js";
-import { busy } from "./notices.js";
+import { busy, notice } from "./notices.js";
 import { folded, settingField } from "./settings_form.js";
 import { list } from "./wording.js";
 
@@ -116,6 +116,13 @@ function lookField() {
   return told;
 }
 
+/** Everything but the scene and the prompt as it was at first. */
+function asUsual() {
+  const before = draft.asked();
+  draft.replace({ scene: before.scene, settings: { prompt: before.settings.prompt } });
+  notice("All settings are as usual again.", { action: ["Undo", () => draft.replace(before)] });
+}
+
 /** What may be named; a page names no files of the server by itself. */
 function aboutSources(sources) {
   return sources.length
@@ -149,7 +156,18 @@ export function morePanel({ groups, schedulers, sources }) {
       ),
     );
   }
-  const whole = el("section", { class: "card more" }, el("h2", {}, "More settings"), look, folds);
+  const whole = el(
+    "section",
+    { class: "card more" },
+    el(
+      "div",
+      { class: "row between" },
+      el("h2", {}, "More settings"),
+      el("button", { type: "button", class: "link small", onClick: asUsual }, "All as usual"),
+    ),
+    look,
+    folds,
+  );
   whole.show = () => [look, ...folds].forEach((one) => one.show());
   return whole;
 }

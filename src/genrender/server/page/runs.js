@@ -4,7 +4,7 @@ import { api, followRuns } from "./api.js";
 
 const known = new Map();
 const listeners = new Set();
-let connected = null;
+let isConnected = true;
 
 export const isActive = (run) => run.state === "waiting" || run.state === "running";
 
@@ -14,11 +14,11 @@ export const runs = {
     [...known.values()]
       .filter(isActive)
       .sort((a, b) => (a.position ?? -1) - (b.position ?? -1) || a.created.localeCompare(b.created)),
-  isConnected: () => connected !== false,
+  isConnected: () => isConnected,
   /** Takes in what an answer says of a run. */
   note(run) {
     known.set(run.id, run);
-    for (const listener of [...listeners]) listener(run);
+    tell(run);
     return run;
   },
   /** Calls a function with every run that changes, and with null where the connection does. */
@@ -26,16 +26,26 @@ export const runs = {
     listeners.add(listener);
     return () => listeners.delete(listener);
   },
-  async start() {
-    followRuns(runs.note, async (isConnected) => {
-      const came = isConnected && connected !== true;
-      connected = isConnected;
-      // What happened meanwhile was not told.
-      if (came) await refresh().catch(() => {});
-      for (const listener of [...listeners]) listener(null);
+  start() {
+    followRuns({
+      run: runs.note,
+      async opened() {
+        isConnected = true;
+        // What happened meanwhile was not told.
+        await refresh().catch(() => {});
+        tell(null);
+      },
+      lost() {
+        isConnected = false;
+        tell(null);
+      },
     });
   },
 };
+
+function tell(run) {
+  for (const listener of [...listeners]) listener(run);
+}
 
 async function refresh() {
   const waiting = new Set(runs.active().map((run) => run.id));
