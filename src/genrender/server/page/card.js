@@ -97,7 +97,6 @@ export function runCard(run, { isChosen, onChoose, onGone }) {
     now = given;
     const poster = posterOf(now);
     image.hidden = !poster;
-    image.classList.toggle("strip", now.state !== "finished");
     const address = poster && api.file(now.id, poster);
     if (poster && image.getAttribute("src") !== address) image.src = address;
     name.textContent = nameOf(now);

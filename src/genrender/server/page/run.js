@@ -57,6 +57,19 @@ export function runPage(main, known, path) {
   };
 }
 
+/** What the run has told on its way, for who wants to know. */
+function notesOf({ notes }) {
+  return (
+    notes.length > 0 &&
+    el(
+      "details",
+      { class: "fold" },
+      el("summary", {}, `Notes (${notes.length})`),
+      notes.map((line) => el("p", { class: "quiet wrap-any" }, line)),
+    )
+  );
+}
+
 /** A run that is no result yet. */
 function workView(run) {
   const state = el("p", { class: "state-line" });
@@ -105,7 +118,7 @@ function workView(run) {
         told,
         now.error && el("p", { class: "wrong wrap-any", role: "alert" }, now.error),
         now.warnings.map((line) => el("p", { class: "care wrap-any" }, line)),
-        now.notes.map((line) => el("p", { class: "quiet wrap-any" }, line)),
+        notesOf(now),
       );
     told.dataset.words = words;
     if (stateShown !== now.state) said.textContent = stateWords(now);
@@ -225,7 +238,8 @@ function workView(run) {
       ahead,
     ),
   );
-  if (run.width) whole.style.setProperty("--strip", (6 * run.width) / run.height);
+  // Six frames in a row, with numbers above and words before them.
+  if (run.width) whole.style.setProperty("--strip", (5 * run.width) / run.height);
   whole.update = update;
   whole.close = () => {
     stop();
