@@ -68,7 +68,6 @@ def photograph(address: str, folder: Path) -> None:
         camera = Camera(page, folder)
         page.goto(address)
         page.get_by_role("button", name="Choose a file").wait_for()
-        camera.take("beginning")
 
         page.set_input_files("#scene-file", str(SCENES / "still_life.glb"))
         page.locator(".viewer canvas[data-frame='0']").wait_for()
@@ -93,7 +92,6 @@ def photograph(address: str, folder: Path) -> None:
         camera.take("running")
         page.locator("article.result").wait_for()
         result = page.url
-        camera.take("result")
         page.get_by_label("Compare with").select_option("depth")
         page.locator(".pair canvas[data-frame='0']").first.wait_for()
         camera.take("comparing")
@@ -121,7 +119,6 @@ def photograph(address: str, folder: Path) -> None:
         camera = Camera(page, folder)
         page.goto(result)
         page.locator("article.result").wait_for()
-        camera.take("phone_result")
         page.get_by_role("button", name="Change its settings").click()
         page.locator(".viewer canvas[data-frame='0']").wait_for()
         page.locator(".start-bar .estimate", has_text="about").wait_for()
