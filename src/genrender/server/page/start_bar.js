@@ -50,8 +50,9 @@ export function startBar() {
   }
 
   function show(found) {
-    mark(found.error && found.field);
     const isEmpty = !draft.get("prompt", "").trim();
+    // Who has not begun to write has made no mistake.
+    mark(isEmpty ? null : found.error && found.field);
     start.disabled = Boolean(found.error);
     words.classList.toggle("wrong", Boolean(found.error) && !isEmpty);
     if (found.error) {
