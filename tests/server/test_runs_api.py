@@ -92,6 +92,25 @@ def test_every_result_tells_what_it_was_made_with(client, run, biped, brought):
     assert told.json() == {"scene": biped, "run": run, "settings": JOB, "notes": []}
 
 
+def test_settings_of_elsewhere_come_without_its_files(studio, client, biped, run):
+    record = json.loads((studio.runs / run / "config.json").read_text())
+    record["command"] += ["--camera=/home/x/camera.json", "--ip-image", "/home/x/look.png", "--seed=9"]
+    told = client.post("/api/recover", files={"file": ("config.json", json.dumps(record))}).json()
+    assert (told["scene"], told["run"], told["settings"]) == (biped, None, JOB | {"seed": 9})
+    assert len(told["notes"]) == 2
+    made = client.post(
+        "/api/check",
+        json={"scene": biped, "settings": JOB | {"camera": {"eye": [0, 1, 4], "target": [0, 0.6, 0]}}},
+    )
+    assert made.json()["error"] is None
+    file = next((studio.folder / "cameras").iterdir())
+    record["command"][-3:] = [f"--appearance-from={studio.runs / run}"]
+    record["command"][-2] = f"--camera={file}"
+    told = client.post("/api/recover", files={"file": ("config.json", json.dumps(record))}).json()
+    assert told["settings"]["camera"] == {"eye": [0, 1, 4], "target": [0, 0.6, 0]}
+    assert (told["settings"]["appearance_from"], told["notes"]) == (run, [])
+
+
 def test_a_downloaded_frame_has_the_same_pixels(client, run):
     plain, told = (
         client.get(f"/api/runs/{run}/frames/0.png{query}").content for query in ("", "?download=1")

@@ -3,6 +3,7 @@
 A file that has left its run folder says which settings it comes from, and no folder of whoever made it.
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PureWindowsPath
@@ -17,6 +18,12 @@ KEY = "genrender"
 # Options that are about the machine where the run was made, with a value or without one.
 _OF_THE_MACHINE = ("--run-dir", "--out", "--allow-folder", "--exr-map", "--device")
 _ALONE = ("--debug",)
+# Those that may name files, of which the name is told and no folder; hub ids such as owner/name stay.
+_OF_FILES = (
+    *("--camera", "--appearance-from", "--model", "--vae", "--motion-adapter"),
+    *("--lora", "--embedding", "--controlnet", "--ip-adapter", "--ip-image"),
+)
+_FOLDER = re.compile(r"(\w+=)?(?:[A-Za-z]:)?(?:[/\\]|\.{1,2}[/\\]|~[/\\])(?:.*[/\\])?", re.DOTALL)
 
 
 class _Stored(TypedDict):
@@ -54,17 +61,25 @@ def told_words(command: Sequence[str]) -> tuple[str, ...]:
     kept: list[str] = []
     rest = iter(command)
     for word in rest:
-        flag, equals, _ = word.partition("=")
+        flag, equals, value = word.partition("=")
         if flag in _ALONE:
             continue
         if flag in _OF_THE_MACHINE:
             if not equals:
                 next(rest, None)
-            continue
-        kept.append(word)
+        elif flag in _OF_FILES:
+            kept.append(f"{flag}={_without_folder(value if equals else next(rest, ''))}")
+        else:
+            kept.append(word)
     # What comes before the first option are the program, the command and the scene.
     first = next((i for i, word in enumerate(kept) if word.startswith("--")), len(kept))
     return tuple(kept[first:])
+
+
+def _without_folder(value: str) -> str:
+    """The name of a file with what stands around its path, such as the kind of a control network."""
+    found = _FOLDER.match(value)
+    return value if found is None else (found[1] or "") + value[found.end() :]
 
 
 def read_told(text: str) -> Told | None:

@@ -3,9 +3,12 @@
 from pathlib import Path
 from typing import Any
 
-from genrender.errors import MediaError
+from genrender.errors import ConfigError, MediaError
+from genrender.jobs.job import job_from_json
+from genrender.jobs.words import job_words, same_words
 from genrender.options.settings import settings_of_words
-from genrender.server.database import RunEntry
+from genrender.runs.told import told_words
+from genrender.server.database import RunEntry, SceneEntry
 from genrender.server.reception import Upload
 from genrender.server.studio import Studio
 from genrender.storage.run_files import FRAME_FILES
@@ -40,7 +43,7 @@ def recover(studio: Studio, upload: Upload) -> dict[str, Any]:
             notes.append(
                 f"--{name.replace('_', '-')} {settings.pop(name)} is a file that is not here: left out"
             )
-    scene = next((entry.id for entry in studio.database.scenes() if entry.name == told["scene"]), None)
+    scene = next((entry.id for entry in studio.database.scenes() if _is_called(entry, told["scene"])), None)
     if scene is None:
         notes.append(f"the scene {told['scene']} is not here: upload it, or choose another")
     return {"scene": scene, "run": None, "settings": settings, "notes": notes}
@@ -49,13 +52,19 @@ def recover(studio: Studio, upload: Upload) -> dict[str, Any]:
 def _is_kept(studio: Studio, settings: dict[str, Any], name: str) -> bool:
     """Whether a setting means something here; what this server has by another name gets that."""
     value = settings[name]
-    if name != "camera" or not str(value).lower().endswith(".json"):
-        return name == "camera"
-    file = studio.folder / "cameras" / Path(value).name
-    if Path(value) != file or not file.is_file():
-        return False
-    settings[name] = parse_json(file.read_bytes())
-    return True
+    if name == "camera" and not str(value).lower().endswith(".json"):
+        return True
+    # Results tell the names of files alone; this server's own are digests and ids.
+    camera = studio.folder / "cameras" / Path(str(value)).name
+    if name == "camera" and camera.is_file():
+        settings[name] = parse_json(camera.read_bytes())
+        return True
+    return name == "appearance_from" and studio.database.run(str(value)) is not None
+
+
+def _is_called(entry: SceneEntry, name: str) -> bool:
+    """By whoever uploaded it, or as its file is kept."""
+    return name in (entry.name, Path(entry.scene).name)
 
 
 def _run_of_frame(studio: Studio, file: Path) -> RunEntry | None:
@@ -73,7 +82,13 @@ def _run_of_frame(studio: Studio, file: Path) -> RunEntry | None:
 
 
 def _run_of_settings(studio: Studio, scene: str, words: list[str]) -> RunEntry | None:
-    """The newest run of the same scene that was asked for by the same settings."""
-    wanted = settings_of_words(words)
+    """The newest run of a scene of that name that was asked for by the same words."""
     entries, _ = studio.database.runs(states=("finished",))
-    return next((entry for entry in entries if entry.scene_name == scene and entry.settings == wanted), None)
+    for entry in entries:
+        try:
+            job = job_from_json(entry.job)
+        except ConfigError:
+            continue  # of an earlier version
+        if job.clip.scene.name == scene and same_words(told_words(job_words(job, Path())), words):
+            return entry
+    return None
