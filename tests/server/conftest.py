@@ -1,11 +1,15 @@
 """A studio with its application, asked as a browser would ask it."""
 
+import re
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 from starlette.testclient import TestClient
 
+from genrender.server import answers
 from genrender.server.app import make_app
 from genrender.server.guard import Access
 from genrender.server.studio import JobLimits, Studio, StudioConfig
@@ -29,8 +33,26 @@ def studio(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Studio]:
 @pytest.fixture(scope="module")
 def client(studio: Studio) -> Iterator[TestClient]:
     """Who asks it, from this machine."""
-    with TestClient(make_app(studio, Access()), HOST, raise_server_exceptions=False) as asking:
+    app = make_app(studio, Access())
+    with TestClient(app, HOST, raise_server_exceptions=False) as asking:
+        described = asking.get("/api/openapi.json").json()
+        asking.event_hooks["response"] = [partial(check_described, described)]
         yield asking
+
+
+def check_described(described: dict[str, Any], answer: Any) -> None:
+    """Every answer has the form that the API's description tells of it."""
+    answer.read()
+    path, method = answer.request.url.path, answer.request.method.lower()
+    for template, told in described["paths"].items():
+        pattern = re.sub(r"\\\{\w+\\\}", "[^/]+", re.escape(template))
+        if not re.fullmatch(pattern, path) or method not in told:
+            continue
+        wanted = told[method]["responses"].get(str(answer.status_code), {})
+        if "schema" in (form := wanted.get("content", {}).get("application/json", {})) and form["schema"]:
+            name = form["schema"].get("$ref", "").rpartition("/")[2]
+            if model := getattr(answers, name, None):
+                model.model_validate(answer.json())
 
 
 @pytest.fixture(scope="module")

@@ -14,6 +14,7 @@ from genrender.gbuffer.control import inverse_depth_range
 from genrender.gbuffer.exr.frame import write_exr
 from genrender.gbuffer.preview import depth_picture, object_picture
 from genrender.scene.load import load_scene
+from genrender.server import answers
 from genrender.shots.clip import ShotConfig, render_clip
 
 VIEW = {"settings": {"frames": 6, "camera": "orbit"}, "frame": 2, "width": 48, "height": 32}
@@ -277,6 +278,27 @@ def test_settings_and_models_say_what_there_is(client):
 def test_the_description_is_there_for_programs(client):
     told = client.get("/api/openapi.json").json()
     assert "/api/runs/{run}/resume" in told["paths"]
+    assert told["paths"]["/api/scenes"]["post"]["requestBody"]["content"].keys() == {"multipart/form-data"}
+    answer = told["paths"]["/api/scenes"]["post"]["responses"]["201"]
+    assert answer["content"]["application/json"]["schema"] == {"$ref": "#/components/schemas/Scene"}
+
+
+def test_answers_have_the_form_that_is_described(client, biped):
+    scene, settings = f"/api/scenes/{biped}", {"settings": {"frames": 3}}
+    for answer, form in (
+        (client.get("/api/scenes"), answers.Scenes),
+        (client.get(scene), answers.Scene),
+        (client.post(f"{scene}/inspect", json=settings), answers.Scene),
+        (client.post(f"{scene}/shot", json=settings), answers.Shot),
+        (client.post(f"{scene}/pick", json=VIEW | {"x": 1, "y": 1}), answers.Picked),
+        (client.post("/api/words", json={"text": "a dragon"}), answers.Unknown),
+        (client.post("/api/check", json={"scene": biped, "settings": JOB}), answers.Check),
+        (client.post("/api/check", json={"scene": biped, "settings": {}}), answers.Check),
+        (client.get("/api/runs"), answers.Runs),
+        (client.get("/api/runs/none"), answers.Error),
+        (client.get("/none"), answers.Error),
+    ):
+        form.model_validate(answer.json())
 
 
 def test_pictures_are_taken_and_others_refused(client):

@@ -14,6 +14,7 @@ from server.conftest import SCENES
 from genrender.gbuffer.exr.frame import read_exr
 from genrender.media.video import read_comment, read_video
 from genrender.runs.told import read_told
+from genrender.server import answers
 from genrender.server.studio import Studio, StudioConfig
 
 JOB = {"prompt": "a red biped", "frames": 3, "steps": 8, "size": "32", "seed": 3}
@@ -158,7 +159,6 @@ def test_a_run_may_be_asked_for_again_with_changes(client, run, biped):
 
 
 def test_figures_and_faults_are_measured_and_kept(client, run):
-    assert client.get(f"/api/runs/{run}/metrics").json() == {"metrics": None, "table": []}
     told = client.post(f"/api/runs/{run}/metrics").json()
     assert client.get(f"/api/runs/{run}/metrics").json() == told
     rows = {row["key"]: row for row in told["table"]}
@@ -207,6 +207,17 @@ def test_a_queue_takes_so_many_and_no_more_and_gives_them_back(client, biped):
         told = wait_for(client, id, lambda told: told["state"] == "stopped")
         assert told["can_resume"]
         assert client.delete(f"/api/runs/{id}").status_code == 204
+
+
+def test_answers_about_runs_have_the_form_that_is_described(client, run):
+    for answer, form in (
+        (client.get(f"/api/runs/{run}"), answers.Run),
+        (client.get("/api/runs"), answers.Runs),
+        (client.get(f"/api/runs/{run}/settings"), answers.Asked),
+        (client.post(f"/api/runs/{run}/metrics"), answers.Metrics),
+        (client.post(f"/api/runs/{run}/diagnose"), answers.Diagnosis),
+    ):
+        form.model_validate(answer.json())
 
 
 def test_runs_are_found_again_without_their_database(studio, run, tmp_path):

@@ -149,7 +149,10 @@ class Worker:
             if hooks.is_cancelled():
                 raise Cancelled("cancelled")
         self._end()
-        return False, "its process has ended before the run was done"
+        return False, (
+            "its process has ended before the run was done, perhaps for want of memory: resume it, or take a "
+            "smaller size or fewer keyframes"
+        )
 
 
 def serve() -> None:

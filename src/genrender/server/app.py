@@ -21,7 +21,8 @@ from genrender.config import PRESETS
 from genrender.errors import GenRenderError
 from genrender.methods.table import METHODS
 from genrender.options.settings import setting_groups, setting_in
-from genrender.server import forms
+from genrender.server import answers, forms
+from genrender.server.answers import tells
 from genrender.server.asking import OWN_MODELS, check_source
 from genrender.server.file_routes import file_routes
 from genrender.server.guard import COOKIE, Access, Guard, is_known
@@ -134,7 +135,7 @@ def about_routes(studio: Studio, access: Access) -> APIRouter:
             "methods": [{"name": name, "about": method.summary} for name, method in METHODS.items()],
         }
 
-    @routes.post("/words")
+    @routes.post("/words", **tells(answers.Unknown))
     def words(asked: forms.Words) -> dict[str, Any]:
         """Words of a text that a model does not know."""
         check_source(studio, "model", asked.model)

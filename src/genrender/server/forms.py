@@ -9,6 +9,24 @@ Side = Annotated[int, Field(ge=1, le=2048)]
 Seconds = Annotated[float, Field(ge=-1e9, le=1e9)]
 
 
+# Of routes that take files.
+FILES = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "multipart/form-data": {
+                "schema": {
+                    "type": "object",
+                    "properties": {
+                        "file": {"type": "array", "items": {"type": "string", "format": "binary"}}
+                    },
+                }
+            }
+        },
+    }
+}
+
+
 class Form(BaseModel):
     """Further entries are mistakes, and numbers are finite."""
 

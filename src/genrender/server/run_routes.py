@@ -10,7 +10,8 @@ from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import StreamingResponse
 
 from genrender.errors import ConfigError
-from genrender.server import forms
+from genrender.server import answers, forms
+from genrender.server.answers import tells
 from genrender.server.asking import ask, check, find_run, submit
 from genrender.server.database import RunEntry
 from genrender.server.queue import has_steps
@@ -79,19 +80,19 @@ def run_routes(studio: Studio) -> APIRouter:
         studio.events.tell(run)
         return facts(studio, entry)
 
-    @routes.post("/check")
+    @routes.post("/check", **tells(answers.Check))
     def check_(asked: forms.Request) -> dict[str, Any]:
         """What the command line would say before it begins, and how long it would take."""
         made = ask(studio, asked.scene, asked.settings, asked.of)
         return check(studio, made, studio.runs / new_id("check"))
 
-    @routes.post("/runs", status_code=201)
+    @routes.post("/runs", status_code=201, **tells(answers.Run, 201))
     def submit_(asked: forms.Request) -> dict[str, Any]:
         """Puts a run into the queue."""
         made = ask(studio, asked.scene, asked.settings, asked.of)
         return facts(studio, submit(studio, made, asked.name))
 
-    @routes.get("/runs")
+    @routes.get("/runs", **tells(answers.Runs))
     async def runs(
         search: Annotated[str, Query(max_length=1000)] = "",
         state: Annotated[str, Query(max_length=200)] = "",
@@ -110,7 +111,7 @@ def run_routes(studio: Studio) -> APIRouter:
         """What happens to all runs, as server-sent events."""
         return _stream(studio, None)
 
-    @routes.get("/runs/{run}")
+    @routes.get("/runs/{run}", **tells(answers.Run))
     async def run_(run: str) -> dict[str, Any]:
         """One run."""
         return facts(studio, find_run(studio, run))
@@ -120,7 +121,7 @@ def run_routes(studio: Studio) -> APIRouter:
         """What happens to one run until it has ended, as server-sent events."""
         return _stream(studio, find_run(studio, run).id)
 
-    @routes.post("/runs/{run}/cancel")
+    @routes.post("/runs/{run}/cancel", **tells(answers.Run))
     async def cancel(run: str) -> dict[str, Any]:
         """Takes a run from the queue, or stops it after its step; it can be resumed."""
         entry = database.change_run(run, ("waiting",), state="stopped")
@@ -132,13 +133,13 @@ def run_routes(studio: Studio) -> APIRouter:
         studio.events.tell(run)
         return facts(studio, entry)
 
-    @routes.post("/runs/{run}/resume")
+    @routes.post("/runs/{run}/resume", **tells(answers.Run))
     async def resume(run: str) -> dict[str, Any]:
         """Puts a stopped run into the queue again; it goes on from the last step that it keeps."""
         what = "only what was stopped can be resumed"
         return changed(run, ("stopped", "failed"), what, state="waiting", error=None)
 
-    @routes.post("/runs/{run}/name")
+    @routes.post("/runs/{run}/name", **tells(answers.Run))
     async def name(run: str, asked: forms.Name) -> dict[str, Any]:
         """Calls a run something else."""
         check_text("name", asked.name, ConfigError)
@@ -158,7 +159,7 @@ def run_routes(studio: Studio) -> APIRouter:
         await run_in_threadpool(_move, studio.runs / run, studio.folder / "trash" / run)
         studio.events.tell(run)
 
-    @routes.post("/runs/{run}/restore")
+    @routes.post("/runs/{run}/restore", **tells(answers.Run))
     async def restore(run: str) -> dict[str, Any]:
         """Takes a deletion back."""
         entry = find_run(studio, run)
@@ -167,13 +168,13 @@ def run_routes(studio: Studio) -> APIRouter:
         await run_in_threadpool(_move, studio.folder / "trash" / run, studio.runs / run)
         return changed(run, ("deleted",), "", state=entry.before or "stopped", before=None)
 
-    @routes.get("/runs/{run}/settings")
+    @routes.get("/runs/{run}/settings", **tells(answers.Asked))
     async def settings(run: str) -> dict[str, Any]:
         """What a run was asked for, to ask again."""
         entry = find_run(studio, run)
         return {"scene": entry.scene, "settings": entry.settings}
 
-    @routes.get("/runs/{run}/metrics")
+    @routes.get("/runs/{run}/metrics", **tells(answers.Metrics))
     def metrics(run: str) -> dict[str, Any]:
         """Figures of a run, as far as they are measured."""
         found = find_run(studio, run).metrics or _stored_metrics(studio, run)
@@ -181,7 +182,7 @@ def run_routes(studio: Studio) -> APIRouter:
             return {"metrics": None, "table": []}
         return {"metrics": found, "table": studio.judge.call("table", 60.0, found=found)[0]}
 
-    @routes.post("/runs/{run}/metrics")
+    @routes.post("/runs/{run}/metrics", **tells(answers.Metrics))
     def measure(run: str) -> dict[str, Any]:
         """Figures of a run, measured now."""
         found, _ = studio.judge.call("metrics", MEASURE_TIMEOUT_S, folder=str(_finished(studio, run)))
@@ -189,7 +190,7 @@ def run_routes(studio: Studio) -> APIRouter:
         studio.events.tell(run)
         return found
 
-    @routes.post("/runs/{run}/diagnose")
+    @routes.post("/runs/{run}/diagnose", **tells(answers.Diagnosis))
     def diagnose(run: str) -> dict[str, Any]:
         """Known faults of a run, and settings to try against them."""
         found, _ = studio.judge.call("diagnose", MEASURE_TIMEOUT_S, folder=str(_finished(studio, run)))
@@ -200,7 +201,7 @@ def run_routes(studio: Studio) -> APIRouter:
                     change["settings"]["set"] = [*given, *change["settings"]["set"]]
         return {"symptoms": found}
 
-    @routes.post("/recover")
+    @routes.post("/recover", **tells(answers.Recovered), openapi_extra=forms.FILES)
     async def recover_(request: Request) -> dict[str, Any]:
         """The settings of a result: a video, a picture, settings or a run folder as zip, as multipart."""
         place = studio.work_folder()

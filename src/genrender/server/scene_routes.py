@@ -15,10 +15,12 @@ from genrender.errors import MediaError, SceneError
 from genrender.jobs.job import job_to_json
 from genrender.options.settings import job_of
 from genrender.scene.formats.table import BY_SUFFIX, CONVERTED
+from genrender.server import answers
+from genrender.server.answers import tells
 from genrender.server.asking import ask, find_scene
 from genrender.server.database import SceneEntry
 from genrender.server.example import example_glb
-from genrender.server.forms import OfSettings, Pick, View
+from genrender.server.forms import FILES, OfSettings, Pick, View
 from genrender.server.queue import now
 from genrender.server.reception import Upload, receive_files
 from genrender.server.refused import conflict
@@ -45,12 +47,12 @@ def scene_routes(studio: Studio) -> APIRouter:
     """The routes under /api/scenes, and that for pictures."""
     routes = APIRouter(prefix="/api")
 
-    @routes.get("/scenes")
+    @routes.get("/scenes", **tells(answers.Scenes))
     async def scenes() -> dict[str, Any]:
         """All scenes, the newest first."""
         return {"scenes": [_summary(entry) for entry in studio.database.scenes()]}
 
-    @routes.post("/scenes", status_code=201)
+    @routes.post("/scenes", status_code=201, **tells(answers.Scene, 201), openapi_extra=FILES)
     async def upload(request: Request) -> dict[str, Any]:
         """Takes a scene: one file, several that belong together, or a zip of them, as multipart/form-data."""
         place = studio.work_folder()
@@ -61,7 +63,7 @@ def scene_routes(studio: Studio) -> APIRouter:
         finally:
             await run_in_threadpool(shutil.rmtree, place, True)
 
-    @routes.post("/scenes/example", status_code=201)
+    @routes.post("/scenes/example", status_code=201, **tells(answers.Scene, 201))
     def example() -> dict[str, Any]:
         """Takes a walking figure that comes with the program."""
         place = studio.work_folder()
@@ -72,13 +74,13 @@ def scene_routes(studio: Studio) -> APIRouter:
         finally:
             shutil.rmtree(place, ignore_errors=True)
 
-    @routes.get("/scenes/{scene}")
+    @routes.get("/scenes/{scene}", **tells(answers.Scene))
     async def scene(scene: str) -> dict[str, Any]:
         """What was found in a scene when it came."""
         entry = find_scene(studio, scene)
         return {**_summary(entry), **entry.report}
 
-    @routes.post("/scenes/{scene}/inspect")
+    @routes.post("/scenes/{scene}/inspect", **tells(answers.Scene))
     def inspect(scene: str, asked: OfSettings) -> dict[str, Any]:
         """The same, with objects as settings divide them."""
         made = ask(studio, scene, asked.settings)
@@ -97,7 +99,7 @@ def scene_routes(studio: Studio) -> APIRouter:
         studio.database.drop_scene(scene)
         await run_in_threadpool(shutil.rmtree, studio.scenes / entry.id, True)
 
-    @routes.post("/scenes/{scene}/shot")
+    @routes.post("/scenes/{scene}/shot", **tells(answers.Shot))
     def shot(scene: str, asked: OfSettings) -> dict[str, Any]:
         """Frames, rate, size and times of what settings show."""
         made = ask(studio, scene, asked.settings)
@@ -112,13 +114,13 @@ def scene_routes(studio: Studio) -> APIRouter:
         facts, picture = studio.viewer.call("view", VIEW_TIMEOUT_S, job=job, asked=asked.model_dump())
         return Response(picture, media_type="image/png", headers={"X-View": json_text(facts, indent=None)})
 
-    @routes.post("/scenes/{scene}/pick")
+    @routes.post("/scenes/{scene}/pick", **tells(answers.Picked))
     def pick(scene: str, asked: Pick) -> dict[str, Any]:
         """What a pixel of a view shows."""
         job, plain = _shown_job(studio, scene, asked), asked.model_dump(exclude={"x", "y"})
         return studio.viewer.call("pick", VIEW_TIMEOUT_S, job=job, asked=plain, x=asked.x, y=asked.y)[0]
 
-    @routes.post("/pictures", status_code=201)
+    @routes.post("/pictures", status_code=201, openapi_extra=FILES)
     async def picture(request: Request) -> dict[str, Any]:
         """Takes a reference picture for `ip_image`."""
         place = studio.work_folder()
