@@ -13,6 +13,12 @@ HOSTILE = "<img src=x onerror=alert(1)><script>alert(2)</script>"
 CHOOSER = "#scene-file"
 
 
+@pytest.fixture
+def own_server(tmp_path: Path) -> Iterator[ServedPage]:
+    with ServedPage(tmp_path / "studio") as server:
+        yield server
+
+
 def test_a_broken_file_is_told_in_one_line(opened, served, tmp_path):
     broken = tmp_path / "broken.glb"
     broken.write_bytes(b"glTF\x02\x00\x00\x00 this is none")
@@ -61,10 +67,30 @@ def test_names_and_prompts_are_never_markup(opened, served, tmp_path):
     assert dialogs == []
 
 
-@pytest.fixture
-def own_server(tmp_path: Path) -> Iterator[ServedPage]:
-    with ServedPage(tmp_path / "studio") as server:
-        yield server
+def test_a_token_is_asked_for(opened, tmp_path):
+    with ServedPage(tmp_path / "studio", "--token", "a secret of ours") as server:
+        opened.forgiven.append("401")  # the browser's own line about the first try
+        page = opened(f"{server.address}/")
+        page.get_by_label("Token").fill("a guess")
+        page.keyboard.press("Enter")
+        page.get_by_text("That is not the token").wait_for()
+        page.get_by_label("Token").fill("a secret of ours")
+        page.get_by_role("button", name="Open the page").click()
+        page.get_by_role("heading", name="Begin with a scene").wait_for()
+        assert "secret" not in page.url
+
+
+def test_a_large_file_that_holds_nothing_is_sent_and_refused(opened, own_server, tmp_path):
+    empty = tmp_path / "empty.glb"
+    with empty.open("wb") as file:
+        file.truncate(300_000_000)
+    opened.forgiven.append("422")
+    page = opened(f"{own_server.address}/")
+    page.set_input_files(CHOOSER, str(empty))
+    told = page.locator(".open-told .wrong")
+    told.wait_for(timeout=120_000)
+    assert "empty.glb" in told.inner_text()
+    assert own_server.ask("GET", "scenes")["scenes"] == []
 
 
 def test_a_killed_server_loses_nothing(opened, own_server):

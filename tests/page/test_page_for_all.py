@@ -63,6 +63,23 @@ def test_on_a_phone_nothing_is_cut_off(workspace, served, finished):
     assert page.evaluate(NO_OVERFLOW)
 
 
+def test_nothing_jumps(workspace, served, finished):
+    """Less moves by itself than what counts as good, 0.1 of the page, from the first moment on."""
+    shifts = """() => new Promise((resolve) => {
+      new PerformanceObserver((list) => resolve(list.getEntries()
+        .filter((one) => !one.hadRecentInput).reduce((sum, one) => sum + one.value, 0)))
+        .observe({ type: "layout-shift", buffered: true });
+      setTimeout(() => resolve(0), 500);
+    })"""
+    page = workspace()
+    page.locator(".start-bar .estimate").wait_for()
+    assert page.evaluate(shifts) < 0.1
+    for place in PLACES[1:]:
+        page.goto("about:blank")
+        _go(page, served, place, finished)
+        assert page.evaluate(shifts) < 0.1, place
+
+
 def test_with_the_keyboard_alone(workspace, served):
     page = workspace()
 

@@ -83,6 +83,15 @@ def test_one_look_in_another_shot(opened, served, finished):
     assert made["changed"]["appearance_from"] == finished[0]["id"]
 
 
+def test_same_settings_in_another_scene(opened, served, finished):
+    page = opened(f"{served.address}/#run/{finished[1]['id']}")
+    page.get_by_role("button", name="Same settings, other scene").click()
+    page.get_by_role("button", name="Try the walking figure").click()
+    page.wait_for_selector(".viewer canvas")
+    assert page.get_by_label("Prompt", exact=True).input_value() == finished[1]["prompt"]
+    assert page.get_by_label("Seed", exact=True).input_value() == "1"
+
+
 def test_what_one_window_asks_for_the_other_one_sees(opened, served, scene):
     pages: list[Any] = [opened(f"{served.address}/#gallery") for _ in range(2)]
     run = served.submit(scene, prompt="a green cone", frames=2, steps=1)

@@ -22,6 +22,7 @@ SHOWS = """async ([index, address]) => {
   return seen.length === expected.length && seen.every((value, i) => value === expected[i]);
 }"""
 SHOWN = "frame => [...document.querySelectorAll('.pair canvas')].every(c => c.dataset.frame === frame)"
+CAMERA = "JSON.parse(localStorage.getItem('genrender-draft')).settings.camera"
 PIXELS = "canvas => canvas.toDataURL()"
 
 
@@ -75,6 +76,14 @@ def _drag_the_picture(page: Any) -> None:
     page.mouse.up()
     page.get_by_role("button", name="Back to the camera").wait_for()
     assert canvas.evaluate(PIXELS) != before
+    dragged = page.evaluate(CAMERA)
+    page.mouse.wheel(0, 300)
+    until(page, f"before => JSON.stringify({CAMERA}) !== JSON.stringify(before)", dragged)
+    away = [
+        sum((a - b) ** 2 for a, b in zip(one["eye"], one["target"], strict=True))
+        for one in (dragged, page.evaluate(CAMERA))
+    ]
+    assert away[1] > away[0]  # the wheel goes back
 
 
 def _compare(page: Any, run: str) -> None:
