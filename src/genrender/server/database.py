@@ -88,9 +88,18 @@ class Database:
     """
 
     def __init__(self, file: Path) -> None:
-        self._turn = threading.RLock()
+        self._turn, self._reading_turn = threading.RLock(), threading.Lock()
+        self._link = sqlite3.connect(file, check_same_thread=False, isolation_level=None)
+        # Whoever reads does not wait until the disk has what somebody else writes.
+        self._reading = sqlite3.connect(file, check_same_thread=False, isolation_level=None)
         try:
-            self._link = sqlite3.connect(file, check_same_thread=False, isolation_level=None)
+            self._prepare(file)
+        except MediaError:
+            self.close()
+            raise
+
+    def _prepare(self, file: Path) -> None:
+        try:
             self._link.execute("PRAGMA journal_mode = WAL")
             self._link.execute("PRAGMA synchronous = FULL")
             version = self._link.execute("PRAGMA user_version").fetchone()[0]
@@ -105,10 +114,14 @@ class Database:
 
     def close(self) -> None:
         """Writes what is still in the log."""
-        with self._turn:
+        with self._turn, self._reading_turn:
+            self._reading.close()
             self._link.close()
 
     def _ask(self, words: str, values: Iterable[Any] = ()) -> list[tuple[Any, ...]]:
+        if words.startswith("SELECT"):
+            with self._reading_turn:
+                return self._reading.execute(words, tuple(values)).fetchall()
         with self._turn:
             return self._link.execute(words, tuple(values)).fetchall()
 
@@ -182,14 +195,13 @@ class Database:
             clauses.append("instr(words, ?) > 0")
             values.append(word)
         where = " AND ".join(clauses)
-        with self._turn:
-            total = self._ask(f"SELECT COUNT(*) FROM runs WHERE {where}", values)[0][0]
-            if before is not None:
-                where += " AND number < (SELECT number FROM runs WHERE id = ?)"
-                values.append(before)
-            rows = self._ask(
-                f"SELECT record FROM runs WHERE {where} ORDER BY number DESC LIMIT ?", [*values, limit]
-            )
+        total = self._ask(f"SELECT COUNT(*) FROM runs WHERE {where}", values)[0][0]
+        if before is not None:
+            where += " AND number < (SELECT number FROM runs WHERE id = ?)"
+            values.append(before)
+        rows = self._ask(
+            f"SELECT record FROM runs WHERE {where} ORDER BY number DESC LIMIT ?", [*values, limit]
+        )
         return [RunEntry(**json.loads(row[0])) for row in rows], total
 
     def first_waiting(self) -> RunEntry | None:
