@@ -56,6 +56,7 @@ def test_names_and_prompts_are_never_markup(opened, served, tmp_path):
     page.set_input_files(CHOOSER, str(path))
     page.wait_for_selector(".objects .name")
     assert page.locator(".objects .name").inner_text() == HOSTILE
+    assert page.get_by_text("It has no texture coordinates").is_visible()
     page.get_by_label("Prompt", exact=True).fill(HOSTILE)
     page.get_by_text("The model does not know").wait_for()
     scene = page.evaluate("JSON.parse(localStorage.getItem('genrender-draft')).scene")

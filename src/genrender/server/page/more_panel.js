@@ -89,7 +89,7 @@ function pictureField(setting) {
       ),
     );
   }
-  const whole = field("Reference picture", button, setting.about);
+  const whole = field("Reference picture", button, "What it shall look like; an IP-Adapter reads it.");
   whole.append(list, input);
   whole.show = show;
   show();

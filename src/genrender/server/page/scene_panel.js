@@ -7,7 +7,7 @@ import { bytes, count } from "./wording.js";
 function uvGroups(objects) {
   const groups = new Map();
   for (const thing of objects) {
-    const words = thing.uv.words ?? thing.uv.advice;
+    const words = thing.words;
     groups.set(words, [...(groups.get(words) ?? []), thing]);
   }
   return [...groups].sort((a, b) => rank(a[1][0]) - rank(b[1][0]));
