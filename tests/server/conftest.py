@@ -3,10 +3,10 @@
 import re
 from collections.abc import Iterator
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import pytest
+from server.scene_files import SCENES
 from starlette.testclient import TestClient
 
 from genrender.server import answers
@@ -15,7 +15,6 @@ from genrender.server.guard import Access
 from genrender.server.studio import JobLimits, Studio, StudioConfig
 from genrender.server.uploads import UploadLimits
 
-SCENES = Path(__file__).parents[2] / "examples" / "scenes"
 HOST = "http://127.0.0.1"
 
 

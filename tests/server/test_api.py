@@ -8,7 +8,7 @@ import zipfile
 import numpy as np
 import pytest
 from PIL import Image
-from server.conftest import SCENES
+from server.scene_files import SCENES
 
 from genrender.gbuffer.control import inverse_depth_range
 from genrender.gbuffer.exr.frame import write_exr

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import uvicorn
-from server.conftest import SCENES
+from server.scene_files import SCENES
 
 from genrender.cli import main
 from genrender.errors import ConfigError, MediaError

@@ -9,7 +9,7 @@ import zipfile
 import numpy as np
 import pytest
 from PIL import Image
-from server.conftest import SCENES
+from server.scene_files import SCENES
 
 from genrender.gbuffer.exr.frame import read_exr
 from genrender.media.video import read_comment, read_video

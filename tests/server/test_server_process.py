@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 
 import pytest
-from server.conftest import SCENES
+from server.scene_files import SCENES
 
 from genrender.jobs.job import job_from_json
 from genrender.jobs.make import make

@@ -5,7 +5,7 @@ import time
 from pathlib import Path
 
 import pytest
-from server.conftest import SCENES
+from server.scene_files import SCENES
 
 from genrender.errors import MediaError
 from genrender.jobs.job import job_to_json
