@@ -15,10 +15,11 @@ from functools import cached_property
 from typing import Literal
 
 import numpy as np
-from jaxtyping import Bool, Float, Float32, Float64, Int64, Num
+from jaxtyping import Bool, Float, Float32, Float64, Num
 
 from genrender.errors import ConfigError
 from genrender.gbuffer.gbuffer import GBuffer
+from genrender.surface.nearby import Nearby
 from genrender.surface.tracking import (
     SurfaceTracker,
     bilinear_taps,
@@ -202,7 +203,7 @@ def _average_change(
     # 2. Weighted least squares for the slope, pooled: slope = own * relative.
     determinant = (s0 * s2 - s1 * s1)[:, None]
     numerator = s0[:, None] * t1 - s1[:, None] * t0
-    sums = points.sum_nearby(
+    sums = points.near.sum(
         np.concatenate([own * numerator, own * own * determinant], axis=1), config.slope_radius_px
     )
     relative = sums[:, :3] / np.maximum(sums[:, 3:], 1e-6)
@@ -223,49 +224,20 @@ def _likeness(
     is a mean over 3x3 pixels, so that noise in single pixels decides nothing.
     """
     squares = np.stack([(change**2).mean(axis=1), shown], axis=1)
-    sums = points.sum_nearby(squares, 1)
+    sums = points.near.sum(squares, 1)
     square = sums[:, 0] / np.maximum(sums[:, 1], 1)
     return np.where(shown, np.maximum(1 - square / config.colour_tolerance**2, 0) ** 2, 0)
 
 
 class _Points:
-    """The surface points that a frame's pixels show, in the order of `seen`, and sums over what is nearby."""
+    """The surface points that a frame's pixels show, in the order of `seen`, and what is near them."""
 
     def __init__(self, gbuffer: GBuffer):
         self.seen = gbuffer.visible
         self.tri_id = gbuffer.tri_id[self.seen]
         self.bary = gbuffer.bary[self.seen]
         self.object_id = gbuffer.object_id[self.seen]
-        rows, columns = np.nonzero(self.seen)
-        # Of each object: its points, and where they lie in the smallest rectangle around it.
-        self._objects: list[tuple[Int64[np.ndarray, "M"], np.ndarray, np.ndarray]] = []
-        order = np.argsort(self.object_id, kind="stable")
-        starts = np.flatnonzero(np.diff(self.object_id[order])) + 1
-        for index in np.split(order, starts) if len(order) else []:
-            row, column = rows[index], columns[index]
-            self._objects.append((index, row - row.min(), column - column.min()))
-
-    def sum_nearby(self, values: Float64[np.ndarray, "N C"], radius_px: int) -> Float64[np.ndarray, "N C"]:
-        """Sums over the points of the same object within a square around each point."""
-        sums = np.empty_like(values)
-        for index, row, column in self._objects:
-            picture = np.zeros((row.max() + 1, column.max() + 1, values.shape[1]))
-            picture[row, column] = values[index]
-            sums[index] = _box_sum(picture, radius_px)[row, column]
-        return sums
-
-
-def _box_sum(picture: Float64[np.ndarray, "H W C"], radius_px: int) -> Float64[np.ndarray, "H W C"]:
-    for axis in (0, 1):
-        n = picture.shape[axis]
-        padding = [(radius_px + 1, radius_px) if axis == other else (0, 0) for other in (0, 1, 2)]
-        until = np.cumsum(np.pad(picture, padding), axis=axis)
-        upper, lower = (
-            until.take(range(2 * radius_px + 1, 2 * radius_px + 1 + n), axis),
-            until.take(range(n), axis),
-        )
-        picture = upper - lower
-    return picture
+        self.near = Nearby(gbuffer.object_id, self.seen)
 
 
 class _Curvature:
