@@ -90,4 +90,4 @@ def test_only_the_scenes_own_objects_count(still):
     )
     tracker = SurfaceTracker([ground] * N_FRAMES, still._tris, still._verts, still._cameras)
     error = surface_errors(clip_of(0.2), tracker)
-    assert error.low is None and error.high is None and error.background == pytest.approx(0.2)
+    assert (error.low, error.high, error.background) == (None, None, pytest.approx(0.2))

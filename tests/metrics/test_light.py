@@ -17,7 +17,7 @@ def tracker():
 
 
 @pytest.fixture(scope="module")
-def light(tracker):
+def light():
     """A shadow's edge that wanders over the picture."""
     x = np.arange(SIZE)[None, None, :, None] / SIZE
     when = np.arange(N_FRAMES)[:, None, None, None] / (N_FRAMES - 1)

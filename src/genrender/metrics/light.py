@@ -18,9 +18,9 @@ def surviving_light(
 ) -> float:
     """The share of a known change of light, along surface points, that a clip still shows.
 
-    It is the slope of a regression without a constant: y = slope * x, over all surface points that both frames
-    of a pair show, where x is how the known light changed and y how the colour changed. Flicker adds noise to
-    y, which has nothing to do with x, so it hardly moves the slope.
+    It is the slope of a regression without a constant, y = slope * x, over all surface points that both
+    frames of a pair show, where x is how the known light changed and y how the colour changed. Flicker adds
+    noise to y, which has nothing to do with x, so it hardly moves the slope.
 
     Args:
         frames: RGB in [0, 1], after whatever was done to the painted clip.

@@ -1,8 +1,8 @@
 """Surface error: by how much the colour of a surface point changes from frame to frame.
 
-The correspondence is exact, from geometry; nothing is estimated from the pictures. The change is told apart by
-how far it reaches: colours and shades that breathe (the low band), and details that move or are drawn anew (the
-high one).
+The correspondence is exact, from geometry; nothing is estimated from the pictures. Changes are told apart by
+how far they reach: colours and shades that breathe are the low band, details that move or are drawn anew the
+high one.
 """
 
 from dataclasses import dataclass
