@@ -6,9 +6,10 @@ features with it.
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import cached_property
 
 import numpy as np
-from jaxtyping import Bool, Float, Float32, Float64, Int32, Integer, Num
+from jaxtyping import Bool, Float, Float32, Float64, Int32, Int64, Integer, Num
 
 from genrender.errors import ConfigError
 from genrender.gbuffer.gbuffer import GBuffer
@@ -55,7 +56,7 @@ class SurfaceTracker:
             )
         check_triangles(gbuffers[0])
         self.gbuffers = gbuffers
-        self._tris = tris
+        self.tris = tris
         self._cameras = cameras
         self._verts = verts
         self._kept_verts = Recent[np.ndarray](_N_CACHED_FRAMES)
@@ -70,7 +71,7 @@ class SurfaceTracker:
         Vertices are kept from call to call, as float32 around the camera.
         """
         verts, camera = self._seen_by_camera(frame)
-        return self._project(surface_points(verts[self._tris[tri_id]], bary), camera, frame)
+        return self._project(surface_points(verts[self.tris[tri_id]], bary), camera, frame)
 
     def points(
         self, tri_id: Integer[np.ndarray, "N"], bary: Float[np.ndarray, "N 2"], frame: int
@@ -82,7 +83,7 @@ class SurfaceTracker:
             bary: weights of its second and third corner.
             frame: whose time.
         """
-        return surface_points(self._verts[frame][self._tris[tri_id]].astype(np.float64), bary)
+        return surface_points(self._verts[frame][self.tris[tri_id]].astype(np.float64), bary)
 
     def project(
         self, points: Float64[np.ndarray, "N 3"], frame: int
@@ -139,6 +140,19 @@ class SurfaceTracker:
             shown &= belongs | (weight == 0)
         return shown
 
+    def nearest_shows(
+        self,
+        xy: Float64[np.ndarray, "N 2"],
+        depth: Float64[np.ndarray, "N"],
+        object_id: Int32[np.ndarray, "N"],
+        frame: int,
+    ) -> Bool[np.ndarray, "N"]:
+        gbuffer = self.gbuffers[frame]
+        inverse, tolerance = self._kept_tolerances.look_up(self._find_tolerances, frame)
+        column, row = np.floor(xy).astype(np.int64).T
+        near = np.abs(inverse[row, column] - 1 / np.where(depth > 0, depth, 1.0)) <= np.maximum(2*tolerance[row, column], 4e-3*inverse[row,column])
+        return (depth > 0) & (gbuffer.object_id[row, column] == object_id) & near
+
     def _seen_by_camera(self, frame: int) -> tuple[Float32[np.ndarray, "V 3"], Camera]:
         """A frame's vertices in the world's axes around its camera, and that camera there: in these small
         numbers float32 is enough, as it is for the rays that made the G-buffer."""
@@ -161,12 +175,38 @@ class SurfaceTracker:
         """
         unique, index = np.unique(tri_id, return_inverse=True)
         verts, camera = self._seen_by_camera(frame)
-        corners = verts[self._tris[unique]].astype(np.float64)
+        corners = verts[self.tris[unique]].astype(np.float64)
         gbuffer = self.gbuffers[frame]
         xy, depth = camera.project(corners, gbuffer.height, gbuffer.width)
         first, second = xy[:, 1] - xy[:, 0], xy[:, 2] - xy[:, 0]
         area = np.abs(first[:, 0] * second[:, 1] - first[:, 1] * second[:, 0]) / 2
         return np.where((depth > 0).all(1), area, 0)[index]
+
+
+    def size_at_verts(self, frame: int) -> Float64[np.ndarray, "V"]:
+        """How large a frame sees the surface around each vertex: pixels over area in the world.
+
+        The mean over the triangles that meet there, so that it has no steps where triangles meet. Vertices
+        that lie at one place, as where a surface is cut for its texture, share it.
+        """
+        verts, camera = self._seen_by_camera(frame)
+        gbuffer = self.gbuffers[frame]
+        xy, depth = camera.project(verts.astype(np.float64), gbuffer.height, gbuffer.width)
+        corners = np.where((depth > 0)[:, None], xy, 0)[self.tris]
+        first, second = corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]
+        seen = np.abs(first[:, 0] * second[:, 1] - first[:, 1] * second[:, 0])
+        seen[~(depth > 0)[self.tris].all(axis=1)] = 0
+        edges = verts[self.tris[:, 1:]].astype(np.float64) - verts[self.tris[:, :1]]
+        area = np.linalg.norm(np.cross(edges[:, 0], edges[:, 1]), axis=1)
+        place = self._places[self.tris].ravel()
+        total, whole = (np.bincount(place, np.repeat(each, 3), len(verts)) for each in (seen, area))
+        return (total / np.maximum(whole, 1e-30))[self._places]
+
+    @cached_property
+    def _places(self) -> Int64[np.ndarray, "V"]:
+        """Of every vertex the first that lies at its place in the first frame."""
+        _, first, index = np.unique(self._verts[0], axis=0, return_index=True, return_inverse=True)
+        return first[index.ravel()]
 
 
 def check_triangles(gbuffer: GBuffer) -> None:

@@ -1,0 +1,64 @@
+"""Pictures read between their pixels, and sums over what is nearby."""
+
+import numpy as np
+from jaxtyping import Bool, Float, Float64, Num
+
+from genrender.surface.tracking import bilinear_taps, sample_bilinear
+
+
+def sample_catmull_rom(
+    picture: Num[np.ndarray, "H W C"], xy: Float64[np.ndarray, "N 2"], connected: Bool[np.ndarray, "H W"]
+) -> Float64[np.ndarray, "N C"]:
+    """Bicubic samples where the 4x4 pixels around show one surface, bilinear ones elsewhere.
+
+    Args:
+        picture: what is read.
+        xy: where, pixel centres at +0.5.
+        connected: pixels whose eight neighbours show the same surface.
+    """
+    height, width = connected.shape
+    is_inside = np.ones(len(xy), bool)
+    for row, column, _ in bilinear_taps(xy, height, width):
+        is_inside &= connected[row, column]
+    samples = sample_bilinear(picture, xy)
+    samples[is_inside] = _sample_bicubic(picture, xy[is_inside])
+    return samples
+
+
+def _sample_bicubic(
+    picture: Num[np.ndarray, "H W C"], xy: Float64[np.ndarray, "N 2"]
+) -> Float64[np.ndarray, "N C"]:
+    height, width = picture.shape[:2]
+    corner = np.floor(xy - 0.5)
+    left, top = corner.astype(np.int64).T
+    across, down = (_catmull_rom_weights(fraction) for fraction in (xy - 0.5 - corner).T)
+    rows = [np.clip(top + k, 0, height - 1) for k in (-1, 0, 1, 2)]
+    columns = [np.clip(left + k, 0, width - 1) for k in (-1, 0, 1, 2)]
+    total = np.zeros((len(xy), picture.shape[2]))
+    for row, weight_y in zip(rows, down, strict=True):
+        for column, weight_x in zip(columns, across, strict=True):
+            total += (weight_y * weight_x)[:, None] * picture[row, column]
+    return total
+
+
+def _catmull_rom_weights(f: Float[np.ndarray, "N"]) -> list[Float[np.ndarray, "N"]]:
+    return [
+        -0.5 * f + f**2 - 0.5 * f**3,
+        1 - 2.5 * f**2 + 1.5 * f**3,
+        0.5 * f + 2 * f**2 - 1.5 * f**3,
+        -0.5 * f**2 + 0.5 * f**3,
+    ]
+
+
+def box_sum(picture: Float[np.ndarray, "H W C"], radius_px: int) -> Float64[np.ndarray, "H W C"]:
+    """Sums over squares of `2 radius_px + 1` pixels to a side; beyond the picture there is nothing."""
+    for axis in (0, 1):
+        n = picture.shape[axis]
+        padding = [(radius_px + 1, radius_px) if axis == other else (0, 0) for other in (0, 1, 2)]
+        until = np.cumsum(np.pad(picture, padding), axis=axis, dtype=np.float64)
+        upper, lower = (
+            until.take(range(2 * radius_px + 1, 2 * radius_px + 1 + n), axis),
+            until.take(range(n), axis),
+        )
+        picture = upper - lower
+    return picture
