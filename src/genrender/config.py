@@ -286,6 +286,8 @@ class RunConfig:
         seed: of everything that is drawn by chance.
         chunk_size: frames that go through the networks at once; changes memory and speed only. A step's
             keyframes run together, whatever the chunk.
+        lock: strength in [0, 1] with which, after decoding, surfaces show the detail of the frames that see
+            them best; 0 is off.
         stabilise: strength in [0, 1] of the filter over time along surface points, after decoding; 0 is off.
         repeat: how often the video shows the clip, for clips that end as they begin; frames are there once.
         background_color: RGB, 0 to 255, that pixels without a surface get after decoding; None leaves them.
@@ -304,6 +306,7 @@ class RunConfig:
     sampler: str = "model"
     seed: int = 0
     chunk_size: int = 8
+    lock: float = 0.0
     stabilise: float = 0.0
     repeat: int = 1
     background_color: tuple[int, int, int] | None = None
@@ -335,8 +338,9 @@ class RunConfig:
         self.method.check()
         if self.guidance_scale is not None and not math.isfinite(self.guidance_scale):
             raise ConfigError(f"guidance is {self.guidance_scale}, expected a number, for instance 7.5")
-        if not 0 <= self.stabilise <= 1:
-            raise ConfigError(f"stabilise is {self.stabilise:g}, expected a number in 0..1")
+        for name in ("lock", "stabilise"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ConfigError(f"{name} is {getattr(self, name):g}, expected a number in 0..1")
         if not 0 <= self.seed < 2**63:
             raise ConfigError(f"seed is {self.seed}, expected a whole number from 0 to 2**63 - 1")
 

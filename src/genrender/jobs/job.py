@@ -84,6 +84,7 @@ class RenderJob:
         unify: how keyframes that show the same surface point are combined.
         settings: any settings of the method, as `genrender.jobs.settings` reads them.
         seed: of everything that is drawn by chance.
+        lock: see `RunConfig`.
         stabilise: strength of the filter over finished frames, 0 to 1.
         repeat: how often the video shows the clip.
         chunk: frames that go through the networks at once.
@@ -112,6 +113,7 @@ class RenderJob:
     unify: UnifyRule | None = None
     settings: tuple[str, ...] = ()
     seed: int = 0
+    lock: float | None = None
     stabilise: float = 0.0
     repeat: int = 1
     chunk: int = 8

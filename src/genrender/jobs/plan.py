@@ -155,6 +155,7 @@ def run_config(job: RenderJob) -> RunConfig:
         sampler=job.recipe.sampler or preset.sampler,
         seed=job.seed,
         chunk_size=job.chunk,
+        lock=_lock(job, preset),
         stabilise=job.stabilise,
         repeat=job.repeat,
         background_color=job.background_color,
@@ -162,6 +163,13 @@ def run_config(job: RenderJob) -> RunConfig:
     for text in job.settings:
         config = change_setting(config, text)
     return config
+
+
+def _lock(job: RenderJob, preset: RunConfig) -> float:
+    # The lock is a part of ours: a rival is what it is without, unless someone wants to see it with one.
+    if job.lock is not None:
+        return job.lock
+    return preset.lock if job.method == "generative" else 0.0
 
 
 def _other_texts(config: RunConfig) -> list[str]:

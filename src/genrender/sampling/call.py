@@ -164,7 +164,7 @@ class ClipCall:
         self, latents: FrameTensors, on_flagged: Callable[[int], None] | None = None
     ) -> Iterator[Float32[np.ndarray, "H W 3"]]:
         """See `genrender.sampling.loop.decode_frames`."""
-        return decode_frames(self.backbone, latents, on_flagged)
+        return decode_frames(self.backbone, latents, on_flagged=on_flagged)
 
     def _pictures(self, latents: FrameTensors, output_type: str, flagged: list[int]) -> Any:
         if output_type == "latent":

@@ -6,13 +6,12 @@ edges that are left when everything small is gone (a guided filter whose guide i
 et al. 2013; rolling guidance: Zhang et al. 2014).
 """
 
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Bool, Float64, Int64
 
-from genrender.surface.resample import box_sum
+from genrender.surface.nearby import box_sum
 
 LUMINANCE = np.array([0.2126, 0.7152, 0.0722])
 
@@ -88,7 +87,12 @@ def _guided(
     one = (guide @ LUMINANCE)[..., None]
     n = values.shape[2]
     means = _mean(np.concatenate([one, one * one, values, one * values], axis=2), weight, radius_px)
-    mean, square, of_values, product = means[..., :1], means[..., 1:2], means[..., 2 : 2 + n], means[..., 2 + n :]
+    mean, square, of_values, product = (
+        means[..., :1],
+        means[..., 1:2],
+        means[..., 2 : 2 + n],
+        means[..., 2 + n :],
+    )
     slope = (product - mean * of_values) / (np.maximum(square - mean * mean, 0) + edge * edge / 4)
     line = _mean(np.concatenate([slope, of_values - slope * mean], axis=2), weight, radius_px)
     return line[..., :n] * one + line[..., n:]

@@ -10,7 +10,7 @@ Example:
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from jaxtyping import Bool, Float, Float32, Float64
@@ -18,7 +18,8 @@ from jaxtyping import Bool, Float, Float32, Float64
 from genrender.errors import ConfigError
 from genrender.gbuffer.gbuffer import GBuffer
 from genrender.surface.light import LightConfig, Regions
-from genrender.surface.resample import box_sum, sample_catmull_rom
+from genrender.surface.nearby import box_sum
+from genrender.surface.resample import sample_catmull_rom
 from genrender.surface.sightings import Sightings
 from genrender.surface.tracking import sample_bilinear
 
@@ -39,7 +40,7 @@ class LockConfig:
 
     power: float = 8.0
     edge_px: int = 4
-    light: LightConfig = LightConfig()
+    light: LightConfig = field(default_factory=LightConfig)
 
 
 @dataclass(frozen=True, eq=False)
@@ -168,8 +169,8 @@ def _filled(
 ) -> tuple[Float64[np.ndarray, "H W 3"], Float64[np.ndarray, "H W"]]:
     """Thin gaps, seen by views at their edges only, closed by what is known around them.
 
-    A frame's own pixels there would flicker in the midst of what does not. At the frame's own edges, where its
-    pixels mix surfaces, nothing is known.
+    A frame's own pixels there would flicker in the midst of what does not. At the frame's own edges, where
+    its pixels mix surfaces, nothing is known.
     """
     sums = box_sum(np.concatenate([colours * known[..., None], known[..., None]], axis=2), radius_px // 2)
     around = sums[..., 3] / (2 * (radius_px // 2) + 1) ** 2

@@ -1,4 +1,4 @@
-"""Pictures read between their pixels, and sums over what is nearby."""
+"""Pictures read between their pixels without the blur of bilinear samples."""
 
 import numpy as np
 from jaxtyping import Bool, Float, Float64, Num
@@ -48,17 +48,3 @@ def _catmull_rom_weights(f: Float[np.ndarray, "N"]) -> list[Float[np.ndarray, "N
         0.5 * f + 2 * f**2 - 1.5 * f**3,
         -0.5 * f**2 + 0.5 * f**3,
     ]
-
-
-def box_sum(picture: Float[np.ndarray, "H W C"], radius_px: int) -> Float64[np.ndarray, "H W C"]:
-    """Sums over squares of `2 radius_px + 1` pixels to a side; beyond the picture there is nothing."""
-    for axis in (0, 1):
-        n = picture.shape[axis]
-        padding = [(radius_px + 1, radius_px) if axis == other else (0, 0) for other in (0, 1, 2)]
-        until = np.cumsum(np.pad(picture, padding), axis=axis, dtype=np.float64)
-        upper, lower = (
-            until.take(range(2 * radius_px + 1, 2 * radius_px + 1 + n), axis),
-            until.take(range(n), axis),
-        )
-        picture = upper - lower
-    return picture

@@ -4,7 +4,7 @@ One protocol with two makers, so that what compares finished frames works for sc
 """
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Bool, Float64, Int64
@@ -17,6 +17,7 @@ from genrender.surface.tracking import SurfaceTracker
 _N_CACHED_FRAMES = 64
 
 
+@runtime_checkable
 class Sightings(Protocol):
     """Where frames of a clip see what another frame's pixels show."""
 

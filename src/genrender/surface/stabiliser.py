@@ -15,17 +15,13 @@ from functools import cached_property
 from typing import Literal
 
 import numpy as np
-from jaxtyping import Bool, Float, Float32, Float64, Num
+from jaxtyping import Bool, Float32, Float64
 
 from genrender.errors import ConfigError
 from genrender.gbuffer.gbuffer import GBuffer
 from genrender.surface.nearby import Nearby
-from genrender.surface.tracking import (
-    SurfaceTracker,
-    bilinear_taps,
-    inverse_depth_and_tolerance,
-    sample_bilinear,
-)
+from genrender.surface.resample import sample_catmull_rom
+from genrender.surface.tracking import SurfaceTracker, inverse_depth_and_tolerance, sample_bilinear
 
 Sampling = Literal["matched", "catmull-rom", "bilinear"]
 
@@ -188,7 +184,7 @@ def _average_change(
             continue
         change = np.zeros_like(own)
         if config.sampling == "catmull-rom":
-            change[shown] = _sample_catmull_rom(frame, xy[shown]) - own[shown]
+            change[shown] = sample_catmull_rom(frame.picture, xy[shown], frame.connected) - own[shown]
         else:
             change[shown] = sample_bilinear(frame.picture, xy[shown]) - own[shown]
         if curvature is not None:
@@ -269,39 +265,3 @@ class _Curvature:
 def _second_difference(picture: Float64[np.ndarray, "H W 3"], axis: int) -> Float64[np.ndarray, "H W 3"]:
     padding = [(1, 1) if axis == other else (0, 0) for other in (0, 1, 2)]
     return np.diff(np.pad(picture, padding, mode="edge"), n=2, axis=axis)
-
-
-def _sample_catmull_rom(frame: _Frame, xy: Float64[np.ndarray, "N 2"]) -> Float64[np.ndarray, "N 3"]:
-    """Bicubic samples where the 4x4 pixels around show one surface, bilinear ones elsewhere."""
-    height, width = frame.connected.shape
-    is_inside = np.ones(len(xy), bool)
-    for row, column, _ in bilinear_taps(xy, height, width):
-        is_inside &= frame.connected[row, column]
-    samples = sample_bilinear(frame.picture, xy)
-    samples[is_inside] = _sample_bicubic(frame.picture, xy[is_inside])
-    return samples
-
-
-def _sample_bicubic(
-    picture: Num[np.ndarray, "H W C"], xy: Float64[np.ndarray, "N 2"]
-) -> Float64[np.ndarray, "N C"]:
-    height, width = picture.shape[:2]
-    corner = np.floor(xy - 0.5)
-    left, top = corner.astype(np.int64).T
-    across, down = (_catmull_rom_weights(fraction) for fraction in (xy - 0.5 - corner).T)
-    rows = [np.clip(top + k, 0, height - 1) for k in (-1, 0, 1, 2)]
-    columns = [np.clip(left + k, 0, width - 1) for k in (-1, 0, 1, 2)]
-    total = np.zeros((len(xy), picture.shape[2]))
-    for row, weight_y in zip(rows, down, strict=True):
-        for column, weight_x in zip(columns, across, strict=True):
-            total += (weight_y * weight_x)[:, None] * picture[row, column]
-    return total
-
-
-def _catmull_rom_weights(f: Float[np.ndarray, "N"]) -> list[Float[np.ndarray, "N"]]:
-    return [
-        -0.5 * f + f**2 - 0.5 * f**3,
-        1 - 2.5 * f**2 + 1.5 * f**3,
-        0.5 * f + 2 * f**2 - 1.5 * f**3,
-        -0.5 * f**2 + 0.5 * f**3,
-    ]

@@ -22,6 +22,8 @@ SUBPIXEL = 1 / 256
 
 # How much the inverse depth of one and the same surface point may differ, relative to itself.
 DEPTH_TOLERANCE = 1e-3
+# The same where it is the nearest pixel that counts, whose centre lies up to a pixel away.
+LOOSE_DEPTH_TOLERANCE = 4e-3
 
 # A clip's vertices are evaluated when they are looked at; a step's keyframes are looked at again and again.
 _N_CACHED_FRAMES = 32
@@ -147,10 +149,19 @@ class SurfaceTracker:
         object_id: Int32[np.ndarray, "N"],
         frame: int,
     ) -> Bool[np.ndarray, "N"]:
+        """Whether the pixel at each place shows the point: looser than `shows`, for who weighs edges himself.
+
+        Args:
+            xy: where the points lie, see `project`.
+            depth: their planar depth; negative where they cannot be shown.
+            object_id: what they are part of.
+            frame: which frame.
+        """
         gbuffer = self.gbuffers[frame]
         inverse, tolerance = self._kept_tolerances.look_up(self._find_tolerances, frame)
         column, row = np.floor(xy).astype(np.int64).T
-        near = np.abs(inverse[row, column] - 1 / np.where(depth > 0, depth, 1.0)) <= np.maximum(2*tolerance[row, column], 4e-3*inverse[row,column])
+        loose = np.maximum(2 * tolerance[row, column], LOOSE_DEPTH_TOLERANCE * inverse[row, column])
+        near = np.abs(inverse[row, column] - 1 / np.where(depth > 0, depth, 1.0)) <= loose
         return (depth > 0) & (gbuffer.object_id[row, column] == object_id) & near
 
     def _seen_by_camera(self, frame: int) -> tuple[Float32[np.ndarray, "V 3"], Camera]:
@@ -181,7 +192,6 @@ class SurfaceTracker:
         first, second = xy[:, 1] - xy[:, 0], xy[:, 2] - xy[:, 0]
         area = np.abs(first[:, 0] * second[:, 1] - first[:, 1] * second[:, 0]) / 2
         return np.where((depth > 0).all(1), area, 0)[index]
-
 
     def size_at_verts(self, frame: int) -> Float64[np.ndarray, "V"]:
         """How large a frame sees the surface around each vertex: pixels over area in the world.
