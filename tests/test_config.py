@@ -50,6 +50,12 @@ def test_paper_is_the_published_method():
             "keyframes",
             "keyframe strategy 'x', expected random or stratified or uniform or coverage",
         ),
+        (LatentConfig(), "synchronise_unify", f"unify rule 'x', expected {' or '.join(get_args(UnifyRule))}"),
+        (
+            LatentConfig(),
+            "synchronise_from",
+            "source of synchronised latents 'x', expected keyframes or frames",
+        ),
         (LatentConfig(), "normalise", "latent normalisation 'x', expected none or objects or background"),
     ],
 )
@@ -97,3 +103,16 @@ def test_alpha_follows_its_schedule_over_steps_and_layers():
     assert InjectionConfig(alpha=0.3).alpha_at("mid", 0.7) == pytest.approx(0.3)
     assert InjectionConfig(alpha=0.0, alpha_end=0.2).uses_surface
     assert not InjectionConfig(alpha=0.0).uses_surface
+
+
+def test_rules_that_cannot_work_are_refused():
+    with pytest.raises(ConfigError, match="no queries and keys"):
+        LatentConfig(synchronise_unify="trajectory").check()
+    in_sequence = CorrespondenceConfig(fill_order="sequence")
+    for stage in (
+        {"injection": InjectionConfig(unify="rising")},
+        {"latents": LatentConfig(synchronise_unify="rising")},
+    ):
+        with pytest.raises(ConfigError, match="goes by quality"):
+            MethodConfig(correspondence=in_sequence, **stage).check()
+        MethodConfig(**stage).check()

@@ -8,9 +8,10 @@ from typing import Literal, get_args
 from genrender.errors import ConfigError
 
 NoiseMode = Literal["partition", "nearest", "fixed", "independent"]
-UnifyRule = Literal["fill", "mean", "paper", "trajectory"]
+UnifyRule = Literal["fill", "mean", "paper", "trajectory", "rising"]
 KeyframeStrategy = Literal["random", "stratified", "uniform", "coverage"]
 Normalisation = Literal["none", "objects", "background"]
+SynchroniseFrom = Literal["keyframes", "frames"]
 Engine = Literal["texture", "reproject"]
 Dtype = Literal["float32", "float16", "bfloat16"]
 FillOrder = Literal["quality", "sequence"]
@@ -207,16 +208,25 @@ class LatentConfig:
             published.
         synchronise: weight in [0, 1] with which predicted clean latents are unified along the surface; 0
             switches it off.
+        synchronise_from: where a frame takes them from: the two of the step's keyframes that are nearest in
+            time, or all `frames` of the clip (of a long one, frames at equal distances, drawn at every step).
+        synchronise_unify: how frames that show the same point are combined.
         synchronise_until: share of the steps after which that ends, so that the last ones sharpen.
     """
 
     normalise: Normalisation = "none"
     synchronise: float = 0.0
+    synchronise_from: SynchroniseFrom = "keyframes"
+    synchronise_unify: UnifyRule = "mean"
     synchronise_until: float = 0.8
 
     def check(self) -> None:
         """Raises ConfigError for an unknown name or a number out of range."""
         _check_choice("latent normalisation", self.normalise, get_args(Normalisation))
+        _check_choice("source of synchronised latents", self.synchronise_from, get_args(SynchroniseFrom))
+        _check_choice("unify rule", self.synchronise_unify, get_args(UnifyRule))
+        if self.synchronise_unify == "trajectory":
+            raise ConfigError("latents have no queries and keys: synchronise_unify cannot be 'trajectory'")
         for name in ("synchronise", "synchronise_until"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ConfigError(f"{name} is {getattr(self, name):g}, expected a number in 0..1")
@@ -246,6 +256,14 @@ class MethodConfig:
         self.correspondence.check()
         self.injection.check()
         self.latents.check()
+        if self.correspondence.fill_order == "sequence":
+            rules = {"unify": self.injection.unify, "synchronise_unify": self.latents.synchronise_unify}
+            for name, rule in rules.items():
+                if rule == "rising":
+                    raise ConfigError(
+                        f"{name} is 'rising', which goes by quality: set fill_order to 'quality', or choose "
+                        "another rule"
+                    )
 
     def check_can_carry_appearance(self) -> None:
         """Raises ConfigError where the look of another run could not reach the frames."""

@@ -41,7 +41,12 @@ class CarryOver:
         return height, width, 99 if features.layer.startswith("up_blocks.0") else max(height, width)
 
     def blend(
-        self, keyframes: Sequence[int], frames: Sequence[int], features: FeatureMap, rule: str
+        self,
+        keyframes: Sequence[int],
+        frames: Sequence[int],
+        features: FeatureMap,
+        rule: str,
+        progress: float = 0.0,  # noqa: ARG002
     ) -> ScreenBlend:
         self.prepared.append(self.grid(features))
         height, width = features.height, features.width

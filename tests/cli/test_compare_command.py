@@ -144,6 +144,7 @@ def test_the_table_of_all_methods_can_be_read_in_a_narrow_terminal(capsys, monke
     lines = capsys.readouterr().out.splitlines()
     assert max(map(len, lines)) <= 80
     assert sum(line.count(" 0.0751") for line in lines) == len(names)
+    assert any(line.startswith(" CLIP frame consistency ") for line in lines), "labels stand on one line"
     assert not any("16 apart" in line for line in lines), "nobody measured it"
 
 

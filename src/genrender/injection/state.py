@@ -251,7 +251,7 @@ class AttentionState:
         if features not in self._blends:
             assert self.engine is not None
             self._blends[features] = self.engine.blend(
-                self._keyframes, self._frames, features, self.config.unify
+                self._keyframes, self._frames, features, self.config.unify, self._progress
             )
         return self._blends[features]
 

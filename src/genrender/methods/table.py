@@ -4,7 +4,7 @@ All run on the same model, G-buffers, sampler and seeds; they differ in noise, a
 them in `MethodConfig`. The command line, benchmarks and examples take names and settings from here. Nothing
 here needs torch until a method runs, so that `genrender --help` can list them.
 
-A new rival is an attention class in `genrender.methods.rivals` and an entry in `METHODS`.
+A new rival is an entry in `METHODS`, and an attention class in `genrender.methods.rivals` where it has one.
 """
 
 from __future__ import annotations
@@ -30,6 +30,10 @@ METHOD_OPTIONS = frozenset({"noise", "engine", "alpha", "unify", "keyframes", "s
 # What the rules of a method that is about surface noise leave to choose.
 _SURFACE_NOISES: tuple[NoiseMode, ...] = ("partition", "nearest")
 _NO_INJECTION = InjectionConfig(pre_attn=False, alpha=0.0)
+
+# For rivals that join latents on the surface: as published, what a mean loses stays lost.
+_JOINED = CorrespondenceConfig(restore_spread=False)
+_SHARED_KEYS = InjectionConfig(alpha=0.0, deduplicate=False)
 
 
 def _replaced_attention(alpha: float) -> InjectionConfig:
@@ -124,6 +128,34 @@ METHODS: dict[str, Method] = {
         "attention outputs of the two keyframes around a frame, along the surface (TokenFlow)",
         MethodConfig(NoiseConfig("fixed"), injection=_replaced_attention(alpha=1.0)),
         rival="PropagatedAttention",
+    ),
+    # Source: Bao et al. 2024, "Tex4D" (2410.10821): in every DDIM step the predicted clean latents of all
+    # frames are joined in a texture of the whole clip. Differs: the clip's own camera and an image model, so
+    # no further views, and keyframes' keys and values stand in for temporal attention; the step's noise
+    # follows from the joined latents, and no reference texture is mixed in.
+    "tex4d": Method(
+        "predicted clean latents of all frames joined on the surface at every step (Tex4D)",
+        MethodConfig(
+            NoiseConfig("nearest"),
+            _JOINED,
+            _SHARED_KEYS,
+            LatentConfig(synchronise=1.0, synchronise_from="frames", synchronise_until=1.0),
+        ),
+        noises=_SURFACE_NOISES,
+    ),
+    # Source: Liu et al. 2023, "SyncMVD" (2311.12891): views are joined by their quality to a power that
+    # rises from 0 to 6, in the first 80 % of the steps. Differs: frames of a clip instead of views of a still
+    # object, which read the keyframes' keys and values instead of their neighbours'; quality is how large a
+    # point is seen, instead of the cosine of the viewing angle.
+    "syncmvd": Method(
+        "the same, and the frame that sees a point best counts ever more (SyncMVD)",
+        MethodConfig(
+            NoiseConfig("nearest"),
+            _JOINED,
+            _SHARED_KEYS,
+            LatentConfig(synchronise=1.0, synchronise_from="frames", synchronise_unify="rising"),
+        ),
+        noises=_SURFACE_NOISES,
     ),
     "static-texture": Method(
         "a few frames, baked to the surface: consistent by construction, and lifeless", is_baked=True

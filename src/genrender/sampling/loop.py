@@ -216,8 +216,8 @@ def sample(
             hooks.on_outputs(step, partial(predicted_x0_of, store, scheduler, model_input, step))
 
             # 6. The scheduler's step, between the rules for predicted clean and for noisy latents.
-            if rules.needs_keyframes:
-                rules.start_step(keyframes, store.outputs[keyframes], model_input(keyframes), step)
+            if sources := rules.sources(keyframes, sampling.seed, draws[step]):
+                rules.start_step(sources, store.outputs[sources], model_input(sources), step)
             for chunk, frames in enumerate(chunks):
                 store.recall(scheduler, chunk)
                 current = store.latents[frames]
