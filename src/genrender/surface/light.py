@@ -9,7 +9,7 @@ et al. 2013; rolling guidance: Zhang et al. 2014).
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Bool, Float64, Int64
+from jaxtyping import Bool, Float64, Integer
 
 from genrender.surface.nearby import box_sum
 
@@ -36,7 +36,7 @@ class LightConfig:
 class Regions:
     """The objects of a picture, each in the smallest rectangle around it, for sums that stay inside."""
 
-    def __init__(self, object_id: Int64[np.ndarray, "H W"], weight: Float64[np.ndarray, "H W"]):
+    def __init__(self, object_id: Integer[np.ndarray, "H W"], weight: Float64[np.ndarray, "H W"]):
         self._weight = weight
         self.parts: list[tuple[tuple[slice, slice], Bool[np.ndarray, "h w"]]] = []
         for id_ in np.unique(object_id[weight > 0]).tolist():
