@@ -12,7 +12,7 @@ The clips, their lights and the two kinds of flicker are told in `painted_clips.
 | low, high | the error between neighbours, in the two bands of `genrender evaluate` |
 | sharp | sharpness relative to the clean clip |
 | light | share of the known change of light that survives: 1 all of it, 0 it is frozen |
-| PSNR, ends | against the clean clip, inside the silhouettes, in dB; of all frames, of the first and last two |
+| PSNR, ends | against the clean clip, inside the silhouettes, in dB; ends: the first and last two frames |
 | clean: PSNR, sharp, light | what is done to the clip without flicker, which should be left alone |
 | ms | per frame |
 
@@ -103,7 +103,7 @@ def main() -> None:
                 print_header(light, kind, scene, clip)
             for name in args.variants:
                 figures = measure(scene, clip, kind, made[name], steady[name])
-                rows.append({"light": light, "flicker": kind, "variant": name, **figures})
+                rows.append({"clip": light, "flicker": kind, "variant": name, **finite(figures)})
                 if not args.json:
                     print_row(name, figures)
             if args.pictures is not None:
@@ -172,6 +172,11 @@ def errors_of(scene: PaintedScene, frames: np.ndarray) -> dict[str, float]:
         "high": nearest.high,
     }
     return {name: float("nan") if value is None else value for name, value in found.items()}
+
+
+def finite(figures: dict[str, float]) -> dict[str, float | None]:
+    """As JSON has it: what cannot be measured, or has no limit, is null."""
+    return {name: value if np.isfinite(value) else None for name, value in figures.items()}
 
 
 def print_header(light: str, kind: str, scene: PaintedScene, clip: PaintedClip) -> None:
