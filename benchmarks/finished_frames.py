@@ -34,9 +34,13 @@ from PIL import Image
 from shared import new_parser
 
 from genrender.gbuffer.preview import to_picture
+from genrender.injection.keyframes import choose_keyframes, seen_surface
 from genrender.metrics.light import surviving_light
 from genrender.metrics.sharpness import sharpness
 from genrender.metrics.surface import surface_errors
+from genrender.runs.frames import MAX_VIEWS
+from genrender.surface.lock import LockConfig, SurfaceLock
+from genrender.surface.sightings import GeometrySightings
 from genrender.surface.stabiliser import StabiliserConfig, stabilised
 from genrender.surface.tracking import SurfaceTracker
 
@@ -48,8 +52,23 @@ def stabilise(strength: float = 1.0, **settings: Any) -> Variant:
     return partial(stabilised, strength=strength, config=replace(StabiliserConfig(), **settings))
 
 
+def lock(strength: float = 1.0, n_views: int = MAX_VIEWS, **settings: Any) -> Variant:
+    def locked(frames: np.ndarray, tracker: SurfaceTracker) -> Iterable[np.ndarray]:
+        seen = seen_surface(tracker.gbuffers)
+        views = choose_keyframes(len(frames), min(n_views, len(frames)), "coverage", 0, 0, seen)
+        config = replace(LockConfig(), **settings)
+        made = SurfaceLock(GeometrySightings(tracker), {view: frames[view] for view in views}, config)
+        return (made.locked(index, frame, strength) for index, frame in enumerate(frames))
+
+    return locked
+
+
 VARIANTS: dict[str, Variant] = {
     "before": lambda frames, _: frames,
+    "lock": lock(),
+    "lock 0.5": lock(0.5),
+    "lock, 4 views": lock(n_views=4),
+    "lock, power 4": lock(power=4.0),
     "stabiliser": stabilise(),
     "stabiliser 0.5": stabilise(0.5),
     "catmull-rom": stabilise(sampling="catmull-rom"),
@@ -60,7 +79,7 @@ VARIANTS: dict[str, Variant] = {
     "colour 0.4": stabilise(colour_tolerance=0.4),
     "slope per pixel": stabilise(slope_radius_px=0),
 }
-SHORT = ("before", "stabiliser", "stabiliser 0.5")
+SHORT = ("before", "lock", "stabiliser")
 
 # The columns of figures, and with how many digits.
 COLUMNS = {
