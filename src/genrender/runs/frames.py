@@ -16,7 +16,7 @@ from genrender.runs.hooks import RunHooks
 from genrender.sampling.loop import decode_frames
 from genrender.sampling.store import FrameTensors
 from genrender.shots.clip import Clip
-from genrender.surface.lock import SurfaceLock
+from genrender.surface.lock import SurfaceLock, locked_frames
 from genrender.surface.sightings import GeometrySightings
 from genrender.surface.stabiliser import stabilised
 
@@ -93,9 +93,7 @@ def _locked(decoded: _Decoded, clip: Clip, config: RunConfig) -> Iterator[Float3
         yield from decoded.all()
         return
     lock = SurfaceLock(GeometrySightings(clip.tracker), seen)
-    for index, picture in enumerate(decoded.all()):
-        is_black = index in decoded.flagged
-        yield picture if is_black else lock.locked(index, picture, config.lock)
+    yield from locked_frames(decoded.all(), lock, config.lock, left_alone=decoded.flagged)
 
 
 def lock_views(clip: Clip, seed: int) -> list[int]:

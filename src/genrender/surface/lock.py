@@ -6,10 +6,10 @@ same there. What differs from the views slowly across an object is light and sha
 
 Example:
     >>> lock = SurfaceLock(GeometrySightings(clip.tracker), {view: frames[view] for view in views})
-    >>> steady = [lock.locked(index, frame, strength=1.0) for index, frame in enumerate(frames)]
+    >>> steady = list(locked_frames(frames, lock))
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -17,15 +17,18 @@ from jaxtyping import Bool, Float, Float32, Float64
 
 from genrender.errors import ConfigError
 from genrender.gbuffer.gbuffer import GBuffer
-from genrender.surface.light import LightConfig, Regions
-from genrender.surface.nearby import box_sum
+from genrender.surface.light import LightConfig, light_in
+from genrender.surface.nearby import Nearby, box_sum
 from genrender.surface.resample import sample_catmull_rom
 from genrender.surface.sightings import Sightings
+from genrender.surface.steady import FrameLight, steady_change
 from genrender.surface.tracking import sample_bilinear
 
 # How much inverse depth may change from pixel to pixel, relative to itself, whatever the slope around: at a
 # crease of the surface it bends.
 _CREASE_TOLERANCE = 4e-3
+# Views that count for less at a point, beside the one that counts most, are not sampled.
+_LEAST_SHARE = 0.01
 
 
 @dataclass(frozen=True)
@@ -34,13 +37,18 @@ class LockConfig:
 
     Attributes:
         power: views weigh as their size of a point to this power: high lets the largest win.
-        edge_px: a view's weight falls over so many pixels towards where its surface ends or is hidden.
+        edge: where a surface ends or is hidden, a frame keeps its own pixels over this share of the picture's
+            longer side, and views lose their weight over twice as much: outlines are theirs alone.
         light: what counts as light.
     """
 
     power: float = 8.0
-    edge_px: int = 4
+    edge: float = 1 / 85
     light: LightConfig = field(default_factory=LightConfig)
+
+    def edge_px(self, gbuffer: GBuffer) -> int:
+        """The edge in a frame's pixels."""
+        return max(round(self.edge * max(gbuffer.height, gbuffer.width)), 2)
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,13 +80,13 @@ class SurfaceLock:
     ):
         if not views:
             raise ConfigError("the lock got no views, expected at least one finished frame")
-        self._sightings, self._config = sightings, config
+        self.sightings, self.config = sightings, config
         self._views: dict[int, _View] = {}
         for frame, picture in views.items():
             gbuffer = sightings.gbuffers[frame]
             check_size(picture, gbuffer, frame)
             connected = connected_pixels(gbuffer)
-            inside = distance_inside(connected, config.edge_px)
+            inside = distance_inside(connected, 2 * config.edge_px(gbuffer))
             self._views[frame] = _View(np.array(picture), connected, inside)
         # Views that are lit differently would meet at seams: each loses what tells its light from the mean.
         relit = {}
@@ -98,7 +106,7 @@ class SurfaceLock:
             picture: RGB in [0, 1].
             strength: 0 gives the frame back to the bit, 1 the locked one, and in between a mixture.
         """
-        check_size(picture, self._sightings.gbuffers[frame], frame)
+        check_size(picture, self.sightings.gbuffers[frame], frame)
         if strength == 0:
             return picture
         colours, known = self.baked(frame)
@@ -118,27 +126,34 @@ class SurfaceLock:
         Returns:
             Colours, and how well they are known, from 0, no view shows the point, to 1.
         """
-        gbuffer = self._sightings.gbuffers[frame]
-        power = self._config.power if power is None else power
+        gbuffer = self.sightings.gbuffers[frame]
+        power = self.config.power if power is None else power
         pixels = np.flatnonzero(gbuffer.visible)
-        sizes = np.stack([self._sightings.size(frame, pixels, view) for view in self._views])
+        sizes = np.stack([self.sightings.size(frame, pixels, view) for view in self._views])
         largest = np.maximum(sizes.max(axis=0), 1e-30)
-        total, share, known = np.zeros((len(pixels), 3)), np.zeros(len(pixels)), np.zeros(len(pixels))
-        for size, (number, view) in zip(sizes, self._views.items(), strict=True):
-            xy, shown = self._sightings.find(frame, pixels, number)
-            of_view = np.flatnonzero(shown)
-            xy = xy[of_view]
-            inside = sample_bilinear(view.inside[..., None], xy)[:, 0]
+        weights, places = np.zeros((len(sizes), len(pixels))), np.zeros((len(sizes), len(pixels), 2))
+        known = np.zeros(len(pixels))
+        for row, (number, view) in enumerate(self._views.items()):
+            xy, shown = self.sightings.find(frame, pixels, number)
+            inside = sample_bilinear(view.inside[..., None], xy)[:, 0] * shown
             # Near an edge a picture shows outlines and a bit of what lies behind: another view is better.
-            weight = (size[of_view] / largest[of_view]) ** power * inside**4
-            total[of_view] += weight[:, None] * sample_catmull_rom(view.picture, xy, view.connected)
-            share[of_view] += weight
-            known[of_view] = np.maximum(known[of_view], inside)
-        known = np.where(share > 0, np.clip(self._config.edge_px * known - 1, 0, 1), 0)
+            weights[row] = (sizes[row] / largest) ** power * inside**4
+            places[row] = xy
+            known = np.maximum(known, inside)
+        # What hardly counts is not worth its samples.
+        weights[weights < _LEAST_SHARE * weights.max(axis=0)] = 0
+        share, total = weights.sum(axis=0), np.zeros((len(pixels), 3))
+        for weight, xy, view in zip(weights, places, self._views.values(), strict=True):
+            used = weight > 0
+            samples = sample_catmull_rom(view.picture, xy[used], view.connected)
+            total[used] += weight[used, None] * samples
+        # One pixel away from an edge a view knows nothing of a point, two pixels away it may be all there is.
+        edge_px = self.config.edge_px(gbuffer)
+        known = np.where(share > 0, np.clip(2 * edge_px * known - 1, 0, 1), 0)
         colours, how_known = np.zeros((*gbuffer.depth.shape, 3)), np.zeros(gbuffer.depth.shape)
         colours.reshape(-1, 3)[pixels] = total / np.maximum(share, 1e-30)[:, None]
         how_known.ravel()[pixels] = known
-        return _filled(colours, how_known, connected_pixels(gbuffer), self._config.edge_px)
+        return _filled(colours, how_known, distance_inside(connected_pixels(gbuffer), edge_px), edge_px)
 
     def light_of(
         self,
@@ -147,9 +162,101 @@ class SurfaceLock:
         known: Float64[np.ndarray, "H W"],
     ) -> Float64[np.ndarray, "H W 3"]:
         """What of a frame's difference from the views is light; 0 where nothing is known."""
-        light, gbuffer = self._config.light, self._sightings.gbuffers[frame]
-        radius_px = round(light.radius * max(gbuffer.height, gbuffer.width))
-        return Regions(gbuffer.object_id, known).smooth(difference, radius_px, light.edge)
+        config, gbuffer = self.config.light, self.sightings.gbuffers[frame]
+        chosen = known > 0
+        near, light = Nearby(gbuffer.object_id, chosen), np.zeros_like(difference)
+        light[chosen] = light_in(
+            difference[chosen], known[chosen], near, config.radius_px(gbuffer), config.edge
+        )
+        return light
+
+
+@dataclass(frozen=True, eq=False)
+class _Locked:
+    """A frame in the window: as it came, what locking it alone changes, and its light."""
+
+    picture: Float32[np.ndarray, "H W 3"]
+    change: Float32[np.ndarray, "H W 3"]
+    known: Float32[np.ndarray, "H W"]
+    light: FrameLight
+
+
+def locked_frames(
+    frames: Iterable[Float32[np.ndarray, "H W 3"]],
+    lock: SurfaceLock,
+    strength: float = 1.0,
+    left_alone: Collection[int] = (),
+) -> Iterator[Float32[np.ndarray, "H W 3"]]:
+    """Yields the frames of a clip, locked, with light that is steady over time.
+
+    Background stays as it is, to the bit. Only the frames in the light's reach are held.
+
+    Args:
+        frames: RGB in [0, 1], one per G-buffer, in order; each is copied when it is read.
+        lock: see there.
+        strength: 0 yields the frames to the bit, 1 the locked ones, and in between mixtures.
+        left_alone: frames that are none, as those that a safety checker blackened; looked at after each frame
+            was read.
+
+    Raises:
+        ConfigError: strength is out of range; while frames are read: a frame's size is not that of its
+            G-buffer, or there are fewer or more frames than G-buffers.
+    """
+    if not 0 <= strength <= 1:
+        raise ConfigError(f"the lock's strength is {strength:g}, expected 0 to 1")
+    return _stream(frames, lock, float(strength), left_alone)
+
+
+def _stream(
+    frames: Iterable[Float32[np.ndarray, "H W 3"]],
+    lock: SurfaceLock,
+    strength: float,
+    left_alone: Collection[int],
+) -> Iterator[Float32[np.ndarray, "H W 3"]]:
+    n_frames = len(lock.sightings.gbuffers)
+    reach = lock.config.light.frames if strength > 0 else 0
+    source, n_read = iter(frames), 0
+    window: dict[int, _Locked] = {}
+    for j in range(n_frames):
+        while n_read <= min(j + reach, n_frames - 1):
+            picture = next(source, None)
+            if picture is None:
+                raise ConfigError(f"the lock got {n_read} frames, expected {n_frames}, one per G-buffer")
+            check_size(picture, lock.sightings.gbuffers[n_read], n_read)
+            window[n_read] = _lock_alone(lock, n_read, np.array(picture), strength, left_alone)
+            n_read += 1
+        window.pop(j - reach - 1, None)
+        own = window[j]
+        if not own.known.any():
+            yield own.picture
+            continue
+        change = own.change
+        if reach:
+            lights = {frame: locked.light for frame, locked in window.items()}
+            steadier = steady_change(j, lights, lock.sightings, lock.config.light)
+            change = change + own.known[..., None] * steadier
+        yield np.clip(own.picture + strength * change, 0, 1).astype(np.float32)
+    if next(source, None) is not None:
+        raise ConfigError(f"the lock got more than {n_frames} frames, expected one per G-buffer")
+
+
+def _lock_alone(
+    lock: SurfaceLock,
+    frame: int,
+    picture: Float32[np.ndarray, "H W 3"],
+    strength: float,
+    left_alone: Collection[int],
+) -> _Locked:
+    nothing = np.zeros(picture.shape, np.float32)
+    if strength == 0 or frame in left_alone:
+        known = np.zeros(picture.shape[:2], np.float32)
+        return _Locked(picture, nothing, known, FrameLight(nothing, nothing, known > 0))
+    colours, known = lock.baked(frame)
+    difference = picture - colours
+    light = lock.light_of(frame, difference, known)
+    change = known[..., None] * (light - difference)
+    of_frame = FrameLight(light.astype(np.float32), (colours + light).astype(np.float32), known > 0)
+    return _Locked(picture, change.astype(np.float32), known.astype(np.float32), of_frame)
 
 
 def check_size(picture: Float[np.ndarray, "H W 3"], gbuffer: GBuffer, frame: int) -> None:
@@ -164,19 +271,19 @@ def check_size(picture: Float[np.ndarray, "H W 3"], gbuffer: GBuffer, frame: int
 def _filled(
     colours: Float64[np.ndarray, "H W 3"],
     known: Float64[np.ndarray, "H W"],
-    connected: Bool[np.ndarray, "H W"],
+    inside: Float32[np.ndarray, "H W"],
     radius_px: int,
 ) -> tuple[Float64[np.ndarray, "H W 3"], Float64[np.ndarray, "H W"]]:
     """Thin gaps, seen by views at their edges only, closed by what is known around them.
 
-    A frame's own pixels there would flicker in the midst of what does not. At the frame's own edges, where
-    its pixels mix surfaces, nothing is known.
+    A frame's own pixels there would flicker in the midst of what does not. Towards the frame's own edges,
+    where its pixels mix surfaces, less and less is known.
     """
-    sums = box_sum(np.concatenate([colours * known[..., None], known[..., None]], axis=2), radius_px // 2)
-    around = sums[..., 3] / (2 * (radius_px // 2) + 1) ** 2
+    sums = box_sum(np.concatenate([colours * known[..., None], known[..., None]], axis=2), radius_px)
+    around = sums[..., 3] / (2 * radius_px + 1) ** 2
     mean = sums[..., :3] / np.maximum(sums[..., 3:], 1e-9)
     filled = known[..., None] * colours + (1 - known[..., None]) * mean
-    return filled, connected * np.maximum(known, np.clip(2 * around, 0, 1))
+    return filled, inside * np.maximum(known, np.clip(2 * around, 0, 1))
 
 
 def connected_pixels(gbuffer: GBuffer) -> Bool[np.ndarray, "H W"]:

@@ -34,15 +34,26 @@ class Nearby:
         """Sums over the object's chosen pixels within a square around each."""
         return self._windows(values, (radius_px,))
 
-    def mean(self, values: Float64[np.ndarray, "N C"], radius_px: int) -> Float64[np.ndarray, "N C"]:
+    def mean(
+        self,
+        values: Float64[np.ndarray, "N C"],
+        radius_px: int,
+        weight: Float64[np.ndarray, "N"] | None = None,
+    ) -> Float64[np.ndarray, "N C"]:
         """Means over the object's chosen pixels within `radius_px` along either axis; the nearest count most.
 
         Weights fall linearly to nothing, which is two moving averages in turn: a single one would let
         stripes through, and turn some of them round.
+
+        Args:
+            values: of the chosen pixels.
+            radius_px: how far away pixels count.
+            weight: of each pixel besides, at least 0; None: all count alike. The mean is 0 where none counts.
         """
         radii = (radius_px // 2, radius_px - radius_px // 2)
-        sums = self._windows(np.concatenate([values, np.ones((len(values), 1))], axis=1), radii)
-        return sums[:, :-1] / sums[:, -1:]
+        of_each = np.ones((len(values), 1)) if weight is None else weight[:, None]
+        sums = self._windows(np.concatenate([values * of_each, of_each], axis=1), radii)
+        return sums[:, :-1] / np.maximum(sums[:, -1:], 1e-12)
 
     def _windows(
         self, values: Float64[np.ndarray, "N C"], radii_px: tuple[int, ...]
