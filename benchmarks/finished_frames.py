@@ -39,7 +39,8 @@ from genrender.metrics.light import surviving_light
 from genrender.metrics.sharpness import sharpness
 from genrender.metrics.surface import surface_errors
 from genrender.runs.frames import MAX_VIEWS
-from genrender.surface.lock import LockConfig, SurfaceLock
+from genrender.surface.light import LightConfig
+from genrender.surface.lock import LockConfig, SurfaceLock, locked_frames
 from genrender.surface.sightings import GeometrySightings
 from genrender.surface.stabiliser import StabiliserConfig, stabilised
 from genrender.surface.tracking import SurfaceTracker
@@ -52,13 +53,13 @@ def stabilise(strength: float = 1.0, **settings: Any) -> Variant:
     return partial(stabilised, strength=strength, config=replace(StabiliserConfig(), **settings))
 
 
-def lock(strength: float = 1.0, n_views: int = MAX_VIEWS, **settings: Any) -> Variant:
+def lock(strength: float = 1.0, n_views: int = MAX_VIEWS, power: float = 8.0, **light: Any) -> Variant:
     def locked(frames: np.ndarray, tracker: SurfaceTracker) -> Iterable[np.ndarray]:
         seen = seen_surface(tracker.gbuffers)
         views = choose_keyframes(len(frames), min(n_views, len(frames)), "coverage", 0, 0, seen)
-        config = replace(LockConfig(), **settings)
+        config = LockConfig(power=power, light=replace(LightConfig(), **light))
         made = SurfaceLock(GeometrySightings(tracker), {view: frames[view] for view in views}, config)
-        return (made.locked(index, frame, strength) for index, frame in enumerate(frames))
+        return locked_frames(frames, made, strength)
 
     return locked
 
@@ -68,7 +69,15 @@ VARIANTS: dict[str, Variant] = {
     "lock": lock(),
     "lock 0.5": lock(0.5),
     "lock, 4 views": lock(n_views=4),
-    "lock, power 4": lock(power=4.0),
+    "lock, power 2": lock(power=2.0),
+    "lock, radius 1/24": lock(radius=1 / 24),
+    "lock, radius 1/6": lock(radius=1 / 6),
+    "lock, edge 0.2": lock(edge=0.2),
+    "lock, edge 0.03": lock(edge=0.03),
+    "lock, light alone": lock(frames=0),
+    "lock, 4 frames": lock(frames=4),
+    "lock, tolerance 0.1": lock(tolerance=0.1),
+    "lock, tolerance 0.4": lock(tolerance=0.4),
     "stabiliser": stabilise(),
     "stabiliser 0.5": stabilise(0.5),
     "catmull-rom": stabilise(sampling="catmull-rom"),
