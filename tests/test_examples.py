@@ -87,6 +87,7 @@ def test_scenes_have_uvs_that_lie_in_the_texture(name: str):
     [
         ("walking_biped", "Walk", 1.0),
         ("walking_biped", "Dance", 2.0),
+        ("walking_pair", "Walk", 1.0),
         ("trotting_quadruped", "Trot", 16 / 24),
     ],
 )

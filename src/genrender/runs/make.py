@@ -3,7 +3,6 @@
 Example:
     >>> from genrender.config import PRESETS
     >>> from genrender.runs.folder import RunFolder
-from genrender.runs.frames import write_frames
     >>> config = replace(PRESETS["balanced"], prompt="a red and white striped biped")
     >>> make_video(load_pipeline("pocket"), render_clip(scene), config, RunFolder("runs/biped"))
 """
