@@ -84,6 +84,7 @@ def test_unknown_names_are_refused(stage, name, message):
             "layers 'up' is 0, expected 1 to 16384",
         ),
         (MethodConfig(NoiseConfig(degradation=1.0)), "noise degradation is 1"),
+        (MethodConfig(injection=InjectionConfig(low_band=-0.1)), "low_band is -0.1"),
         (MethodConfig(injection=InjectionConfig(alpha_end=-0.1)), "alpha at the end is -0.1"),
         (MethodConfig(injection=InjectionConfig(alpha_layers=(("up", 2.0),))), "factor of layers 'up' is 2"),
         (MethodConfig(injection=InjectionConfig(alpha_layers=(("(", 1.0),))), "no regular expression"),

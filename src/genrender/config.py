@@ -144,6 +144,8 @@ class InjectionConfig:
         alpha_end: weight at the last step; steps between lie on a straight line. None: `alpha` throughout.
         alpha_layers: (regular expression, factor) pairs; a layer's weight is multiplied by the factors of
             all expressions that its name matches.
+        low_band: only what is large comes from the surface, detail stays the frame's own: standard deviation
+            of the filter between them, as a share of a feature map's longer side; 0 blends all.
         unify: how keyframes that show the same surface point are combined.
         deduplicate: leave out keys and values of points that a keyframe's tokens show already, those of the
             frame itself, too. As published, all of the frame and of all keyframes are read.
@@ -158,6 +160,7 @@ class InjectionConfig:
     alpha: float = 0.5
     alpha_end: float | None = None
     alpha_layers: tuple[tuple[str, float], ...] = ()
+    low_band: float = 0.0
     unify: UnifyRule = "paper"
     deduplicate: bool = True
     keyframes: KeyframeStrategy = "stratified"
@@ -171,6 +174,8 @@ class InjectionConfig:
         _check_pattern(self.layers)
         if self.n_keyframes is not None and self.n_keyframes < 1:
             raise ConfigError(f"keyframes is {self.n_keyframes}, expected at least 1")
+        if not 0 <= self.low_band <= 1:
+            raise ConfigError(f"low_band is {self.low_band:g}, expected a number in 0..1, for instance 0.03")
         for name, alpha in (("alpha", self.alpha), ("alpha at the end", self.alpha_end)):
             if alpha is not None and not 0 <= alpha <= 1:
                 raise ConfigError(f"{name} is {alpha:g}, expected a number in 0..1")

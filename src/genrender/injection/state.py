@@ -27,6 +27,7 @@ from genrender.errors import ConfigError, ModelError
 from genrender.injection.attention import (
     attend,
     attend_with_some_of_their_own,
+    blend_low_band,
     blend_with_surface,
     extend_with_keyframes,
     join_frames,
@@ -200,7 +201,12 @@ class AttentionState:
         else:
             rendered, is_valid = self._blend(self._map_of(features))(remembered)
             surface, valid = map_to_tokens(rendered, self.n_branches), is_valid.flatten(1)
-        return blend_with_surface(output, surface, valid.repeat(self.n_branches, 1), alpha)
+        of_branches = valid.repeat(self.n_branches, 1)
+        if self.config.low_band == 0:
+            return blend_with_surface(output, surface, of_branches, alpha)
+        size = (features.height, features.width)
+        own, shared, seen = (tokens.unflatten(1, size) for tokens in (output, surface, of_branches))
+        return blend_low_band(own, shared, seen, alpha, self.config.low_band * max(size)).flatten(1, 2)
 
     def _remember_output(self, features: FeatureMap, output: Float[Tensor, "N L C"]) -> None:
         memory = self._memory.setdefault(features.layer, KeyframeMemory())
