@@ -40,7 +40,7 @@ def test_paper_is_the_published_method():
         (
             NoiseConfig(),
             "mode",
-            "noise mode 'x', expected partition or nearest or fixed or independent",
+            "noise mode 'x', expected partition or bridge or nearest or fixed or independent",
         ),
         (CorrespondenceConfig(), "engine", "correspondence engine 'x', expected texture or reproject"),
         (CorrespondenceConfig(), "fill_order", "fill order 'x', expected quality or sequence"),

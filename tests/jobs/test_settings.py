@@ -53,7 +53,7 @@ def test_every_setting_is_listed_and_can_be_set_to_what_it_is():
         ("noise.mode", "has no value"),
         ("noise.color=red", r"no setting 'noise.color', expected STAGE\.NAME=VALUE with one of noise\.mode"),
         ("alpha=1", "no setting 'alpha'"),
-        ("noise.mode=loud", "'loud', expected partition or nearest"),
+        ("noise.mode=loud", "'loud', expected partition or bridge"),
         ("injection.alpha=much", "'much', expected a number"),
         ("noise.every_step=1", "'1', expected true or false"),
         ("injection.alpha_layers=up", "'up', expected PATTERN=NUMBER with a number"),

@@ -302,7 +302,9 @@ class Consistency:
         stabilise: strength of a filter that takes flicker out of finished frames along surface points, 0..1.
     """
 
-    noise: Annotated[NoiseMode | None, option("partition|nearest|fixed|independent", "the preset's")] = None
+    noise: Annotated[
+        NoiseMode | None, option("partition|bridge|nearest|fixed|independent", "the preset's")
+    ] = None
     engine: Annotated[Engine | None, option("texture|reproject", "the preset's")] = None
     alpha: Annotated[float | None, option("A", "the preset's")] = None
     unify: Annotated[UnifyRule | None, option("fill|mean|paper|trajectory|rising", "the preset's")] = None

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 METHOD_OPTIONS = frozenset({"noise", "engine", "alpha", "unify", "keyframes", "set"})
 # What the rules of a method that is about surface noise leave to choose.
-_SURFACE_NOISES: tuple[NoiseMode, ...] = ("partition", "nearest")
+_SURFACE_NOISES: tuple[NoiseMode, ...] = ("partition", "bridge", "nearest")
 _NO_INJECTION = InjectionConfig(pre_attn=False, alpha=0.0)
 
 # For rivals that join latents on the surface: as published, what a mean loses stays lost.
