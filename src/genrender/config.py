@@ -42,9 +42,9 @@ class NoiseConfig:
     """Mechanism 1: where the initial latent noise comes from.
 
     Attributes:
-        mode: `partition`, `bridge` and `nearest` see a noise texture through the G-buffer: a texel goes to one
-            latent pixel, is split between those that show it, or to all whose centre it covers; `fixed` repeats
-            one screen noise, `independent` draws every frame afresh (both ablations).
+        mode: `partition`, `bridge` and `nearest` see a noise texture through the G-buffer: a texel goes to
+            one latent pixel, is split between those that show it, or to all whose centre it covers; `fixed`
+            repeats one screen noise, `independent` draws every frame afresh (both ablations).
         texture_side: texels along one side of each object's noise texture. None: chosen per mode.
         degradation: how much fresh noise every frame mixes in, from 0 to below 1; the sum is white. Against
             details that stick to the surface harder than wanted, at the price of steadiness.

@@ -222,10 +222,10 @@ def _partition(gbuffer: GBuffer, screen: _Screen) -> Float32[np.ndarray, "P C"]:
 def _bridge(gbuffer: GBuffer, screen: _Screen) -> Float32[np.ndarray, "P C"]:
     """Every latent pixel gets the part of a texel that it shows: nothing jumps where a texel moves on.
 
-    A texel's number z is the sum of independent parts x_i of variance a_i, the shares of the texel that pixels
-    show: x_i = a_i z + sqrt(a_i) e_i - a_i sum_j sqrt(a_j) e_j, increments of a Brownian bridge. e_i is drawn
-    for texel and pixel, so that a part changes as evenly as its share does. A pixel adds the parts that it
-    has over the root of the sum of their shares, layer by layer as in `_partition`: the frame is white.
+    A texel's number z is the sum of independent parts x_i of variance a_i, the shares of the texel that
+    pixels show: x_i = a_i z + sqrt(a_i) e_i - a_i sum_j sqrt(a_j) e_j, increments of a Brownian bridge. e_i
+    is drawn for texel and pixel, so that a part changes as evenly as its share does. A pixel adds the parts
+    that it has over the root of the sum of their shares, layer by layer as in `_partition`: that is white.
 
     Source: ours, after integral noise (Chang et al. 2024) and its Brownian bridges (Deng et al. 2024).
     """
@@ -272,7 +272,7 @@ def _stacked(
     share: Float[np.ndarray, "L"],
     screen: _Screen,
 ) -> Float32[np.ndarray, "P C"]:
-    """Layers (atlas id * P + pixel) by the square roots of their shares of a pixel; the rest is background."""
+    """Layers (atlas id * P + pixel) by the roots of their shares of a pixel; the rest is background."""
     n_pixels = len(screen.background)
     coverage = np.bincount(layers % n_pixels, share, n_pixels)[:, None]
     frame_noise = _sum_by(layers % n_pixels, np.sqrt(share)[:, None] * layer_noise, n_pixels)
