@@ -165,7 +165,7 @@ def test_example_02(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
 
 def test_example_03(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     example("03_surface_noise").main(out=tmp_path / "out")
-    rows = [line.split() for line in capsys.readouterr().out.splitlines()[1:5]]
+    rows = [line.split() for line in capsys.readouterr().out.splitlines()[1:6]]
     agreement = {row[0]: float(row[3]) for row in rows}
     assert agreement["partition"] > 0.4
     assert abs(agreement["independent"]) < 0.1
