@@ -42,7 +42,7 @@ RUNS: dict[str, tuple[Path | str, tuple[str, ...]]] = {
     "resumed": (BIPED, ()),
     "fill": (BIPED, ("--unify", "fill")),
     "mean, reproject": (BIPED, ("--unify", "mean", "--engine", "reproject")),
-    "trajectory": (BIPED, ("--unify", "trajectory")),
+    "low band, bridge": (BIPED, ("--noise", "bridge", "--set", "injection.low_band=0.03")),
     "latent rules": (BIPED, ("--set", "latents.normalise=objects", "--set", "latents.synchronise=0.5")),
     "tokenflow": (BIPED, ("--method", "tokenflow")),
     "pix2video": (BIPED, ("--method", "pix2video")),

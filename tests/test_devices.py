@@ -43,7 +43,9 @@ CONFIGS = {
     "per frame": PER_FRAME,
     "paper": PRESETS["paper"].method,
     "reproject": MethodConfig(correspondence=CorrespondenceConfig(engine="reproject"), injection=TWO),
-    "trajectory": MethodConfig(injection=replace(TWO, unify="trajectory", keyframes="coverage")),
+    "low band": MethodConfig(
+        noise=NoiseConfig("bridge"), injection=replace(TWO, low_band=0.2, keyframes="coverage")
+    ),
     "latents": MethodConfig(injection=TWO, latents=LatentConfig("objects", synchronise=0.5)),
     "noise": MethodConfig(noise=NoiseConfig(degradation=0.3), injection=replace(TWO, alpha_end=0.0)),
 }

@@ -8,7 +8,7 @@ from typing import Literal, get_args
 from genrender.errors import ConfigError
 
 NoiseMode = Literal["partition", "bridge", "nearest", "fixed", "independent"]
-UnifyRule = Literal["fill", "mean", "paper", "trajectory", "rising"]
+UnifyRule = Literal["fill", "mean", "paper", "rising"]
 KeyframeStrategy = Literal["random", "stratified", "uniform", "coverage"]
 Normalisation = Literal["none", "objects", "background"]
 SynchroniseFrom = Literal["keyframes", "frames"]
@@ -231,8 +231,6 @@ class LatentConfig:
         _check_choice("latent normalisation", self.normalise, get_args(Normalisation))
         _check_choice("source of synchronised latents", self.synchronise_from, get_args(SynchroniseFrom))
         _check_choice("unify rule", self.synchronise_unify, get_args(UnifyRule))
-        if self.synchronise_unify == "trajectory":
-            raise ConfigError("latents have no queries and keys: synchronise_unify cannot be 'trajectory'")
         for name in ("synchronise", "synchronise_until"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ConfigError(f"{name} is {getattr(self, name):g}, expected a number in 0..1")

@@ -341,19 +341,6 @@ def test_alpha_needs_an_engine():
         make_state(alpha=0.5)
 
 
-def test_trajectory_with_one_keyframe_or_equal_keys_is_the_mean(unet: UNet2DConditionModel):
-    latents, text = inputs(4)
-    both = make_state(engine=CarryOver(), alpha=1.0, unify="trajectory", layers=ALL_LAYERS)
-    alone = make_state(engine=CarryOver(), alpha=1.0, unify="fill", layers=ALL_LAYERS)
-    one = [two_passes(unet, state, latents, text, [2], [0, 1, 2, 3]) for state in (both, alone)]
-    torch.testing.assert_close(one[0], one[1], atol=1e-5, rtol=1e-4)
-    same = latents[[0, 0, 0, 0]]
-    alike = [
-        two_passes(unet, state, same, text[[0, 0, 0, 0]], [0, 1], [0, 1, 2, 3]) for state in (both, alone)
-    ]
-    torch.testing.assert_close(alike[0], alike[1], atol=1e-5, rtol=1e-4)
-
-
 def test_alpha_may_change_with_the_steps(unet: UNet2DConditionModel):
     latents, text = inputs(2)
     state = make_state(engine=CarryOver(), alpha=0.0, alpha_end=1.0, pre_attn=False, layers=ALL_LAYERS)

@@ -14,10 +14,8 @@ from genrender.correspondence.unify import (
     mean,
     paper,
     rising,
-    trajectory,
     unify_weights,
 )
-from genrender.errors import ConfigError
 
 SEEN = torch.tensor([[0, 1, 0, 1], [0, 1, 1, 0], [0, 1, 1, 0]], dtype=torch.bool)
 
@@ -36,9 +34,8 @@ def test_weights_are_a_partition_of_unity_over_who_sees(rule, data):
     generator = torch.Generator().manual_seed(data.draw(st.integers(0, 10_000)))
     seen = torch.rand(n_keyframes, n_points, generator=generator) < 0.5
     quality = torch.randint(0, 9, seen.shape, generator=generator) if data.draw(st.booleans()) else None
-    fit = torch.randn(seen.shape, generator=generator) if UNIFY_RULES[rule].reads_keys else None
     progress = data.draw(st.sampled_from([0.0, 0.5, 1.0]))
-    weights = unify_weights(rule, Samples(seen, quality, progress, fit))
+    weights = unify_weights(rule, Samples(seen, quality, progress))
     assert (weights >= 0).all()
     assert (weights[~seen] == 0).all()
     torch.testing.assert_close(weights.sum(0), seen.any(0).float())
@@ -77,18 +74,3 @@ def test_rising_begins_as_a_mean_and_ends_with_the_best():
     assert (late > 0).all(), "who sees a point has a share, however small"
     steps = [rising(Samples(seen, quality, progress))[2, 0] for progress in (0, 0.25, 0.5, 0.75, 1)]
     assert steps == sorted(steps)
-
-
-def test_trajectory_is_the_softmax_over_who_sees():
-    fit = torch.tensor([[9.0, 1, 9, 0], [0, 1, 2, 0], [0, 1, 0, 0]])
-    # Of the points 1, 2 and 3: three alike, two whose fits differ by two, one alone. Nobody sees the first.
-    near = 1 / (1 + torch.exp(torch.tensor(-2.0)).item())
-    expected = [[0, 1 / 3, 0, 1], [0, 1 / 3, near, 0], [0, 1 / 3, 1 - near, 0]]
-    torch.testing.assert_close(trajectory(Samples(SEEN, fit=fit)), torch.tensor(expected))
-
-
-def test_a_rule_that_reads_keys_is_refused_where_there_are_none():
-    with pytest.raises(
-        ConfigError, match=r"'trajectory' needs queries and keys.*use fill or mean or paper or rising"
-    ):
-        unify_weights("trajectory", Samples(SEEN))

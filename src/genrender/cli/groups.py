@@ -307,7 +307,7 @@ class Consistency:
     ] = None
     engine: Annotated[Engine | None, option("texture|reproject", "the preset's")] = None
     alpha: Annotated[float | None, option("A", "the preset's")] = None
-    unify: Annotated[UnifyRule | None, option("fill|mean|paper|trajectory|rising", "the preset's")] = None
+    unify: Annotated[UnifyRule | None, option("fill|mean|paper|rising", "the preset's")] = None
     keyframes: Annotated[int | None, option("K", "an eighth of the frames, at least 3 and at most 8")] = None
     set: Annotated[tyro.conf.UseAppendAction[tuple[str, ...]], option("STAGE.NAME=VALUE", "none")] = ()
     lock: Annotated[float | None, option("L", "the preset's")] = None

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Bool, Float, Float32, Int64
+from jaxtyping import Bool, Float32, Int64
 from torch import Tensor
 
 from genrender.config import UnifyRule
@@ -28,14 +28,11 @@ class Samples:
         seen: which keyframes see each point.
         quality: how well, at least 0; None: keyframes are as good as they come first.
         progress: share of the diffusion steps that are done, in [0, 1]; for rules that change with it.
-        fit: q . k / sqrt(d) of the point's query in the frame and its key in the keyframe, averaged over the
-            heads; there for rules that read keys.
     """
 
     seen: Bool[Tensor, "K N"]
     quality: Int64[Tensor, "K N"] | None = None
     progress: float = 0.0
-    fit: Float[Tensor, "K N"] | None = None
 
 
 def fill(samples: Samples) -> Float32[Tensor, "K N"]:
@@ -61,13 +58,6 @@ def mean(samples: Samples) -> Float32[Tensor, "K N"]:
 def paper(samples: Samples) -> Float32[Tensor, "K N"]:
     """Half `fill`, half `mean`."""
     return 0.5 * fill(samples) + 0.5 * mean(samples)
-
-
-def trajectory(samples: Samples) -> Float32[Tensor, "K N"]:
-    """Attention along the point's path through the keyframes: the softmax of `fit` over those that see it."""
-    assert samples.fit is not None
-    fit = samples.fit.float().masked_fill(~samples.seen, -torch.inf)
-    return torch.softmax(fit, dim=0).nan_to_num(0.0)
 
 
 def rising(samples: Samples) -> Float32[Tensor, "K N"]:
@@ -96,14 +86,12 @@ class Rule:
         weights: of the samples at each point.
         averages: every keyframe that sees a point has a share in it; False: a point comes from one keyframe,
             and no spread is lost.
-        reads_keys: the weights depend on queries and keys, so layers and steps have weights of their own.
         rises: the weights depend on how many steps are done.
     """
 
     meaning: str
     weights: Callable[[Samples], Float32[Tensor, "K N"]]
     averages: bool = True
-    reads_keys: bool = False
     rises: bool = False
 
 
@@ -111,7 +99,6 @@ UNIFY_RULES: dict[UnifyRule, Rule] = {
     "fill": Rule("the keyframe that sees the point best, or first", fill, averages=False),
     "mean": Rule("all keyframes that see the point, alike", mean),
     "paper": Rule("half fill, half mean", paper),
-    "trajectory": Rule("each keyframe by how well its key fits the query", trajectory, reads_keys=True),
     "rising": Rule("each keyframe by its quality, to a power that rises over the steps", rising, rises=True),
 }
 
@@ -120,11 +107,8 @@ def unify_weights(rule: UnifyRule, samples: Samples) -> Float32[Tensor, "K N"]:
     """The weights of the rule with this name.
 
     Raises:
-        ConfigError: unknown rule, or one that reads keys, and the samples have none.
+        ConfigError: unknown rule.
     """
     if rule not in UNIFY_RULES:
         raise ConfigError(f"unknown unify rule {rule!r}, expected {' or '.join(UNIFY_RULES)}")
-    if UNIFY_RULES[rule].reads_keys and samples.fit is None:
-        without = " or ".join(name for name, other in UNIFY_RULES.items() if not other.reads_keys)
-        raise ConfigError(f"unify rule {rule!r} needs queries and keys, there are none here: use {without}")
     return UNIFY_RULES[rule].weights(samples)

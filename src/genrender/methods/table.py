@@ -176,10 +176,6 @@ VARIANTS: dict[str, Method] = {
     "reproject": Method(
         "ours, through the engine reproject", MethodConfig(correspondence=CorrespondenceConfig("reproject"))
     ),
-    "trajectory": Method(
-        "ours, keyframes weighed by how well their keys fit the query",
-        MethodConfig(injection=InjectionConfig(unify="trajectory")),
-    ),
     "coverage": Method(
         "ours, keyframes chosen by the surface that they show",
         MethodConfig(injection=InjectionConfig(keyframes="coverage")),
