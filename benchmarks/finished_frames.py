@@ -53,7 +53,7 @@ def stabilise(strength: float = 1.0, **settings: Any) -> Variant:
     return partial(stabilised, strength=strength, config=replace(StabiliserConfig(), **settings))
 
 
-def lock(strength: float = 1.0, n_views: int = MAX_VIEWS, power: float = 8.0, **light: Any) -> Variant:
+def lock(strength: float = 1.0, n_views: int = MAX_VIEWS, power: float = 24.0, **light: Any) -> Variant:
     def locked(frames: np.ndarray, tracker: SurfaceTracker) -> Iterable[np.ndarray]:
         seen = seen_surface(tracker.gbuffers)
         views = choose_keyframes(len(frames), min(n_views, len(frames)), "coverage", 0, 0, seen)
@@ -69,7 +69,7 @@ VARIANTS: dict[str, Variant] = {
     "lock": lock(),
     "lock 0.5": lock(0.5),
     "lock, 4 views": lock(n_views=4),
-    "lock, power 2": lock(power=2.0),
+    "lock, power 4": lock(power=4.0),
     "lock, radius 1/24": lock(radius=1 / 24),
     "lock, radius 1/6": lock(radius=1 / 6),
     "lock, edge 0.2": lock(edge=0.2),

@@ -368,10 +368,10 @@ class RunConfig:
 
 
 PRESETS = {
-    "balanced": RunConfig(),
-    "fast": RunConfig(n_steps=10, sampler="dpm++"),
+    "balanced": RunConfig(lock=1.0),
+    "fast": RunConfig(n_steps=10, sampler="dpm++", lock=1.0),
     "preview": RunConfig(
-        method=MethodConfig(injection=InjectionConfig(n_keyframes=2)), n_steps=5, sampler="dpm++"
+        method=MethodConfig(injection=InjectionConfig(n_keyframes=2)), n_steps=5, sampler="dpm++", lock=1.0
     ),
     # Source: Generative Rendering (arXiv 2312.01409). Which solver ran on the Karras sigmas is our reading.
     "paper": RunConfig(

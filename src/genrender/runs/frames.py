@@ -17,7 +17,6 @@ from genrender.sampling.loop import decode_frames
 from genrender.sampling.store import FrameTensors
 from genrender.shots.clip import Clip
 from genrender.surface.lock import SurfaceLock, locked_frames
-from genrender.surface.sightings import GeometrySightings
 from genrender.surface.stabiliser import stabilised
 
 # Views lie in memory, and every frame looks at all of them.
@@ -92,7 +91,7 @@ def _locked(decoded: _Decoded, clip: Clip, config: RunConfig) -> Iterator[Float3
     if not seen:
         yield from decoded.all()
         return
-    lock = SurfaceLock(GeometrySightings(clip.tracker), seen)
+    lock = SurfaceLock(clip.sightings, seen)
     yield from locked_frames(decoded.all(), lock, config.lock, left_alone=decoded.flagged)
 
 

@@ -13,13 +13,13 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
 import numpy as np
-from jaxtyping import Bool, Float, Float32, Float64
+from jaxtyping import Bool, Float, Float32, Float64, Int64
 
 from genrender.errors import ConfigError
 from genrender.gbuffer.gbuffer import GBuffer
 from genrender.surface.light import LightConfig, light_in
 from genrender.surface.nearby import Nearby, box_sum
-from genrender.surface.resample import sample_catmull_rom
+from genrender.surface.resample import sample_cubic
 from genrender.surface.sightings import Sightings
 from genrender.surface.steady import FrameLight, steady_change
 from genrender.surface.tracking import sample_bilinear
@@ -42,7 +42,7 @@ class LockConfig:
         light: what counts as light.
     """
 
-    power: float = 8.0
+    power: float = 24.0
     edge: float = 1 / 85
     light: LightConfig = field(default_factory=LightConfig)
 
@@ -58,6 +58,17 @@ class _View:
     picture: Float32[np.ndarray, "H W 3"]
     connected: Bool[np.ndarray, "H W"]
     inside: Float32[np.ndarray, "H W"]
+
+
+@dataclass(frozen=True, eq=False)
+class _Look:
+    """Where a view shows some of the points asked for, by their index, and how much it counts there."""
+
+    view: _View
+    index: Int64[np.ndarray, "M"]
+    xy: Float64[np.ndarray, "M 2"]
+    inside: Float64[np.ndarray, "M"]
+    weight: Float64[np.ndarray, "M"]
 
 
 class SurfaceLock:
@@ -127,26 +138,19 @@ class SurfaceLock:
             Colours, and how well they are known, from 0, no view shows the point, to 1.
         """
         gbuffer = self.sightings.gbuffers[frame]
-        power = self.config.power if power is None else power
         pixels = np.flatnonzero(gbuffer.visible)
-        sizes = np.stack([self.sightings.size(frame, pixels, view) for view in self._views])
-        largest = np.maximum(sizes.max(axis=0), 1e-30)
-        weights, places = np.zeros((len(sizes), len(pixels))), np.zeros((len(sizes), len(pixels), 2))
-        known = np.zeros(len(pixels))
-        for row, (number, view) in enumerate(self._views.items()):
-            xy, shown = self.sightings.find(frame, pixels, number)
-            inside = sample_bilinear(view.inside[..., None], xy)[:, 0] * shown
-            # Near an edge a picture shows outlines and a bit of what lies behind: another view is better.
-            weights[row] = (sizes[row] / largest) ** power * inside**4
-            places[row] = xy
-            known = np.maximum(known, inside)
-        # What hardly counts is not worth its samples.
-        weights[weights < _LEAST_SHARE * weights.max(axis=0)] = 0
-        share, total = weights.sum(axis=0), np.zeros((len(pixels), 3))
-        for weight, xy, view in zip(weights, places, self._views.values(), strict=True):
-            used = weight > 0
-            samples = sample_catmull_rom(view.picture, xy[used], view.connected)
-            total[used] += weight[used, None] * samples
+        looks = self._looks(frame, pixels, self.config.power if power is None else power)
+        greatest, known = np.zeros(len(pixels)), np.zeros(len(pixels))
+        for look in looks:
+            greatest[look.index] = np.maximum(greatest[look.index], look.weight)
+            known[look.index] = np.maximum(known[look.index], look.inside)
+        total, share = np.zeros((len(pixels), 3)), np.zeros(len(pixels))
+        for look in looks:
+            used = look.weight > _LEAST_SHARE * greatest[look.index]
+            index, weight = look.index[used], look.weight[used]
+            samples = sample_cubic(look.view.picture, look.xy[used], look.view.connected)
+            total[index] += weight[:, None] * samples
+            share[index] += weight
         # One pixel away from an edge a view knows nothing of a point, two pixels away it may be all there is.
         edge_px = self.config.edge_px(gbuffer)
         known = np.where(share > 0, np.clip(2 * edge_px * known - 1, 0, 1), 0)
@@ -154,6 +158,31 @@ class SurfaceLock:
         colours.reshape(-1, 3)[pixels] = total / np.maximum(share, 1e-30)[:, None]
         how_known.ravel()[pixels] = known
         return _filled(colours, how_known, distance_inside(connected_pixels(gbuffer), edge_px), edge_px)
+
+    def _looks(self, frame: int, pixels: Int64[np.ndarray, "N"], power: float) -> "list[_Look]":
+        """How the views see a frame's pixels, as far as it can matter: some are too far off to win."""
+        sizes = np.stack([self.sightings.size(frame, pixels, view) for view in self._views])
+        bounds = (sizes / np.maximum(sizes.max(axis=0), 1e-30)) ** power
+        looks: list[_Look] = []
+        greatest = np.full(len(pixels), 1.0)
+        waiting = np.ones(bounds.shape, bool)
+        # First those that may beat one that sees the point perfectly; then, where none does, the others.
+        for _ in range(2):
+            wanted = waiting & (bounds > _LEAST_SHARE * greatest)
+            greatest = np.zeros(len(pixels))
+            for look in looks:
+                greatest[look.index] = np.maximum(greatest[look.index], look.weight)
+            for which, bound, (number, view) in zip(wanted, bounds, self._views.items(), strict=True):
+                index = np.flatnonzero(which)
+                xy, shown = self.sightings.find(frame, pixels[index], number)
+                index, xy = index[shown], xy[shown]
+                inside = sample_bilinear(view.inside[..., None], xy)[:, 0]
+                # Near an edge a picture shows outlines and a bit of what lies behind: another view is better.
+                weight = bound[index] * inside**4
+                looks.append(_Look(view, index, xy, inside, weight))
+                greatest[index] = np.maximum(greatest[index], weight)
+            waiting &= ~wanted
+        return looks
 
     def light_of(
         self,

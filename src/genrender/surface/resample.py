@@ -5,8 +5,12 @@ from jaxtyping import Bool, Float, Float64, Num
 
 from genrender.surface.tracking import bilinear_taps, sample_bilinear
 
+# Slope of the cubic at 1 (Keys 1981). Half way between pixels it lets pass 97 % of waves four pixels long, and
+# 88 % with Keys' own choice of -0.5, Catmull-Rom splines.
+_SLOPE = -0.75
 
-def sample_catmull_rom(
+
+def sample_cubic(
     picture: Num[np.ndarray, "H W C"], xy: Float64[np.ndarray, "N 2"], connected: Bool[np.ndarray, "H W"]
 ) -> Float64[np.ndarray, "N C"]:
     """Bicubic samples where the 4x4 pixels around show one surface, bilinear ones elsewhere.
@@ -31,7 +35,7 @@ def _sample_bicubic(
     height, width = picture.shape[:2]
     corner = np.floor(xy - 0.5)
     left, top = corner.astype(np.int64).T
-    across, down = (_catmull_rom_weights(fraction) for fraction in (xy - 0.5 - corner).T)
+    across, down = (_cubic_weights(fraction) for fraction in (xy - 0.5 - corner).T)
     rows = [np.clip(top + k, 0, height - 1) for k in (-1, 0, 1, 2)]
     columns = [np.clip(left + k, 0, width - 1) for k in (-1, 0, 1, 2)]
     total = np.zeros((len(xy), picture.shape[2]))
@@ -41,10 +45,11 @@ def _sample_bicubic(
     return total
 
 
-def _catmull_rom_weights(f: Float[np.ndarray, "N"]) -> list[Float[np.ndarray, "N"]]:
+def _cubic_weights(f: Float[np.ndarray, "N"]) -> list[Float[np.ndarray, "N"]]:
+    a = _SLOPE
     return [
-        -0.5 * f + f**2 - 0.5 * f**3,
-        1 - 2.5 * f**2 + 1.5 * f**3,
-        0.5 * f + 2 * f**2 - 1.5 * f**3,
-        -0.5 * f**2 + 0.5 * f**3,
+        a * f - 2 * a * f**2 + a * f**3,
+        1 - (a + 3) * f**2 + (a + 2) * f**3,
+        -a * f + (2 * a + 3) * f**2 - (a + 2) * f**3,
+        a * f**2 - a * f**3,
     ]

@@ -4,6 +4,7 @@ One protocol with two makers, so that what compares finished frames works for sc
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
 import numpy as np
@@ -11,10 +12,18 @@ from jaxtyping import Bool, Float64, Int64
 
 from genrender.gbuffer.gbuffer import GBuffer
 from genrender.storage.bounded_cache import Recent
+from genrender.surface.nearby import Nearby
+from genrender.surface.texels import join_texel, split_texel, texel_ids
 from genrender.surface.tracking import SurfaceTracker
 
 # Sizes of all triangles' corners in the frames that are looked at again and again.
 _N_CACHED_FRAMES = 64
+_N_CACHED_MAPS = 24
+# Textures are twice as fine as pictures; coarser ones serve where a frame does not show such a texel.
+_TEXELS_PER_PIXEL = 2
+_N_LEVELS = 4
+_MAX_STEP_PX = 4.0
+_SIZE_RADIUS_PX = 8
 
 
 @runtime_checkable
@@ -79,3 +88,115 @@ class GeometrySightings:
         tri_id, bary = gbuffer.tri_id.ravel()[pixels], gbuffer.bary.reshape(-1, 2)[pixels]
         xy, depth = self._tracker.locate(tri_id, bary, other)
         return xy, self._tracker.nearest_shows(xy, depth, gbuffer.object_id.ravel()[pixels], other)
+
+
+@dataclass(frozen=True, eq=False)
+class _UvMap:
+    """Which pixel of a frame shows a texel, and how texture coordinates change around it.
+
+    Attributes:
+        levels: textures, each half as fine as the one before: texels in ascending order, every one once, and
+            the flat index of a pixel that shows it.
+        uv: of every pixel.
+        pixels_per_uv: how x and y change with `uv` at every pixel; 0 where that cannot be told.
+        size: pixels over area in the texture.
+    """
+
+    levels: list[tuple[Int64[np.ndarray, "M"], Int64[np.ndarray, "M"]]]
+    uv: Float64[np.ndarray, "P 2"]
+    pixels_per_uv: Float64[np.ndarray, "P 2 2"]
+    size: Float64[np.ndarray, "P"]
+
+
+class UvSightings:
+    """Through texture coordinates, for G-buffers that know no triangles.
+
+    A point is found at a pixel that shows its texel, and from there by how texture coordinates change. Points
+    that share texture coordinates, as those of mirrored charts do, pass for one.
+    """
+
+    def __init__(self, gbuffers: Sequence[GBuffer]):
+        self._gbuffers = gbuffers
+        self._maps = Recent[_UvMap](_N_CACHED_MAPS)
+
+    @property
+    def gbuffers(self) -> Sequence[GBuffer]:
+        return self._gbuffers
+
+    def size(self, frame: int, pixels: Int64[np.ndarray, "N"], other: int) -> Float64[np.ndarray, "N"]:
+        there = self._maps.look_up(self._find_map, other)
+        pixel, found = self._match(frame, pixels, there)
+        return np.where(found, there.size[pixel], 0)
+
+    def find(
+        self, frame: int, pixels: Int64[np.ndarray, "N"], other: int
+    ) -> tuple[Float64[np.ndarray, "N 2"], Bool[np.ndarray, "N"]]:
+        there = self._maps.look_up(self._find_map, other)
+        pixel, found = self._match(frame, pixels, there)
+        uv = self.gbuffers[frame].uv.reshape(-1, 2)[pixels].astype(np.float64)
+        step = np.einsum("nij,nj->ni", there.pixels_per_uv[pixel], uv - there.uv[pixel])
+        height, width = self.gbuffers[other].depth.shape
+        xy = np.stack([pixel % width, pixel // width], axis=1) + 0.5 + step
+        # Farther away a chart has ended or bends, and the line says nothing.
+        found &= (np.abs(step) <= _MAX_STEP_PX).all(axis=1)
+        found &= ((xy >= 0.5) & (xy <= (width - 0.5, height - 0.5))).all(axis=1)
+        return np.where(found[:, None], xy, 0.5), found
+
+    def _match(
+        self, frame: int, pixels: Int64[np.ndarray, "N"], there: _UvMap
+    ) -> tuple[Int64[np.ndarray, "N"], Bool[np.ndarray, "N"]]:
+        """A pixel that shows each point's texel in the finest texture that has it, and whether any has."""
+        texel = self._texels(frame)[pixels]
+        pixel, found = np.zeros(len(pixels), np.int64), np.zeros(len(pixels), bool)
+        for level, (texels, shown_at) in enumerate(there.levels):
+            if not len(texels):
+                break
+            wanted = _coarser(texel, level)
+            index = np.minimum(np.searchsorted(texels, wanted), len(texels) - 1)
+            hit = ~found & (texels[index] == wanted)
+            pixel[hit] = shown_at[index[hit]]
+            found |= hit
+        return pixel, found
+
+    def _texels(self, frame: int) -> Int64[np.ndarray, "P"]:
+        gbuffer = self.gbuffers[frame]
+        return texel_ids(gbuffer, _TEXELS_PER_PIXEL * max(gbuffer.height, gbuffer.width)).ravel()
+
+    def _find_map(self, frame: int) -> _UvMap:
+        gbuffer, texel = self.gbuffers[frame], self._texels(frame)
+        shown = np.flatnonzero(texel >= 0)
+        levels = []
+        for level in range(_N_LEVELS):
+            texels, first = np.unique(_coarser(texel[shown], level), return_index=True)
+            levels.append((texels, shown[first]))
+        # How uv changes along x and y; across the edge of a chart or an object it jumps, on one side.
+        changes = np.stack([_slope(gbuffer, axis) for axis in (1, 0)], axis=-1).reshape(-1, 2, 2)
+        area = changes[:, 0, 0] * changes[:, 1, 1] - changes[:, 0, 1] * changes[:, 1, 0]
+        inverse = np.stack(
+            [changes[:, 1, 1], -changes[:, 0, 1], -changes[:, 1, 0], changes[:, 0, 0]], axis=-1
+        ).reshape(-1, 2, 2)
+        is_known = np.abs(area) > 1e-12
+        inverse = np.where(is_known[:, None, None], inverse / np.where(is_known, area, 1)[:, None, None], 0)
+        size = np.zeros(len(texel))
+        known = is_known & gbuffer.visible.ravel()
+        near = Nearby(gbuffer.object_id, known.reshape(gbuffer.depth.shape))
+        # Of single pixels it is noisy, and the winner among views would change from pixel to pixel.
+        size[known] = np.exp(-near.mean(np.log(np.abs(area[known, None])), _SIZE_RADIUS_PX))[:, 0]
+        return _UvMap(levels, gbuffer.uv.reshape(-1, 2).astype(np.float64), inverse, size)
+
+
+def _coarser(texel: Int64[np.ndarray, "N"], level: int) -> Int64[np.ndarray, "N"]:
+    atlas, v, u = split_texel(texel)
+    return join_texel(atlas, v >> level, u >> level)
+
+
+def _slope(gbuffer: GBuffer, axis: int) -> Float64[np.ndarray, "H W 2"]:
+    """The change of `uv` from pixel to pixel along an axis: of both sides' the smaller one."""
+    uv = gbuffer.uv.astype(np.float64).swapaxes(0, axis)
+    ids = gbuffer.atlas_id.swapaxes(0, axis)
+    step = np.where((ids[1:] == ids[:-1])[..., None], np.diff(uv, axis=0), np.inf)
+    nothing = np.full((1, *uv.shape[1:]), np.inf)
+    before, after = np.concatenate([nothing, step]), np.concatenate([step, nothing])
+    smaller = (np.abs(before).sum(-1) <= np.abs(after).sum(-1))[..., None]
+    slope = np.where(smaller, before, after)
+    return np.where(np.isfinite(slope), slope, 0).swapaxes(0, axis)

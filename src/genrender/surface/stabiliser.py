@@ -20,7 +20,7 @@ from jaxtyping import Bool, Float32, Float64
 from genrender.errors import ConfigError
 from genrender.gbuffer.gbuffer import GBuffer
 from genrender.surface.nearby import Nearby
-from genrender.surface.resample import sample_catmull_rom
+from genrender.surface.resample import sample_cubic
 from genrender.surface.tracking import SurfaceTracker, inverse_depth_and_tolerance, sample_bilinear
 
 Sampling = Literal["matched", "catmull-rom", "bilinear"]
@@ -184,7 +184,7 @@ def _average_change(
             continue
         change = np.zeros_like(own)
         if config.sampling == "catmull-rom":
-            change[shown] = sample_catmull_rom(frame.picture, xy[shown], frame.connected) - own[shown]
+            change[shown] = sample_cubic(frame.picture, xy[shown], frame.connected) - own[shown]
         else:
             change[shown] = sample_bilinear(frame.picture, xy[shown]) - own[shown]
         if curvature is not None:
