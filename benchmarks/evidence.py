@@ -42,7 +42,6 @@ METHODS = (
     "generative",
     "noise-locked",
     "locked",
-    "stabilised",
     "tex4d",
     "syncmvd",
     "static-texture",

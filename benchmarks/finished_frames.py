@@ -1,7 +1,7 @@
 """What works on finished frames, on clips of known light: flicker taken out, sharpness and light kept.
 
     python benchmarks/finished_frames.py [--size 160] [--frames 20] [--lights fade lamp]
-    python benchmarks/finished_frames.py --variants before stabiliser --pictures OUT
+    python benchmarks/finished_frames.py --variants before lock --pictures OUT
 
 The clips, their lights and the two kinds of flicker are told in `painted_clips.py`. A variant is an entry in
 `VARIANTS`: a function from frames and the clip's tracker to frames.
@@ -24,7 +24,6 @@ import json
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 from typing import Any, get_args
 
@@ -42,15 +41,10 @@ from genrender.runs.frames import MAX_VIEWS
 from genrender.surface.light import LightConfig
 from genrender.surface.lock import LockConfig, SurfaceLock, locked_frames
 from genrender.surface.sightings import GeometrySightings
-from genrender.surface.stabiliser import StabiliserConfig, stabilised
 from genrender.surface.tracking import SurfaceTracker
 
 # From finished frames "F H W 3" and the clip's geometry to frames.
 Variant = Callable[[np.ndarray, SurfaceTracker], Iterable[np.ndarray]]
-
-
-def stabilise(strength: float = 1.0, **settings: Any) -> Variant:
-    return partial(stabilised, strength=strength, config=replace(StabiliserConfig(), **settings))
 
 
 def lock(strength: float = 1.0, n_views: int = MAX_VIEWS, power: float = 24.0, **light: Any) -> Variant:
@@ -78,17 +72,8 @@ VARIANTS: dict[str, Variant] = {
     "lock, 4 frames": lock(frames=4),
     "lock, tolerance 0.1": lock(tolerance=0.1),
     "lock, tolerance 0.4": lock(tolerance=0.4),
-    "stabiliser": stabilise(),
-    "stabiliser 0.5": stabilise(0.5),
-    "catmull-rom": stabilise(sampling="catmull-rom"),
-    "bilinear": stabilise(sampling="bilinear"),
-    "radius 4, sigma 2": stabilise(radius=4, sigma_frames=2.0),
-    "radius 8, sigma 4": stabilise(radius=8, sigma_frames=4.0),
-    "colour 0.2": stabilise(colour_tolerance=0.2),
-    "colour 0.4": stabilise(colour_tolerance=0.4),
-    "slope per pixel": stabilise(slope_radius_px=0),
 }
-SHORT = ("before", "lock", "stabiliser")
+SHORT = ("before", "lock", "lock, light alone")
 
 # The columns of figures, and with how many digits.
 COLUMNS = {

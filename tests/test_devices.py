@@ -131,7 +131,7 @@ def test_every_method_makes_the_frames_that_the_cpu_makes(here, there, clip, tmp
     config = RunConfig(PROMPT, n_steps=2, guidance_scale=2.0, method=method.config or CONFIGS["default"])
     folders = [RunFolder(tmp_path / place) for place in ("here", "there")]
     for pipe, folder in zip((here, there), folders, strict=True):
-        make_video(pipe, clip, replace(config, stabilise=0.5), folder, method=method)
+        make_video(pipe, clip, replace(config, lock=0.5), folder, method=method)
     frames = [np.stack(list(folder.frames())).astype(int) for folder in folders]
     assert np.abs(frames[0] - frames[1]).max() <= 5
     assert frames[0].std() > 1

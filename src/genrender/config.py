@@ -310,7 +310,6 @@ class RunConfig:
             keyframes run together, whatever the chunk.
         lock: strength in [0, 1] with which, after decoding, surfaces show the detail of the frames that see
             them best; 0 is off.
-        stabilise: strength in [0, 1] of the filter over time along surface points, after decoding; 0 is off.
         repeat: how often the video shows the clip, for clips that end as they begin; frames are there once.
         background_color: RGB, 0 to 255, that pixels without a surface get after decoding; None leaves them.
     """
@@ -329,7 +328,6 @@ class RunConfig:
     seed: int = 0
     chunk_size: int = 8
     lock: float = 0.0
-    stabilise: float = 0.0
     repeat: int = 1
     background_color: tuple[int, int, int] | None = None
 
@@ -360,9 +358,8 @@ class RunConfig:
         self.method.check()
         if self.guidance_scale is not None and not math.isfinite(self.guidance_scale):
             raise ConfigError(f"guidance is {self.guidance_scale}, expected a number, for instance 7.5")
-        for name in ("lock", "stabilise"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise ConfigError(f"{name} is {getattr(self, name):g}, expected a number in 0..1")
+        if not 0 <= self.lock <= 1:
+            raise ConfigError(f"lock is {self.lock:g}, expected a number in 0..1")
         if not 0 <= self.seed < 2**63:
             raise ConfigError(f"seed is {self.seed}, expected a whole number from 0 to 2**63 - 1")
 

@@ -49,7 +49,7 @@ def test_only_what_means_something_to_a_rival_reaches_it():
 @pytest.mark.parametrize("name", METHODS)
 def test_the_words_of_every_method_are_understood(name):
     """What is left for a method is accepted by it, so that no run fails for a word of ours."""
-    asked = replace(JOB, engine="reproject", noise="nearest", stabilise=0.5, prompts_at=((1, "snow"),))
+    asked = replace(JOB, engine="reproject", noise="nearest", lock=0.5, prompts_at=((1, "snow"),))
     job = job_of(asked, name)
     run_config(job).check()
     assert (job.prompts_at == ()) == METHODS[name].is_baked

@@ -89,7 +89,6 @@ def test_a_stopped_run_goes_on(call, render, passes, tmp_path, monkeypatch):
         (["--camera", "orbit"], "--camera"),
         (["--animation", "Walk"], "--animation"),
         (["--backdrop", "ground"], "--backdrop ground"),
-        (["--stabilise", "0.5"], "--stabilise"),
         (["--engine", "reproject"], "--engine reproject"),
         (["--set", "correspondence.engine=reproject"], "--engine reproject"),
         (["--method", "static-texture"], "--method static-texture"),

@@ -305,12 +305,12 @@ def frames_of(run_dir):
     return np.stack(list(RunFolder(run_dir).frames())).astype(int)
 
 
-def test_a_colour_behind_the_scene_and_a_stabiliser_change_finished_frames_alone(render, tmp_path):
-    words = ["--frames", 4, "--size", 64]
+def test_a_colour_behind_the_scene_and_a_lock_change_finished_frames_alone(render, tmp_path):
+    words = ["--frames", 4, "--size", 64, "--lock", 0]
     plain, white, steady = (tmp_path / name for name in ("plain", "white", "steady"))
     assert render(*words, "--run-dir", plain).code == 0
     assert render(*words, "--run-dir", white, "--backdrop", "white").code == 0
-    assert render(*words, "--run-dir", steady, "--stabilise", 1).code == 0
+    assert render(*words, "--run-dir", steady, "--lock", 1).code == 0
     assert (frames_of(white)[:, 0, 0] == 255).all()
     assert (frames_of(plain) != frames_of(steady)).any()
     settings = RunFolder(white).read_record().to_json()["config"]
@@ -336,7 +336,7 @@ def test_settings_by_name_reach_the_run(render, tmp_path):
     ("words", "said"),
     [
         (["--backdrop", "curtain"], "curtain"),
-        (["--stabilise", "2"], "stabilise is 2"),
+        (["--lock", "2"], "lock is 2"),
         (["--set", "noise.colour=red"], "no setting 'noise.colour'"),
     ],
 )

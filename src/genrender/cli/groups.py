@@ -299,7 +299,6 @@ class Consistency:
         set: any setting of the method, for instance injection.alpha_end=0.4; may be given several times. A
             wrong name lists them all.
         lock: how far surfaces show the detail of the frames that see them best, 0..1; light stays.
-        stabilise: strength of a filter that takes flicker out of finished frames along surface points, 0..1.
     """
 
     noise: Annotated[
@@ -311,7 +310,6 @@ class Consistency:
     keyframes: Annotated[int | None, option("K", "an eighth of the frames, at least 3 and at most 8")] = None
     set: Annotated[tyro.conf.UseAppendAction[tuple[str, ...]], option("STAGE.NAME=VALUE", "none")] = ()
     lock: Annotated[float | None, option("L", "the preset's")] = None
-    stabilise: Annotated[float, tyro.conf.arg(metavar="S")] = 0.0
 
 
 @dataclass(frozen=True)

@@ -119,8 +119,8 @@ def job_of(job: RenderJob, name: MethodName) -> RenderJob:
     method = METHODS[name]
     foreign = {"settings" if option == "set" else option for option in METHOD_OPTIONS - method.options}
     if method.config is not None:
-        # Lock and stabiliser are parts of ours, and a rival's noise is part of the rival.
-        foreign |= {"lock", "stabilise", "noise"}
+        # The lock is part of ours, and a rival's noise is part of the rival.
+        foreign |= {"lock", "noise"}
     if name != "generative":
         foreign.add("appearance_from")
     if method.is_baked:

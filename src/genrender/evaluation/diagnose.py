@@ -119,7 +119,7 @@ def symptoms(measured: Measurements) -> list[Symptom]:
             0.5,
             flicker > 0.5,
             "surface points change their colour from frame to frame: use --noise partition, raise --alpha or "
-            "--keyframes, try --stabilise 0.5; `genrender verify` tells whether the correspondence holds",
+            "--keyframes, lock (--lock 1); `genrender verify` tells whether the correspondence holds",
         ),
         _symptom(
             "texture sticking",

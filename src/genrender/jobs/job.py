@@ -85,7 +85,6 @@ class RenderJob:
         settings: any settings of the method, as `genrender.jobs.settings` reads them.
         seed: of everything that is drawn by chance.
         lock: see `RunConfig`.
-        stabilise: strength of the filter over finished frames, 0 to 1.
         repeat: how often the video shows the clip.
         chunk: frames that go through the networks at once.
         appearance_from: folder of a run whose look this one takes over.
@@ -114,7 +113,6 @@ class RenderJob:
     settings: tuple[str, ...] = ()
     seed: int = 0
     lock: float | None = None
-    stabilise: float = 0.0
     repeat: int = 1
     chunk: int = 8
     appearance_from: Path | None = None

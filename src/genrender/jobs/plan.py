@@ -156,7 +156,6 @@ def run_config(job: RenderJob) -> RunConfig:
         seed=job.seed,
         chunk_size=job.chunk,
         lock=_lock(job, preset),
-        stabilise=job.stabilise,
         repeat=job.repeat,
         background_color=job.background_color,
     )
@@ -219,8 +218,6 @@ def _override(method: MethodConfig, job: RenderJob) -> MethodConfig:
 
 def check_method_needs_no_geometry(job: RenderJob, config: RunConfig) -> None:
     """Raises ConfigError for settings of a run that need triangles and a camera."""
-    if config.stabilise > 0:
-        refuse_without_geometry("--stabilise")
     if config.method.correspondence.engine == "reproject":
         refuse_without_geometry("--engine reproject")
     if METHODS[job.method].is_baked:

@@ -17,7 +17,6 @@ from genrender.sampling.loop import decode_frames
 from genrender.sampling.store import FrameTensors
 from genrender.shots.clip import Clip
 from genrender.surface.lock import SurfaceLock, locked_frames
-from genrender.surface.stabiliser import stabilised
 
 # Views lie in memory, and every frame looks at all of them.
 MAX_VIEWS = 8
@@ -57,8 +56,6 @@ def write_frames(
         flagged = {painted[index] for index in flagged}
     if config.lock > 0:
         frames = _locked(decoded, clip, config)
-    if config.stabilise > 0:
-        frames = stabilised(frames, clip.tracker, config.stabilise)
     for index, frame in enumerate(frames):
         finished = frame
         if config.background_color is not None:

@@ -5,7 +5,7 @@ from jaxtyping import Bool, Float, Float64, Num
 
 from genrender.surface.tracking import bilinear_taps, sample_bilinear
 
-# Slope of the cubic at 1 (Keys 1981). Half way between pixels it lets pass 97 % of waves four pixels long, and
+# Slope of the cubic at 1 (Keys 1981). Half way between pixels it passes 97 % of waves four pixels long, and
 # 88 % with Keys' own choice of -0.5, Catmull-Rom splines.
 _SLOPE = -0.75
 

@@ -102,7 +102,7 @@ class _UvMap:
         size: pixels over area in the texture.
     """
 
-    levels: list[tuple[Int64[np.ndarray, "M"], Int64[np.ndarray, "M"]]]
+    levels: list[tuple[np.ndarray, np.ndarray]]
     uv: Float64[np.ndarray, "P 2"]
     pixels_per_uv: Float64[np.ndarray, "P 2 2"]
     size: Float64[np.ndarray, "P"]
