@@ -130,7 +130,6 @@ CONTENDERS: dict[str, Contender] = {
             "screen-noise",
         )
     },
-    "stabilised": Contender(RunConfig(stabilise=0.5), "ours, stabiliser at 0.5"),
     "noise-locked": Contender(RunConfig(method=_NOISE, lock=1.0), "surface noise, and the lock"),
     "locked": Contender(RunConfig(lock=1.0), "ours, and the lock"),
     **{
