@@ -17,6 +17,7 @@ from genrender.sampling.loop import decode_frames
 from genrender.sampling.store import FrameTensors
 from genrender.shots.clip import Clip
 from genrender.surface.lock import SurfaceLock, locked_frames
+from genrender.surface.sightings import GeometrySightings, UvSightings
 
 # Views lie in memory, and every frame looks at all of them.
 MAX_VIEWS = 8
@@ -88,7 +89,9 @@ def _locked(decoded: _Decoded, clip: Clip, config: RunConfig) -> Iterator[Float3
     if not seen:
         yield from decoded.all()
         return
-    lock = SurfaceLock(clip.sightings, seen)
+    # Through UVs where there is no geometry.
+    found = GeometrySightings(clip.tracker) if clip.has_geometry else UvSightings(clip.gbuffers)
+    lock = SurfaceLock(found, seen)
     yield from locked_frames(decoded.all(), lock, config.lock, left_alone=decoded.flagged)
 
 

@@ -41,7 +41,6 @@ from genrender.storage.limits import (
     check_rate,
     check_times,
 )
-from genrender.surface.sightings import GeometrySightings, Sightings, UvSightings
 from genrender.surface.tracking import SurfaceTracker
 
 # Frames of a clip in which nothing is animated, unless their number is given.
@@ -196,11 +195,6 @@ class Clip:
         return SurfaceTracker(
             self.gbuffers, shot.scene.tris, PerFrame(shot.verts, shot.n_frames), shot.cameras
         )
-
-    @property
-    def sightings(self) -> Sightings:
-        """Where frames see each other's surface points: exactly, or through UVs without geometry."""
-        return GeometrySightings(self.tracker) if self.has_geometry else UvSightings(self.gbuffers)
 
     def only(self, frames: Sequence[int]) -> "Clip":
         """A clip of some of the frames, in the order given."""
