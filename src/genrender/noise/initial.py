@@ -123,7 +123,7 @@ def texel_noise(
     side: int,
     n_channels: int,
     seed: int,
-    keys: UInt64[np.ndarray, "n_ids"] | None = None,
+    keys: UInt64[np.ndarray, "n_keys"] | None = None,
 ) -> Float32[np.ndarray, "N C"]:
     """Values of an object's noise texture, independent N(0, 1), computed for the given texels alone.
 
@@ -163,7 +163,7 @@ def _texture_normal(
     n_places: int,
     n_channels: int,
     *ids: int,
-    keys: UInt64[np.ndarray, "n_ids"] | None,
+    keys: UInt64[np.ndarray, "n_keys"] | None,
 ) -> Float32[np.ndarray, "N C"]:
     """Numbers for places of textures: `what` is atlas id * n_places + place. With keys, ids do not count."""
     if keys is None:
@@ -252,7 +252,7 @@ def _part_normal(
     texel: Int64[np.ndarray, "N"],
     pixel: Int64[np.ndarray, "N"],
     sides: Int64[np.ndarray, "n_ids"],
-    keys: UInt64[np.ndarray, "n_ids"] | None,
+    keys: UInt64[np.ndarray, "n_keys"] | None,
 ) -> Float32[np.ndarray, "N C"]:
     """Numbers for what a pixel shows of a texel."""
     n_pixels, n_channels = screen.background.shape
@@ -285,7 +285,7 @@ def _values(
     sides: Int64[np.ndarray, "n_ids"],
     n_channels: int,
     seed: int,
-    keys: UInt64[np.ndarray, "n_ids"] | None,
+    keys: UInt64[np.ndarray, "n_keys"] | None,
 ) -> Float32[np.ndarray, "N C"]:
     """`texel_noise` of textures of several sides."""
     atlas_id = split_texel(texel)[0]
