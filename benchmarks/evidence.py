@@ -39,15 +39,16 @@ PICTURE_FRAMES = 6
 METHODS = (
     PER_FRAME_NAME,
     "surface-noise",
+    "half-alpha",
+    "half-alpha-locked",
     "generative",
-    "noise-locked",
-    "locked",
-    "tex4d",
+    "balanced",
+    "unsynchronised-locked",
     "syncmvd",
     "static-texture",
 )
-OPEN_METHODS = (PER_FRAME_NAME, "surface-noise", "generative", "locked")
-LONG_METHODS = ("generative", "locked")
+OPEN_METHODS = (PER_FRAME_NAME, "surface-noise", "half-alpha", "balanced")
+LONG_METHODS = ("half-alpha", "balanced")
 LONG_SCENE = "orbit"
 
 

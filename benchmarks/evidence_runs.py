@@ -123,15 +123,19 @@ CONTENDERS: dict[str, Contender] = {
             "surface-noise",
             "extended-attention",
             "post-only",
+            "half-alpha",
             "generative",
+            "partition",
+            "all-bands",
+            "unsynchronised",
             "reproject",
             "normalised",
-            "synchronised",
             "screen-noise",
         )
     },
     "noise-locked": Contender(RunConfig(method=_NOISE, lock=1.0), "surface noise, and the lock"),
-    "locked": Contender(RunConfig(lock=1.0), "ours, and the lock"),
+    "half-alpha-locked": Contender(RunConfig(lock=1.0), "ours as it was, and the lock"),
+    "unsynchronised-locked": Contender.of("unsynchronised", lock=1.0),
     **{
         name: Contender.of(name)
         for name in ("cross-frame", "pix2video", "tokenflow", "tex4d", "syncmvd", "static-texture")

@@ -2,7 +2,7 @@
 
 import math
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal, get_args
 
 from genrender.errors import ConfigError
@@ -364,11 +364,21 @@ class RunConfig:
             raise ConfigError(f"seed is {self.seed}, expected a whole number from 0 to 2**63 - 1")
 
 
+# What measures best, see docs/results.md and docs/studies/sharp-and-steady.md.
+OURS = MethodConfig(
+    noise=NoiseConfig(mode="bridge"),
+    injection=InjectionConfig(alpha=1.0, low_band=0.03),
+    latents=LatentConfig(synchronise=0.5),
+)
+
 PRESETS = {
-    "balanced": RunConfig(lock=1.0),
-    "fast": RunConfig(n_steps=10, sampler="dpm++", lock=1.0),
+    "balanced": RunConfig(method=OURS, lock=1.0),
+    "fast": RunConfig(method=OURS, n_steps=10, sampler="dpm++", lock=1.0),
     "preview": RunConfig(
-        method=MethodConfig(injection=InjectionConfig(n_keyframes=2)), n_steps=5, sampler="dpm++", lock=1.0
+        method=replace(OURS, injection=replace(OURS.injection, n_keyframes=2)),
+        n_steps=5,
+        sampler="dpm++",
+        lock=1.0,
     ),
     # Source: Generative Rendering (arXiv 2312.01409). Which solver ran on the Karras sigmas is our reading.
     "paper": RunConfig(

@@ -9,10 +9,11 @@ A new rival is an entry in `METHODS`, and an attention class in `genrender.metho
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal, get_args
 
 from genrender.config import (
+    OURS,
     PER_FRAME,
     PRESETS,
     CorrespondenceConfig,
@@ -72,7 +73,7 @@ class Method:
     @property
     def settings(self) -> MethodConfig:
         """Its settings, where the user chose none."""
-        return self.config or MethodConfig()
+        return self.config or OURS
 
     @property
     def options(self) -> frozenset[str]:
@@ -170,29 +171,34 @@ else:
 
 # Ours with one setting changed, for benchmarks; the command line reaches them all by its own options.
 VARIANTS: dict[str, Method] = {
-    "texture": Method(
-        "ours, through the engine texture", MethodConfig(correspondence=CorrespondenceConfig("texture"))
+    "half-alpha": Method(
+        "ours as it was: half of all the blended features, texels given to one pixel each", MethodConfig()
     ),
+    "partition": Method(
+        "ours, with texels given to one pixel each", replace(OURS, noise=NoiseConfig("partition"))
+    ),
+    "all-bands": Method(
+        "ours, with half of all the blended features instead of their low band",
+        replace(OURS, injection=InjectionConfig()),
+    ),
+    "unsynchronised": Method("ours, clean latents left alone", replace(OURS, latents=LatentConfig())),
     "reproject": Method(
-        "ours, through the engine reproject", MethodConfig(correspondence=CorrespondenceConfig("reproject"))
+        "ours, through the engine reproject", replace(OURS, correspondence=CorrespondenceConfig("reproject"))
     ),
     "coverage": Method(
         "ours, keyframes chosen by the surface that they show",
-        MethodConfig(injection=InjectionConfig(keyframes="coverage")),
+        replace(OURS, injection=replace(OURS.injection, keyframes="coverage")),
     ),
     "undeduplicated": Method(
         "ours, with all keys and values of all keyframes",
-        MethodConfig(injection=InjectionConfig(deduplicate=False)),
+        replace(OURS, injection=replace(OURS.injection, deduplicate=False)),
     ),
     "normalised": Method(
-        "ours, latents normalised per object", MethodConfig(latents=LatentConfig(normalise="objects"))
-    ),
-    "synchronised": Method(
-        "ours, predicted clean latents unified on the surface",
-        MethodConfig(latents=LatentConfig(synchronise=0.5)),
+        "ours, latents normalised per object",
+        replace(OURS, latents=replace(OURS.latents, normalise="objects")),
     ),
     "screen-noise": Method(
-        "ours, with the same screen noise in all frames", MethodConfig(NoiseConfig("fixed"))
+        "ours, with the same screen noise in all frames", replace(OURS, noise=NoiseConfig("fixed"))
     ),
 }
 EVERY_METHOD: dict[str, Method] = METHODS | VARIANTS

@@ -14,7 +14,7 @@ from jaxtyping import Float32
 from genrender.backbones.families import backbone_of
 from genrender.backbones.protocol import Backbone
 from genrender.backbones.sources import read_guidance_scale, read_vocabulary, unknown_words
-from genrender.config import ControlKind, MethodConfig
+from genrender.config import OURS, ControlKind, MethodConfig
 from genrender.errors import ConfigError
 from genrender.gbuffer.gbuffer import GBuffer
 from genrender.sampling.appearance import Appearance
@@ -76,7 +76,7 @@ class ClipCall:
         prompt: str | None,
         gbuffers: Sequence[GBuffer],
         negative_prompt: str | None = None,
-        config: MethodConfig = MethodConfig(),  # noqa: B008 (frozen)
+        config: MethodConfig = OURS,
         tracker: SurfaceTracker | None = None,
         seed: int | None = None,
         chunk_size: int = 8,

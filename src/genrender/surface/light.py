@@ -27,10 +27,10 @@ class LightConfig:
         tolerance: a change of light of this size, RMS of RGB, is no flicker: it has no weight.
     """
 
-    radius: float = 1 / 12
-    edge: float = 0.07
+    radius: float = 1 / 16
+    edge: float = 0.05
     frames: int = 8
-    tolerance: float = 0.2
+    tolerance: float = 0.1
 
     def radius_px(self, gbuffer: GBuffer) -> int:
         """The radius in a frame's pixels."""
