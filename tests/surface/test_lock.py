@@ -9,7 +9,7 @@ from scenes import ball_behind_slab
 from genrender.errors import ConfigError
 from genrender.metrics.light import surviving_light
 from genrender.metrics.sharpness import sharpness
-from genrender.metrics.surface import surface_error
+from genrender.metrics.surface import surface_error, surface_errors
 from genrender.surface.flow import erode
 from genrender.surface.light import LightConfig
 from genrender.surface.lock import LockConfig, SurfaceLock, connected_pixels, locked_frames
@@ -91,7 +91,10 @@ def test_frames_that_quarrel_agree_and_stay_sharp(through):
     frames = quarrelling()
     out = run(frames, through=through)
     for stride in (1, 4, "first"):
-        assert surface_error(out, tracker(), stride) < 0.35 * surface_error(frames, tracker(), stride)
+        before, after = (surface_errors(clip, tracker(), stride) for clip in (frames, out))
+        # Waves of ten pixels are larger than the light's radius here, so some of them pass for light.
+        assert after.surface < 0.5 * before.surface
+        assert after.high < 0.3 * before.high
     assert 0.85 < sharpness(out, scene()[0]) / sharpness(frames, scene()[0]) < 1.15
 
 

@@ -29,6 +29,11 @@ from genrender.surface.tracking import sample_bilinear
 _CREASE_TOLERANCE = 4e-3
 # Views that count for less at a point, beside the one that counts most, are not sampled.
 _LEAST_SHARE = 0.01
+# The view that shows most surface is preferred to the next by so much, and so on: where views see a point
+# equally well one of them wins, instead of a mean of all, and there are fewer borders.
+_PREFERENCE = 0.85
+# Pixels on either side over which winners are mixed at their borders.
+_SOFT_PX = 1
 
 
 @dataclass(frozen=True)
@@ -60,17 +65,6 @@ class _View:
     inside: Float32[np.ndarray, "H W"]
 
 
-@dataclass(frozen=True, eq=False)
-class _Look:
-    """Where a view shows some of the points asked for, by their index, and how much it counts there."""
-
-    view: _View
-    index: Int64[np.ndarray, "M"]
-    xy: Float64[np.ndarray, "M 2"]
-    inside: Float64[np.ndarray, "M"]
-    weight: Float64[np.ndarray, "M"]
-
-
 class SurfaceLock:
     """The views of a clip, and frames locked to them.
 
@@ -93,8 +87,9 @@ class SurfaceLock:
             raise ConfigError("the lock got no views, expected at least one finished frame")
         self.sightings, self.config = sightings, config
         self._views: dict[int, _View] = {}
-        for frame, picture in views.items():
-            gbuffer = sightings.gbuffers[frame]
+        by_surface = sorted(views, key=lambda frame: -int(sightings.gbuffers[frame].visible.sum()))
+        for frame in by_surface:
+            picture, gbuffer = views[frame], sightings.gbuffers[frame]
             check_size(picture, gbuffer, frame)
             connected = connected_pixels(gbuffer)
             inside = distance_inside(connected, 2 * config.edge_px(gbuffer))
@@ -139,50 +134,31 @@ class SurfaceLock:
         """
         gbuffer = self.sightings.gbuffers[frame]
         pixels = np.flatnonzero(gbuffer.visible)
-        looks = self._looks(frame, pixels, self.config.power if power is None else power)
-        greatest, known = np.zeros(len(pixels)), np.zeros(len(pixels))
-        for look in looks:
-            greatest[look.index] = np.maximum(greatest[look.index], look.weight)
-            known[look.index] = np.maximum(known[look.index], look.inside)
-        total, share = np.zeros((len(pixels), 3)), np.zeros(len(pixels))
-        for look in looks:
-            used = look.weight > _LEAST_SHARE * greatest[look.index]
-            index, weight = look.index[used], look.weight[used]
-            samples = sample_cubic(look.view.picture, look.xy[used], look.view.connected)
-            total[index] += weight[:, None] * samples
-            share[index] += weight
+        places, inside = (
+            np.zeros((len(self._views), len(pixels), 2)),
+            np.zeros((len(self._views), len(pixels))),
+        )
+        quality = np.zeros_like(inside)
+        for row, (number, view) in enumerate(self._views.items()):
+            places[row], shown = self.sightings.find(frame, pixels, number)
+            inside[row] = sample_bilinear(view.inside[..., None], places[row])[:, 0] * shown
+            # Near an edge a picture shows outlines and a bit of what lies behind: another view is better.
+            quality[row] = _PREFERENCE**row * self.sightings.size(frame, pixels, number) * inside[row] ** 0.5
+        best = np.maximum(quality.max(axis=0), 1e-30)
+        weights = (quality / best) ** (self.config.power if power is None else power)
+        weights = _softened(weights, gbuffer, pixels) * (inside > 0)
+        weights[weights < _LEAST_SHARE * weights.max(axis=0)] = 0
+        total, share = np.zeros((len(pixels), 3)), weights.sum(axis=0)
+        for weight, xy, view in zip(weights, places, self._views.values(), strict=True):
+            used = weight > 0
+            samples = sample_cubic(view.picture, xy[used], view.connected)
+            total[used] += weight[used, None] * samples
         # One pixel away from an edge a view knows nothing of a point, two pixels away it may be all there is.
         edge_px = self.config.edge_px(gbuffer)
-        known = np.where(share > 0, np.clip(2 * edge_px * known - 1, 0, 1), 0)
-        colours, how_known = np.zeros((*gbuffer.depth.shape, 3)), np.zeros(gbuffer.depth.shape)
+        colours, known = np.zeros((*gbuffer.depth.shape, 3)), np.zeros(gbuffer.depth.shape)
         colours.reshape(-1, 3)[pixels] = total / np.maximum(share, 1e-30)[:, None]
-        how_known.ravel()[pixels] = known
-        return _filled(colours, how_known, distance_inside(connected_pixels(gbuffer), edge_px), edge_px)
-
-    def _looks(self, frame: int, pixels: Int64[np.ndarray, "N"], power: float) -> "list[_Look]":
-        """How the views see a frame's pixels, as far as it can matter: some are too far off to win."""
-        sizes = np.stack([self.sightings.size(frame, pixels, view) for view in self._views])
-        bounds = (sizes / np.maximum(sizes.max(axis=0), 1e-30)) ** power
-        looks: list[_Look] = []
-        greatest = np.full(len(pixels), 1.0)
-        waiting = np.ones(bounds.shape, bool)
-        # First those that may beat one that sees the point perfectly; then, where none does, the others.
-        for _ in range(2):
-            wanted = waiting & (bounds > _LEAST_SHARE * greatest)
-            greatest = np.zeros(len(pixels))
-            for look in looks:
-                greatest[look.index] = np.maximum(greatest[look.index], look.weight)
-            for which, bound, (number, view) in zip(wanted, bounds, self._views.items(), strict=True):
-                index = np.flatnonzero(which)
-                xy, shown = self.sightings.find(frame, pixels[index], number)
-                index, xy = index[shown], xy[shown]
-                inside = sample_bilinear(view.inside[..., None], xy)[:, 0]
-                # Near an edge a picture shows outlines and a bit of what lies behind: another view is better.
-                weight = bound[index] * inside**4
-                looks.append(_Look(view, index, xy, inside, weight))
-                greatest[index] = np.maximum(greatest[index], weight)
-            waiting &= ~wanted
-        return looks
+        known.ravel()[pixels] = np.where(share > 0, np.clip(2 * edge_px * inside.max(axis=0) - 1, 0, 1), 0)
+        return _filled(colours, known, distance_inside(connected_pixels(gbuffer), edge_px), edge_px)
 
     def light_of(
         self,
@@ -295,6 +271,15 @@ def check_size(picture: Float[np.ndarray, "H W 3"], gbuffer: GBuffer, frame: int
             f"frame {frame} is {picture.shape[1]}x{picture.shape[0]} pixels, but its G-buffer is "
             f"{gbuffer.width}x{gbuffer.height}: lock frames of the size they were made with"
         )
+
+
+def _softened(
+    weights: Float64[np.ndarray, "K N"], gbuffer: GBuffer, pixels: Int64[np.ndarray, "N"]
+) -> Float64[np.ndarray, "K N"]:
+    """Weights of views, averaged over the pixels around: borders between winners are no dotted lines."""
+    maps = np.zeros((*gbuffer.depth.shape, len(weights)))
+    maps.reshape(-1, len(weights))[pixels] = (weights / np.maximum(weights.sum(axis=0), 1e-30)).T
+    return box_sum(maps, _SOFT_PX).reshape(-1, len(weights))[pixels].T.copy()
 
 
 def _filled(

@@ -87,7 +87,7 @@ class GeometrySightings:
             return np.stack([columns, rows], axis=1) + 0.5, np.ones(len(pixels), bool)
         tri_id, bary = gbuffer.tri_id.ravel()[pixels], gbuffer.bary.reshape(-1, 2)[pixels]
         xy, depth = self._tracker.locate(tri_id, bary, other)
-        return xy, self._tracker.nearest_shows(xy, depth, gbuffer.object_id.ravel()[pixels], other)
+        return xy, self._tracker.may_show(xy, depth, gbuffer.object_id.ravel()[pixels], other)
 
 
 @dataclass(frozen=True, eq=False)

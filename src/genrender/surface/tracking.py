@@ -22,7 +22,7 @@ SUBPIXEL = 1 / 256
 
 # How much the inverse depth of one and the same surface point may differ, relative to itself.
 DEPTH_TOLERANCE = 1e-3
-# The same where it is the nearest pixel that counts, whose centre lies up to a pixel away.
+# The same for pixels whose centres lie up to a pixel away.
 LOOSE_DEPTH_TOLERANCE = 4e-3
 
 # A clip's vertices are evaluated when they are looked at; a step's keyframes are looked at again and again.
@@ -142,14 +142,15 @@ class SurfaceTracker:
             shown &= belongs | (weight == 0)
         return shown
 
-    def nearest_shows(
+    def may_show(
         self,
         xy: Float64[np.ndarray, "N 2"],
         depth: Float64[np.ndarray, "N"],
         object_id: Int32[np.ndarray, "N"],
         frame: int,
     ) -> Bool[np.ndarray, "N"]:
-        """Whether the pixel at each place shows the point: looser than `shows`, for who weighs edges himself.
+        """Whether any of the four pixels around shows the point: looser than `shows`, for who weighs edges
+        himself. Where a surface bends, one pixel's depth tells little about the next.
 
         Args:
             xy: where the points lie, see `project`.
@@ -159,10 +160,14 @@ class SurfaceTracker:
         """
         gbuffer = self.gbuffers[frame]
         inverse, tolerance = self._kept_tolerances.look_up(self._find_tolerances, frame)
-        column, row = np.floor(xy).astype(np.int64).T
-        loose = np.maximum(2 * tolerance[row, column], LOOSE_DEPTH_TOLERANCE * inverse[row, column])
-        near = np.abs(inverse[row, column] - 1 / np.where(depth > 0, depth, 1.0)) <= loose
-        return (depth > 0) & (gbuffer.object_id[row, column] == object_id) & near
+        inverse_depth = 1 / np.where(depth > 0, depth, 1.0)
+        shown = np.zeros(len(xy), bool)
+        for row, column, _ in bilinear_taps(xy, gbuffer.height, gbuffer.width):
+            there = inverse[row, column]
+            loose = np.maximum(2 * tolerance[row, column], LOOSE_DEPTH_TOLERANCE * there)
+            same = gbuffer.object_id[row, column] == object_id
+            shown |= same & (np.abs(there - inverse_depth) <= loose)
+        return shown & (depth > 0)
 
     def _seen_by_camera(self, frame: int) -> tuple[Float32[np.ndarray, "V 3"], Camera]:
         """A frame's vertices in the world's axes around its camera, and that camera there: in these small
