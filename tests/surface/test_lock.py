@@ -91,10 +91,11 @@ def test_frames_that_quarrel_agree_and_stay_sharp(through):
     frames = quarrelling()
     out = run(frames, through=through)
     for stride in (1, 4, "first"):
-        before, after = (surface_errors(clip, tracker(), stride) for clip in (frames, out))
-        # Waves of ten pixels are larger than the light's radius here, so some of them pass for light.
+        before, after, clean = (surface_errors(clip, tracker(), stride) for clip in (frames, out, pattern()))
+        # Waves of ten pixels are larger than the light's radius here, so some of them pass for light. What
+        # reading between pixels adds to the error of steady details is in the clean clip's, too.
         assert after.surface < 0.5 * before.surface
-        assert after.high < 0.3 * before.high
+        assert after.high - clean.high < 0.45 * (before.high - clean.high)
     assert 0.85 < sharpness(out, scene()[0]) / sharpness(frames, scene()[0]) < 1.15
 
 
