@@ -309,7 +309,8 @@ class RunConfig:
         chunk_size: frames that go through the networks at once; changes memory and speed only. A step's
             keyframes run together, whatever the chunk.
         lock: strength in [0, 1] with which, after decoding, surfaces show the detail of the frames that see
-            them best; 0 is off.
+            them best; 0 is off. They show it throughout: not for prompts that change. Means nothing to a
+            baked method.
         repeat: how often the video shows the clip, for clips that end as they begin; frames are there once.
         background_color: RGB, 0 to 255, that pixels without a surface get after decoding; None leaves them.
     """

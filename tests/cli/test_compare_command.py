@@ -53,6 +53,7 @@ def test_the_words_of_every_method_are_understood(name):
     job = job_of(asked, name)
     run_config(job).check()
     assert (job.prompts_at == ()) == METHODS[name].is_baked
+    assert (job.lock == 0.5) == (name == "generative")
 
 
 def test_methods_are_listed_once_and_must_be_known():

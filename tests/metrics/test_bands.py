@@ -88,6 +88,6 @@ def test_only_the_scenes_own_objects_count(still):
         still.gbuffers[0],
         object_id=np.where(still.gbuffers[0].visible, GROUND_ID, 0).astype(np.int32),
     )
-    tracker = SurfaceTracker([ground] * N_FRAMES, still._tris, still._verts, still._cameras)
+    tracker = SurfaceTracker([ground] * N_FRAMES, still.tris, still._verts, still._cameras)
     error = surface_errors(clip_of(0.2), tracker)
     assert (error.low, error.high, error.background) == (None, None, pytest.approx(0.2))

@@ -309,7 +309,7 @@ class Consistency:
     unify: Annotated[UnifyRule | None, option("fill|mean|paper|rising", "the preset's")] = None
     keyframes: Annotated[int | None, option("K", "an eighth of the frames, at least 3 and at most 8")] = None
     set: Annotated[tyro.conf.UseAppendAction[tuple[str, ...]], option("STAGE.NAME=VALUE", "none")] = ()
-    lock: Annotated[float | None, option("L", "the preset's")] = None
+    lock: Annotated[float | None, option("L", "the preset's; 0 with --prompt-at or another --method")] = None
 
 
 @dataclass(frozen=True)

@@ -124,7 +124,7 @@ def job_of(job: RenderJob, name: MethodName) -> RenderJob:
     if name != "generative":
         foreign.add("appearance_from")
     if method.is_baked:
-        foreign.add("prompts_at")
+        foreign |= {"prompts_at", "lock"}
     defaults = {field.name: field.default for field in fields(RenderJob) if field.name in foreign}
     return replace(job, method=name, **defaults)
 

@@ -135,11 +135,12 @@ def run_config(job: RenderJob) -> RunConfig:
         _check_means_something(job)
         if job.appearance_from is not None:
             raise ConfigError("--appearance-from is a part of --method generative; leave one of them out")
-    if chosen.is_baked and job.prompts_at:
-        raise ConfigError(
-            f"--prompt-at means nothing with --method {job.method}, whose surfaces keep their colours; leave "
-            "one of them out"
-        )
+    for option, is_given in (("prompt-at", bool(job.prompts_at)), ("lock", job.lock is not None)):
+        if chosen.is_baked and is_given:
+            raise ConfigError(
+                f"--{option} means nothing with --method {job.method}, whose surfaces keep their colours; "
+                "leave one of them out"
+            )
     config = replace(
         preset,
         prompt=job.prompt,
@@ -165,10 +166,11 @@ def run_config(job: RenderJob) -> RunConfig:
 
 
 def _lock(job: RenderJob, preset: RunConfig) -> float:
-    # The lock is a part of ours: a rival is what it is without, unless someone wants to see it with one.
     if job.lock is not None:
         return job.lock
-    return preset.lock if job.method == "generative" else 0.0
+    # The lock is a part of ours: a rival is what it is without, unless someone wants to see it with one. And
+    # it shows the same detail throughout, which a prompt that changes asks not to have.
+    return preset.lock if job.method == "generative" and not job.prompts_at else 0.0
 
 
 def _other_texts(config: RunConfig) -> list[str]:

@@ -48,15 +48,14 @@ def write_frames(
     decoded = _Decoded(backbone, latents)
     flagged = decoded.flagged
     if painted is None:
-        frames = decoded.all()
+        frames = _locked(decoded, clip, config) if config.lock > 0 else decoded.all()
     else:
+        # What is baked is one with its surface already: there is nothing to lock.
         pictures = np.stack(list(decoded.all()))
         # What the safety checker has blackened is no appearance to bake, unless there is nothing else.
         kept = [index for index in range(len(painted)) if index not in flagged] or range(len(painted))
         frames = static_texture(pictures[list(kept)], [painted[index] for index in kept], clip.tracker)
         flagged = {painted[index] for index in flagged}
-    if config.lock > 0:
-        frames = _locked(decoded, clip, config)
     for index, frame in enumerate(frames):
         finished = frame
         if config.background_color is not None:
