@@ -84,7 +84,7 @@ class RenderJob:
         unify: how keyframes that show the same surface point are combined.
         settings: any settings of the method, as `genrender.jobs.settings` reads them.
         seed: of everything that is drawn by chance.
-        lock: see `RunConfig`; None: the preset's, and 0 for other methods and for prompts that change over time.
+        lock: see `RunConfig`; None: the preset's, but 0 for other methods and for prompts that change.
         repeat: how often the video shows the clip.
         chunk: frames that go through the networks at once.
         appearance_from: folder of a run whose look this one takes over.

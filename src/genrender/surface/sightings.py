@@ -16,8 +16,8 @@ from genrender.surface.nearby import Nearby
 from genrender.surface.texels import join_texel, split_texel, texel_ids
 from genrender.surface.tracking import SurfaceTracker
 
-# Sizes of all triangles' corners in the frames that are looked at again and again.
-_N_CACHED_FRAMES = 64
+# How vertices are seen by the frames that are looked at again and again: those that lend their colours.
+_N_CACHED_VIEWS = 16
 _N_CACHED_MAPS = 24
 # Textures are twice as fine as pictures; coarser ones serve where a frame does not show such a texel.
 _TEXELS_PER_PIXEL = 2
@@ -65,7 +65,7 @@ class GeometrySightings:
 
     def __init__(self, tracker: SurfaceTracker):
         self._tracker = tracker
-        self._sizes = Recent[np.ndarray](_N_CACHED_FRAMES)
+        self._seen = Recent[np.ndarray](_N_CACHED_VIEWS)
 
     @property
     def gbuffers(self) -> Sequence[GBuffer]:
@@ -75,8 +75,9 @@ class GeometrySightings:
         gbuffer = self.gbuffers[frame]
         corners = self._tracker.tris[gbuffer.tri_id.ravel()[pixels]]
         bary = gbuffer.bary.reshape(-1, 2)[pixels].astype(np.float64)
-        of_verts = self._sizes.look_up(self._tracker.size_at_verts, other)[corners]
-        return (1 - bary.sum(1)) * of_verts[:, 0] + bary[:, 0] * of_verts[:, 1] + bary[:, 1] * of_verts[:, 2]
+        of_corners = self._seen.look_up(self._tracker.seen_at_verts, other)[corners]
+        weights = np.concatenate([1 - bary.sum(axis=1, keepdims=True), bary], axis=1)
+        return self._tracker.pixels_per_area((weights[..., None] * of_corners).sum(axis=1), other)
 
     def find(
         self, frame: int, pixels: Int64[np.ndarray, "N"], other: int

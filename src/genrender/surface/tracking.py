@@ -198,29 +198,50 @@ class SurfaceTracker:
         area = np.abs(first[:, 0] * second[:, 1] - first[:, 1] * second[:, 0]) / 2
         return np.where((depth > 0).all(1), area, 0)[index]
 
-    def size_at_verts(self, frame: int) -> Float64[np.ndarray, "V"]:
-        """How large a frame sees the surface around each vertex: pixels over area in the world.
+    def seen_at_verts(self, frame: int) -> Float64[np.ndarray, "V 2"]:
+        """What tells how large a frame sees the surface around each vertex, see `pixels_per_area`.
 
-        The mean over the triangles that meet there, so that it has no steps where triangles meet. Vertices
-        that lie at one place, as where a surface is cut for its texture, share it.
+        The first is how much the surface faces the camera: how far off the camera lies from the plane that
+        touches it there, for parallel rays the cosine with them, on either side. It is a mean over the
+        triangles that meet there, so that it has no steps where triangles meet, and vertices that lie at one
+        place, as where a surface is cut for its texture, share it. The second is planar depth. Both stay what
+        they are behind the camera, where a floor's corners may lie.
         """
         verts, camera = self._seen_by_camera(frame)
-        gbuffer = self.gbuffers[frame]
-        xy, depth = camera.project(verts.astype(np.float64), gbuffer.height, gbuffer.width)
-        corners = np.where((depth > 0)[:, None], xy, 0)[self.tris]
-        first, second = corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]
-        seen = np.abs(first[:, 0] * second[:, 1] - first[:, 1] * second[:, 0])
-        seen[~(depth > 0)[self.tris].all(axis=1)] = 0
-        edges = verts[self.tris[:, 1:]].astype(np.float64) - verts[self.tris[:, :1]]
-        area = np.linalg.norm(np.cross(edges[:, 0], edges[:, 1]), axis=1)
+        back = camera.world_from_camera[:3, 2]
+        first, *others = (verts[self.tris[:, k]].astype(np.float64) for k in range(3))
+        normal = np.cross(*(other - first for other in others))
+        off = (normal * (first if camera.ymag is None else back)).sum(axis=1)
         place = self._places[self.tris].ravel()
-        total, whole = (np.bincount(place, np.repeat(each, 3), len(verts)) for each in (seen, area))
-        return (total / np.maximum(whole, 1e-30))[self._places]
+        total, whole = (
+            np.bincount(place, np.repeat(each, 3), len(verts))
+            for each in (np.abs(off), np.linalg.norm(normal, axis=1))
+        )
+        facing = (total / np.maximum(whole, 1e-30))[self._places]
+        return np.stack([facing, -(verts * back).sum(axis=1)], axis=1)
+
+    def pixels_per_area(self, seen: Float64[np.ndarray, "N 2"], frame: int) -> Float64[np.ndarray, "N"]:
+        """How many pixels of a frame an area of the world fills, at points between vertices.
+
+        Args:
+            seen: `seen_at_verts`, interpolated; where depth is not above 0, there are no pixels.
+            frame: the one that sees them.
+        """
+        gbuffer, camera = self.gbuffers[frame], self._cameras[frame]
+        lens = camera.lens(gbuffer.height, gbuffer.width)
+        facing, depth = seen.T
+        scale = (gbuffer.height / (2 * lens.half_height)) ** 2
+        if lens.is_orthographic:
+            return np.where(depth > 0, scale * facing, 0)
+        return np.where(depth > 0, scale * facing / np.where(depth > 0, depth, 1) ** 3, 0)
 
     @cached_property
     def _places(self) -> Int64[np.ndarray, "V"]:
-        """Of every vertex the first that lies at its place in the first frame."""
-        _, first, index = np.unique(self._verts[0], axis=0, return_index=True, return_inverse=True)
+        """Of every vertex the first that lies at its place, in the clip's first, middle and last frame: what
+        is hidden by making it small lies at one place as a whole while it is."""
+        frames = sorted({0, len(self._verts) // 2, len(self._verts) - 1})
+        places = np.concatenate([self._verts[frame] for frame in frames], axis=1)
+        _, first, index = np.unique(places, axis=0, return_index=True, return_inverse=True)
         return first[index.ravel()]
 
 
