@@ -1,4 +1,4 @@
-"""How large frames see surface points: agreement with areas of projected triangles, and scenes that are hard."""
+"""How large frames see surface points: agreement with areas of projected triangles, and hard scenes."""
 
 from dataclasses import replace
 

@@ -91,7 +91,7 @@ class Method:
 
 
 METHODS: dict[str, Method] = {
-    "generative": Method("surface noise, features blended on the surface, both injections: ours"),
+    "generative": Method("surface noise, features blended on the surface, both injections, the lock: ours"),
     "generative-paper": Method(
         "the same with the paper's noise, textures and keyframes", PRESETS["paper"].method
     ),

@@ -88,11 +88,21 @@ class ClipCall:
     ) -> Any:
         """Render a clip.
 
+        Frames are as the model decodes them: the lock that `make_video` and the command line's presets add is
+        a stage of its own, on any frames of a clip with their G-buffers.
+
+        Example:
+            >>> from genrender.surface.lock import SurfaceLock, locked_frames
+            >>> from genrender.surface.sightings import GeometrySightings
+            >>> frames = pipe("a red fox", clip.gbuffers).frames
+            >>> lock = SurfaceLock(GeometrySightings(clip.tracker), {k: frames[k] for k in (0, 8, 15)})
+            >>> steady = list(locked_frames(frames, lock))
+
         Args:
             prompt: what the clip shows; None where `prompt_embeds` says it.
             gbuffers: one per frame, all of one size, a multiple of the VAE factor.
             negative_prompt: what it does not show; only under guidance.
-            config: the method's settings; `PER_FRAME` switches all mechanisms off.
+            config: the method's settings, ours where none are given; `PER_FRAME` switches all mechanisms off.
             tracker: the clip's geometry; only the `reproject` engine needs it.
             seed: of everything that is drawn by chance: surface noise, keyframes, scheduler. None takes the
                 (first) generator's, or 0 where there is none either.

@@ -102,24 +102,6 @@ class SurfaceLock:
             relit[frame] = replace(view, picture=(view.picture - light).astype(np.float32))
         self._views = relit
 
-    def locked(
-        self, frame: int, picture: Float32[np.ndarray, "H W 3"], strength: float = 1.0
-    ) -> Float32[np.ndarray, "H W 3"]:
-        """A frame whose surfaces show the views' detail under the frame's own light.
-
-        Args:
-            frame: its number.
-            picture: RGB in [0, 1].
-            strength: 0 gives the frame back to the bit, 1 the locked one, and in between a mixture.
-        """
-        check_size(picture, self.sightings.gbuffers[frame], frame)
-        if strength == 0:
-            return picture
-        colours, known = self.baked(frame)
-        difference = picture.astype(np.float64) - colours
-        change = known[..., None] * (self.light_of(frame, difference, known) - difference)
-        return np.clip(picture + strength * change, 0, 1).astype(np.float32)
-
     def baked(
         self, frame: int, power: float | None = None
     ) -> tuple[Float64[np.ndarray, "H W 3"], Float64[np.ndarray, "H W"]]:

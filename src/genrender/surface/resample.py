@@ -13,12 +13,12 @@ _SLOPE = -0.75
 def sample_cubic(
     picture: Num[np.ndarray, "H W C"], xy: Float64[np.ndarray, "N 2"], connected: Bool[np.ndarray, "H W"]
 ) -> Float64[np.ndarray, "N C"]:
-    """Bicubic samples where the 4x4 pixels around show one surface, bilinear ones elsewhere.
+    """Bicubic samples where the 4x4 pixels around but for their corners show one surface, else bilinear.
 
     Args:
         picture: what is read.
         xy: where, pixel centres at +0.5.
-        connected: pixels whose eight neighbours show the same surface.
+        connected: pixels whose four neighbours show the same surface.
     """
     height, width = connected.shape
     is_inside = np.ones(len(xy), bool)
