@@ -4,13 +4,13 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from scenes import ball_behind_slab
+from scenes import ball_behind_slab, panned_plane
 
 from genrender.gbuffer.gbuffer import GBuffer
 from genrender.gbuffer.raycast import render_gbuffer
 from genrender.scene.camera import Camera
 from genrender.surface.lock import SurfaceLock
-from genrender.surface.sightings import GeometrySightings
+from genrender.surface.sightings import GeometrySightings, UvSightings
 from genrender.surface.tracking import SurfaceTracker
 
 SIZE = 48
@@ -71,3 +71,26 @@ def test_what_is_hidden_by_making_it_small_has_places_of_its_own_afterwards():
     pixels = np.flatnonzero(shown.gbuffers[0].visible)
     expected = GeometrySightings(shown).size(0, pixels, 1)
     np.testing.assert_allclose(GeometrySightings(hidden).size(1, pixels, 2), expected)
+
+
+@pytest.mark.parametrize("half_width", [0.8, 10, 40])
+def test_points_of_close_ups_are_found_through_uvs(half_width):
+    """However many pixels a texel fills, and nothing beyond the picture's or the surface's end."""
+    here, there = (panned_plane(SIZE, shift, half_width) for shift in (0.0, 0.05))
+    pixels = np.flatnonzero(here.visible)
+    xy, found = UvSightings([here, there]).find(0, pixels, 1)
+    x = pixels % SIZE + 0.5 + 0.05 * SIZE
+    inside = x <= SIZE - 0.5
+    assert found[inside].all()
+    assert not found[~inside].any()
+    np.testing.assert_allclose(xy[found], np.stack([x, pixels // SIZE + 0.5], 1)[found], atol=0.02)
+
+
+def test_what_another_frame_hides_is_not_found_beside_it_through_uvs():
+    gbuffers, tris, verts, cameras = ball_behind_slab(10, 0.06, 96)
+    pixels = np.flatnonzero(gbuffers[2].visible)
+    exact, seen_there = GeometrySightings(SurfaceTracker(gbuffers, tris, verts, cameras)).find(2, pixels, 6)
+    xy, found = UvSightings(gbuffers).find(2, pixels, 6)
+    assert (found & seen_there).sum() > 0.95 * seen_there.sum()
+    assert np.median(np.linalg.norm(xy - exact, axis=1)[found & seen_there]) < 0.01
+    assert (found & ~seen_there).sum() < 0.3 * (~seen_there).sum()

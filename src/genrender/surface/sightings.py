@@ -22,7 +22,9 @@ _N_CACHED_MAPS = 24
 # Textures are twice as fine as pictures; coarser ones serve where a frame does not show such a texel.
 _TEXELS_PER_PIXEL = 2
 _N_LEVELS = 4
-_MAX_STEP_PX = 4.0
+# From a pixel that shows a point's texel to the one that shows the point, each time by a line.
+_N_STEPS = 3
+_MAX_STEP_PX = 1.0
 _SIZE_RADIUS_PX = 8
 
 
@@ -112,7 +114,7 @@ class _UvMap:
 class UvSightings:
     """Through texture coordinates, for G-buffers that know no triangles.
 
-    A point is found at a pixel that shows its texel, and from there by how texture coordinates change. Points
+    A point is sought from a pixel that shows its texel by how texture coordinates change. Points
     that share texture coordinates, as those of mirrored charts do, pass for one.
     """
 
@@ -135,11 +137,18 @@ class UvSightings:
         there = self._maps.look_up(self._find_map, other)
         pixel, found = self._match(frame, pixels, there)
         uv = self.gbuffers[frame].uv.reshape(-1, 2)[pixels].astype(np.float64)
-        step = np.einsum("nij,nj->ni", there.pixels_per_uv[pixel], uv - there.uv[pixel])
+        atlas_id = self.gbuffers[frame].atlas_id.ravel()[pixels]
         height, width = self.gbuffers[other].depth.shape
-        xy = np.stack([pixel % width, pixel // width], axis=1) + 0.5 + step
+        ids = self.gbuffers[other].atlas_id
+        centre, step = _centres(pixel, width), _step(there, pixel, uv)
+        # Newton's method: where texels are larger than pixels, their pixel may be far from the point.
+        for _ in range(_N_STEPS - 1):
+            column, row = np.floor(np.clip(centre + step, 0, (width - 0.5, height - 0.5))).astype(np.int64).T
+            pixel = np.where(ids[row, column] == atlas_id, row * width + column, pixel)
+            centre, step = _centres(pixel, width), _step(there, pixel, uv)
+        xy = centre + step
         # Farther away a chart has ended or bends, and the line says nothing.
-        found &= (np.abs(step) <= _MAX_STEP_PX).all(axis=1)
+        found &= (there.size[pixel] > 0) & (np.abs(step) <= _MAX_STEP_PX).all(axis=1)
         found &= ((xy >= 0.5) & (xy <= (width - 0.5, height - 0.5))).all(axis=1)
         return np.where(found[:, None], xy, 0.5), found
 
@@ -184,6 +193,17 @@ class UvSightings:
         # Of single pixels it is noisy, and the winner among views would change from pixel to pixel.
         size[known] = np.exp(-near.mean(np.log(np.abs(area[known, None])), _SIZE_RADIUS_PX))[:, 0]
         return _UvMap(levels, gbuffer.uv.reshape(-1, 2).astype(np.float64), inverse, size)
+
+
+def _centres(pixel: Int64[np.ndarray, "N"], width: int) -> Float64[np.ndarray, "N 2"]:
+    return np.stack([pixel % width, pixel // width], axis=1) + 0.5
+
+
+def _step(
+    there: _UvMap, pixel: Int64[np.ndarray, "N"], uv: Float64[np.ndarray, "N 2"]
+) -> Float64[np.ndarray, "N 2"]:
+    """How far texture coordinates lie from those of pixels, in pixels."""
+    return np.einsum("nij,nj->ni", there.pixels_per_uv[pixel], uv - there.uv[pixel])
 
 
 def _coarser(texel: Int64[np.ndarray, "N"], level: int) -> Int64[np.ndarray, "N"]:
