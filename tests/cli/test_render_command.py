@@ -12,7 +12,7 @@ from scene.whole_scenes import outside, scene_file
 from tiny_models import TEXT_WIDTH
 
 from genrender.backbones.precision import default_dtype
-from genrender.config import PER_FRAME, PRESETS
+from genrender.config import OURS, PER_FRAME, PRESETS
 from genrender.jobs.job import ClipJob, RenderJob
 from genrender.jobs.plan import run_config
 from genrender.media.images import read_png
@@ -68,7 +68,7 @@ def test_everything_is_there_and_says_how_it_was_made(render, tmp_path, scene, m
     assert (config["width"], config["height"], config["fps"]) == (64, 64, 12)
     assert (config["n_frames"], config["times_s"]) == (3, [0, 1 / 12, 2 / 12])
     assert (config["prompt"], config["n_steps"]) == ("a red fox", 2)
-    assert config["method"]["noise"]["mode"] == "partition"
+    assert config["method"]["noise"]["mode"] == OURS.noise.mode
     assert config["method"]["injection"]["n_keyframes"] == 3  # resolved: the default depends on the clip
     assert (config["scheduler"], config["dtype"]) == ("DDIMScheduler", what_the_cpu_computes_in())
     assert config["scheduler_config"]["beta_schedule"] == "scaled_linear"
