@@ -94,3 +94,12 @@ def test_what_another_frame_hides_is_not_found_beside_it_through_uvs():
     assert (found & seen_there).sum() > 0.95 * seen_there.sum()
     assert np.median(np.linalg.norm(xy - exact, axis=1)[found & seen_there]) < 0.01
     assert (found & ~seen_there).sum() < 0.3 * (~seen_there).sum()
+
+
+def test_what_is_kept_of_a_frame_to_find_points_through_uvs_is_small():
+    gbuffers = ball_behind_slab(2, 0.1, SIZE, 1)[0]
+    sightings = UvSightings(gbuffers)
+    sightings.size(0, np.flatnonzero(gbuffers[0].visible), 1)
+    (kept,) = sightings._maps.values()
+    arrays = [kept.uv, kept.pixels_per_uv, kept.size, *(array for level in kept.levels for array in level)]
+    assert sum(array.nbytes for array in arrays) < 64 * SIZE * SIZE

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
 import numpy as np
-from jaxtyping import Bool, Float64, Int64
+from jaxtyping import Bool, Float32, Float64, Int64
 
 from genrender.gbuffer.gbuffer import GBuffer
 from genrender.storage.bounded_cache import Recent
@@ -106,9 +106,9 @@ class _UvMap:
     """
 
     levels: list[tuple[np.ndarray, np.ndarray]]
-    uv: Float64[np.ndarray, "P 2"]
-    pixels_per_uv: Float64[np.ndarray, "P 2 2"]
-    size: Float64[np.ndarray, "P"]
+    uv: Float32[np.ndarray, "P 2"]
+    pixels_per_uv: Float32[np.ndarray, "P 2 2"]
+    size: Float32[np.ndarray, "P"]
 
 
 class UvSightings:
@@ -129,7 +129,7 @@ class UvSightings:
     def size(self, frame: int, pixels: Int64[np.ndarray, "N"], other: int) -> Float64[np.ndarray, "N"]:
         there = self._maps.look_up(self._find_map, other)
         pixel, found = self._match(frame, pixels, there)
-        return np.where(found, there.size[pixel], 0)
+        return np.where(found, there.size[pixel].astype(np.float64), 0)
 
     def find(
         self, frame: int, pixels: Int64[np.ndarray, "N"], other: int
@@ -178,7 +178,7 @@ class UvSightings:
         levels = []
         for level in range(_N_LEVELS):
             texels, first = np.unique(_coarser(texel[shown], level), return_index=True)
-            levels.append((texels, shown[first]))
+            levels.append((texels, shown[first].astype(np.int32)))
         # How uv changes along x and y; across the edge of a chart or an object it jumps, on one side.
         changes = np.stack([_slope(gbuffer, axis) for axis in (1, 0)], axis=-1).reshape(-1, 2, 2)
         area = changes[:, 0, 0] * changes[:, 1, 1] - changes[:, 0, 1] * changes[:, 1, 0]
@@ -192,7 +192,9 @@ class UvSightings:
         near = Nearby(gbuffer.object_id, known.reshape(gbuffer.depth.shape))
         # Of single pixels it is noisy, and the winner among views would change from pixel to pixel.
         size[known] = np.exp(-near.mean(np.log(np.abs(area[known, None])), _SIZE_RADIUS_PX))[:, 0]
-        return _UvMap(levels, gbuffer.uv.reshape(-1, 2).astype(np.float64), inverse, size)
+        uv = gbuffer.uv.reshape(-1, 2).astype(np.float32)
+        # Two dozen of these are kept: half the digits are enough, and half the memory.
+        return _UvMap(levels, uv, inverse.astype(np.float32), size.astype(np.float32))
 
 
 def _centres(pixel: Int64[np.ndarray, "N"], width: int) -> Float64[np.ndarray, "N 2"]:
@@ -203,7 +205,7 @@ def _step(
     there: _UvMap, pixel: Int64[np.ndarray, "N"], uv: Float64[np.ndarray, "N 2"]
 ) -> Float64[np.ndarray, "N 2"]:
     """How far texture coordinates lie from those of pixels, in pixels."""
-    return np.einsum("nij,nj->ni", there.pixels_per_uv[pixel], uv - there.uv[pixel])
+    return np.einsum("nij,nj->ni", there.pixels_per_uv[pixel].astype(np.float64), uv - there.uv[pixel])
 
 
 def _coarser(texel: Int64[np.ndarray, "N"], level: int) -> Int64[np.ndarray, "N"]:
