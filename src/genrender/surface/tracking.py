@@ -209,8 +209,8 @@ class SurfaceTracker:
         """
         verts, camera = self._seen_by_camera(frame)
         back = camera.world_from_camera[:3, 2]
-        first, *others = (verts[self.tris[:, k]].astype(np.float64) for k in range(3))
-        normal = np.cross(*(other - first for other in others))
+        first, second, third = (verts[self.tris[:, k]].astype(np.float64) for k in range(3))
+        normal = np.cross(second - first, third - first)
         off = (normal * (first if camera.ymag is None else back)).sum(axis=1)
         place = self._places[self.tris].ravel()
         total, whole = (
