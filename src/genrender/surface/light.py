@@ -58,7 +58,8 @@ def light_in(
         each pixel, and the lines are averaged.
     """
     smooth = near.mean(difference, radius_px, weight)
-    guide = (smooth @ _LUMINANCE)[:, None]
+    # No matrix product: its last bit may hang on the number of threads.
+    guide = (smooth * _LUMINANCE).sum(axis=1, keepdims=True)
     products = np.concatenate([guide, guide * guide, difference, guide * difference], axis=1)
     mean, square, of_values, product = np.split(near.mean(products, radius_px, weight), (1, 2, 5), axis=1)
     slope = (product - mean * of_values) / (np.maximum(square - mean * mean, 0) + edge * edge / 4)
