@@ -2,7 +2,8 @@
 
 A mean over frames steadies a clip and blurs it. Here some frames that cover the surface are views; at each
 point the one that sees it largest wins, a choice that depends on the point alone (borders between winners are
-softened by a pixel of each frame), so that all frames show the same there. What differs from the views slowly across an object is light and shade, and stays the frame's own.
+softened by a pixel of each frame), so that all frames show the same there. What differs from the views slowly
+across an object is light and shade, and stays the frame's own.
 
 Example:
     >>> lock = SurfaceLock(GeometrySightings(clip.tracker), {view: frames[view] for view in views})
