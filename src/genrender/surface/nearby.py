@@ -73,13 +73,11 @@ class Nearby:
 
 def box_sum(picture: Float64[np.ndarray, "H W C"], radius_px: int) -> Float64[np.ndarray, "H W C"]:
     """Sums over a square of 2 radius + 1 pixels around each pixel; beyond the picture there is 0."""
+    width = 2 * radius_px + 1
     for axis in (0, 1):
-        n = picture.shape[axis]
-        padding = [(radius_px + 1, radius_px) if axis == other else (0, 0) for other in (0, 1, 2)]
-        until = np.cumsum(np.pad(picture, padding), axis=axis)
-        upper, lower = (
-            until.take(range(2 * radius_px + 1, 2 * radius_px + 1 + n), axis),
-            until.take(range(n), axis),
-        )
-        picture = upper - lower
+        along = picture.swapaxes(0, axis)
+        until = np.zeros((len(along) + width, *along.shape[1:]))
+        until[radius_px + 1 : radius_px + 1 + len(along)] = along
+        np.cumsum(until, axis=0, out=until)
+        picture = (until[width:] - until[:-width]).swapaxes(0, axis)
     return picture

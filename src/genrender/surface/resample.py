@@ -36,12 +36,13 @@ def _sample_bicubic(
     corner = np.floor(xy - 0.5)
     left, top = corner.astype(np.int64).T
     across, down = (_cubic_weights(fraction) for fraction in (xy - 0.5 - corner).T)
-    rows = [np.clip(top + k, 0, height - 1) for k in (-1, 0, 1, 2)]
+    rows = [np.clip(top + k, 0, height - 1) * width for k in (-1, 0, 1, 2)]
     columns = [np.clip(left + k, 0, width - 1) for k in (-1, 0, 1, 2)]
+    flat = picture.reshape(height * width, -1)
     total = np.zeros((len(xy), picture.shape[2]))
     for row, weight_y in zip(rows, down, strict=True):
         for column, weight_x in zip(columns, across, strict=True):
-            total += (weight_y * weight_x)[:, None] * picture[row, column]
+            total += (weight_y * weight_x)[:, None] * flat.take(row + column, axis=0)
     return total
 
 
