@@ -284,7 +284,8 @@ def test_speed_and_the_share_of_surface_work_are_measured(tiny_model: str):
     seconds = {name: row["seconds_per_frame"] for name, row in speed["methods"].items()}
     assert min(seconds.values()) > 0
     assert speed["ratio"] == pytest.approx(seconds["generative"] / seconds["plain"])
-    assert set(speed["methods"]["generative"]["shares"]) == {"noise", "keyframes", "frames", "decoding"}
+    shares = {"noise", "keyframes", "frames", "decoding", "lock"}
+    assert set(speed["methods"]["generative"]["shares"]) == shares
     for engine in ("texture", "reproject"):
         assert set(share["engines"][engine]["seconds"]) == {"noise", "correspondence", "features"}
         assert 0 < share["engines"][engine]["share"] < 1
