@@ -19,7 +19,7 @@ import torch
 from shared import WALKING_BIPED, new_parser, now
 
 import genrender.sampling.surface as surface_module
-from genrender.config import OURS, CorrespondenceConfig
+from genrender.config import OURS, CorrespondenceConfig, Engine
 from genrender.correspondence.engines import Blend, SurfaceEngine, make_engine
 from genrender.noise.initial import surface_noise
 from genrender.pipeline import load_pipeline
@@ -102,7 +102,7 @@ def main() -> None:
     print(f"load average {report['load_average']}")
 
 
-def measure(pipe: Any, clip: Clip, engine: str, n_steps: int) -> dict[str, Any]:
+def measure(pipe: Any, clip: Clip, engine: Engine, n_steps: int) -> dict[str, Any]:
     watch = Stopwatch()
 
     def make_timed(*args: Any) -> TimedEngine:
