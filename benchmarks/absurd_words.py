@@ -207,7 +207,7 @@ COMMANDS: dict[str, tuple[tuple[str, ...], dict[str, tuple[str, ...]]]] = {
             "--seed": NUMBERS,
             "--keyframes": NUMBERS,
             "--alpha": NUMBERS,
-            "--stabilise": NUMBERS,
+            "--lock": NUMBERS,
             "--chunk": NUMBERS,
             "--backdrop": (*BACKDROPS, "white", "#204060", *TEXTS),
             "--appearance-from": PLACES,

@@ -1,260 +1,121 @@
-"""What each mechanism buys: every figure and picture of docs/results.md, by one command.
+"""What each part buys: every figure and picture of docs/results.md, by one command.
 
-    python benchmarks/evidence.py --fox Fox.glb --write docs/results.md
-    python benchmarks/evidence.py --scenes orbit --seeds 0 --methods per-frame surface-noise balanced
+    python benchmarks/evidence.py --fox Fox.glb --steps 10 --write docs/results.md
+    python benchmarks/evidence.py --scenes orbit --seeds 0 --methods per-frame surface-noise balanced --long 0
 
-Renders three scenes with every method and several seeds, measures each run as `genrender evaluate` does,
-and prints Markdown tables. Runs are kept in the work folder, so an interrupted command goes on where it
-stopped; runs whose settings, scene, weights or version differ are made anew. All methods share weights,
-scene, prompt, seeds and size, and all but the presets share sampler and steps.
+Renders four scenes by many methods, with several seeds, with prompts that name the look and, by fewer
+methods, with prompts that leave it open; and one long clip. Measures each run as `genrender evaluate` does,
+and prints Markdown. Runs are kept in the work folder, so an interrupted command goes on where it stopped;
+runs whose settings, scene, weights or version differ are made anew. All methods share weights, scene, prompt,
+seeds and size, and all but the presets share sampler and steps.
 
 Figures relative to per-frame rendering are means, over scenes and seeds, of the ratio to the per-frame run of
 the same scene and seed. The brackets are 95 % percentile bootstrap intervals over these pairs.
+
+Scenes, prompts and methods are told in `evidence_runs.py`, tables and plot in `evidence_tables.py`.
 """
 
 import argparse
-import hashlib
-import json
 import sys
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+import time
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import get_args
 
 import numpy as np
+from evidence_runs import CONTENDERS, PER_FRAME_NAME, Cell, Laboratory, Wording, takes
+from evidence_tables import long_report, plane, report
 from PIL import Image
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-from shared import SCENES, WALKING_BIPED, new_parser
+from shared import new_parser
 
-from genrender import __version__
-from genrender.config import PER_FRAME, PRESETS, RunConfig
 from genrender.errors import GenRenderError
-from genrender.evaluation.evaluate import METRICS_FILE, Judges, evaluate, write_metrics
 from genrender.media.images import contact_sheet
-from genrender.methods.table import EVERY_METHOD
-from genrender.metrics.table import FIGURES, look_up
-from genrender.runs.finished import open_run
-from genrender.runs.folder import RunFolder
-from genrender.runs.make import make_video
-from genrender.scene.load import load_scene
-from genrender.shots.clip import ShotConfig, render_clip
 from genrender.storage.atomic import atomic_write
-from genrender.train.diffusion import weights_hash
 
-PER_FRAME_NAME = "per-frame"
 BEGIN, END = "<!-- evidence: begin -->", "<!-- evidence: end -->"
+PLANE_FILE = "evidence_plane.svg"
 PICTURE_FRAMES = 6
-PICTURED = ("per-frame", "fixed-noise", "surface-noise", "generative", "synchronised", "fast", "paper")
-# What the tables show, by key as in `genrender.metrics.table`, and with how many digits: relative, absolute.
-SHOWN = {
-    "surface_error.1": (2, 4),
-    "surface_error.4": (2, 4),
-    "surface_error.16": (2, 4),
-    "surface_error.first": (2, 4),
-    "sharpness": (2, 3),
-    "clip_frame_consistency": (3, 3),
-    "clip_prompt_fidelity": (3, 3),
-    "seconds_per_frame": (2, 2),
-}
-
-
-@dataclass(frozen=True)
-class Take:
-    """A scene, how it is shown and what the prompt says."""
-
-    scene: Path
-    prompt: str
-    animation: str | None = None
-    camera: str | None = None
-
-
-def takes(fox: Path | None) -> dict[str, Take]:
-    """The scenes. Without a fox, the project's own quadruped runs in its place."""
-    return {
-        "running": (
-            Take(fox, "a white and orange striped fox on a blue background", "Run")
-            if fox
-            else Take(
-                SCENES / "trotting_quadruped.glb",
-                "a white and orange striped quadruped on a blue background",
-            )
-        ),
-        "orbit": Take(
-            WALKING_BIPED,
-            "a red and white striped biped on a green background",
-            camera="orbit",
-        ),
-        "objects": Take(
-            SCENES / "still_life.glb",
-            "a purple vase and a yellow ball on a gray background",
-            camera="scene:Dolly",
-        ),
-    }
-
-
-# A run's settings, and what they are in half a sentence.
-METHODS: dict[str, tuple[RunConfig, str]] = {
-    **{
-        name: (RunConfig(method=EVERY_METHOD[name].settings), EVERY_METHOD[name].summary)
-        for name in (
-            PER_FRAME_NAME,
-            "fixed-noise",
-            "surface-noise",
-            "extended-attention",
-            "post-only",
-            "generative",
-            "undeduplicated",
-            "reproject",
-            "normalised",
-            "synchronised",
-            "screen-noise",
-        )
-    },
-    "stabilised": (RunConfig(stabilise=0.5), "ours, stabiliser at 0.5"),
-    **{name: (preset, f"the preset `{name}`") for name, preset in PRESETS.items()},
-}
+# What is run unless asked otherwise; all of `CONTENDERS` would take a day. See there.
+METHODS = (
+    PER_FRAME_NAME,
+    "surface-noise",
+    "half-alpha",
+    "half-alpha-locked",
+    "generative",
+    "balanced",
+    "unsynchronised-locked",
+    "syncmvd",
+    "static-texture",
+)
+OPEN_METHODS = (PER_FRAME_NAME, "surface-noise", "half-alpha", "balanced")
+LONG_METHODS = ("half-alpha", "balanced")
+LONG_SCENE = "orbit"
 
 
 def main() -> None:
     parser = new_parser(__doc__, has_json=False)
+    known = list(CONTENDERS)
     parser.add_argument("--fox", type=Path, help="an animated fox with an animation 'Run'")
-    parser.add_argument("--scenes", nargs="+", choices=list(takes(None)), default=list(takes(None)))
-    parser.add_argument("--methods", nargs="+", choices=list(METHODS), default=list(METHODS))
+    parser.add_argument("--scenes", nargs="+", choices=list(takes()), default=list(takes()))
+    parser.add_argument("--methods", nargs="+", choices=known, default=list(METHODS))
+    parser.add_argument("--open-methods", nargs="+", choices=known, default=list(OPEN_METHODS))
+    parser.add_argument("--wordings", nargs="+", choices=get_args(Wording), default=list(get_args(Wording)))
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--frames", type=int, default=24)
+    parser.add_argument("--steps", type=int, help="diffusion steps, presets in proportion; default: theirs")
+    parser.add_argument("--long", type=int, default=512, help="frames of the long clip; 0: none")
+    parser.add_argument("--long-methods", nargs="+", choices=known, default=list(LONG_METHODS))
     parser.add_argument("--model", default="pocket")
+    parser.add_argument("--depth-model", help="network that judges depth; default: it is not judged")
     parser.add_argument("--work", type=Path, default=Path("runs/evidence"), help="where runs are kept")
     parser.add_argument("--write", type=Path, metavar="FILE.md", help="replace the tables in this file")
     args = parser.parse_args()
-    if PER_FRAME_NAME not in args.methods:
-        args.methods = [PER_FRAME_NAME, *args.methods]
     if args.write:
         split_at_marks(args.write)
+    laboratory = Laboratory(args.model, args.work, args.frames, args.steps, args.fox, args.depth_model)
+    started = time.perf_counter()
     try:
-        figures = measure_all(args)
+        text = make(args, laboratory)
     except GenRenderError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)
-    text = tables(figures, args)
     print(text)
+    print(f"{(time.perf_counter() - started) / 60:.0f} minutes", file=sys.stderr)
+
+
+def make(args: argparse.Namespace, laboratory: Laboratory) -> str:
+    """The tables; pictures and, where asked for, the file that they stand in are written."""
+    methods: dict[Wording, list[str]] = {"named": args.methods, "open": args.open_methods}
+    figures = laboratory.measure(
+        [
+            Cell(scene, wording, seed, method)
+            for scene in args.scenes
+            for wording in args.wordings
+            for seed in args.seeds
+            for method in with_reference(methods[wording])
+        ]
+    )
+    text = report(figures, laboratory)
+    if args.long:
+        long = replace(laboratory, n_frames=args.long)
+        scene = LONG_SCENE if LONG_SCENE in args.scenes else args.scenes[0]
+        cells = [Cell(scene, "named", args.seeds[0], method) for method in args.long_methods]
+        text = f"{text}\n{long_report(long.measure(cells), long)}"
+    pictures = args.work if args.write is None else args.write.parent / "pictures"
+    pictures.mkdir(parents=True, exist_ok=True)
+    with atomic_write(pictures / PLANE_FILE) as part:
+        part.write_text(plane(figures), encoding="utf-8")
+    if "named" in args.wordings:
+        for scene in args.scenes:
+            write_sheet(pictures / f"evidence_{scene}.png", args, laboratory, scene)
     if args.write:
         write_between_marks(args.write, text)
-        for name in args.scenes:
-            write_sheet(args.write.parent / "pictures" / f"evidence_{name}.png", args, name)
+    return text
 
 
-def measure_all(args: argparse.Namespace) -> dict[tuple[str, int, str], dict[str, Any]]:
-    """Metrics of every run, by scene, seed and method."""
-    from genrender.pipeline import load_pipeline
-
-    pipeline = load_pipeline(args.model)
-    pipeline.set_progress_bar_config(disable=True)
-    weights = weights_hash(pipeline.unet)
-    judges = Judges.load()
-    figures = {}
-    columns = [TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()]
-    with Progress(*columns, console=Console(stderr=True)) as progress:
-        total = len(args.scenes) * len(args.seeds) * len(args.methods)
-        task = progress.add_task("", total=total)
-        for name in args.scenes:
-            take = takes(args.fox)[name]
-            shot = ShotConfig(animation=take.animation, camera=take.camera, n_frames=args.frames)
-            clip = render_clip(load_scene(take.scene), shot)
-            # The first call of any library is slow.
-            pipeline(take.prompt, clip.gbuffers[:1], config=PER_FRAME, num_inference_steps=1)
-            for seed in args.seeds:
-                for wanted in args.methods:
-                    progress.update(task, description=f"{name}, seed {seed}, {wanted}")
-                    config = replace(METHODS[wanted][0], prompt=take.prompt, seed=seed)
-                    made_of = fingerprint(config, shot, take.scene, weights)
-                    folder = RunFolder(run_folder(args, name, seed, wanted))
-                    file = folder.path / METRICS_FILE
-                    stored = json.loads(file.read_text()) if file.exists() else {}
-                    if stored.get("made_of") != made_of:
-                        make_video(pipeline, clip, config, folder)
-                        run = open_run(folder.path, clip=clip)
-                        stored = {**evaluate(run, judges), **asdict(run.record.cost), "made_of": made_of}
-                        write_metrics(run, stored)
-                    figures[name, seed, wanted] = stored
-                    progress.advance(task)
-    return figures
-
-
-def fingerprint(config: RunConfig, shot: ShotConfig, scene: Path, weights: str) -> str:
-    """A short name for everything that a run's frames depend on."""
-    parts = (
-        asdict(config),
-        asdict(shot),
-        hashlib.sha256(scene.read_bytes()).hexdigest(),
-        weights,
-        __version__,
-    )
-    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]
-
-
-def run_folder(args: argparse.Namespace, scene: str, seed: int, wanted: str) -> Path:
-    """Where a run is kept. Two names of one configuration, as a preset may be, share their runs."""
-    first = next(name for name, (config, _) in METHODS.items() if config == METHODS[wanted][0])
-    return args.work / scene / str(seed) / first
-
-
-def bootstrap_interval(values: Sequence[float], n_resamples: int = 10_000) -> tuple[float, float]:
-    """95 % percentile interval of the mean."""
-    rng = np.random.default_rng(0)
-    means = rng.choice(np.asarray(values), (n_resamples, len(values))).mean(axis=1)
-    low, high = np.percentile(means, [2.5, 97.5])
-    return float(low), float(high)
-
-
-def ratios(figures: Mapping[tuple[str, int, str], Mapping[str, Any]], wanted: str, key: str) -> list[float]:
-    """A figure of one method over that of per-frame rendering, for every scene and seed that has both."""
-    found = []
-    for (scene, seed, name), measured in figures.items():
-        value = look_up(measured, key)
-        base = look_up(figures[scene, seed, PER_FRAME_NAME], key)
-        if name == wanted and value is not None and base:
-            found.append(value / base)
-    return found
-
-
-def cell(values: Sequence[float], digits: int = 2) -> str:
-    if not values:
-        return "-"
-    low, high = bootstrap_interval(values)
-    return f"{np.mean(values):.{digits}f} [{low:.{digits}f}, {high:.{digits}f}]"
-
-
-def tables(figures: Mapping[tuple[str, int, str], Mapping[str, Any]], args: argparse.Namespace) -> str:
-    """Markdown: all scenes together, relative to per-frame rendering, then each scene in absolute figures."""
-    n_runs = len(args.scenes) * len(args.seeds)
-    heading = "| method | " + " | ".join(FIGURES[key].title for key in SHOWN) + " |"
-    rule = "|---|" + "---|" * len(SHOWN)
-    lines = [
-        f"{len(args.scenes)} scenes, seeds {', '.join(map(str, args.seeds))}, {args.frames} frames of 128 x "
-        f"128 pixels, model `{args.model}`; every cell is the mean over {n_runs} pairs of runs.",
-        "",
-        heading.replace(", 1e-3", ""),
-        rule,
-    ]
-    for wanted in args.methods:
-        row = [cell(ratios(figures, wanted, key), digits) for key, (digits, _) in SHOWN.items()]
-        lines.append(f"| `{wanted}`: {METHODS[wanted][1]} | " + " | ".join(row) + " |")
-    lines += ["", "All columns are relative to `per-frame`. The same runs scene by scene, absolute:", ""]
-    for scene in args.scenes:
-        take = takes(args.fox)[scene]
-        lines += [f'**{scene}** ({take.scene.name}, "{take.prompt}")', "", heading, rule]
-        for wanted in args.methods:
-            runs = [figures[scene, seed, wanted] for seed in args.seeds]
-            row = [mean_of(runs, key, f".{digits}f") for key, (_, digits) in SHOWN.items()]
-            lines.append(f"| `{wanted}` | " + " | ".join(row) + " |")
-        lines.append("")
-    return "\n".join(lines)
-
-
-def mean_of(runs: Sequence[Mapping[str, Any]], key: str, form: str) -> str:
-    values = [value for run in runs if (value := look_up(run, key)) is not None]
-    return format(float(np.mean(values)), form) if values else "-"
+def with_reference(methods: list[str]) -> list[str]:
+    """Everything is related to per-frame rendering."""
+    return methods if PER_FRAME_NAME in methods else [PER_FRAME_NAME, *methods]
 
 
 def split_at_marks(file: Path) -> tuple[str, str]:
@@ -274,14 +135,13 @@ def write_between_marks(file: Path, text: str) -> None:
         part.write_text(f"{before}{BEGIN}\n{text}\n{END}{after}")
 
 
-def write_sheet(file: Path, args: argparse.Namespace, scene: str) -> None:
-    """Some frames of the methods that differ most with the first seed, one row each, in 128 colours."""
+def write_sheet(file: Path, args: argparse.Namespace, laboratory: Laboratory, scene: str) -> None:
+    """Some frames of every method with the first seed, one row each, in 128 colours."""
     shown = np.linspace(0, args.frames - 1, min(PICTURE_FRAMES, args.frames)).round().astype(int)
     rows = {}
-    for wanted in (name for name in PICTURED if name in args.methods):
-        pictures = RunFolder(run_folder(args, scene, args.seeds[0], wanted)).frames()
-        rows[wanted] = [pictures[int(frame)] for frame in shown]
-    file.parent.mkdir(parents=True, exist_ok=True)
+    for method in with_reference(args.methods):
+        pictures = laboratory.run_folder(Cell(scene, "named", args.seeds[0], method)).frames()
+        rows[method] = [pictures[int(frame)] for frame in shown]
     with atomic_write(file) as part:
         Image.fromarray(contact_sheet(rows)).quantize(128).save(part, "PNG", optimize=True)
 

@@ -6,7 +6,7 @@
 
 In float32. The resumed run must equal the one that nothing stopped, and what each run is like is in `RUNS`;
 together they pass through every mechanism, both engines, all unify rules, the rules for latents, the rivals,
-the stabiliser, object prompts, an appearance lent by another run, and G-buffers read from EXR files. What a
+the lock, object prompts, an appearance lent by another run, and G-buffers read from EXR files. What a
 scheduler draws at every step is not among it: tests/sampling/test_scheduler.py holds that to its law.
 """
 
@@ -42,12 +42,12 @@ RUNS: dict[str, tuple[Path | str, tuple[str, ...]]] = {
     "resumed": (BIPED, ()),
     "fill": (BIPED, ("--unify", "fill")),
     "mean, reproject": (BIPED, ("--unify", "mean", "--engine", "reproject")),
-    "trajectory": (BIPED, ("--unify", "trajectory")),
+    "low band, bridge": (BIPED, ("--noise", "bridge", "--set", "injection.low_band=0.03")),
     "latent rules": (BIPED, ("--set", "latents.normalise=objects", "--set", "latents.synchronise=0.5")),
     "tokenflow": (BIPED, ("--method", "tokenflow")),
     "pix2video": (BIPED, ("--method", "pix2video")),
     "static texture": (BIPED, ("--method", "static-texture")),
-    "stabilised": (BIPED, ("--stabilise", "0.7")),
+    "locked": (BIPED, ("--lock", "0.7")),
 }
 
 

@@ -10,6 +10,7 @@ of the run from the prompt to the decoded frames; the target is at most 15 %.
 import json
 import os
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -18,8 +19,8 @@ import torch
 from shared import WALKING_BIPED, new_parser, now
 
 import genrender.sampling.surface as surface_module
+from genrender.config import OURS, CorrespondenceConfig, Engine
 from genrender.correspondence.engines import Blend, SurfaceEngine, make_engine
-from genrender.methods.table import EVERY_METHOD
 from genrender.noise.initial import surface_noise
 from genrender.pipeline import load_pipeline
 from genrender.scene.load import load_scene
@@ -101,13 +102,13 @@ def main() -> None:
     print(f"load average {report['load_average']}")
 
 
-def measure(pipe: Any, clip: Clip, engine: str, n_steps: int) -> dict[str, Any]:
+def measure(pipe: Any, clip: Clip, engine: Engine, n_steps: int) -> dict[str, Any]:
     watch = Stopwatch()
 
     def make_timed(*args: Any) -> TimedEngine:
         return TimedEngine(watch.timed("correspondence", make_engine)(*args), watch)
 
-    config = EVERY_METHOD[engine].settings
+    config = replace(OURS, correspondence=CorrespondenceConfig(engine))
     noise = watch.timed("noise", surface_noise)
     with (
         patch.object(surface_module, "make_engine", make_timed),

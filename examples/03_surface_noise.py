@@ -25,7 +25,7 @@ from genrender.surface.flow import follow
 
 SCENES = Path(__file__).parent / "scenes"
 VAE_FACTOR = 8  # a latent pixel covers 8x8 pixels of the picture
-MODES: tuple[NoiseMode, ...] = ("partition", "nearest", "fixed", "independent")
+MODES: tuple[NoiseMode, ...] = ("partition", "bridge", "nearest", "fixed", "independent")
 
 
 def main(size: int = 320, seed: int = 0, out: Path = Path("out/03")) -> None:

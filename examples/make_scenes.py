@@ -1,9 +1,9 @@
-"""Makes the example scenes: a biped that walks and dances, a quadruped that trots, and a still life.
+"""Makes the example scenes: a biped that walks and dances, two that walk, a quadruped, and a still life.
 
     python examples/make_scenes.py [FOLDER]
 
-Writes walking_biped.glb, trotting_quadruped.glb and still_life.glb into FOLDER (default: examples/scenes).
-The files are the same, byte by byte, whenever they are made.
+Writes walking_biped.glb, walking_pair.glb, trotting_quadruped.glb and still_life.glb into FOLDER (default:
+examples/scenes). The files are the same, byte by byte, whenever they are made.
 """
 
 import sys
@@ -63,6 +63,15 @@ def walking_biped() -> GltfScene:
     return GltfScene([node], animations=animations)
 
 
+def walking_pair() -> GltfScene:
+    """Walk: a tall and a stout biped side by side, out of step, 1 s."""
+    tall = CreatureNode("tall", biped(leg=0.55), color=(0.75, 0.2, 0.15))
+    stout = CreatureNode("stout", biped(leg=0.4, girth=1.5, head=0.16), color=(0.2, 0.35, 0.7))
+    keys = on_the_ground(tall, walk, 1.0, -0.42)
+    keys |= on_the_ground(stout, lambda creature, phase: walk(creature, (phase + 0.4) % 1), 1.0, 0.42)
+    return GltfScene([tall, stout], animations={"Walk": keys})
+
+
 def trotting_quadruped() -> GltfScene:
     """Trot: diagonal legs together, on the spot, 16 frames."""
     node = CreatureNode("quadruped", quadruped(), color=(0.8, 0.45, 0.15))
@@ -91,23 +100,28 @@ def still_life() -> GltfScene:
 
 SCENES: dict[str, Callable[[], GltfScene]] = {
     "walking_biped": walking_biped,
+    "walking_pair": walking_pair,
     "trotting_quadruped": trotting_quadruped,
     "still_life": still_life,
 }
 
 
 def on_the_ground(
-    node: CreatureNode, pose_at: Callable[[Creature, float], tuple[Pose, np.ndarray]], duration_s: float
+    node: CreatureNode,
+    pose_at: Callable[[Creature, float], tuple[Pose, np.ndarray]],
+    duration_s: float,
+    aside: float = 0.0,
 ) -> dict:
     """Keys of a motion, 24 a second, the creature lifted or lowered so that its lowest point touches y = 0.
 
     Args:
         pose_at: creature and phase in [0, 1] to joint rotations, and to how far the body is shifted sideways.
+        aside: where it stands on the x axis.
     """
     times_s = np.arange(round(duration_s * FPS) + 1) / FPS
     poses, offsets = zip(*(pose_at(node.creature, time_s / times_s[-1]) for time_s in times_s), strict=True)
     lowest = [node.creature.pose(pose)[:, 1].min() for pose in poses]
-    return creature_keys(node, times_s, poses, np.array(offsets) - np.outer(lowest, Y))
+    return creature_keys(node, times_s, poses, np.array(offsets) + aside * np.array(X) - np.outer(lowest, Y))
 
 
 def hermite(share: float, start: float, end: float, start_slope: float, end_slope: float) -> float:

@@ -40,7 +40,7 @@ def test_paper_is_the_published_method():
         (
             NoiseConfig(),
             "mode",
-            "noise mode 'x', expected partition or nearest or fixed or independent",
+            "noise mode 'x', expected partition or bridge or nearest or fixed or independent",
         ),
         (CorrespondenceConfig(), "engine", "correspondence engine 'x', expected texture or reproject"),
         (CorrespondenceConfig(), "fill_order", "fill order 'x', expected quality or sequence"),
@@ -49,6 +49,12 @@ def test_paper_is_the_published_method():
             InjectionConfig(),
             "keyframes",
             "keyframe strategy 'x', expected random or stratified or uniform or coverage",
+        ),
+        (LatentConfig(), "synchronise_unify", f"unify rule 'x', expected {' or '.join(get_args(UnifyRule))}"),
+        (
+            LatentConfig(),
+            "synchronise_from",
+            "source of synchronised latents 'x', expected keyframes or frames",
         ),
         (LatentConfig(), "normalise", "latent normalisation 'x', expected none or objects or background"),
     ],
@@ -78,6 +84,7 @@ def test_unknown_names_are_refused(stage, name, message):
             "layers 'up' is 0, expected 1 to 16384",
         ),
         (MethodConfig(NoiseConfig(degradation=1.0)), "noise degradation is 1"),
+        (MethodConfig(injection=InjectionConfig(low_band=-0.1)), "low_band is -0.1"),
         (MethodConfig(injection=InjectionConfig(alpha_end=-0.1)), "alpha at the end is -0.1"),
         (MethodConfig(injection=InjectionConfig(alpha_layers=(("up", 2.0),))), "factor of layers 'up' is 2"),
         (MethodConfig(injection=InjectionConfig(alpha_layers=(("(", 1.0),))), "no regular expression"),
@@ -97,3 +104,14 @@ def test_alpha_follows_its_schedule_over_steps_and_layers():
     assert InjectionConfig(alpha=0.3).alpha_at("mid", 0.7) == pytest.approx(0.3)
     assert InjectionConfig(alpha=0.0, alpha_end=0.2).uses_surface
     assert not InjectionConfig(alpha=0.0).uses_surface
+
+
+def test_rules_that_cannot_work_are_refused():
+    in_sequence = CorrespondenceConfig(fill_order="sequence")
+    for stage in (
+        {"injection": InjectionConfig(unify="rising")},
+        {"latents": LatentConfig(synchronise_unify="rising")},
+    ):
+        with pytest.raises(ConfigError, match="goes by quality"):
+            MethodConfig(correspondence=in_sequence, **stage).check()
+        MethodConfig(**stage).check()

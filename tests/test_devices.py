@@ -43,7 +43,9 @@ CONFIGS = {
     "per frame": PER_FRAME,
     "paper": PRESETS["paper"].method,
     "reproject": MethodConfig(correspondence=CorrespondenceConfig(engine="reproject"), injection=TWO),
-    "trajectory": MethodConfig(injection=replace(TWO, unify="trajectory", keyframes="coverage")),
+    "low band": MethodConfig(
+        noise=NoiseConfig("bridge"), injection=replace(TWO, low_band=0.2, keyframes="coverage")
+    ),
     "latents": MethodConfig(injection=TWO, latents=LatentConfig("objects", synchronise=0.5)),
     "noise": MethodConfig(noise=NoiseConfig(degradation=0.3), injection=replace(TWO, alpha_end=0.0)),
 }
@@ -129,7 +131,7 @@ def test_every_method_makes_the_frames_that_the_cpu_makes(here, there, clip, tmp
     config = RunConfig(PROMPT, n_steps=2, guidance_scale=2.0, method=method.config or CONFIGS["default"])
     folders = [RunFolder(tmp_path / place) for place in ("here", "there")]
     for pipe, folder in zip((here, there), folders, strict=True):
-        make_video(pipe, clip, replace(config, stabilise=0.5), folder, method=method)
+        make_video(pipe, clip, replace(config, lock=0.5), folder, method=method)
     frames = [np.stack(list(folder.frames())).astype(int) for folder in folders]
     assert np.abs(frames[0] - frames[1]).max() <= 5
     assert frames[0].std() > 1

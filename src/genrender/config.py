@@ -2,15 +2,16 @@
 
 import math
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal, get_args
 
 from genrender.errors import ConfigError
 
-NoiseMode = Literal["partition", "nearest", "fixed", "independent"]
-UnifyRule = Literal["fill", "mean", "paper", "trajectory"]
+NoiseMode = Literal["partition", "bridge", "nearest", "fixed", "independent"]
+UnifyRule = Literal["fill", "mean", "paper", "rising"]
 KeyframeStrategy = Literal["random", "stratified", "uniform", "coverage"]
 Normalisation = Literal["none", "objects", "background"]
+SynchroniseFrom = Literal["keyframes", "frames"]
 Engine = Literal["texture", "reproject"]
 Dtype = Literal["float32", "float16", "bfloat16"]
 FillOrder = Literal["quality", "sequence"]
@@ -41,8 +42,9 @@ class NoiseConfig:
     """Mechanism 1: where the initial latent noise comes from.
 
     Attributes:
-        mode: `partition` and `nearest` see a noise texture through the G-buffer; `fixed` repeats one screen
-            noise, `independent` draws every frame afresh (both ablations).
+        mode: `partition`, `bridge` and `nearest` see a noise texture through the G-buffer: a texel goes to
+            one latent pixel, is split between those that show it, or to all whose centre it covers; `fixed`
+            repeats one screen noise, `independent` draws every frame afresh (both ablations).
         texture_side: texels along one side of each object's noise texture. None: chosen per mode.
         degradation: how much fresh noise every frame mixes in, from 0 to below 1; the sum is white. Against
             details that stick to the surface harder than wanted, at the price of steadiness.
@@ -143,6 +145,8 @@ class InjectionConfig:
         alpha_end: weight at the last step; steps between lie on a straight line. None: `alpha` throughout.
         alpha_layers: (regular expression, factor) pairs; a layer's weight is multiplied by the factors of
             all expressions that its name matches.
+        low_band: only what is large comes from the surface, detail stays the frame's own: standard deviation
+            of the filter between them, as a share of a feature map's longer side; 0 blends all.
         unify: how keyframes that show the same surface point are combined.
         deduplicate: leave out keys and values of points that a keyframe's tokens show already, those of the
             frame itself, too. As published, all of the frame and of all keyframes are read.
@@ -157,6 +161,7 @@ class InjectionConfig:
     alpha: float = 0.5
     alpha_end: float | None = None
     alpha_layers: tuple[tuple[str, float], ...] = ()
+    low_band: float = 0.0
     unify: UnifyRule = "paper"
     deduplicate: bool = True
     keyframes: KeyframeStrategy = "stratified"
@@ -170,6 +175,8 @@ class InjectionConfig:
         _check_pattern(self.layers)
         if self.n_keyframes is not None and self.n_keyframes < 1:
             raise ConfigError(f"keyframes is {self.n_keyframes}, expected at least 1")
+        if not 0 <= self.low_band <= 1:
+            raise ConfigError(f"low_band is {self.low_band:g}, expected a number in 0..1, for instance 0.03")
         for name, alpha in (("alpha", self.alpha), ("alpha at the end", self.alpha_end)):
             if alpha is not None and not 0 <= alpha <= 1:
                 raise ConfigError(f"{name} is {alpha:g}, expected a number in 0..1")
@@ -207,16 +214,23 @@ class LatentConfig:
             published.
         synchronise: weight in [0, 1] with which predicted clean latents are unified along the surface; 0
             switches it off.
+        synchronise_from: where a frame takes them from: the two of the step's keyframes that are nearest in
+            time, or all `frames` of the clip (of a long one, frames at equal distances, drawn at every step).
+        synchronise_unify: how frames that show the same point are combined.
         synchronise_until: share of the steps after which that ends, so that the last ones sharpen.
     """
 
     normalise: Normalisation = "none"
     synchronise: float = 0.0
+    synchronise_from: SynchroniseFrom = "keyframes"
+    synchronise_unify: UnifyRule = "mean"
     synchronise_until: float = 0.8
 
     def check(self) -> None:
         """Raises ConfigError for an unknown name or a number out of range."""
         _check_choice("latent normalisation", self.normalise, get_args(Normalisation))
+        _check_choice("source of synchronised latents", self.synchronise_from, get_args(SynchroniseFrom))
+        _check_choice("unify rule", self.synchronise_unify, get_args(UnifyRule))
         for name in ("synchronise", "synchronise_until"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ConfigError(f"{name} is {getattr(self, name):g}, expected a number in 0..1")
@@ -246,6 +260,14 @@ class MethodConfig:
         self.correspondence.check()
         self.injection.check()
         self.latents.check()
+        if self.correspondence.fill_order == "sequence":
+            rules = {"unify": self.injection.unify, "synchronise_unify": self.latents.synchronise_unify}
+            for name, rule in rules.items():
+                if rule == "rising":
+                    raise ConfigError(
+                        f"{name} is 'rising', which goes by quality: set fill_order to 'quality', or choose "
+                        "another rule"
+                    )
 
     def check_can_carry_appearance(self) -> None:
         """Raises ConfigError where the look of another run could not reach the frames."""
@@ -286,7 +308,9 @@ class RunConfig:
         seed: of everything that is drawn by chance.
         chunk_size: frames that go through the networks at once; changes memory and speed only. A step's
             keyframes run together, whatever the chunk.
-        stabilise: strength in [0, 1] of the filter over time along surface points, after decoding; 0 is off.
+        lock: strength in [0, 1] with which, after decoding, surfaces show the detail of the frames that see
+            them best; 0 is off. They show it throughout: not for prompts that change. Means nothing to a
+            baked method.
         repeat: how often the video shows the clip, for clips that end as they begin; frames are there once.
         background_color: RGB, 0 to 255, that pixels without a surface get after decoding; None leaves them.
     """
@@ -304,7 +328,7 @@ class RunConfig:
     sampler: str = "model"
     seed: int = 0
     chunk_size: int = 8
-    stabilise: float = 0.0
+    lock: float = 0.0
     repeat: int = 1
     background_color: tuple[int, int, int] | None = None
 
@@ -335,17 +359,27 @@ class RunConfig:
         self.method.check()
         if self.guidance_scale is not None and not math.isfinite(self.guidance_scale):
             raise ConfigError(f"guidance is {self.guidance_scale}, expected a number, for instance 7.5")
-        if not 0 <= self.stabilise <= 1:
-            raise ConfigError(f"stabilise is {self.stabilise:g}, expected a number in 0..1")
+        if not 0 <= self.lock <= 1:
+            raise ConfigError(f"lock is {self.lock:g}, expected a number in 0..1")
         if not 0 <= self.seed < 2**63:
             raise ConfigError(f"seed is {self.seed}, expected a whole number from 0 to 2**63 - 1")
 
 
+# What measures best, see docs/results.md and docs/studies/sharp-and-steady.md.
+OURS = MethodConfig(
+    noise=NoiseConfig(mode="bridge"),
+    injection=InjectionConfig(alpha=1.0, low_band=0.03),
+    latents=LatentConfig(synchronise=0.5),
+)
+
 PRESETS = {
-    "balanced": RunConfig(),
-    "fast": RunConfig(n_steps=10, sampler="dpm++"),
+    "balanced": RunConfig(method=OURS, lock=1.0),
+    "fast": RunConfig(method=OURS, n_steps=10, sampler="dpm++", lock=1.0),
     "preview": RunConfig(
-        method=MethodConfig(injection=InjectionConfig(n_keyframes=2)), n_steps=5, sampler="dpm++"
+        method=replace(OURS, injection=replace(OURS.injection, n_keyframes=2)),
+        n_steps=5,
+        sampler="dpm++",
+        lock=1.0,
     ),
     # Source: Generative Rendering (arXiv 2312.01409). Which solver ran on the Karras sigmas is our reading.
     "paper": RunConfig(

@@ -144,7 +144,7 @@ MECHANISMS = {
         injection=InjectionConfig(alpha=0.0, n_keyframes=2, deduplicate=False)
     ),
     "surface features": MethodConfig(injection=InjectionConfig(pre_attn=False, n_keyframes=2)),
-    "trajectory": MethodConfig(injection=InjectionConfig(unify="trajectory", n_keyframes=2)),
+    "low band": MethodConfig(injection=InjectionConfig(low_band=0.2, n_keyframes=2)),
     "latents": MethodConfig(
         injection=InjectionConfig(n_keyframes=2), latents=LatentConfig("objects", synchronise=0.5)
     ),

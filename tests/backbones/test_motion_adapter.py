@@ -17,7 +17,7 @@ from genrender.backbones.motion_adapter import read_motion_file
 from genrender.backbones.protocol import Conditions
 from genrender.backbones.recipe import Recipe
 from genrender.backbones.weight_files import Reading
-from genrender.config import MethodConfig
+from genrender.config import OURS
 from genrender.errors import ModelError
 from genrender.pipeline import load_pipeline
 from genrender.sampling.loop import SamplingConfig, sample
@@ -150,9 +150,9 @@ def test_the_front_door_is_the_same(model, tmp_path):
     clip = sliding_card(3, 48, 64)
     called = front("a fox", clip, seed=2, num_inference_steps=2, guidance_scale=5.0, output_type="latent")
     backbone = backbone_of(load_networks(recipe))
-    surface = ClipSurface(clip, backbone.vae_factor, MethodConfig(), 2, backbone.device)
+    surface = ClipSurface(clip, backbone.vae_factor, OURS, 2, backbone.device)
     asked = Conditions("a fox", guidance_scale=5.0)
-    expected = sample(backbone, asked, surface, MethodConfig(), SamplingConfig(2, seed=2))
+    expected = sample(backbone, asked, surface, OURS, SamplingConfig(2, seed=2))
     assert torch.equal(called.latents, expected[range(3)])
 
 

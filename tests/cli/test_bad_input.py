@@ -108,7 +108,7 @@ def test_shots(call, scene, model, command, words, pattern):
         (["--method", "tokenflow", "--alpha", "0"], "--alpha means nothing with --method tokenflow"),
         (["--method", "per-frame", "--keyframes", "0"], "--keyframes means nothing with --method per-frame"),
         (["--method", "fixed-noise", "--noise", "partition"], "--noise means nothing with --method fixed-n"),
-        (["--method", "surface-noise", "--noise", "fixed"], "expected partition or nearest"),
+        (["--method", "surface-noise", "--noise", "fixed"], "expected partition or bridge"),
         (["--set", "noise.texture_side=0"], "texture side is 0, expected 1 to 16384"),
         (["--set", "injection.layers=("], "layers '(' is no regular expression"),
         (["--set", "injection.alpha_layers=(=0.5"], "layers '(' is no regular expression"),

@@ -49,10 +49,11 @@ def test_only_what_means_something_to_a_rival_reaches_it():
 @pytest.mark.parametrize("name", METHODS)
 def test_the_words_of_every_method_are_understood(name):
     """What is left for a method is accepted by it, so that no run fails for a word of ours."""
-    asked = replace(JOB, engine="reproject", noise="nearest", stabilise=0.5, prompts_at=((1, "snow"),))
+    asked = replace(JOB, engine="reproject", noise="nearest", lock=0.5, prompts_at=((1, "snow"),))
     job = job_of(asked, name)
     run_config(job).check()
     assert (job.prompts_at == ()) == METHODS[name].is_baked
+    assert (job.lock == 0.5) == (name == "generative")
 
 
 def test_methods_are_listed_once_and_must_be_known():
@@ -137,15 +138,14 @@ def test_runs_are_measured_and_kept(capsys, tmp_path):
 def test_the_table_of_all_methods_can_be_read_in_a_narrow_terminal(capsys, monkeypatch):
     monkeypatch.setenv("COLUMNS", "80")
     names = Compare.methods.split(",")
-    figures = {
-        "surface_error": {"1": 0.0751, "4": 0.0893, "16": None, "first": 0.0912},
-        **{key: 1.0 for key in COMPARED if "." not in key},
-        **{key.split(".")[0]: {"1": 2.0} for key in COMPARED if key.startswith(("foreground", "background"))},
+    figures = {key.split(".")[0]: {"1": 2.0, "first": 3.0} if "." in key else 1.0 for key in COMPARED} | {
+        "surface_error": {"1": 0.0751, "4": 0.0893, "16": None, "first": 0.0912}
     }
     print_table("a fox", dict.fromkeys(names, figures))
     lines = capsys.readouterr().out.splitlines()
     assert max(map(len, lines)) <= 80
     assert sum(line.count(" 0.0751") for line in lines) == len(names)
+    assert any(line.startswith(" CLIP frame consistency ") for line in lines), "labels stand on one line"
     assert not any("16 apart" in line for line in lines), "nobody measured it"
 
 

@@ -73,7 +73,7 @@ def test_a_stopped_run_goes_on(call, render, passes, tmp_path, monkeypatch):
         def stop(*_, **__):
             raise KeyboardInterrupt
 
-        patch.setattr("genrender.runs.make._write_frames", stop)
+        patch.setattr("genrender.runs.make.write_frames", stop)
         assert render(passes, "--run-dir", "run").code == 130
     request = json.loads((tmp_path / "run" / "unfinished" / "request.json").read_text())["request"]
     assert "exr_frames" in request
@@ -89,7 +89,6 @@ def test_a_stopped_run_goes_on(call, render, passes, tmp_path, monkeypatch):
         (["--camera", "orbit"], "--camera"),
         (["--animation", "Walk"], "--animation"),
         (["--backdrop", "ground"], "--backdrop ground"),
-        (["--stabilise", "0.5"], "--stabilise"),
         (["--engine", "reproject"], "--engine reproject"),
         (["--set", "correspondence.engine=reproject"], "--engine reproject"),
         (["--method", "static-texture"], "--method static-texture"),

@@ -143,7 +143,7 @@ def test_a_job_as_words_is_the_job_again():
         unify="mean",
         settings=("a.b=1", "c.d=2"),
         seed=5,
-        stabilise=0.5,
+        lock=0.5,
         repeat=2,
         chunk=3,
         appearance_from=Path("run"),

@@ -12,7 +12,7 @@ from scene.whole_scenes import outside, scene_file
 from tiny_models import TEXT_WIDTH
 
 from genrender.backbones.precision import default_dtype
-from genrender.config import PER_FRAME, PRESETS
+from genrender.config import OURS, PER_FRAME, PRESETS
 from genrender.jobs.job import ClipJob, RenderJob
 from genrender.jobs.plan import run_config
 from genrender.media.images import read_png
@@ -68,7 +68,7 @@ def test_everything_is_there_and_says_how_it_was_made(render, tmp_path, scene, m
     assert (config["width"], config["height"], config["fps"]) == (64, 64, 12)
     assert (config["n_frames"], config["times_s"]) == (3, [0, 1 / 12, 2 / 12])
     assert (config["prompt"], config["n_steps"]) == ("a red fox", 2)
-    assert config["method"]["noise"]["mode"] == "partition"
+    assert config["method"]["noise"]["mode"] == OURS.noise.mode
     assert config["method"]["injection"]["n_keyframes"] == 3  # resolved: the default depends on the clip
     assert (config["scheduler"], config["dtype"]) == ("DDIMScheduler", what_the_cpu_computes_in())
     assert config["scheduler_config"]["beta_schedule"] == "scaled_linear"
@@ -305,12 +305,12 @@ def frames_of(run_dir):
     return np.stack(list(RunFolder(run_dir).frames())).astype(int)
 
 
-def test_a_colour_behind_the_scene_and_a_stabiliser_change_finished_frames_alone(render, tmp_path):
-    words = ["--frames", 4, "--size", 64]
+def test_a_colour_behind_the_scene_and_a_lock_change_finished_frames_alone(render, tmp_path):
+    words = ["--frames", 4, "--size", 64, "--lock", 0]
     plain, white, steady = (tmp_path / name for name in ("plain", "white", "steady"))
     assert render(*words, "--run-dir", plain).code == 0
     assert render(*words, "--run-dir", white, "--backdrop", "white").code == 0
-    assert render(*words, "--run-dir", steady, "--stabilise", 1).code == 0
+    assert render(*words, "--run-dir", steady, "--lock", 1).code == 0
     assert (frames_of(white)[:, 0, 0] == 255).all()
     assert (frames_of(plain) != frames_of(steady)).any()
     settings = RunFolder(white).read_record().to_json()["config"]
@@ -336,7 +336,7 @@ def test_settings_by_name_reach_the_run(render, tmp_path):
     ("words", "said"),
     [
         (["--backdrop", "curtain"], "curtain"),
-        (["--stabilise", "2"], "stabilise is 2"),
+        (["--lock", "2"], "lock is 2"),
         (["--set", "noise.colour=red"], "no setting 'noise.colour'"),
     ],
 )

@@ -43,15 +43,17 @@ def test_what_an_engine_did_before_changes_nothing(name):
         ([0, 3], [4, 5], (12, 12), "mean", "fine"),
         ([0, 3], [4, 5], (12, 12), "paper", "coarse"),
         ([0, 3], [1, 2], (12, 12), "paper", "fine"),
+        ([0, 3], [1, 2], (12, 12), "rising", "fine", 0.2),
+        ([0, 3], [1, 2], (12, 12), "rising", "fine", 0.9),
     ]
     used, spreads = engine(), set()
-    for keyframes, frames, size, rule, layer in requests:
+    for keyframes, frames, size, rule, layer, *progress in requests:
         features = torch.randn(2, 3, *size, generator=torch.Generator().manual_seed(0))
         maps = FeatureMap(*size, layer)
-        results = [e.blend(keyframes, frames, maps, rule)(features)[0] for e in (used, engine())]
+        results = [e.blend(keyframes, frames, maps, rule, *progress)(features)[0] for e in (used, engine())]
         assert torch.equal(*results)
         spreads.add(float(results[0].std()))
-    assert len(spreads) >= 6  # the requests do differ
+    assert len(spreads) >= 8  # the requests do differ
 
 
 @pytest.mark.parametrize("name", ["texture", "reproject"])

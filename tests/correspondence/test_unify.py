@@ -6,8 +6,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from genrender.config import InjectionConfig, UnifyRule
-from genrender.correspondence.unify import UNIFY_RULES, Samples, fill, mean, paper, trajectory, unify_weights
-from genrender.errors import ConfigError
+from genrender.correspondence.unify import (
+    MAX_POWER,
+    UNIFY_RULES,
+    Samples,
+    fill,
+    mean,
+    paper,
+    rising,
+    unify_weights,
+)
 
 SEEN = torch.tensor([[0, 1, 0, 1], [0, 1, 1, 0], [0, 1, 1, 0]], dtype=torch.bool)
 
@@ -26,8 +34,8 @@ def test_weights_are_a_partition_of_unity_over_who_sees(rule, data):
     generator = torch.Generator().manual_seed(data.draw(st.integers(0, 10_000)))
     seen = torch.rand(n_keyframes, n_points, generator=generator) < 0.5
     quality = torch.randint(0, 9, seen.shape, generator=generator) if data.draw(st.booleans()) else None
-    fit = torch.randn(seen.shape, generator=generator) if UNIFY_RULES[rule].reads_keys else None
-    weights = unify_weights(rule, Samples(seen, quality, fit))
+    progress = data.draw(st.sampled_from([0.0, 0.5, 1.0]))
+    weights = unify_weights(rule, Samples(seen, quality, progress))
     assert (weights >= 0).all()
     assert (weights[~seen] == 0).all()
     torch.testing.assert_close(weights.sum(0), seen.any(0).float())
@@ -55,14 +63,14 @@ def test_mean_and_paper():
     torch.testing.assert_close(paper(samples), (fill(samples) + mean(samples)) / 2)
 
 
-def test_trajectory_is_the_softmax_over_who_sees():
-    fit = torch.tensor([[9.0, 1, 9, 0], [0, 1, 2, 0], [0, 1, 0, 0]])
-    # Of the points 1, 2 and 3: three alike, two whose fits differ by two, one alone. Nobody sees the first.
-    near = 1 / (1 + torch.exp(torch.tensor(-2.0)).item())
-    expected = [[0, 1 / 3, 0, 1], [0, 1 / 3, near, 0], [0, 1 / 3, 1 - near, 0]]
-    torch.testing.assert_close(trajectory(Samples(SEEN, fit=fit)), torch.tensor(expected))
-
-
-def test_a_rule_that_reads_keys_is_refused_where_there_are_none():
-    with pytest.raises(ConfigError, match=r"'trajectory' needs queries and keys.*use fill or mean or paper"):
-        unify_weights("trajectory", Samples(SEEN))
+def test_rising_begins_as_a_mean_and_ends_with_the_best():
+    seen = torch.ones(3, 2, dtype=torch.bool)
+    quality = torch.tensor([[9, 0], [19, 0], [39, 10**9]])
+    torch.testing.assert_close(rising(Samples(seen, quality, 0.0)), mean(Samples(seen)))
+    late = rising(Samples(seen, quality, 1.0))
+    shares = torch.tensor([10.0, 20.0, 40.0]) ** MAX_POWER
+    torch.testing.assert_close(late[:, 0], shares / shares.sum())
+    assert late[2, 1] == 1
+    assert (late > 0).all(), "who sees a point has a share, however small"
+    steps = [rising(Samples(seen, quality, progress))[2, 0] for progress in (0, 0.25, 0.5, 0.75, 1)]
+    assert steps == sorted(steps)

@@ -27,6 +27,8 @@ from genrender.shots.clip import ShotConfig, render_clip
 
 MEASURED = dict.fromkeys(metric.key for metric in (*METRICS, *COSTS)) | {
     "surface_error": {"1": 0.1, "4": None, "16": None, "first": 0.2},
+    "surface_error_low": {"1": 0.03, "first": 0.04},
+    "surface_error_high": {"1": 0.06, "first": 0.1},
     "foreground_error": {"1": 0.1},
     "background_error": {"1": 0.05},
     "sharpness": 2.0,

@@ -166,6 +166,7 @@ class StaysOnScreen:
         frames: Sequence[int],
         features: FeatureMap,
         rule: UnifyRule,  # noqa: ARG002
+        progress: float = 0.0,  # noqa: ARG002
     ) -> ScreenBlend:
         valid = torch.ones(len(frames), features.height, features.width, dtype=torch.bool)
         return ScreenBlend(lambda sources: sources[:1].expand(len(frames), -1, -1, -1), valid)

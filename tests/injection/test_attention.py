@@ -4,9 +4,11 @@ import torch
 from genrender.injection.attention import (
     attend,
     attend_with_some_of_their_own,
+    blend_low_band,
     blend_with_surface,
     extend_with_keyframes,
     join_frames,
+    low_pass,
     map_to_tokens,
     merge_heads,
     split_frames,
@@ -90,3 +92,34 @@ def test_blending_with_weight_zero_gives_the_output_back(dtype):
     valid = random_tokens(2, 50, seed=2) > 0
     assert valid.any()
     assert torch.equal(blend_with_surface(output, surface, valid, 0.0), output)
+
+
+def test_a_low_pass_is_a_mean_over_valid_pixels_alone():
+    generator = torch.Generator().manual_seed(6)
+    valid = torch.rand(2, 5, 7, generator=generator) < 0.6
+    values = torch.randn(2, 5, 7, 3, generator=generator) * valid[..., None]
+    smooth = low_pass(values, valid, sigma_px=0.8)
+    rows, columns = torch.meshgrid(torch.arange(5), torch.arange(7), indexing="ij")
+    for n, row, column in valid.nonzero().tolist():
+        down, right = rows - row, columns - column
+        near = valid[n] & (down.abs() <= 2) & (right.abs() <= 2)
+        weight = torch.exp(-(down**2 + right**2) / (2 * 0.8**2)) * near
+        expected = (weight[..., None] * values[n]).sum((0, 1)) / weight.sum()
+        torch.testing.assert_close(smooth[n, row, column], expected)
+    assert (smooth[~valid] == 0).all()
+
+
+def test_a_blended_low_band_carries_what_is_large_and_leaves_detail_and_what_is_not_valid():
+    generator = torch.Generator().manual_seed(7)
+    output = torch.randn(1, 8, 8, 4, generator=generator)
+    valid = torch.ones(1, 8, 8, dtype=torch.bool)
+    valid[:, :3] = False
+    large = blend_low_band(output, output + 2, valid, 0.5, sigma_px=1.0)
+    torch.testing.assert_close(large, output + valid[..., None].float())
+    checks = 2 * ((torch.arange(8)[:, None] + torch.arange(8)) % 2).float() - 1
+    small = blend_low_band(output, output + checks[..., None], valid, 1.0, sigma_px=1.0)
+    assert (small - output)[:, 5:, 2:6].abs().max() < 0.05
+    # Far below a pixel nothing is left out.
+    shared = torch.randn(1, 8, 8, 4, generator=generator)
+    everything = torch.where(valid[..., None], output.lerp(shared, 0.5), output)
+    torch.testing.assert_close(blend_low_band(output, shared, valid, 0.5, sigma_px=0.05), everything)

@@ -52,7 +52,12 @@ class KnownPoints:
         return features.height, features.width
 
     def blend(
-        self, keyframes: Sequence[int], frames: Sequence[int], features: FeatureMap, rule: str
+        self,
+        keyframes: Sequence[int],
+        frames: Sequence[int],
+        features: FeatureMap,
+        rule: str,
+        progress: float = 0.0,  # noqa: ARG002
     ) -> "KnownBlend":
         height, width = self.grid(features)
         assert rule != "fill" or len(keyframes) == 1

@@ -10,10 +10,11 @@ from tiny_models import tiny_unet
 from tiny_sources import save_sd
 
 from genrender.backbones.recipe import Recipe
+from genrender.config import PRESETS
 from genrender.errors import ConfigError, MediaError, ModelError, SceneError
 from genrender.jobs.job import job_from_json, job_to_json
 from genrender.jobs.make import make
-from genrender.jobs.plan import plan
+from genrender.jobs.plan import plan, run_config
 from genrender.jobs.resume import resume
 from genrender.jobs.reuse import is_done
 from genrender.runs.folder import RunFolder
@@ -100,6 +101,11 @@ def test_a_cancelled_run_goes_on_to_the_same_frames(tmp_path, capsys):
             ConfigError,
             "--prompt-at means nothing with --method static-texture",
         ),
+        (
+            {"method": "static-texture", "lock": 1.0},
+            ConfigError,
+            "--lock means nothing with --method static-texture",
+        ),
         ({"recipe": Recipe(revision="main")}, ModelError, "model pocket is on this machine"),
         ({"out": Path("video.avi")}, MediaError, "expected the name of an MP4 file"),
         ({"object_prompts": (("Nobody", "a fox"),)}, SceneError, "Nobody"),
@@ -109,6 +115,14 @@ def test_what_is_wrong_is_told_before_anything_is_written(tmp_path, change, erro
     with pytest.raises(error, match=message):
         plan(replace(tiny_job(), **change), RunFolder(tmp_path / "run"))
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_preset_locks_ours_unless_the_prompt_changes():
+    job = replace(tiny_job(), lock=None)
+    changing = replace(job, prompts_at=((1, "a cat"),))
+    assert run_config(job).lock == PRESETS[job.preset].lock == 1
+    assert run_config(changing).lock == run_config(replace(job, method="per-frame", keyframes=None)).lock == 0
+    assert run_config(replace(changing, lock=0.5)).lock == 0.5
 
 
 def test_noise_levels_count_the_steps_and_belong_to_an_appearance(tmp_path):

@@ -1,8 +1,10 @@
 """Settings by name: every one can be set, and what cannot is said."""
 
+from pathlib import Path
+
 import pytest
 
-from genrender.config import RunConfig
+from genrender.config import PRESETS, RunConfig
 from genrender.errors import ConfigError
 from genrender.jobs.settings import change_setting, setting_names
 
@@ -47,13 +49,30 @@ def test_every_setting_is_listed_and_can_be_set_to_what_it_is():
     assert {"noise.mode", "injection.alpha_layers", "latents.normalise"} <= set(setting_names(CONFIG.method))
 
 
+def test_the_documentation_tells_every_setting_and_its_default():
+    """Of the preset that runs where none is named; words such as `chosen per frame` stand for none."""
+    rows = [
+        [part.strip() for part in line.split("|")[1:3]]
+        for line in (Path(__file__).parents[2] / "docs" / "settings.md").read_text().splitlines()
+        if line.startswith("| `") and "." in line.split("|")[1]
+    ]
+    told = {name.strip("`"): default for name, default in rows}
+    balanced = PRESETS["balanced"]
+    assert set(told) == set(setting_names(balanced.method))
+    for full_name, default in told.items():
+        stage, name = full_name.split(".")
+        value = getattr(getattr(balanced.method, stage), name)
+        if isinstance(value, bool | float) or name in ("mode", "engine", "unify", "keyframes", "normalise"):
+            assert change_setting(balanced, f"{full_name}={default}") == balanced, full_name
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
         ("noise.mode", "has no value"),
         ("noise.color=red", r"no setting 'noise.color', expected STAGE\.NAME=VALUE with one of noise\.mode"),
         ("alpha=1", "no setting 'alpha'"),
-        ("noise.mode=loud", "'loud', expected partition or nearest"),
+        ("noise.mode=loud", "'loud', expected partition or bridge"),
         ("injection.alpha=much", "'much', expected a number"),
         ("noise.every_step=1", "'1', expected true or false"),
         ("injection.alpha_layers=up", "'up', expected PATTERN=NUMBER with a number"),

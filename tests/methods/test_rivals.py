@@ -60,7 +60,12 @@ class Screen:
         return features
 
     def blend(
-        self, keyframes: Sequence[int], frames: Sequence[int], features: FeatureMap, rule: str
+        self,
+        keyframes: Sequence[int],
+        frames: Sequence[int],
+        features: FeatureMap,
+        rule: str,
+        progress: float = 0.0,  # noqa: ARG002
     ) -> ScreenBlend:
         assert rule == "fill"
         assert len(keyframes) == 1

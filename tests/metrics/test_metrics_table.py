@@ -11,6 +11,8 @@ from genrender.shots.clip import ShotConfig, render_clip
 
 KEYS = [
     "surface_error",
+    "surface_error_low",
+    "surface_error_high",
     "foreground_error",
     "background_error",
     "surface_error_by_quarter",

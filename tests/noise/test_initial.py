@@ -19,6 +19,7 @@ from genrender.surface.texels import join_texel, sample_under_pixel, split_texel
 VAE = 8
 
 PARTITION = NoiseConfig("partition")
+BRIDGE = NoiseConfig("bridge")
 NEAREST = NoiseConfig("nearest")
 FIXED = NoiseConfig("fixed")
 INDEPENDENT = NoiseConfig("independent")
@@ -46,7 +47,7 @@ def morans_i(z: torch.Tensor) -> torch.Tensor:
     return (across + down) / n_pairs / z.square().mean((-2, -1))
 
 
-@pytest.mark.parametrize("config", [PARTITION, FIXED, INDEPENDENT], ids=lambda c: c.mode)
+@pytest.mark.parametrize("config", [PARTITION, BRIDGE, FIXED, INDEPENDENT], ids=lambda c: c.mode)
 @pytest.mark.parametrize("scene", [rotating_sphere, two_objects], ids=lambda s: s.__name__)
 def test_every_frame_is_standard_and_white(config, scene):
     # 16 channels of 64x64: the standard error of the deviation and of Moran's I is 0.003.
@@ -70,10 +71,11 @@ def magnified(size: int) -> GBuffer:
         (two_objects(64), PARTITION),
         (mirrored(two_objects(64)), PARTITION),
         (magnified(64), NoiseConfig("partition", texture_side=5)),
+        (mirrored(two_objects(64)), BRIDGE),
         (two_objects(64), FIXED),
         (two_objects(64), INDEPENDENT),
     ],
-    ids=["partition", "mirrored", "too coarse", "fixed", "independent"],
+    ids=["partition", "mirrored", "too coarse", "bridge, mirrored", "fixed", "independent"],
 )
 def test_ensemble_is_white_over_a_thousand_seeds(gbuffer, config):
     # With 64 channels, 64,000 pictures of 8x8: the standard error of a covariance is 0.004.
@@ -151,6 +153,54 @@ def test_partition_equals_the_rule_in_plain_loops(side, fold):
     np.testing.assert_allclose(fast, partition_by_hand(gbuffer, 3, 5, sides), atol=1e-5)
 
 
+def bridge_by_hand(gbuffer: GBuffer, n_channels: int, seed: int, side: int) -> np.ndarray:
+    """The rule in plain loops, for two objects that leave no background where it is looked at."""
+    height, width = gbuffer.height // VAE, gbuffer.width // VAE
+    shown: dict[tuple[int, int, int], Counter] = defaultdict(Counter)
+    for y, x in np.argwhere(gbuffer.visible):
+        u, v = (min(int(float(gbuffer.uv[y, x, i]) * side), side - 1) for i in (0, 1))
+        shown[int(gbuffer.object_id[y, x]), v, u][int(y // VAE * width + x // VAE)] += 1
+    parts: dict[tuple[int, int], list] = defaultdict(list)
+    for (object_id, v, u), counts in shown.items():
+        pixels, n_samples = list(counts), np.array(list(counts.values()))
+        a = n_samples / n_samples.sum()
+        key = hash_key(seed, "bridge", object_id, side)
+        place = join_texel(np.array([0]), np.array([v]), np.array([u]))
+        counter = (place * height * width + np.array(pixels))[:, None] * n_channels + np.arange(n_channels)
+        walk = np.sqrt(a)[:, None] * hashed_normal(key, counter)
+        z = texel_noise(
+            join_texel(np.array([object_id]), np.array([v]), np.array([u])), side, n_channels, seed
+        )
+        x = a[:, None] * z + walk - a[:, None] * walk.sum(0)
+        # Whatever the walk, the parts of a texel add up to its number.
+        np.testing.assert_allclose(x.sum(0), z[0], atol=1e-5)
+        for pixel, part, share, n in zip(pixels, x, a, n_samples, strict=True):
+            parts[pixel, object_id].append((part, share, n))
+    out = np.zeros((height * width, n_channels))
+    for (pixel, _), of_layer in parts.items():
+        part, share, n = (np.array(column) for column in zip(*of_layer, strict=True))
+        out[pixel] += np.sqrt(n.sum() / VAE**2) * part.sum(0) / np.sqrt(share.sum())
+    return out.T.reshape(n_channels, height, width)
+
+
+@pytest.mark.parametrize("fold", [lambda g: g, mirrored], ids=["plain", "mirrored"])
+def test_a_bridge_equals_the_rule_in_plain_loops(fold):
+    gbuffer = fold(in_front(rotating_sphere(48, 20, radius=0.5), panned_plane(48, 0, 1.5)))
+    fast = surface_noise([gbuffer], 3, VAE, 5, NoiseConfig("bridge", 12))[0].numpy()
+    np.testing.assert_allclose(fast, bridge_by_hand(gbuffer, 3, 5, 12), atol=1e-5)
+
+
+def test_a_bridge_does_not_jump_where_a_surface_moves_by_less_than_a_pixel():
+    kept = {}
+    for config in (PARTITION, BRIDGE):
+        shifts = (0.2, 0.4, 0.6, 0.8)
+        gbuffers = [panned_plane(256, shift / 32, 1.5) for shift in shifts]
+        z = surface_noise(gbuffers, 16, VAE, 0, config)
+        kept[config.mode] = float((z[1:] * z[:-1]).mean())
+    print(kept)
+    assert kept["bridge"] > kept["partition"] + 0.05 > 0.5
+
+
 def all_texels(side: int) -> np.ndarray:
     v, u = np.divmod(np.arange(side * side), side)
     return join_texel(np.ones(side * side, np.int64), v, u)
@@ -201,7 +251,7 @@ def test_nearest_frames_agree_exactly_where_they_show_the_same_texel(side):
     assert n_shared > 1500
 
 
-@pytest.mark.parametrize("config", [PARTITION, NEAREST, FIXED], ids=lambda c: c.mode)
+@pytest.mark.parametrize("config", [PARTITION, BRIDGE, NEAREST, FIXED], ids=lambda c: c.mode)
 def test_a_static_scene_has_the_same_noise_in_every_frame(config):
     z = surface_noise([mirrored(two_objects(128))] * 3, 4, VAE, 0, config)
     assert torch.equal(z[0], z[1])
@@ -216,7 +266,7 @@ def test_fixed_ignores_motion_and_independent_forgets():
     assert abs((fresh[0] * fresh[1]).mean()) < 0.03
 
 
-@pytest.mark.parametrize("config", [PARTITION, NEAREST, FIXED, INDEPENDENT], ids=lambda c: c.mode)
+@pytest.mark.parametrize("config", [PARTITION, BRIDGE, NEAREST, FIXED, INDEPENDENT], ids=lambda c: c.mode)
 def test_a_clip_drawn_in_pieces_is_the_same_clip(config):
     gbuffers = [two_objects(64, angle) for angle in range(0, 25, 5)]
     whole = surface_noise(gbuffers, 4, VAE, 3, config)
@@ -257,7 +307,7 @@ def test_partition_follows_a_turning_sphere():
     source, target = np.flatnonzero(inside), (row * 64 + col)[inside]
     elsewhere = np.roll(target, len(target) // 3)
     figures = {}
-    for config in (PARTITION, NEAREST, FIXED, INDEPENDENT):
+    for config in (PARTITION, BRIDGE, NEAREST, FIXED, INDEPENDENT):
         z = surface_noise(gbuffers, 4, VAE, 1, config)
         figures[config.mode] = correlation(z, source, target)
         print(
@@ -265,6 +315,7 @@ def test_partition_follows_a_turning_sphere():
         )
         assert abs(correlation(z, source, elsewhere)) < 0.04
     assert figures["partition"] > 0.5
+    assert figures["bridge"] > 0.3
     assert figures["nearest"] > 0.3
     assert abs(figures["independent"]) < 0.04
 

@@ -13,10 +13,11 @@ from diffusers import (
     PNDMScheduler,
     UniPCMultistepScheduler,
 )
-from scenes import rotating_sphere
+from scenes import ball_behind_slab, rotating_sphere
 
 from genrender.config import CorrespondenceConfig, LatentConfig, MethodConfig
 from genrender.correspondence.gather import FeatureMap
+from genrender.correspondence.reproject import ReprojectCorrespondence
 from genrender.correspondence.texture import TextureCorrespondence
 from genrender.sampling.latents import (
     LatentRules,
@@ -26,6 +27,7 @@ from genrender.sampling.latents import (
 )
 from genrender.sampling.prediction import X0Rule, x0_rules
 from genrender.sampling.surface import ClipSurface
+from genrender.surface.tracking import SurfaceTracker
 
 SCHEDULERS = [
     DDIMScheduler,
@@ -119,7 +121,7 @@ def test_synchronised_latents_agree_where_keyframes_saw_and_are_unchanged_elsewh
     gbuffers = clip()
     engine = TextureCorrespondence(gbuffers, CorrespondenceConfig(restore_spread=False))
     x0 = randn(6, 4, 8, 8)
-    result = synchronise(x0, range(6), x0[[0, 5]], [0, 5], engine, 1.0)
+    result = synchronise(x0, range(6), x0[[0, 5]], [0, 5], engine, LatentConfig(synchronise=1.0))
     background = surface_of(gbuffers).objects(range(6), (8, 8)) == 0
     unchanged = background[:, None].expand_as(x0)
     assert torch.equal(result[unchanged], x0[unchanged])
@@ -129,7 +131,41 @@ def test_synchronised_latents_agree_where_keyframes_saw_and_are_unchanged_elsewh
         return (maps[0] - latents[2]).abs()[:, valid[0]].mean()
 
     assert disagreement(result) < 0.3 * disagreement(x0)
-    assert torch.equal(synchronise(x0, range(6), x0[[0, 5]], [0, 5], engine, 0.0), x0)
+    assert torch.equal(synchronise(x0, range(6), x0[[0, 5]], [0, 5], engine, LatentConfig()), x0)
+
+
+def test_all_frames_as_sources_end_up_with_one_picture_of_a_still_clip():
+    """The mean of all, or, late and by quality, still that: no frame sees anything better."""
+    gbuffers, tris, verts, cameras = ball_behind_slab(1, 0.0, 64)
+    gbuffers = gbuffers * 6
+    engine = ReprojectCorrespondence(
+        SurfaceTracker(gbuffers, tris, verts * 6, cameras * 6),
+        CorrespondenceConfig("reproject", restore_spread=False),
+    )
+    x0 = randn(6, 4, 8, 8)
+    shown = (surface_of(gbuffers).objects(range(6), (8, 8)) > 0)[:, None].expand_as(x0)
+    joined = x0.mean(0, keepdim=True).expand_as(x0)
+    for rule, done in (("mean", 0.0), ("rising", 0.0), ("rising", 1.0)):
+        config = LatentConfig(synchronise=1.0, synchronise_from="frames", synchronise_unify=rule)
+        result = synchronise(x0, range(6), x0, range(6), engine, config, done)
+        torch.testing.assert_close(result[shown], joined[shown])
+        assert torch.equal(result[~shown], x0[~shown])
+
+
+def test_all_frames_are_sources_and_of_a_long_clip_some():
+    """Drawn anew at every step; with keyframes as sources these are handed back."""
+    surface = surface_of(clip())
+    scheduler = DDIMScheduler()
+    scheduler.set_timesteps(4)
+    by_default = LatentRules(LatentConfig(synchronise=1.0), scheduler, surface)
+    assert by_default.sources([1, 4], 0, 0) == [1, 4]
+    assert LatentRules(LatentConfig(), scheduler, surface).sources([1, 4], 0, 0) == []
+    rules = LatentRules(LatentConfig(synchronise=1.0, synchronise_from="frames"), scheduler, surface)
+    assert rules.sources([1, 4], 0, 0) == list(range(6))
+    surface.n_frames = 100
+    draws = [rules.sources([1, 4], 0, draw) for draw in range(3)]
+    assert [len(draw) for draw in draws] == [24, 24, 24]
+    assert draws[0] != draws[1]
 
 
 def test_rules_that_are_off_hand_back_the_very_tensors():
@@ -137,7 +173,7 @@ def test_rules_that_are_off_hand_back_the_very_tensors():
     scheduler.set_timesteps(4)
     rules = LatentRules(LatentConfig(), scheduler, surface_of(clip()))
     output = randn(6, 4, 8, 8)
-    assert not rules.needs_keyframes
+    assert rules.sources([0], 0, 0) == []
     assert rules.change_output(output, output, range(6), 0, 0.0) is output
     assert rules.change_latents(output, range(6)) is output
 

@@ -127,7 +127,7 @@ def test_where_no_id_is_left_the_objects_own_texture_serves():
     assert set(atlas.tolist()) == {1, 2, 3}
 
 
-@pytest.mark.parametrize("mode", ["nearest", "partition"])
+@pytest.mark.parametrize("mode", ["nearest", "partition", "bridge"])
 def test_noise_does_not_repeat_where_charts_share_texels(mode):
     """Two walls with the same texture coordinates fill the two halves of the picture."""
     left = np.array([[-1, -1, 0], [0, -1, 0], [0, 1, 0], [-1, 1, 0]], np.float32)

@@ -216,7 +216,7 @@ def test_every_road_shows_the_same_frames(tmp_path, gltf, road, shot):
         assert differing(one, other) < 2e-3  # a pixel's centre on an edge
 
 
-@pytest.mark.parametrize("mode", ["partition", "nearest"])
+@pytest.mark.parametrize("mode", ["partition", "bridge", "nearest"])
 @pytest.mark.parametrize("road", OTHERS)
 def test_every_road_wears_the_same_noise(tmp_path, gltf, road, mode):
     truth = by_scene(gltf)

@@ -23,7 +23,7 @@ from genrender.scene.formats.gltf.write import GltfScene, MeshNode, write_glb
 from genrender.scene.procedural.primitives import sphere
 from genrender.train import data as shards
 from genrender.train.clip import look_loss, word_loss
-from genrender.train.diffusion import cleaner_region, encode_pictures, spread_timesteps
+from genrender.train.diffusion import cleaner_region, encode_pictures, spread_timesteps, weights_hash
 from genrender.train.loop import PAUSE_FILE, LoopConfig, learning_rate, train
 from genrender.train.models import SIZES, make_clip, make_vae, text_tower
 from genrender.train.pocket import PocketTraining, pictures_folder, train_pocket
@@ -38,6 +38,17 @@ def test_every_word_of_the_vocabulary_is_one_token(tmp_path):
     lengths = {word: len(tokenizer(word).input_ids) for word in vocabulary()}
     assert set(lengths.values()) == {3}  # start, word, end
     assert len(tokenizer("xylophone").input_ids) > 3
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_weights_of_any_precision_have_a_short_name(dtype):
+    model = torch.nn.Sequential(torch.nn.Linear(3, 2), torch.nn.BatchNorm1d(2)).to(
+        dtype
+    )  # with a lone number
+    name = weights_hash(model)
+    assert weights_hash(model) == name
+    torch.nn.init.constant_(model[0].bias, 7)
+    assert weights_hash(model) != name
 
 
 def test_shards_are_the_same_whoever_makes_them(tmp_path, monkeypatch):

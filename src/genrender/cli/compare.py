@@ -17,6 +17,9 @@ from genrender.options.commands import Compare
 from genrender.options.job import render_job
 from genrender.scene.load import scene_label
 
+# The longest part of a method's name, and what separates columns.
+COLUMN_WIDTH = 11
+
 
 def compare(options: Compare) -> None:
     """Runs and measures every method, then prints a table or JSON.
@@ -49,15 +52,21 @@ def compare(options: Compare) -> None:
 
 
 def print_table(title: str, results: Mapping[str, Mapping[str, Any]]) -> None:
-    """A row for each figure that was measured, a column for each method: so it fits a terminal's width."""
-    table = Table(
-        title=cell(title, "table.title"), title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0)
-    )
-    table.add_column("")
-    for name in results:
-        table.add_column(name.replace("-", "-\n"), justify="right", overflow="fold")
-    for key in COMPARED:
-        values = [look_up(figures, key) for figures in results.values()]
-        if any(value is not None for value in values):
-            table.add_row(FIGURES[key].title, *("-" if value is None else f"{value:.3g}" for value in values))
-    Console().print(table)
+    """A row for each figure that was measured, a column for each method; as many tables as a terminal's width
+    makes of them."""
+    console = Console()
+    rows = {key: [look_up(figures, key) for figures in results.values()] for key in COMPARED}
+    rows = {key: values for key, values in rows.items() if any(value is not None for value in values)}
+    labels = [FIGURES[key].title for key in rows]
+    n_columns = max(1, (console.width - max(map(len, labels), default=0) - 2) // COLUMN_WIDTH)
+    for start in range(0, len(results), n_columns):
+        chosen = slice(start, start + n_columns)
+        table = Table(
+            title=cell(title, "table.title"), title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0)
+        )
+        table.add_column("")
+        for name in [*results][chosen]:
+            table.add_column(name.replace("-", "-\n"), justify="right", overflow="fold")
+        for label, values in zip(labels, rows.values(), strict=True):
+            table.add_row(label, *("-" if value is None else f"{value:.3g}" for value in values[chosen]))
+        console.print(table)

@@ -42,7 +42,12 @@ class SurfaceEngine(Protocol):
     """A correspondence engine: whatever can carry keyframe features to frames on the surface."""
 
     def blend(
-        self, keyframes: Sequence[int], frames: Sequence[int], features: FeatureMap, rule: UnifyRule
+        self,
+        keyframes: Sequence[int],
+        frames: Sequence[int],
+        features: FeatureMap,
+        rule: UnifyRule,
+        progress: float = 0.0,
     ) -> Blend:
         """Prepare to carry features from keyframes to frames.
 
@@ -51,6 +56,7 @@ class SurfaceEngine(Protocol):
             frames: frame indices to render into.
             features: what is carried.
             rule: how keyframes that show the same surface point are combined.
+            progress: share of the diffusion steps that are done, for rules that change with it.
         """
         ...
 

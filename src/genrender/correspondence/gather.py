@@ -61,6 +61,19 @@ def gather_pixels(
     return WeightedGather(row.flatten(), (first + pixel).flatten(), weights.flatten(), n_rows)
 
 
+@dataclass(frozen=True)
+class Moment:
+    """What the weights of a rule depend on and what changes from step to step.
+
+    Attributes:
+        keyframes: of the step.
+        progress: share of the steps that are done; 0 for rules that do not ask.
+    """
+
+    keyframes: tuple[int, ...]
+    progress: float = 0.0
+
+
 class References:
     """By which texels or pixels spread is measured: alike for all chunks of a step, so found once a step.
 
@@ -68,15 +81,13 @@ class References:
     """
 
     def __init__(self) -> None:
-        self._found: dict[tuple[Hashable, ...], tuple[tuple[int, ...], WeightedGather]] = {}
+        self._found: dict[tuple[Hashable, ...], tuple[Moment, WeightedGather]] = {}
 
-    def look_up(
-        self, find: Callable[..., WeightedGather], keyframes: tuple[int, ...], *key: Hashable
-    ) -> WeightedGather:
-        """`find(keyframes, *key)`, called only where the result is not at hand."""
+    def look_up(self, find: Callable[..., WeightedGather], moment: Moment, *key: Hashable) -> WeightedGather:
+        """`find(moment, *key)`, called only where the result is not at hand."""
         found = self._found.get(key)
-        if found is None or found[0] != keyframes:
-            found = self._found[key] = keyframes, find(keyframes, *key)
+        if found is None or found[0] != moment:
+            found = self._found[key] = moment, find(moment, *key)
         return found[1]
 
 

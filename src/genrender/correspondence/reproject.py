@@ -13,8 +13,8 @@ import torch
 from jaxtyping import Bool, Float, Float32, Int32, Int64
 
 from genrender.config import CorrespondenceConfig, UnifyRule
-from genrender.correspondence.gather import FeatureMap, References, SurfaceBlend, WeightedGather
-from genrender.correspondence.unify import Samples, unify_weights
+from genrender.correspondence.gather import FeatureMap, Moment, References, SurfaceBlend, WeightedGather
+from genrender.correspondence.unify import UNIFY_RULES, Samples, unify_weights
 from genrender.storage.bounded_cache import Recent
 from genrender.surface.texels import PixelCentres, pixel_centres
 from genrender.surface.tracking import SurfaceTracker, bilinear_taps
@@ -65,15 +65,21 @@ class ReprojectCorrespondence:
         self._references = References()
 
     def blend(
-        self, keyframes: Sequence[int], frames: Sequence[int], features: FeatureMap, rule: UnifyRule
+        self,
+        keyframes: Sequence[int],
+        frames: Sequence[int],
+        features: FeatureMap,
+        rule: UnifyRule,
+        progress: float = 0.0,
     ) -> SurfaceBlend:
         """Prepare to carry features, see `SurfaceEngine`."""
         height, width = self.grid(features)
-        gather, seen = self._gather(keyframes, frames, height, width, rule)
+        moment = Moment(tuple(keyframes), progress if UNIFY_RULES[rule].rises else 0.0)
+        gather, seen = self._gather(moment, frames, height, width, rule)
         reference = None
         # Bilinear samples are averages, too: spread is lost under every rule. One keyframe's is not restored.
         if self._config.restore_spread and len(keyframes) > 1:
-            reference = self._references.look_up(self._find_reference, tuple(keyframes), height, width, rule)
+            reference = self._references.look_up(self._find_reference, moment, height, width, rule)
         shown = [self._pixels.look_up(self._find_pixels, f, height, width).object_id > 0 for f in frames]
         surface = torch.from_numpy(np.concatenate(shown)).to(self._device).view(len(frames), height, width)
         return SurfaceBlend(gather, surface=surface, valid=seen.view_as(surface), reference=reference)
@@ -82,15 +88,13 @@ class ReprojectCorrespondence:
         """The size alone: this engine has no textures."""
         return features.height, features.width
 
-    def _find_reference(
-        self, keyframes: tuple[int, ...], height: int, width: int, rule: UnifyRule
-    ) -> WeightedGather:
+    def _find_reference(self, moment: Moment, height: int, width: int, rule: UnifyRule) -> WeightedGather:
         """What the keyframes see of their own points, for the spread of what is rendered."""
-        return self._gather(keyframes, keyframes, height, width, rule, seen_only=True)[0]
+        return self._gather(moment, moment.keyframes, height, width, rule, seen_only=True)[0]
 
     def _gather(
         self,
-        keyframes: Sequence[int],
+        moment: Moment,
         frames: Sequence[int],
         height: int,
         width: int,
@@ -100,7 +104,7 @@ class ReprojectCorrespondence:
         """Weights for the pixels of `frames`, all or only those that any keyframe sees; and which it sees."""
         sightings = [
             [self._sightings.look_up(self._find_sighting, f, k, height, width) for f in frames]
-            for k in keyframes
+            for k in moment.keyframes
         ]
         pixel, weight = (
             np.stack([np.concatenate([getattr(s, name) for s in row], axis=1) for row in sightings])
@@ -113,9 +117,9 @@ class ReprojectCorrespondence:
             pixel, weight = pixel[..., kept], weight[..., kept]
             quality, seen = quality[:, kept], seen[:, kept]
         by_quality = torch.from_numpy(quality) if self._config.fill_order == "quality" else None
-        share = unify_weights(rule, Samples(torch.from_numpy(seen), by_quality))
+        share = unify_weights(rule, Samples(torch.from_numpy(seen), by_quality, moment.progress))
         n_rows = seen.shape[1]
-        source = pixel + (np.arange(len(keyframes)) * height * width)[:, None, None]
+        source = pixel + (np.arange(len(moment.keyframes)) * height * width)[:, None, None]
         total = share[:, None] * torch.from_numpy(weight)
         gather = WeightedGather(
             torch.arange(n_rows, device=self._device).expand(source.shape).flatten(),

@@ -15,6 +15,7 @@ from torch import Tensor
 from genrender.config import CorrespondenceConfig, UnifyRule
 from genrender.correspondence.gather import (
     FeatureMap,
+    Moment,
     References,
     SurfaceBlend,
     WeightedGather,
@@ -148,15 +149,21 @@ class TextureCorrespondence:
         self._texels: dict[_Shape, FrameCache] = {}
 
     def blend(
-        self, keyframes: Sequence[int], frames: Sequence[int], features: FeatureMap, rule: UnifyRule
+        self,
+        keyframes: Sequence[int],
+        frames: Sequence[int],
+        features: FeatureMap,
+        rule: UnifyRule,
+        progress: float = 0.0,
     ) -> SurfaceBlend:
         """Prepare to carry features, see `SurfaceEngine`."""
         shape = self.grid(features)
         texel = torch.cat([self._texel_under_pixels(f, shape) for f in frames])
-        gather, valid, inpainted = self._gather(keyframes, texel, shape, rule)
+        moment = Moment(tuple(keyframes), progress if UNIFY_RULES[rule].rises else 0.0)
+        gather, valid, inpainted = self._gather(moment, texel, shape, rule)
         reference = None
         if self._config.restore_spread and UNIFY_RULES[rule].averages and len(keyframes) > 1:
-            reference = self._references.look_up(self._find_reference, tuple(keyframes), shape, rule)
+            reference = self._references.look_up(self._find_reference, moment, shape, rule)
 
         def as_maps(mask: Bool[Tensor, "N"]) -> Bool[Tensor, "F h w"]:
             return mask.to(self._device).view(len(frames), features.height, features.width)
@@ -175,11 +182,11 @@ class TextureCorrespondence:
         return height, width, self._config.texture_side(features.layer, height, width)
 
     def _gather(
-        self, keyframes: Sequence[int], texel: Int64[Tensor, "N"], shape: _Shape, rule: UnifyRule
+        self, moment: Moment, texel: Int64[Tensor, "N"], shape: _Shape, rule: UnifyRule
     ) -> tuple[WeightedGather, Bool[Tensor, "N"], Bool[Tensor, "N"] | None]:
         """Weights of the keyframes' pixels, which texels get features, and which of these are inpainted."""
         height, width, _ = shape
-        textures = [self._textures.look_up(self._find_texture, k, shape) for k in keyframes]
+        textures = [self._textures.look_up(self._find_texture, k, shape) for k in moment.keyframes]
         inpainted = None
         if self._config.inpaint:
             found = nearest_seen(texel, torch.cat([texture.texel for texture in textures]))
@@ -187,18 +194,18 @@ class TextureCorrespondence:
         samples = [sample_texture(texture, texel) for texture in textures]
         pixel, quality, filled = (torch.stack(column) for column in zip(*samples, strict=True))
         by_quality = quality if self._config.fill_order == "quality" else None
-        weights = unify_weights(rule, Samples(filled, by_quality)).to(self._device)
+        weights = unify_weights(rule, Samples(filled, by_quality, moment.progress)).to(self._device)
         gather = gather_pixels(pixel.to(self._device), weights, height * width)
         return gather, filled.any(0), inpainted
 
-    def _find_reference(self, keyframes: tuple[int, ...], shape: _Shape, rule: UnifyRule) -> WeightedGather:
+    def _find_reference(self, moment: Moment, shape: _Shape, rule: UnifyRule) -> WeightedGather:
         """Texels that the keyframes show, for the spread of what is rendered."""
         height, width, _ = shape
-        shown = torch.cat([self._texel_under_pixels(k, shape) for k in keyframes]).unique()
+        shown = torch.cat([self._texel_under_pixels(k, shape) for k in moment.keyframes]).unique()
         shown = shown[shown >= 0]
         # As many texels as one map has pixels are enough for a standard deviation.
         stride = -(-shown.numel() // (height * width)) or 1
-        return self._gather(keyframes, shown[::stride].contiguous(), shape, rule)[0]
+        return self._gather(moment, shown[::stride].contiguous(), shape, rule)[0]
 
     def _texel_under_pixels(self, frame: int, shape: _Shape) -> Int64[Tensor, "N"]:
         """The texel under the centre of every feature pixel."""

@@ -119,12 +119,12 @@ def job_of(job: RenderJob, name: MethodName) -> RenderJob:
     method = METHODS[name]
     foreign = {"settings" if option == "set" else option for option in METHOD_OPTIONS - method.options}
     if method.config is not None:
-        # The stabiliser is part of ours, and a rival's noise is part of the rival.
-        foreign |= {"stabilise", "noise"}
+        # The lock is part of ours, and a rival's noise is part of the rival.
+        foreign |= {"lock", "noise"}
     if name != "generative":
         foreign.add("appearance_from")
     if method.is_baked:
-        foreign.add("prompts_at")
+        foreign |= {"prompts_at", "lock"}
     defaults = {field.name: field.default for field in fields(RenderJob) if field.name in foreign}
     return replace(job, method=name, **defaults)
 

@@ -118,8 +118,8 @@ def symptoms(measured: Measurements) -> list[Symptom]:
             flicker,
             0.5,
             flicker > 0.5,
-            "surface points change their colour from frame to frame: use --noise partition, raise --alpha or "
-            "--keyframes, try --stabilise 0.5; `genrender verify` tells whether the correspondence holds",
+            "surface points change their colour from frame to frame: lock them (--lock 1), use --noise "
+            "bridge, raise --alpha or --keyframes; `genrender verify` tells whether the correspondence holds",
         ),
         _symptom(
             "texture sticking",
@@ -127,16 +127,16 @@ def symptoms(measured: Measurements) -> list[Symptom]:
             0.8,
             sticking < 0.8,
             "the picture stays put on the screen while the surface moves: --noise fixed does that, and so "
-            "does a very strong pre-attention; use --noise partition, raise --alpha, or mix fresh noise in "
-            "with --set noise.degradation=0.2",
+            "does a very strong pre-attention; use --noise bridge, raise --alpha, or mix fresh noise in with "
+            "--set noise.degradation=0.2",
         ),
         _symptom(
             "blur",
             blur,
             0.8,
             blur < 0.8,
-            "frames are less sharp than single pictures: use --unify fill, lower --alpha, end low with --set "
-            "injection.alpha_end=0.2, or raise --set correspondence.ratio=8",
+            "frames are less sharp than single pictures: lock them (--lock 1), leave clean latents alone "
+            "with --set latents.synchronise=0, blend less: --set injection.low_band=0.06 or a lower --alpha",
         ),
         _symptom(
             "colour drift",

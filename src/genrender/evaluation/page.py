@@ -13,6 +13,7 @@ import numpy as np
 from jaxtyping import Float32
 
 from genrender.errors import ConfigError
+from genrender.evaluation.plots import as_svg, new_figure
 from genrender.metrics.table import COMPARED, FIGURES, look_up
 from genrender.runs.finished import FinishedRun
 from genrender.storage.atomic import atomic_write
@@ -131,9 +132,7 @@ def _table(figures: Mapping[str, Mapping[str, Any]]) -> str:
 
 def _plot(series: Mapping[str, Sequence[float]]) -> str:
     """Surface error over the frames, one line per method, as SVG."""
-    import matplotlib.figure
-
-    figure = matplotlib.figure.Figure(figsize=(10, 4), layout="constrained")
+    figure = new_figure(10, 4)
     axes = figure.add_subplot()
     for name, values in series.items():
         axes.plot(np.arange(1, len(values) + 1), values, label=name)
@@ -142,9 +141,8 @@ def _plot(series: Mapping[str, Sequence[float]]) -> str:
     axes.set_ylim(bottom=0)
     axes.grid(alpha=0.3)
     axes.legend(fontsize="small", ncols=2)
-    text = io.StringIO()
-    figure.savefig(text, format="svg", metadata={"Date": None})
-    return text.getvalue()[text.getvalue().index("<svg") :]
+    svg = as_svg(figure)
+    return svg[svg.index("<svg") :]
 
 
 def _error_maps(name: str, maps: Sequence[Float32[np.ndarray, "H W"]]) -> str:

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from genrender.evaluation.plots import as_svg, new_figure
 from genrender.evaluation.studies import STUDIES, Study, StudyName, Variant
 from genrender.metrics.table import FIGURES, look_up
 from genrender.storage.atomic import atomic_write
@@ -96,37 +97,29 @@ def _plots(study: Study, measured: Sequence[Measured]) -> str:
 
     The last column has error over sharpness: what blurs looks steadier, so neither counts without the other.
     """
-    import matplotlib
-    import matplotlib.figure
-
     scenes = list(dict.fromkeys(run.scene for run in measured))
-    with matplotlib.rc_context({"svg.hashsalt": "genrender", "svg.fonttype": "none"}):
-        figure = matplotlib.figure.Figure(
-            figsize=(3.6 * (len(study.shown) + 1), 2.8 * len(scenes) + 0.6), layout="constrained"
-        )
-        grid = figure.subplots(len(scenes), len(study.shown) + 1, squeeze=False)
-        for row, scene in zip(grid, scenes, strict=True):
-            runs = [run for run in measured if run.scene == scene]
-            for axes, key in zip(row[:-1], study.shown, strict=True):
-                means = _means(runs, key)
-                for number, series in enumerate(dict.fromkeys(series for series, _ in means)):
-                    points = [(x, y) for (of, x), y in means.items() if of == series and x is not None]
-                    color = f"C{number}"
-                    if points:
-                        axes.plot(*zip(*points, strict=True), "o-", ms=3, label=series, color=color)
-                    elif (level := means.get((series, None))) is not None:
-                        axes.axhline(level, ls="--", label=series, color=color)
-                if study.is_logarithmic:
-                    axes.set_xscale("log", base=2)
-                axes.set_ylim(bottom=0)
-                axes.set_title(f"{scene}: {FIGURES[key].title}", fontsize="small")
-                axes.set_xlabel(study.axis)
-                axes.grid(alpha=0.3)
-            _plot_price(row[-1], scene, runs)
-        grid[0][0].legend(fontsize="x-small")
-        text = io.StringIO()
-        figure.savefig(text, format="svg", metadata={"Date": None})
-    return text.getvalue()
+    figure = new_figure(3.6 * (len(study.shown) + 1), 2.8 * len(scenes) + 0.6)
+    grid = figure.subplots(len(scenes), len(study.shown) + 1, squeeze=False)
+    for row, scene in zip(grid, scenes, strict=True):
+        runs = [run for run in measured if run.scene == scene]
+        for axes, key in zip(row[:-1], study.shown, strict=True):
+            means = _means(runs, key)
+            for number, series in enumerate(dict.fromkeys(series for series, _ in means)):
+                points = [(x, y) for (of, x), y in means.items() if of == series and x is not None]
+                color = f"C{number}"
+                if points:
+                    axes.plot(*zip(*points, strict=True), "o-", ms=3, label=series, color=color)
+                elif (level := means.get((series, None))) is not None:
+                    axes.axhline(level, ls="--", label=series, color=color)
+            if study.is_logarithmic:
+                axes.set_xscale("log", base=2)
+            axes.set_ylim(bottom=0)
+            axes.set_title(f"{scene}: {FIGURES[key].title}", fontsize="small")
+            axes.set_xlabel(study.axis)
+            axes.grid(alpha=0.3)
+        _plot_price(row[-1], scene, runs)
+    grid[0][0].legend(fontsize="x-small")
+    return as_svg(figure)
 
 
 def _plot_price(axes: Any, scene: str, runs: Sequence[Measured]) -> None:

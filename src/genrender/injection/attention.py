@@ -8,6 +8,7 @@ Axes: N rows of a batch, B branches, K keyframes, L tokens of one frame, M token
 of the keyframes or some of them, D channels of a head.
 """
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -122,3 +123,53 @@ def blend_with_surface(
     Source: Generative Rendering, post-attention injection.
     """
     return torch.where(valid[..., None], output.lerp(surface, alpha), output)
+
+
+def blend_low_band(
+    output: Float[Tensor, "N h w C"],
+    surface: Float[Tensor, "N h w C"],
+    valid: Bool[Tensor, "N h w"],
+    alpha: float,
+    sigma_px: float,
+) -> Float[Tensor, "N h w C"]:
+    """A' = A + alpha LP(R - A) where the surface features R are valid, A' = A elsewhere.
+
+    Detail stays the frame's own: what is carried from keyframes has been averaged and moved by parts of a
+    feature pixel, so it has no true detail to give.
+
+    Source: ours, after low-band mixing of attention features in FreeLong (Lu et al. 2024).
+    """
+    change = (surface - output) * valid[..., None]
+    return output + alpha * low_pass(change, valid, sigma_px)
+
+
+def low_pass(
+    values: Float[Tensor, "N h w C"], valid: Bool[Tensor, "N h w"], sigma_px: float
+) -> Float[Tensor, "N h w C"]:
+    """Gaussian means over the valid pixels around each valid pixel; 0 elsewhere.
+
+    Args:
+        values: 0 where not valid.
+        valid: pixels that count.
+        sigma_px: the Gaussian's standard deviation, cut off at twice that.
+    """
+    radius = max(1, math.ceil(2 * sigma_px))
+    taps = [math.exp(-0.5 * (offset / sigma_px) ** 2) for offset in range(-radius, radius + 1)]
+    weight = valid[..., None].to(values.dtype)
+    total, share = values, weight
+    for axis in (1, 2):
+        total, share = (_filtered(each, taps, axis) for each in (total, share))
+    # A valid pixel counts itself with weight 1.
+    return torch.where(valid[..., None], total / share.clamp(min=1), 0)
+
+
+def _filtered(values: Float[Tensor, "N h w C"], taps: Sequence[float], axis: int) -> Float[Tensor, "N h w C"]:
+    """A sum of shifted copies, weighed by the taps; beyond the map there is 0."""
+    radius, size = len(taps) // 2, values.shape[axis]
+    out = torch.zeros_like(values)
+    for offset, tap in enumerate(taps, start=-radius):
+        n_pixels = size - abs(offset)
+        if n_pixels > 0:
+            source = values.narrow(axis, max(offset, 0), n_pixels)
+            out.narrow(axis, max(-offset, 0), n_pixels).add_(source, alpha=tap)
+    return out

@@ -22,18 +22,17 @@ from torch import Tensor
 from genrender.config import InjectionConfig
 from genrender.correspondence.engines import Blend, SurfaceEngine
 from genrender.correspondence.gather import FeatureMap
-from genrender.correspondence.unify import UNIFY_RULES, Rule, Samples, unify_weights
+from genrender.correspondence.unify import UNIFY_RULES, Rule
 from genrender.errors import ConfigError, ModelError
 from genrender.injection.attention import (
     attend,
     attend_with_some_of_their_own,
+    blend_low_band,
     blend_with_surface,
     extend_with_keyframes,
     join_frames,
     map_to_tokens,
-    merge_heads,
     split_frames,
-    split_heads,
     tokens_to_map,
 )
 from genrender.injection.keyframes import choose_keyframes
@@ -46,13 +45,11 @@ class KeyframeMemory:
     Attributes:
         key: keys of the keyframes' tokens that all frames read, one row per branch.
         value: their values, likewise.
-        own_key: keys of each keyframe, for unify rules that read keys.
         output: layer outputs of the keyframes as maps, the branches side by side in the channels.
     """
 
     key: Float[Tensor, "B heads M D"] | None = None
     value: Float[Tensor, "B heads M D"] | None = None
-    own_key: Float[Tensor, "N heads L D"] | None = None
     output: Float[Tensor, "K BC h w"] | None = None
 
 
@@ -96,7 +93,6 @@ class AttentionState:
     _views: dict[FeatureMap, list[Blend]] = field(default_factory=dict, init=False)
     _shared_tokens: dict[FeatureMap, SharedTokens] = field(default_factory=dict, init=False)
     _own_tokens: dict[FeatureMap, list[Int64[Tensor, "M"]]] = field(default_factory=dict, init=False)
-    _queries: dict[str, Float[Tensor, "N heads L D"]] = field(default_factory=dict, init=False)
 
     def __post_init__(self) -> None:
         self.config.check()
@@ -145,7 +141,7 @@ class AttentionState:
     def _start(self, phase: Literal["keyframes", "frames"], frames: Sequence[int]) -> None:
         self.phase = phase
         self._frames = tuple(frames)
-        for remembered in (self._blends, self._views, self._queries, self._own_tokens):
+        for remembered in (self._blends, self._views, self._own_tokens):
             remembered.clear()
 
     def attention(
@@ -163,10 +159,6 @@ class AttentionState:
         if self.phase == "idle":
             return attend(query, key, value, scale)
         layer = features.layer
-        if self._rule.reads_keys and self.config.uses_surface:
-            self._queries[layer] = query * scale
-            if self.phase == "keyframes":
-                self._memory.setdefault(layer, KeyframeMemory()).own_key = key
         if not self.config.pre_attn:
             return attend(query, key, value, scale)
         if self.phase == "keyframes":
@@ -195,37 +187,18 @@ class AttentionState:
             self._remember_output(features, output)
         remembered = self._recall(features.layer).output
         assert remembered is not None
-        if self._rule.reads_keys:
-            surface, valid = self._blend_by_keys(features, remembered)
-        else:
-            rendered, is_valid = self._blend(self._map_of(features))(remembered)
-            surface, valid = map_to_tokens(rendered, self.n_branches), is_valid.flatten(1)
-        return blend_with_surface(output, surface, valid.repeat(self.n_branches, 1), alpha)
+        rendered, valid = self._blend(self._map_of(features))(remembered)
+        surface = map_to_tokens(rendered, self.n_branches)
+        of_branches = valid.flatten(1).repeat(self.n_branches, 1)
+        if self.config.low_band == 0:
+            return blend_with_surface(output, surface, of_branches, alpha)
+        size = (features.height, features.width)
+        own, shared, seen = (tokens.unflatten(1, size) for tokens in (output, surface, of_branches))
+        return blend_low_band(own, shared, seen, alpha, self.config.low_band * max(size)).flatten(1, 2)
 
     def _remember_output(self, features: FeatureMap, output: Float[Tensor, "N L C"]) -> None:
         memory = self._memory.setdefault(features.layer, KeyframeMemory())
         memory.output = tokens_to_map(output, self.n_branches, (features.height, features.width))
-
-    def _blend_by_keys(
-        self, features: FeatureMap, remembered: Float[Tensor, "K BC h w"]
-    ) -> tuple[Float[Tensor, "N L C"], Bool[Tensor, "F L"]]:
-        """What the keyframes show of a frame's points, combined by a rule that looks at queries and keys."""
-        own_key, query = self._recall(features.layer).own_key, self._queries[features.layer]
-        assert own_key is not None
-        keys = tokens_to_map(merge_heads(own_key), self.n_branches, (features.height, features.width))
-        samples, fits, seen = [], [], []
-        for k, view in enumerate(self._view_of_each_keyframe(self._map_of(features))):
-            feature, valid = view(remembered[[k]])
-            key, _ = view(keys[[k]])
-            key_tokens = split_heads(map_to_tokens(key, self.n_branches), query.shape[1])
-            samples.append(map_to_tokens(feature, self.n_branches))
-            fits.append((query * key_tokens).sum(-1).mean(1))  # over the channels, then over the heads
-            seen.append(valid.flatten(1))
-        stacked, fit = torch.stack(seen), torch.stack(fits)
-        of_branches = stacked.repeat(1, self.n_branches, 1)
-        rows = Samples(of_branches.flatten(1), fit=fit.flatten(1))
-        weight = unify_weights(self.config.unify, rows).to(query.dtype).view_as(fit)
-        return (weight[..., None] * torch.stack(samples)).sum(0), stacked.any(0)
 
     def _recall_shared(self, layer: str) -> tuple[Float[Tensor, "B heads M D"], Float[Tensor, "B heads M D"]]:
         """Keys and values that a layer remembers of the keyframes."""
@@ -251,7 +224,7 @@ class AttentionState:
         if features not in self._blends:
             assert self.engine is not None
             self._blends[features] = self.engine.blend(
-                self._keyframes, self._frames, features, self.config.unify
+                self._keyframes, self._frames, features, self.config.unify, self._progress
             )
         return self._blends[features]
 
@@ -300,6 +273,6 @@ class AttentionState:
 
     def _carriers(self, features: FeatureMap) -> list[Blend]:
         """One blend of all keyframes, or one of each where a blend does not give all of them a share."""
-        if self._rule.averages and not self._rule.reads_keys:
+        if self._rule.averages:
             return [self._blend(features)]
         return self._view_of_each_keyframe(features)

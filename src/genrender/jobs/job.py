@@ -84,7 +84,7 @@ class RenderJob:
         unify: how keyframes that show the same surface point are combined.
         settings: any settings of the method, as `genrender.jobs.settings` reads them.
         seed: of everything that is drawn by chance.
-        stabilise: strength of the filter over finished frames, 0 to 1.
+        lock: see `RunConfig`; None: the preset's, but 0 for other methods and for prompts that change.
         repeat: how often the video shows the clip.
         chunk: frames that go through the networks at once.
         appearance_from: folder of a run whose look this one takes over.
@@ -112,7 +112,7 @@ class RenderJob:
     unify: UnifyRule | None = None
     settings: tuple[str, ...] = ()
     seed: int = 0
-    stabilise: float = 0.0
+    lock: float | None = None
     repeat: int = 1
     chunk: int = 8
     appearance_from: Path | None = None

@@ -135,11 +135,12 @@ def run_config(job: RenderJob) -> RunConfig:
         _check_means_something(job)
         if job.appearance_from is not None:
             raise ConfigError("--appearance-from is a part of --method generative; leave one of them out")
-    if chosen.is_baked and job.prompts_at:
-        raise ConfigError(
-            f"--prompt-at means nothing with --method {job.method}, whose surfaces keep their colours; leave "
-            "one of them out"
-        )
+    for option, is_given in (("prompt-at", bool(job.prompts_at)), ("lock", job.lock is not None)):
+        if chosen.is_baked and is_given:
+            raise ConfigError(
+                f"--{option} means nothing with --method {job.method}, whose surfaces keep their colours; "
+                "leave one of them out"
+            )
     config = replace(
         preset,
         prompt=job.prompt,
@@ -155,13 +156,21 @@ def run_config(job: RenderJob) -> RunConfig:
         sampler=job.recipe.sampler or preset.sampler,
         seed=job.seed,
         chunk_size=job.chunk,
-        stabilise=job.stabilise,
+        lock=_lock(job, preset),
         repeat=job.repeat,
         background_color=job.background_color,
     )
     for text in job.settings:
         config = change_setting(config, text)
     return config
+
+
+def _lock(job: RenderJob, preset: RunConfig) -> float:
+    if job.lock is not None:
+        return job.lock
+    # The lock is a part of ours: a rival is what it is without, unless someone wants to see it with one. And
+    # it shows the same detail throughout, which a prompt that changes asks not to have.
+    return preset.lock if job.method == "generative" and not job.prompts_at else 0.0
 
 
 def _other_texts(config: RunConfig) -> list[str]:
@@ -211,8 +220,6 @@ def _override(method: MethodConfig, job: RenderJob) -> MethodConfig:
 
 def check_method_needs_no_geometry(job: RenderJob, config: RunConfig) -> None:
     """Raises ConfigError for settings of a run that need triangles and a camera."""
-    if config.stabilise > 0:
-        refuse_without_geometry("--stabilise")
     if config.method.correspondence.engine == "reproject":
         refuse_without_geometry("--engine reproject")
     if METHODS[job.method].is_baked:

@@ -4,15 +4,16 @@ All run on the same model, G-buffers, sampler and seeds; they differ in noise, a
 them in `MethodConfig`. The command line, benchmarks and examples take names and settings from here. Nothing
 here needs torch until a method runs, so that `genrender --help` can list them.
 
-A new rival is an attention class in `genrender.methods.rivals` and an entry in `METHODS`.
+A new rival is an entry in `METHODS`, and an attention class in `genrender.methods.rivals` where it has one.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal, get_args
 
 from genrender.config import (
+    OURS,
     PER_FRAME,
     PRESETS,
     CorrespondenceConfig,
@@ -28,8 +29,12 @@ if TYPE_CHECKING:
 
 METHOD_OPTIONS = frozenset({"noise", "engine", "alpha", "unify", "keyframes", "set"})
 # What the rules of a method that is about surface noise leave to choose.
-_SURFACE_NOISES: tuple[NoiseMode, ...] = ("partition", "nearest")
+_SURFACE_NOISES: tuple[NoiseMode, ...] = ("partition", "bridge", "nearest")
 _NO_INJECTION = InjectionConfig(pre_attn=False, alpha=0.0)
+
+# For rivals that join latents on the surface: as published, what a mean loses stays lost.
+_JOINED = CorrespondenceConfig(restore_spread=False)
+_SHARED_KEYS = InjectionConfig(alpha=0.0, deduplicate=False)
 
 
 def _replaced_attention(alpha: float) -> InjectionConfig:
@@ -68,7 +73,7 @@ class Method:
     @property
     def settings(self) -> MethodConfig:
         """Its settings, where the user chose none."""
-        return self.config or MethodConfig()
+        return self.config or OURS
 
     @property
     def options(self) -> frozenset[str]:
@@ -86,7 +91,7 @@ class Method:
 
 
 METHODS: dict[str, Method] = {
-    "generative": Method("surface noise, features blended on the surface, both injections: ours"),
+    "generative": Method("surface noise, features blended on the surface, both injections, the lock: ours"),
     "generative-paper": Method(
         "the same with the paper's noise, textures and keyframes", PRESETS["paper"].method
     ),
@@ -125,6 +130,34 @@ METHODS: dict[str, Method] = {
         MethodConfig(NoiseConfig("fixed"), injection=_replaced_attention(alpha=1.0)),
         rival="PropagatedAttention",
     ),
+    # Source: Bao et al. 2024, "Tex4D" (2410.10821): in every DDIM step the predicted clean latents of all
+    # frames are joined in a texture of the whole clip. Differs: the clip's own camera and an image model, so
+    # no further views, and keyframes' keys and values stand in for temporal attention; the step's noise
+    # follows from the joined latents, and no reference texture is mixed in.
+    "tex4d": Method(
+        "predicted clean latents of all frames joined on the surface at every step (Tex4D)",
+        MethodConfig(
+            NoiseConfig("nearest"),
+            _JOINED,
+            _SHARED_KEYS,
+            LatentConfig(synchronise=1.0, synchronise_from="frames", synchronise_until=1.0),
+        ),
+        noises=_SURFACE_NOISES,
+    ),
+    # Source: Liu et al. 2023, "SyncMVD" (2311.12891): views are joined by their quality to a power that
+    # rises from 0 to 6, in the first 80 % of the steps. Differs: frames of a clip instead of views of a still
+    # object, which read the keyframes' keys and values instead of their neighbours'; quality is how large a
+    # point is seen, instead of the cosine of the viewing angle.
+    "syncmvd": Method(
+        "the same, and the frame that sees a point best counts ever more (SyncMVD)",
+        MethodConfig(
+            NoiseConfig("nearest"),
+            _JOINED,
+            _SHARED_KEYS,
+            LatentConfig(synchronise=1.0, synchronise_from="frames", synchronise_unify="rising"),
+        ),
+        noises=_SURFACE_NOISES,
+    ),
     "static-texture": Method(
         "a few frames, baked to the surface: consistent by construction, and lifeless", is_baked=True
     ),
@@ -138,33 +171,34 @@ else:
 
 # Ours with one setting changed, for benchmarks; the command line reaches them all by its own options.
 VARIANTS: dict[str, Method] = {
-    "texture": Method(
-        "ours, through the engine texture", MethodConfig(correspondence=CorrespondenceConfig("texture"))
+    "half-alpha": Method(
+        "ours as it was: half of all the blended features, texels given to one pixel each", MethodConfig()
     ),
+    "partition": Method(
+        "ours, with texels given to one pixel each", replace(OURS, noise=NoiseConfig("partition"))
+    ),
+    "all-bands": Method(
+        "ours, with half of all the blended features instead of their low band",
+        replace(OURS, injection=InjectionConfig()),
+    ),
+    "unsynchronised": Method("ours, clean latents left alone", replace(OURS, latents=LatentConfig())),
     "reproject": Method(
-        "ours, through the engine reproject", MethodConfig(correspondence=CorrespondenceConfig("reproject"))
-    ),
-    "trajectory": Method(
-        "ours, keyframes weighed by how well their keys fit the query",
-        MethodConfig(injection=InjectionConfig(unify="trajectory")),
+        "ours, through the engine reproject", replace(OURS, correspondence=CorrespondenceConfig("reproject"))
     ),
     "coverage": Method(
         "ours, keyframes chosen by the surface that they show",
-        MethodConfig(injection=InjectionConfig(keyframes="coverage")),
+        replace(OURS, injection=replace(OURS.injection, keyframes="coverage")),
     ),
     "undeduplicated": Method(
         "ours, with all keys and values of all keyframes",
-        MethodConfig(injection=InjectionConfig(deduplicate=False)),
+        replace(OURS, injection=replace(OURS.injection, deduplicate=False)),
     ),
     "normalised": Method(
-        "ours, latents normalised per object", MethodConfig(latents=LatentConfig(normalise="objects"))
-    ),
-    "synchronised": Method(
-        "ours, predicted clean latents unified on the surface",
-        MethodConfig(latents=LatentConfig(synchronise=0.5)),
+        "ours, latents normalised per object",
+        replace(OURS, latents=replace(OURS.latents, normalise="objects")),
     ),
     "screen-noise": Method(
-        "ours, with the same screen noise in all frames", MethodConfig(NoiseConfig("fixed"))
+        "ours, with the same screen noise in all frames", replace(OURS, noise=NoiseConfig("fixed"))
     ),
 }
 EVERY_METHOD: dict[str, Method] = METHODS | VARIANTS

@@ -1,21 +1,27 @@
 """Surface error: by how much the colour of a surface point changes from frame to frame.
 
-The correspondence is exact, from geometry; nothing is estimated from the pictures.
+The correspondence is exact, from geometry; nothing is estimated from the pictures. Changes are told apart by
+how far they reach: colours and shades that breathe are the low band, details that move or are drawn anew the
+high one.
 """
 
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-from jaxtyping import Float64
+from jaxtyping import Bool, Float64
 
 from genrender.errors import ConfigError
 from genrender.gbuffer.control import shows_own_object
+from genrender.gbuffer.gbuffer import GBuffer
 from genrender.storage.lazy_frames import Pictures
 from genrender.surface.flow import EROSION_PX, color_change, erode, follow
+from genrender.surface.nearby import Nearby
 from genrender.surface.tracking import SurfaceTracker
 
 N_QUARTERS = 4
+# What is nearer than this share of the picture's longer side is one place to the low band.
+BAND_SHARE = 1 / 16
 
 
 @dataclass(frozen=True)
@@ -27,12 +33,16 @@ class SurfaceErrors:
         foreground: of those on the scene's own objects.
         background: of those on a backdrop, and of pixels that show nothing in both frames, which are compared
             where they are: without a backdrop the background stays put on the screen.
+        low: of the foreground, what neighbouring points of an object change together.
+        high: of the foreground, the rest: what each point does beside that.
         quarters: `surface`, of pairs whose later frame lies in each quarter of the clip.
     """
 
     surface: float | None
     foreground: float | None
     background: float | None
+    low: float | None = None
+    high: float | None = None
     quarters: tuple[float | None, ...] = (None,) * N_QUARTERS
 
 
@@ -54,7 +64,7 @@ def surface_error(frames: Pictures, tracker: SurfaceTracker, stride: int | Liter
         ConfigError: there are more or fewer frames than the tracker knows, no pair has that stride, or no
             surface point is visible in both frames of any pair.
     """
-    if not _pairs(len(frames), stride):
+    if not pairs(len(frames), stride):
         n_frames = len(frames)
         raise ConfigError(f"stride is {stride}, expected 1 to {n_frames - 1} for {n_frames} frames")
     error = surface_errors(frames, tracker, stride).surface
@@ -77,14 +87,19 @@ def surface_errors(
     n_frames, gbuffers = len(frames), tracker.gbuffers
     if n_frames != len(gbuffers):
         raise ConfigError(f"surface error needs one frame per G-buffer; got {n_frames} for {len(gbuffers)}")
-    foreground, backdrop, nothing = _Mean(), _Mean(), _Mean()
+    foreground, backdrop, nothing, low, high = (_Mean() for _ in range(5))
     quarters = [_Mean() for _ in range(N_QUARTERS)]
-    for i, j in _pairs(n_frames, stride):
+    for i, j in pairs(n_frames, stride):
         before, after = frames[i], frames[j]
         flow = follow(tracker, j, i)
-        difference = np.abs(color_change(before, after, flow)).mean(axis=1)
+        change = color_change(before, after, flow)
+        difference = np.abs(change).mean(axis=1)
         quarters[j * N_QUARTERS // n_frames].add(difference)
-        is_own = shows_own_object(gbuffers[j])[flow.visible]
+        shows_own = shows_own_object(gbuffers[j])
+        is_own = shows_own[flow.visible]
+        slow, fast = bands(change[is_own], gbuffers[j], flow.visible & shows_own)
+        low.add(np.abs(slow).mean(axis=1))
+        high.add(np.abs(fast).mean(axis=1))
         foreground.add(difference[is_own])
         backdrop.add(difference[~is_own])
         empty = erode(~gbuffers[i].visible & ~gbuffers[j].visible, EROSION_PX)
@@ -93,8 +108,28 @@ def surface_errors(
         (foreground + backdrop).value,
         foreground.value,
         (backdrop + nothing).value,
+        low.value,
+        high.value,
         tuple(quarter.value for quarter in quarters),
     )
+
+
+def bands(
+    change: Float64[np.ndarray, "N 3"], gbuffer: GBuffer, where: Bool[np.ndarray, "H W"]
+) -> tuple[Float64[np.ndarray, "N 3"], Float64[np.ndarray, "N 3"]]:
+    """What pixels change together with their neighbours on the same object, and the rest.
+
+    Args:
+        change: of the pixels that are True in `where`, in the order of `picture[where]`.
+        gbuffer: what the pixels show.
+        where: pixels that have a change; the others have no part in their neighbours' mean.
+
+    Returns:
+        The low band and the high band; their sum is the change.
+    """
+    radius_px = max(1, round(BAND_SHARE * max(where.shape)))
+    low = Nearby(gbuffer.object_id, where).mean(change, radius_px)
+    return low, change - low
 
 
 class _Mean:
@@ -116,7 +151,7 @@ class _Mean:
         return self.total / self.count if self.count else None
 
 
-def _pairs(n_frames: int, stride: int | Literal["first"]) -> list[tuple[int, int]]:
+def pairs(n_frames: int, stride: int | Literal["first"]) -> list[tuple[int, int]]:
     """The frames that are compared; none where the clip is too short."""
     if stride == "first":
         return [(0, j) for j in range(1, n_frames)]

@@ -31,6 +31,8 @@ from genrender.surface.texels import (
 # too coarsely and some own none; with more, frames see too few of the texels they could share. Correlation at
 # true correspondences is flat between 6 and 16 on fox, truck, duck, sphere and plane.
 _TEXELS_PER_PIXEL = 12
+# `bridge` splits texels, so few of them do; measured between 1 and 12.
+_TEXELS_PER_PIXEL_OF_BRIDGE = 2
 # An object too small on the screen to measure its texels gets a texture of this side.
 _SIDE_IF_UNKNOWN = 16
 # `nearest`: texture side over the longer latent side. Where a texel is larger than a latent pixel, pixels
@@ -78,7 +80,7 @@ def surface_noise(
         ConfigError: no G-buffers, a picture size that is not a multiple of `vae_factor`, or a bad setting.
 
     Source: section 4 of the paper (mode `nearest`).
-    Differs: `partition` is ours; it stays white at every zoom.
+    Differs: `partition` and `bridge` are ours; they stay white at every zoom.
     """
     config = config or NoiseConfig()
     config.check()
@@ -100,6 +102,8 @@ def surface_noise(
     for index, gbuffer in enumerate(gbuffers, start=first_frame):
         if config.mode == "partition":
             frame = _partition(gbuffer, screen)
+        elif config.mode == "bridge":
+            frame = _bridge(gbuffer, screen)
         elif config.mode == "nearest":
             frame = _nearest(gbuffer, screen)
         elif config.mode == "fixed":
@@ -119,7 +123,7 @@ def texel_noise(
     side: int,
     n_channels: int,
     seed: int,
-    keys: UInt64[np.ndarray, "n_ids"] | None = None,
+    keys: UInt64[np.ndarray, "n_keys"] | None = None,
 ) -> Float32[np.ndarray, "N C"]:
     """Values of an object's noise texture, independent N(0, 1), computed for the given texels alone.
 
@@ -159,7 +163,7 @@ def _texture_normal(
     n_places: int,
     n_channels: int,
     *ids: int,
-    keys: UInt64[np.ndarray, "n_ids"] | None,
+    keys: UInt64[np.ndarray, "n_keys"] | None,
 ) -> Float32[np.ndarray, "N C"]:
     """Numbers for places of textures: `what` is atlas id * n_places + place. With keys, ids do not count."""
     if keys is None:
@@ -198,19 +202,12 @@ def _partition(gbuffer: GBuffer, screen: _Screen) -> Float32[np.ndarray, "P C"]:
     layers, n_samples = np.unique(
         gbuffer.atlas_id[shown].astype(np.int64) * n_pixels + pixel[shown], return_counts=True
     )
-    if screen.texture_side is None:
-        sides = _fitting_sides(gbuffer, pixel.size // n_pixels)
-    else:
-        sides = np.full(gbuffer.atlas_id.max(initial=0) + 1, screen.texture_side)
+    sides = _sides(gbuffer, screen, _TEXELS_PER_PIXEL)
     owners = texel_owners(torch.from_numpy(texel_ids(gbuffer, sides)), torch.from_numpy(pixel))
     texel = owners.texel.numpy()
     atlas_id = split_texel(texel)[0]
 
-    values = np.empty((texel.size, n_channels), np.float32)
-    for level in np.unique(sides[atlas_id]):
-        here = sides[atlas_id] == level
-        values[here] = texel_noise(texel[here], int(level), n_channels, screen.seed, gbuffer.texture_keys)
-
+    values = _values(texel, sides, n_channels, screen.seed, gbuffer.texture_keys)
     layer_of_texel = np.searchsorted(layers, atlas_id * n_pixels + owners.pixel.numpy())
     n_owned = np.bincount(layer_of_texel, minlength=layers.size)[:, None]
     summed = _sum_by(layer_of_texel, values, layers.size) / np.sqrt(np.maximum(n_owned, 1))
@@ -219,12 +216,84 @@ def _partition(gbuffer: GBuffer, screen: _Screen) -> Float32[np.ndarray, "P C"]:
     unowned = _texture_normal(screen.seed, "unowned", layers, n_pixels, n_channels, keys=gbuffer.texture_keys)
     layer_noise = np.where(n_owned > 0, summed, unowned)
 
-    share = n_samples / (pixel.size // n_pixels)
-    weighted = np.sqrt(share)[:, None] * layer_noise
+    return _stacked(layers, layer_noise, n_samples / (pixel.size // n_pixels), screen)
+
+
+def _bridge(gbuffer: GBuffer, screen: _Screen) -> Float32[np.ndarray, "P C"]:
+    """Every latent pixel gets the part of a texel that it shows: nothing jumps where a texel moves on.
+
+    A texel's number z is the sum of independent parts x_i of variance a_i, the shares of the texel that
+    pixels show: x_i = a_i z + sqrt(a_i) e_i - a_i sum_j sqrt(a_j) e_j, increments of a Brownian bridge. e_i
+    is drawn for texel and pixel, so that a part changes as evenly as its share does. A pixel adds the parts
+    that it has over the root of the sum of their shares, layer by layer as in `_partition`: that is white.
+
+    Source: ours, after integral noise (Chang et al. 2024) and its Brownian bridges (Deng et al. 2024).
+    """
+    n_pixels, n_channels = screen.background.shape
+    pixel = flat_pixel_of_sample((gbuffer.height, gbuffer.width), screen.latent_shape)
+    shown = gbuffer.visible
+    sides = _sides(gbuffer, screen, _TEXELS_PER_PIXEL_OF_BRIDGE)
+    texel, texel_of_sample = np.unique(texel_ids(gbuffer, sides)[shown], return_inverse=True)
+    parts, n_samples = np.unique(texel_of_sample * n_pixels + pixel[shown], return_counts=True)
+    of_texel, of_pixel = np.divmod(parts, n_pixels)
+    a = (n_samples / np.bincount(of_texel, n_samples)[of_texel])[:, None]
+
+    z = _values(texel, sides, n_channels, screen.seed, gbuffer.texture_keys)
+    e = _part_normal(screen, texel[of_texel], of_pixel, sides, gbuffer.texture_keys)
+    x = a * z[of_texel] + np.sqrt(a) * e - a * _sum_by(of_texel, np.sqrt(a) * e, texel.size)[of_texel]
+
+    layers, layer = np.unique(split_texel(texel)[0][of_texel] * n_pixels + of_pixel, return_inverse=True)
+    layer_noise = _sum_by(layer, x, layers.size) / np.sqrt(np.bincount(layer, a[:, 0]))[:, None]
+    return _stacked(layers, layer_noise, np.bincount(layer, n_samples) / (pixel.size // n_pixels), screen)
+
+
+def _part_normal(
+    screen: _Screen,
+    texel: Int64[np.ndarray, "N"],
+    pixel: Int64[np.ndarray, "N"],
+    sides: Int64[np.ndarray, "n_ids"],
+    keys: UInt64[np.ndarray, "n_keys"] | None,
+) -> Float32[np.ndarray, "N C"]:
+    """Numbers for what a pixel shows of a texel."""
+    n_pixels, n_channels = screen.background.shape
+    atlas_id, place = np.divmod(texel, N_TEXELS)
+    names = range(len(sides)) if keys is None else keys.tolist()
+    of_atlas = [
+        hash_key(screen.seed, "bridge", name, side) for name, side in zip(names, sides.tolist(), strict=False)
+    ]
+    key = np.array(of_atlas, np.uint64)[atlas_id]
+    counter = (place * n_pixels + pixel)[:, None] * n_channels + np.arange(n_channels)
+    return hashed_normal(key[:, None], counter)
+
+
+def _stacked(
+    layers: Int64[np.ndarray, "L"],
+    layer_noise: Float[np.ndarray, "L C"],
+    share: Float[np.ndarray, "L"],
+    screen: _Screen,
+) -> Float32[np.ndarray, "P C"]:
+    """Layers (atlas id * P + pixel) by the roots of their shares of a pixel; the rest is background."""
+    n_pixels = len(screen.background)
     coverage = np.bincount(layers % n_pixels, share, n_pixels)[:, None]
-    frame_noise = _sum_by(layers % n_pixels, weighted, n_pixels)
+    frame_noise = _sum_by(layers % n_pixels, np.sqrt(share)[:, None] * layer_noise, n_pixels)
     frame_noise += np.sqrt(np.maximum(1 - coverage, 0)) * screen.background
     return frame_noise.astype(np.float32)
+
+
+def _values(
+    texel: Int64[np.ndarray, "N"],
+    sides: Int64[np.ndarray, "n_ids"],
+    n_channels: int,
+    seed: int,
+    keys: UInt64[np.ndarray, "n_keys"] | None,
+) -> Float32[np.ndarray, "N C"]:
+    """`texel_noise` of textures of several sides."""
+    atlas_id = split_texel(texel)[0]
+    values = np.empty((texel.size, n_channels), np.float32)
+    for side in np.unique(sides[atlas_id]):
+        here = sides[atlas_id] == side
+        values[here] = texel_noise(texel[here], int(side), n_channels, seed, keys)
+    return values
 
 
 def _sum_by(
@@ -233,14 +302,24 @@ def _sum_by(
     return np.array([np.bincount(group, column, n_groups) for column in values.T], np.float64).T
 
 
-def _fitting_sides(gbuffer: GBuffer, samples_per_pixel: int) -> Int64[np.ndarray, "n_ids"]:
-    """Per atlas id, the power of two that puts about 12 texels into a latent pixel of this frame.
+def _sides(gbuffer: GBuffer, screen: _Screen, texels_per_pixel: int) -> Int64[np.ndarray, "n_ids"]:
+    """Texels along a side of each atlas: as chosen, or as fits the frame."""
+    if screen.texture_side is not None:
+        return np.full(gbuffer.atlas_id.max(initial=0) + 1, screen.texture_side)
+    samples_per_pixel = gbuffer.depth.size // len(screen.background)
+    return _fitting_sides(gbuffer, samples_per_pixel, texels_per_pixel)
+
+
+def _fitting_sides(
+    gbuffer: GBuffer, samples_per_pixel: int, texels_per_pixel: int = _TEXELS_PER_PIXEL
+) -> Int64[np.ndarray, "n_ids"]:
+    """Per atlas id, the power of two that puts about so many texels into a latent pixel of this frame.
 
     The UV area of a sample is measured between neighbours; the median does not mind seams. Rounding to a
     power of two makes 12 texels 6 to 24; fewer are asked for where a pixel has too few samples to show them.
     Every frame chooses for itself: the pyramid keeps two levels in agreement, so a change costs nothing.
     """
-    target = min(_TEXELS_PER_PIXEL, samples_per_pixel / 2)
+    target = min(texels_per_pixel, samples_per_pixel / 2)
     here = gbuffer.atlas_id[:-1, :-1]
     is_inside = (here > 0) & (here == gbuffer.atlas_id[1:, :-1]) & (here == gbuffer.atlas_id[:-1, 1:])
     row, column = np.nonzero(is_inside)

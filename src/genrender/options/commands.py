@@ -108,7 +108,7 @@ class Compare(Made):
     """
 
     methods: Annotated[str, tyro.conf.arg(metavar="A,B,C")] = (
-        "generative,per-frame,fixed-noise,cross-frame,pix2video,tokenflow,static-texture"
+        "generative,per-frame,fixed-noise,cross-frame,pix2video,tokenflow,tex4d,syncmvd,static-texture"
     )
     judging: Judging = field(default_factory=Judging)
     json: Json = False

@@ -308,16 +308,18 @@ class Consistency:
         keyframes: number of keyframes of each step.
         set: any setting of the method, for instance injection.alpha_end=0.4; may be given several times. A
             wrong name lists them all.
-        stabilise: strength of a filter that takes flicker out of finished frames along surface points, 0..1.
+        lock: how far surfaces show the detail of the frames that see them best, 0..1; light stays.
     """
 
-    noise: Annotated[NoiseMode | None, option("partition|nearest|fixed|independent", "the preset's")] = None
+    noise: Annotated[
+        NoiseMode | None, option("partition|bridge|nearest|fixed|independent", "the preset's")
+    ] = None
     engine: Annotated[Engine | None, option("texture|reproject", "the preset's")] = None
     alpha: Annotated[float | None, option("A", "the preset's")] = None
-    unify: Annotated[UnifyRule | None, option("fill|mean|paper|trajectory", "the preset's")] = None
+    unify: Annotated[UnifyRule | None, option("fill|mean|paper|rising", "the preset's")] = None
     keyframes: Annotated[int | None, option("K", "an eighth of the frames, at least 3 and at most 8")] = None
     set: Annotated[tyro.conf.UseAppendAction[tuple[str, ...]], option("STAGE.NAME=VALUE", "none")] = ()
-    stabilise: Annotated[float, tyro.conf.arg(metavar="S")] = 0.0
+    lock: Annotated[float | None, option("L", "the preset's; 0 with --prompt-at or another --method")] = None
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ Example:
 import json
 import sys
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -27,14 +27,13 @@ from genrender.backbones.samplers import make_sampler
 from genrender.backbones.sources import read_guidance_scale, video_scale
 from genrender.config import ControlKind, RunConfig
 from genrender.errors import ModelError
-from genrender.gbuffer.composite import composite_backdrop
 from genrender.gbuffer.control import inverse_depth_range
 from genrender.gbuffer.control_pictures import ControlPictures
-from genrender.gbuffer.preview import depth_picture, to_picture, uv_picture
+from genrender.gbuffer.preview import depth_picture, uv_picture
 from genrender.injection.keyframes import choose_keyframes, default_n_keyframes, seen_surface
-from genrender.methods.static_texture import static_texture
 from genrender.methods.table import METHODS, Method
 from genrender.runs.folder import RunFolder
+from genrender.runs.frames import write_frames
 from genrender.runs.hooks import SILENT, Cancelled, RunHooks
 from genrender.runs.progress import Feedback
 from genrender.runs.record import Cost, Making, NetworksRecord, Origin, RunRecord, SettingsRecord, ShotRecord
@@ -43,7 +42,7 @@ from genrender.runs.unfinished import UnfinishedRun
 from genrender.runs.words import warn_of_unknown_words
 from genrender.sampling.appearance import Appearance, AppearanceRecorder
 from genrender.sampling.chunks import is_out_of_memory
-from genrender.sampling.loop import SamplingConfig, decode_frames, sample
+from genrender.sampling.loop import SamplingConfig, sample
 from genrender.sampling.scheduler import set_noise_levels
 from genrender.sampling.store import FrameTensors, RunStore, n_steps_done
 from genrender.sampling.surface import ClipSurface
@@ -52,7 +51,6 @@ from genrender.shots.objects import prompts_by_id
 from genrender.storage.lazy_frames import PerFrame
 from genrender.storage.memory import gpu_peak_memory_mb, peak_memory_mb, reset_gpu_peak_memory
 from genrender.storage.run_files import RECORDED_FILE
-from genrender.surface.stabiliser import stabilised
 
 
 @dataclass(frozen=True)
@@ -132,7 +130,7 @@ def make_video(
     # 2. Frames, video and contact sheet.
     with folder.replaced() as draft:
         with _memory_errors(clip, settled):
-            flagged = _write_frames(backbone, latents, clip, painted, settled, draft, hooks)
+            flagged = write_frames(backbone, latents, clip, painted, settled, draft, hooks)
         seconds = (time.perf_counter() - started_s) / clip.shot.n_frames
         cost = Cost(seconds, peak_memory_mb(), gpu_peak_memory_mb())
         words = sys.argv if unfinished is None else unfinished.command
@@ -290,34 +288,3 @@ def _memory_errors(clip: Clip, config: RunConfig) -> Iterator[None]:
             f"even for one at a time, or for {config.method.injection.n_keyframes} keyframes together: use "
             "fewer keyframes, a smaller size or --dtype float16"
         ) from error
-
-
-def _write_frames(
-    backbone: Backbone,
-    latents: FrameTensors,
-    clip: Clip,
-    painted: list[int] | None,
-    config: RunConfig,
-    folder: RunFolder,
-    hooks: RunHooks,
-) -> list[int]:
-    """Writes all frames; returns the indices of those that the safety checker blackened."""
-    n_frames = clip.shot.n_frames
-    flagged: list[int] = []
-    hooks.report("frames", 0, n_frames)
-    frames: Iterable[np.ndarray] = decode_frames(backbone, latents, flagged.append)
-    if painted is not None:
-        pictures = np.stack(list(frames))
-        # What the safety checker has blackened is no appearance to bake, unless there is nothing else.
-        kept = [index for index in range(len(painted)) if index not in flagged] or range(len(painted))
-        frames = static_texture(pictures[list(kept)], [painted[index] for index in kept], clip.tracker)
-        flagged[:] = [painted[index] for index in flagged]
-    if config.stabilise > 0:
-        frames = stabilised(frames, clip.tracker, config.stabilise)
-    for index, frame in enumerate(frames):
-        finished = frame
-        if config.background_color is not None:
-            finished = composite_backdrop(frame, clip.gbuffers[index], config.background_color)
-        folder.write_frame(index, to_picture(finished))
-        hooks.report("frames", index + 1, n_frames)
-    return flagged

@@ -14,7 +14,7 @@ from jaxtyping import Float32
 from genrender.backbones.families import backbone_of
 from genrender.backbones.protocol import Backbone
 from genrender.backbones.sources import read_guidance_scale, read_vocabulary, unknown_words
-from genrender.config import ControlKind, MethodConfig
+from genrender.config import OURS, ControlKind, MethodConfig
 from genrender.errors import ConfigError
 from genrender.gbuffer.gbuffer import GBuffer
 from genrender.sampling.appearance import Appearance
@@ -76,7 +76,7 @@ class ClipCall:
         prompt: str | None,
         gbuffers: Sequence[GBuffer],
         negative_prompt: str | None = None,
-        config: MethodConfig = MethodConfig(),  # noqa: B008 (frozen)
+        config: MethodConfig = OURS,
         tracker: SurfaceTracker | None = None,
         seed: int | None = None,
         chunk_size: int = 8,
@@ -88,11 +88,21 @@ class ClipCall:
     ) -> Any:
         """Render a clip.
 
+        Frames are as the model decodes them: the lock that `make_video` and the command line's presets add is
+        a stage of its own, on any frames of a clip with their G-buffers.
+
+        Example:
+            >>> from genrender.surface.lock import SurfaceLock, locked_frames
+            >>> from genrender.surface.sightings import GeometrySightings
+            >>> frames = pipe("a red fox", clip.gbuffers).frames
+            >>> lock = SurfaceLock(GeometrySightings(clip.tracker), {k: frames[k] for k in (0, 8, 15)})
+            >>> steady = list(locked_frames(frames, lock))
+
         Args:
             prompt: what the clip shows; None where `prompt_embeds` says it.
             gbuffers: one per frame, all of one size, a multiple of the VAE factor.
             negative_prompt: what it does not show; only under guidance.
-            config: the method's settings; `PER_FRAME` switches all mechanisms off.
+            config: the method's settings, ours where none are given; `PER_FRAME` switches all mechanisms off.
             tracker: the clip's geometry; only the `reproject` engine needs it.
             seed: of everything that is drawn by chance: surface noise, keyframes, scheduler. None takes the
                 (first) generator's, or 0 where there is none either.
@@ -164,7 +174,7 @@ class ClipCall:
         self, latents: FrameTensors, on_flagged: Callable[[int], None] | None = None
     ) -> Iterator[Float32[np.ndarray, "H W 3"]]:
         """See `genrender.sampling.loop.decode_frames`."""
-        return decode_frames(self.backbone, latents, on_flagged)
+        return decode_frames(self.backbone, latents, on_flagged=on_flagged)
 
     def _pictures(self, latents: FrameTensors, output_type: str, flagged: list[int]) -> Any:
         if output_type == "latent":

@@ -15,11 +15,14 @@ from torch import Tensor
 from genrender.config import LatentConfig
 from genrender.correspondence.engines import SurfaceEngine
 from genrender.correspondence.gather import FeatureMap
+from genrender.injection.keyframes import choose_keyframes
 from genrender.sampling.prediction import x0_rules
 from genrender.sampling.surface import ClipSurface
 
 # Statistics of fewer latent pixels say more about chance than about an object.
 MIN_PIXELS = 8
+# From how many frames another one takes its clean latents; work per step grows with it.
+MAX_SOURCES = 24
 
 
 def normalise_objects(
@@ -90,36 +93,41 @@ def nearest_two(frame: int, keyframes: Sequence[int]) -> tuple[int, ...]:
 def synchronise(
     x0: Float32[Tensor, "F C h w"],
     frames: Sequence[int],
-    keyframe_x0: Float32[Tensor, "K C h w"],
-    keyframes: Sequence[int],
+    source_x0: Float32[Tensor, "K C h w"],
+    sources: Sequence[int],
     engine: SurfaceEngine,
-    strength: float,
+    config: LatentConfig,
+    done: float = 0.0,
 ) -> Float32[Tensor, "F C h w"]:
     """Unify the predicted clean latents along the surface.
 
-    Every frame takes the mean of its two nearest keyframes at the surface points that they see.
+    Every frame takes what all sources, or its two nearest keyframes, show of its surface points.
 
     Args:
         x0: of some frames.
         frames: which these are.
-        keyframe_x0: of the frames to take from.
-        keyframes: which these are.
+        source_x0: of the frames to take from.
+        sources: which these are.
         engine: carries latents on the surface.
-        strength: weight in [0, 1] of what the surface says.
+        config: which sources, how they are combined, and how much that counts.
+        done: share of the steps that are done, in [0, 1].
 
     Source: ours; synchronised tweedies (Kim et al. 2024) average x0 over views in a like manner.
     """
-    if strength == 0:
+    if config.synchronise == 0:
         return x0
     height, width = x0.shape[-2:]
     features = FeatureMap(height, width)
     synced = x0.clone()
-    by_pair = groupby(range(len(frames)), key=lambda row: nearest_two(frames[row], keyframes))
-    for pair, group in by_pair:
-        rows = list(group)
-        sources = keyframe_x0[[keyframes.index(frame) for frame in pair]]
-        surface, valid = engine.blend(pair, [frames[r] for r in rows], features, "mean")(sources)
-        synced[rows] = torch.where(valid[:, None], x0[rows].lerp(surface, strength), x0[rows])
+
+    def taken_from(row: int) -> tuple[int, ...]:
+        return tuple(sources) if config.synchronise_from == "frames" else nearest_two(frames[row], sources)
+
+    for taken, group in groupby(range(len(frames)), key=taken_from):
+        rows, shown = list(group), source_x0[[sources.index(frame) for frame in taken]]
+        blend = engine.blend(taken, [frames[r] for r in rows], features, config.synchronise_unify, done)
+        surface, valid = blend(shown)
+        synced[rows] = torch.where(valid[:, None], x0[rows].lerp(surface, config.synchronise), x0[rows])
     return synced
 
 
@@ -136,26 +144,36 @@ class LatentRules:
         self._config = config
         self._surface = surface
         self._reference: Tensor | None = None
-        self._keyframes: list[int] = []
-        self._keyframe_x0: Tensor | None = None
+        self._sources: list[int] = []
+        self._source_x0: Tensor | None = None
         if config.changes_x0:
             self._x0_rules = x0_rules(scheduler)
 
-    @property
-    def needs_keyframes(self) -> bool:
-        """Whether `start_step` must be told what the model says of the keyframes."""
-        return self._config.changes_x0
+    def sources(self, keyframes: Sequence[int], seed: int, draw: int) -> list[int]:
+        """Frames of which `start_step` must be told what the model says; none where nothing needs it.
+
+        Args:
+            keyframes: of this step.
+            seed: of the run.
+            draw: as for keyframes.
+        """
+        if not self._config.changes_x0:
+            return []
+        if self._config.synchronise_from == "keyframes":
+            return list(keyframes)
+        n_frames = self._surface.n_frames
+        return choose_keyframes(n_frames, min(n_frames, MAX_SOURCES), "stratified", seed, draw)
 
     def start_step(
         self,
-        keyframes: Sequence[int],
+        sources: Sequence[int],
         output: Float32[Tensor, "K C h w"],
         model_input: Float32[Tensor, "K C h w"],
         step: int,
     ) -> None:
-        """Take in the guided output for the keyframes of a step, and what the model saw."""
-        self._keyframes = list(keyframes)
-        self._keyframe_x0 = self._x0_rules[step].x0(output, model_input)
+        """Take in the guided output for the sources of a step, and what the model saw."""
+        self._sources = list(sources)
+        self._source_x0 = self._x0_rules[step].x0(output, model_input)
 
     def change_output(
         self,
@@ -177,16 +195,16 @@ class LatentRules:
         config = self._config
         if not config.changes_x0:
             return output
-        assert self._keyframe_x0 is not None
+        assert self._source_x0 is not None
         rule = self._x0_rules[step]
         x0 = rule.x0(output, model_input)
         if config.normalise == "objects":
-            ids, keyframe_ids = self._object_ids(frames), self._object_ids(self._keyframes)
-            x0 = normalise_objects(x0, ids, self._keyframe_x0, keyframe_ids, 1.0 - done)
+            ids, source_ids = self._object_ids(frames), self._object_ids(self._sources)
+            x0 = normalise_objects(x0, ids, self._source_x0, source_ids, 1.0 - done)
         if config.synchronise > 0 and done <= config.synchronise_until:
             engine = self._surface.engine
             assert engine is not None
-            x0 = synchronise(x0, frames, self._keyframe_x0, self._keyframes, engine, config.synchronise)
+            x0 = synchronise(x0, frames, self._source_x0, self._sources, engine, config, done)
         return rule.output(x0, model_input)
 
     def change_latents(

@@ -216,8 +216,8 @@ def sample(
             hooks.on_outputs(step, partial(predicted_x0_of, store, scheduler, model_input, step))
 
             # 6. The scheduler's step, between the rules for predicted clean and for noisy latents.
-            if rules.needs_keyframes:
-                rules.start_step(keyframes, store.outputs[keyframes], model_input(keyframes), step)
+            if sources := rules.sources(keyframes, sampling.seed, draws[step]):
+                rules.start_step(sources, store.outputs[sources], model_input(sources), step)
             for chunk, frames in enumerate(chunks):
                 store.recall(scheduler, chunk)
                 current = store.latents[frames]
@@ -252,7 +252,10 @@ def _initial_latents(
 
 
 def decode_frames(
-    backbone: Backbone, latents: FrameTensors, on_flagged: Callable[[int], None] | None = None
+    backbone: Backbone,
+    latents: FrameTensors,
+    frames: Sequence[int] | None = None,
+    on_flagged: Callable[[int], None] | None = None,
 ) -> Iterator[Float32[np.ndarray, "H W 3"]]:
     """Frames of final latents, one by one: a long video never lies in memory as a whole, and the decoder,
     whose maps are as large as the picture, is not what decides how much memory a run takes.
@@ -262,13 +265,14 @@ def decode_frames(
     Args:
         backbone: the image model.
         latents: as `sample` returns them.
+        frames: which of them, in which order; None: all.
         on_flagged: is told the index of every frame that was blackened, before that frame is yielded.
 
     Yields:
         The next frame, in [0, 1].
     """
     try:
-        for frame in range(len(latents)):
+        for frame in range(len(latents)) if frames is None else frames:
             picture, is_flagged = backbone.decode(latents[[frame]])
             if is_flagged and on_flagged is not None:
                 on_flagged(frame)

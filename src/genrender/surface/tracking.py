@@ -6,9 +6,10 @@ features with it.
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import cached_property
 
 import numpy as np
-from jaxtyping import Bool, Float, Float32, Float64, Int32, Integer, Num
+from jaxtyping import Bool, Float, Float32, Float64, Int32, Int64, Integer, Num
 
 from genrender.errors import ConfigError
 from genrender.gbuffer.gbuffer import GBuffer
@@ -21,6 +22,8 @@ SUBPIXEL = 1 / 256
 
 # How much the inverse depth of one and the same surface point may differ, relative to itself.
 DEPTH_TOLERANCE = 1e-3
+# The same for pixels whose centres lie up to a pixel away.
+LOOSE_DEPTH_TOLERANCE = 4e-3
 
 # A clip's vertices are evaluated when they are looked at; a step's keyframes are looked at again and again.
 _N_CACHED_FRAMES = 32
@@ -55,7 +58,7 @@ class SurfaceTracker:
             )
         check_triangles(gbuffers[0])
         self.gbuffers = gbuffers
-        self._tris = tris
+        self.tris = tris
         self._cameras = cameras
         self._verts = verts
         self._kept_verts = Recent[np.ndarray](_N_CACHED_FRAMES)
@@ -70,7 +73,7 @@ class SurfaceTracker:
         Vertices are kept from call to call, as float32 around the camera.
         """
         verts, camera = self._seen_by_camera(frame)
-        return self._project(surface_points(verts[self._tris[tri_id]], bary), camera, frame)
+        return self._project(surface_points(verts[self.tris[tri_id]], bary), camera, frame)
 
     def points(
         self, tri_id: Integer[np.ndarray, "N"], bary: Float[np.ndarray, "N 2"], frame: int
@@ -82,7 +85,7 @@ class SurfaceTracker:
             bary: weights of its second and third corner.
             frame: whose time.
         """
-        return surface_points(self._verts[frame][self._tris[tri_id]].astype(np.float64), bary)
+        return surface_points(self._verts[frame][self.tris[tri_id]].astype(np.float64), bary)
 
     def project(
         self, points: Float64[np.ndarray, "N 3"], frame: int
@@ -139,6 +142,33 @@ class SurfaceTracker:
             shown &= belongs | (weight == 0)
         return shown
 
+    def may_show(
+        self,
+        xy: Float64[np.ndarray, "N 2"],
+        depth: Float64[np.ndarray, "N"],
+        object_id: Int32[np.ndarray, "N"],
+        frame: int,
+    ) -> Bool[np.ndarray, "N"]:
+        """Whether any of the four pixels around shows the point: looser than `shows`, for who weighs edges
+        himself. Where a surface bends, one pixel's depth tells little about the next.
+
+        Args:
+            xy: where the points lie, see `project`.
+            depth: their planar depth; negative where they cannot be shown.
+            object_id: what they are part of.
+            frame: which frame.
+        """
+        gbuffer = self.gbuffers[frame]
+        inverse, tolerance = self._kept_tolerances.look_up(self._find_tolerances, frame)
+        inverse_depth = 1 / np.where(depth > 0, depth, 1.0)
+        shown = np.zeros(len(xy), bool)
+        for row, column, _ in bilinear_taps(xy, gbuffer.height, gbuffer.width):
+            there = inverse[row, column]
+            loose = np.maximum(2 * tolerance[row, column], LOOSE_DEPTH_TOLERANCE * there)
+            same = gbuffer.object_id[row, column] == object_id
+            shown |= same & (np.abs(there - inverse_depth) <= loose)
+        return shown & (depth > 0)
+
     def _seen_by_camera(self, frame: int) -> tuple[Float32[np.ndarray, "V 3"], Camera]:
         """A frame's vertices in the world's axes around its camera, and that camera there: in these small
         numbers float32 is enough, as it is for the rays that made the G-buffer."""
@@ -161,12 +191,58 @@ class SurfaceTracker:
         """
         unique, index = np.unique(tri_id, return_inverse=True)
         verts, camera = self._seen_by_camera(frame)
-        corners = verts[self._tris[unique]].astype(np.float64)
+        corners = verts[self.tris[unique]].astype(np.float64)
         gbuffer = self.gbuffers[frame]
         xy, depth = camera.project(corners, gbuffer.height, gbuffer.width)
         first, second = xy[:, 1] - xy[:, 0], xy[:, 2] - xy[:, 0]
         area = np.abs(first[:, 0] * second[:, 1] - first[:, 1] * second[:, 0]) / 2
         return np.where((depth > 0).all(1), area, 0)[index]
+
+    def seen_at_verts(self, frame: int) -> Float64[np.ndarray, "V 2"]:
+        """What tells how large a frame sees the surface around each vertex, see `pixels_per_area`.
+
+        The first is how much the surface faces the camera: how far off the camera lies from the plane that
+        touches it there, for parallel rays the cosine with them, on either side. It is a mean over the
+        triangles that meet there, so that it has no steps where triangles meet, and vertices that lie at one
+        place, as where a surface is cut for its texture, share it. The second is planar depth. Both stay what
+        they are behind the camera, where a floor's corners may lie.
+        """
+        verts, camera = self._seen_by_camera(frame)
+        back = camera.world_from_camera[:3, 2]
+        first, second, third = (verts[self.tris[:, k]].astype(np.float64) for k in range(3))
+        normal = np.cross(second - first, third - first)
+        off = (normal * (first if camera.ymag is None else back)).sum(axis=1)
+        place = self._places[self.tris].ravel()
+        total, whole = (
+            np.bincount(place, np.repeat(each, 3), len(verts))
+            for each in (np.abs(off), np.linalg.norm(normal, axis=1))
+        )
+        facing = (total / np.maximum(whole, 1e-30))[self._places]
+        return np.stack([facing, -(verts * back).sum(axis=1)], axis=1)
+
+    def pixels_per_area(self, seen: Float64[np.ndarray, "N 2"], frame: int) -> Float64[np.ndarray, "N"]:
+        """How many pixels of a frame an area of the world fills, at points between vertices.
+
+        Args:
+            seen: `seen_at_verts`, interpolated; where depth is not above 0, there are no pixels.
+            frame: the one that sees them.
+        """
+        gbuffer, camera = self.gbuffers[frame], self._cameras[frame]
+        lens = camera.lens(gbuffer.height, gbuffer.width)
+        facing, depth = seen.T
+        scale = (gbuffer.height / (2 * lens.half_height)) ** 2
+        if lens.is_orthographic:
+            return np.where(depth > 0, scale * facing, 0)
+        return np.where(depth > 0, scale * facing / np.where(depth > 0, depth, 1) ** 3, 0)
+
+    @cached_property
+    def _places(self) -> Int64[np.ndarray, "V"]:
+        """Of every vertex the first that lies at its place, in the clip's first, middle and last frame: what
+        is hidden by making it small lies at one place as a whole while it is."""
+        frames = sorted({0, len(self._verts) // 2, len(self._verts) - 1})
+        places = np.concatenate([self._verts[frame] for frame in frames], axis=1)
+        _, first, index = np.unique(places, axis=0, return_index=True, return_inverse=True)
+        return first[index.ravel()]
 
 
 def check_triangles(gbuffer: GBuffer) -> None:

@@ -60,7 +60,7 @@ def weights_hash(model: nn.Module) -> str:
     """A short name for a model's weights, which changes with any of them."""
     digest = hashlib.sha256()
     for tensor in model.state_dict().values():
-        digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+        digest.update(tensor.detach().cpu().reshape(-1).view(torch.uint8).numpy().tobytes())
     return digest.hexdigest()[:12]
 
 
