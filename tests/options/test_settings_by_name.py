@@ -28,7 +28,7 @@ ASKED = {
     "guidance": 2.5,
     "lora": ["ink.safetensors:0.8"],
     "set": ["injection.alpha_end=0.4"],
-    "stabilise": 0.5,
+    "lock": 0.5,
     "method": "per-frame",
 }
 
@@ -67,7 +67,7 @@ def test_settings_make_the_job_of_the_same_command_line():
         ),
         *("--merge", "Wheel*=Wheels", "--prompt-for", "Fox=a bronze fox", "--prompt-at", "12=a fox in snow"),
         *("--guidance", "2.5", "--lora", "ink.safetensors:0.8", "--set", "injection.alpha_end=0.4"),
-        *("--stabilise", "0.5", "--method", "per-frame"),
+        *("--lock", "0.5", "--method", "per-frame"),
     ]
     options = parse(words)
     job = render_job(options)

@@ -260,7 +260,7 @@ def test_passes_from_other_software_come_as_a_zip(client, tmp_path):
 def test_settings_and_models_say_what_there_is(client):
     groups = client.get("/api/settings").json()["groups"]
     named = {setting["name"]: setting for group in groups for setting in group["settings"]}
-    assert {"prompt", "camera", "preset", "set", "prompt_for", "stabilise"} < named.keys()
+    assert {"prompt", "camera", "preset", "set", "prompt_for", "lock"} < named.keys()
     assert not {"out", "run_dir", "debug", "exr_map", "allow_folder", "allow_pickle", "device"} & named.keys()
     assert all(setting["about"] for setting in named.values())
     assert named["preset"]["choices"] == ["balanced", "fast", "preview", "paper"]

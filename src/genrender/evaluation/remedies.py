@@ -29,15 +29,15 @@ def remedies(symptom: str, record: RunRecord) -> list[Remedy]:
     """
     method = record.making.settings.others["method"]
     injection = method["injection"]
-    stabilise = record.making.settings.others["stabilise"]
+    lock = record.making.settings.others.get("lock", 0.0)
     alpha, keyframes = injection["alpha"], injection["n_keyframes"]
     more_alpha, less_alpha = min(1.0, round(alpha + 0.2, 2)), max(0.0, round(alpha - 0.2, 2))
     more_keyframes = min(2 * keyframes, record.shot.n_frames)
-    surface_noise = ("noise", "partition", method["noise"]["mode"])
+    surface_noise = ("noise", "bridge", method["noise"]["mode"])
     stronger = ("alpha", more_alpha, alpha)
     wider = ("keyframes", more_keyframes, keyframes)
     tried = {
-        "flicker": (surface_noise, stronger, wider, ("stabilise", max(0.5, stabilise), stabilise)),
+        "flicker": (surface_noise, stronger, wider, ("lock", 1.0, lock)),
         "texture sticking": (
             surface_noise,
             stronger,
