@@ -33,7 +33,7 @@ from PIL import Image
 from shared import new_parser
 
 from genrender.gbuffer.preview import to_picture
-from genrender.injection.keyframes import choose_keyframes, seen_surface
+from genrender.injection.keyframes import covering_frames
 from genrender.metrics.light import surviving_light
 from genrender.metrics.sharpness import sharpness
 from genrender.metrics.surface import surface_errors
@@ -47,10 +47,11 @@ from genrender.surface.tracking import SurfaceTracker
 Variant = Callable[[np.ndarray, SurfaceTracker], Iterable[np.ndarray]]
 
 
-def lock(strength: float = 1.0, n_views: int = MAX_VIEWS, power: float = 24.0, **light: Any) -> Variant:
+def lock(
+    strength: float = 1.0, n_views: int = MAX_VIEWS, power: float = LockConfig.power, **light: Any
+) -> Variant:
     def locked(frames: np.ndarray, tracker: SurfaceTracker) -> Iterable[np.ndarray]:
-        seen = seen_surface(tracker.gbuffers)
-        views = choose_keyframes(len(frames), min(n_views, len(frames)), "coverage", 0, 0, seen)
+        views = covering_frames(tracker.gbuffers, n_views, seed=0)
         config = LockConfig(power=power, light=replace(LightConfig(), **light))
         made = SurfaceLock(GeometrySightings(tracker), {view: frames[view] for view in views}, config)
         return locked_frames(frames, made, strength)

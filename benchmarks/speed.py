@@ -49,9 +49,10 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from genrender.gbuffer.control import depth_control
+from genrender.injection.keyframes import covering_frames
 from genrender.methods.table import METHODS
 from genrender.pipeline import GenerativeRenderingPipeline, load_pipeline
-from genrender.runs.frames import lock_views
+from genrender.runs.frames import MAX_VIEWS
 from genrender.scene.load import load_scene
 from genrender.shots.clip import Clip, ShotConfig, render_clip
 from genrender.storage.memory import gpu_peak_memory_mb, peak_memory_mb, reset_gpu_peak_memory
@@ -336,7 +337,7 @@ def ours(
 
 def lock(frames: np.ndarray, clip: Clip) -> None:
     """As a run of the default preset does it."""
-    views = lock_views(clip, seed=0)
+    views = covering_frames(clip.gbuffers, MAX_VIEWS, seed=0)
     made = SurfaceLock(GeometrySightings(clip.tracker), {view: frames[view] for view in views})
     for _ in locked_frames(frames, made):
         pass

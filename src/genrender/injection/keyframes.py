@@ -125,3 +125,16 @@ def seen_surface(gbuffers: Sequence[GBuffer], side: int = 32) -> Bool[np.ndarray
     patches = np.unique(np.concatenate(texels))
     patches = patches[patches >= 0]
     return np.stack([np.isin(patches, texel) for texel in texels])
+
+
+def covering_frames(gbuffers: Sequence[GBuffer], n_wanted: int, seed: int) -> list[int]:
+    """Frames that together show most of a clip's surface, in ascending order: what stands for the whole clip.
+
+    Args:
+        gbuffers: the clip.
+        n_wanted: how many frames; all of a clip that has fewer.
+        seed: of the first one, which is drawn.
+    """
+    n_frames = len(gbuffers)
+    n_chosen = min(n_wanted, n_frames)
+    return choose_keyframes(n_frames, n_chosen, "coverage", seed, 0, seen_surface(gbuffers))

@@ -7,8 +7,7 @@ import numpy as np
 from genrender.gbuffer.gbuffer import GBuffer
 from genrender.storage.lazy_frames import Pictures
 from genrender.surface.flow import EROSION_PX, erode
-
-LUMINANCE = np.array([0.2126, 0.7152, 0.0722])
+from genrender.surface.light import LUMINANCE
 
 
 def sharpness(frames: Pictures, gbuffers: Sequence[GBuffer]) -> float:

@@ -9,7 +9,7 @@ from genrender.backbones.protocol import Backbone
 from genrender.config import RunConfig
 from genrender.gbuffer.composite import composite_backdrop
 from genrender.gbuffer.preview import to_picture
-from genrender.injection.keyframes import choose_keyframes, seen_surface
+from genrender.injection.keyframes import covering_frames
 from genrender.methods.static_texture import static_texture
 from genrender.runs.folder import RunFolder
 from genrender.runs.hooks import RunHooks
@@ -82,7 +82,7 @@ class _Decoded:
 
 def _locked(decoded: _Decoded, clip: Clip, config: RunConfig) -> Iterator[Float32[np.ndarray, "H W 3"]]:
     """The frames of a clip, locked to a few of them."""
-    views = decoded.some(lock_views(clip, config.seed))
+    views = decoded.some(covering_frames(clip.gbuffers, MAX_VIEWS, config.seed))
     # What the safety checker has blackened shows no surface.
     seen = {frame: picture for frame, picture in views.items() if frame not in decoded.flagged}
     if not seen:
@@ -92,10 +92,3 @@ def _locked(decoded: _Decoded, clip: Clip, config: RunConfig) -> Iterator[Float3
     found = GeometrySightings(clip.tracker) if clip.has_geometry else UvSightings(clip.gbuffers)
     lock = SurfaceLock(found, seen)
     yield from locked_frames(decoded.all(), lock, config.lock, left_alone=decoded.flagged)
-
-
-def lock_views(clip: Clip, seed: int) -> list[int]:
-    """The frames that lend their detail to all others: those that together show most of the surface."""
-    n_frames = clip.shot.n_frames
-    n_views = min(n_frames, MAX_VIEWS)
-    return choose_keyframes(n_frames, n_views, "coverage", seed, 0, seen_surface(clip.gbuffers))

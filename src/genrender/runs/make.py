@@ -30,7 +30,7 @@ from genrender.errors import ModelError
 from genrender.gbuffer.control import inverse_depth_range
 from genrender.gbuffer.control_pictures import ControlPictures
 from genrender.gbuffer.preview import depth_picture, uv_picture
-from genrender.injection.keyframes import choose_keyframes, default_n_keyframes, seen_surface
+from genrender.injection.keyframes import covering_frames, default_n_keyframes
 from genrender.methods.table import METHODS, Method
 from genrender.runs.folder import RunFolder
 from genrender.runs.frames import write_frames
@@ -162,8 +162,7 @@ def _recorder(
     backbone: Backbone, clip: Clip, config: RunConfig, recipe: Recipe, unfinished: UnfinishedRun
 ) -> AppearanceRecorder:
     """For the frames that together show most of the clip's surface."""
-    n_frames, seen = len(clip.gbuffers), seen_surface(clip.gbuffers)
-    frames = choose_keyframes(n_frames, default_n_keyframes(n_frames), "coverage", config.seed, 0, seen)
+    frames = covering_frames(clip.gbuffers, default_n_keyframes(len(clip.gbuffers)), config.seed)
     scheduler, factor = backbone.scheduler, backbone.vae_factor
     set_noise_levels(scheduler, config.n_steps, recipe.timesteps, recipe.sigmas)
     shape = (backbone.n_channels, clip.shot.height // factor, clip.shot.width // factor)
@@ -236,8 +235,7 @@ def _painted_frames(clip: Clip, config: RunConfig, method: Method) -> list[int] 
         return None
     n_keyframes = config.method.injection.n_keyframes
     assert n_keyframes is not None
-    seen = seen_surface(clip.gbuffers)
-    return choose_keyframes(clip.shot.n_frames, n_keyframes, "coverage", config.seed, 0, seen)
+    return covering_frames(clip.gbuffers, n_keyframes, config.seed)
 
 
 def _diffuse(

@@ -72,8 +72,8 @@ def erode(mask: Bool[np.ndarray, "H W"], radius_px: int) -> Bool[np.ndarray, "H 
     What lies beyond the picture counts as inside: a surface that leaves the picture has no edge there.
     """
     for axis in (0, 1):
-        padding = [(radius_px, radius_px) if axis == other else (0, 0) for other in (0, 1)]
-        padded = np.pad(mask, padding, constant_values=True)
-        windows = np.lib.stride_tricks.sliding_window_view(padded, 2 * radius_px + 1, axis=axis)
-        mask = np.all(windows, axis=-1)
+        along = mask.swapaxes(0, axis)
+        padded = np.pad(along, ((radius_px, radius_px), (0, 0)), constant_values=True)
+        shifted = (padded[start : start + len(along)] for start in range(2 * radius_px + 1))
+        mask = np.logical_and.reduce([*shifted]).swapaxes(0, axis)
     return mask

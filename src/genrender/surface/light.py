@@ -13,7 +13,8 @@ from jaxtyping import Float64
 from genrender.gbuffer.gbuffer import GBuffer
 from genrender.surface.nearby import Nearby
 
-_LUMINANCE = np.array([0.2126, 0.7152, 0.0722])
+# Weights of linear RGB (Rec. 709).
+LUMINANCE = np.array([0.2126, 0.7152, 0.0722])
 
 
 @dataclass(frozen=True)
@@ -59,7 +60,7 @@ def light_in(
     """
     smooth = near.mean(difference, radius_px, weight)
     # No matrix product: its last bit may hang on the number of threads.
-    guide = (smooth * _LUMINANCE).sum(axis=1, keepdims=True)
+    guide = (smooth * LUMINANCE).sum(axis=1, keepdims=True)
     products = np.concatenate([guide, guide * guide, difference, guide * difference], axis=1)
     mean, square, of_values, product = np.split(near.mean(products, radius_px, weight), (1, 2, 5), axis=1)
     slope = (product - mean * of_values) / (np.maximum(square - mean * mean, 0) + edge * edge / 4)

@@ -18,6 +18,7 @@ from jaxtyping import Bool, Float, Float32, Float64, Int64
 
 from genrender.errors import ConfigError
 from genrender.gbuffer.gbuffer import GBuffer
+from genrender.surface.flow import erode
 from genrender.surface.light import LightConfig, light_in
 from genrender.surface.nearby import Nearby, box_sum
 from genrender.surface.resample import sample_cubic
@@ -91,7 +92,7 @@ class SurfaceLock:
         by_surface = sorted(views, key=lambda frame: -int(sightings.gbuffers[frame].visible.sum()))
         for frame in by_surface:
             picture, gbuffer = views[frame], sightings.gbuffers[frame]
-            check_size(picture, gbuffer, frame)
+            _check_size(picture, gbuffer, frame)
             connected = connected_pixels(gbuffer)
             inside = distance_inside(connected, 2 * config.edge_px(gbuffer))
             self._views[frame] = _View(np.array(picture), connected, inside)
@@ -117,11 +118,8 @@ class SurfaceLock:
         """
         gbuffer = self.sightings.gbuffers[frame]
         pixels = np.flatnonzero(gbuffer.visible)
-        places, inside = (
-            np.zeros((len(self._views), len(pixels), 2)),
-            np.zeros((len(self._views), len(pixels))),
-        )
-        quality = np.zeros_like(inside)
+        inside = np.zeros((len(self._views), len(pixels)))
+        quality, places = np.zeros_like(inside), np.zeros((*inside.shape, 2))
         for row, (number, view) in enumerate(self._views.items()):
             places[row], shown = self.sightings.find(frame, pixels, number)
             inside[row] = sample_bilinear(view.inside[..., None], places[row])[:, 0] * shown
@@ -210,7 +208,7 @@ def _stream(
             picture = next(source, None)
             if picture is None:
                 raise ConfigError(f"the lock got {n_read} frames, expected {n_frames}, one per G-buffer")
-            check_size(picture, lock.sightings.gbuffers[n_read], n_read)
+            _check_size(picture, lock.sightings.gbuffers[n_read], n_read)
             window[n_read] = _lock_alone(lock, n_read, np.array(picture), strength, left_alone)
             n_read += 1
         window.pop(j - reach - 1, None)
@@ -247,7 +245,7 @@ def _lock_alone(
     return _Locked(picture, change.astype(np.float32), known.astype(np.float32), of_frame)
 
 
-def check_size(picture: Float[np.ndarray, "H W 3"], gbuffer: GBuffer, frame: int) -> None:
+def _check_size(picture: Float[np.ndarray, "H W 3"], gbuffer: GBuffer, frame: int) -> None:
     """Raises ConfigError for a picture that is not as large as its G-buffer."""
     if picture.shape[:2] != gbuffer.depth.shape:
         raise ConfigError(
@@ -306,10 +304,5 @@ def distance_inside(connected: Bool[np.ndarray, "H W"], edge_px: int) -> Float32
     inside = np.zeros(connected.shape, np.float32)
     for _ in range(edge_px):
         inside += connected
-        for axis in (0, 1):
-            padding = [(1, 1) if axis == other else (0, 0) for other in (0, 1)]
-            padded = np.pad(connected, padding, constant_values=True)
-            n = connected.shape[axis]
-            before, after = (padded.take(range(start, start + n), axis) for start in (0, 2))
-            connected = before & connected & after
+        connected = erode(connected, 1)
     return inside / edge_px

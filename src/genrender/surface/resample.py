@@ -24,8 +24,9 @@ def sample_cubic(
     is_inside = np.ones(len(xy), bool)
     for row, column, _ in bilinear_taps(xy, height, width):
         is_inside &= connected[row, column]
-    samples = sample_bilinear(picture, xy)
+    samples = np.empty((len(xy), picture.shape[2]))
     samples[is_inside] = _sample_bicubic(picture, xy[is_inside])
+    samples[~is_inside] = sample_bilinear(picture, xy[~is_inside])
     return samples
 
 

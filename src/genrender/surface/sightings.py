@@ -14,7 +14,7 @@ from genrender.gbuffer.gbuffer import GBuffer
 from genrender.storage.bounded_cache import Recent
 from genrender.surface.nearby import Nearby
 from genrender.surface.texels import join_texel, split_texel, texel_ids
-from genrender.surface.tracking import SurfaceTracker
+from genrender.surface.tracking import SurfaceTracker, between_corners
 
 # How vertices are seen by the frames that are looked at again and again: those that lend their colours.
 _N_CACHED_VIEWS = 16
@@ -56,8 +56,8 @@ class Sightings(Protocol):
         """Where another frame shows the points of a frame's pixels, and whether it does.
 
         Returns:
-            Pixel coordinates, x right, y down, pixel centres at +0.5; and whether all four pixels around
-            show the point.
+            Pixel coordinates, x right, y down, pixel centres at +0.5; and whether it may: near edges, where a
+            neighbouring pixel decides, that is for the caller to weigh.
         """
         ...
 
@@ -76,10 +76,9 @@ class GeometrySightings:
     def size(self, frame: int, pixels: Int64[np.ndarray, "N"], other: int) -> Float64[np.ndarray, "N"]:
         gbuffer = self.gbuffers[frame]
         corners = self._tracker.tris[gbuffer.tri_id.ravel()[pixels]]
-        bary = gbuffer.bary.reshape(-1, 2)[pixels].astype(np.float64)
         of_corners = self._seen.look_up(self._tracker.seen_at_verts, other)[corners]
-        weights = np.concatenate([1 - bary.sum(axis=1, keepdims=True), bary], axis=1)
-        return self._tracker.pixels_per_area((weights[..., None] * of_corners).sum(axis=1), other)
+        seen = between_corners(of_corners, gbuffer.bary.reshape(-1, 2)[pixels])
+        return self._tracker.pixels_per_area(seen, other)
 
     def find(
         self, frame: int, pixels: Int64[np.ndarray, "N"], other: int
@@ -121,6 +120,8 @@ class UvSightings:
     def __init__(self, gbuffers: Sequence[GBuffer]):
         self._gbuffers = gbuffers
         self._maps = Recent[_UvMap](_N_CACHED_MAPS)
+        # A frame is looked at from all views in turn.
+        self._kept_texels = Recent[np.ndarray](1)
 
     @property
     def gbuffers(self) -> Sequence[GBuffer]:
@@ -156,7 +157,7 @@ class UvSightings:
         self, frame: int, pixels: Int64[np.ndarray, "N"], there: _UvMap
     ) -> tuple[Int64[np.ndarray, "N"], Bool[np.ndarray, "N"]]:
         """A pixel that shows each point's texel in the finest texture that has it, and whether any has."""
-        texel = self._texels(frame)[pixels]
+        texel = self._kept_texels.look_up(self._texels, frame)[pixels]
         pixel, found = np.zeros(len(pixels), np.int64), np.zeros(len(pixels), bool)
         for level, (texels, shown_at) in enumerate(there.levels):
             if not len(texels):

@@ -73,7 +73,7 @@ class SurfaceTracker:
         Vertices are kept from call to call, as float32 around the camera.
         """
         verts, camera = self._seen_by_camera(frame)
-        return self._project(surface_points(verts[self.tris[tri_id]], bary), camera, frame)
+        return self._project(between_corners(verts[self.tris[tri_id]], bary), camera, frame)
 
     def points(
         self, tri_id: Integer[np.ndarray, "N"], bary: Float[np.ndarray, "N 2"], frame: int
@@ -85,7 +85,7 @@ class SurfaceTracker:
             bary: weights of its second and third corner.
             frame: whose time.
         """
-        return surface_points(self._verts[frame][self.tris[tri_id]].astype(np.float64), bary)
+        return between_corners(self._verts[frame][self.tris[tri_id]].astype(np.float64), bary)
 
     def project(
         self, points: Float64[np.ndarray, "N 3"], frame: int
@@ -254,10 +254,10 @@ def check_triangles(gbuffer: GBuffer) -> None:
         )
 
 
-def surface_points(
-    corners: Float[np.ndarray, "N 3 3"], bary: Float[np.ndarray, "N 2"]
-) -> Float64[np.ndarray, "N 3"]:
-    """Points of triangles. `corners`: of each point's triangle; `bary`: weights of its second and third."""
+def between_corners(
+    corners: Float[np.ndarray, "N 3 C"], bary: Float[np.ndarray, "N 2"]
+) -> Float64[np.ndarray, "N C"]:
+    """What lies between triangles' corners; `bary`: weights of the second and third corner."""
     second, third = (bary[:, k, None].astype(np.float64) for k in (0, 1))
     return (1 - second - third) * corners[:, 0] + second * corners[:, 1] + third * corners[:, 2]
 
