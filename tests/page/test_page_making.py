@@ -33,7 +33,7 @@ def test_a_file_becomes_a_video(opened, served):
     chooser.value.set_files(str(BIPED))
     until(page, "document.querySelector('.viewer canvas')?.dataset.frame === '0'")
     assert page.locator("h2", has_text="walking_biped.glb").is_visible()
-    assert page.get_by_text("Texture coordinates are fine").is_visible()
+    assert page.get_by_text("Texture coordinates are fine", exact=True).is_visible()
 
     _drag_the_picture(page)
     assert page.get_by_label("Camera", exact=True).input_value() == "my view"
