@@ -59,7 +59,7 @@ def test_frames_read_some_of_their_own_tokens_and_the_shared_ones_of_their_branc
     query, key, value = (random_tokens(6, 2, 10, 8, seed=seed) for seed in range(3))
     shared_key, shared_value = (random_tokens(2, 2, 7, 8, seed=seed) for seed in (3, 4))
     own = [torch.tensor(tokens, dtype=torch.long) for tokens in ([], [3, 8], list(range(10)))]
-    result = attend_with_some_of_their_own(query, key, value, shared_key, shared_value, own, 0.3)
+    result = attend_with_some_of_their_own(query, key, value, (shared_key, shared_value), own, 0.3)
     for row in range(6):
         tokens = own[row % 3]
         for head in range(2):

@@ -6,7 +6,7 @@ are called by kohya's scripts as Stability's own code does.
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -125,3 +125,29 @@ def stabilitys_name(name: str, layers_per_block: int | list[int]) -> str | None:
     if part == "upsamplers":
         return f"output_blocks_{block * (layers_per_block + 1) + layers_per_block}_2_{_plain(rest)}"
     return f"output_blocks_{block * (layers_per_block + 1) + index}_{place}_{_plain(rest)}"
+
+
+def self_attention_name(block: str, number: int, index: int, n_layers: Sequence[int]) -> str:
+    """What diffusers calls a self-attention layer that Stability's own code, and hosts after it, count.
+
+    Args:
+        block: `input`, `middle` or `output`.
+        number: of the block, as in `output_blocks.4`; of `middle`, 0.
+        index: of the transformer layer within it.
+        n_layers: residual blocks of each level of the encoder, the outermost first.
+
+    Example:
+        >>> self_attention_name("output", 4, 0, (2, 2, 2))
+        'up_blocks.1.attentions.1.transformer_blocks.0.attn1'
+    """
+    layer = f"transformer_blocks.{index}.attn1"
+    if block == "middle":
+        return f"mid_block.attentions.0.{layer}"
+    # The first block of the encoder is a convolution; one behind each level makes the map smaller.
+    side, number, levels = (
+        ("down", number - 1, n_layers) if block == "input" else ("up", number, n_layers[::-1])
+    )
+    level = 0
+    while number > levels[level]:
+        number, level = number - levels[level] - 1, level + 1
+    return f"{side}_blocks.{level}.attentions.{number}.{layer}"

@@ -9,12 +9,15 @@ of the keyframes or some of them, D channels of a head.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 from torch.nn import functional
+
+# softmax(Q K^T scale) V of queries "N heads L D", keys and values "N heads M D" and the scale.
+Attend = Callable[[Tensor, Tensor, Tensor, float], Tensor]
 
 
 def split_heads(tokens: Float[Tensor, "N L C"], n_heads: int) -> Float[Tensor, "N heads L D"]:
@@ -65,10 +68,10 @@ def attend_with_some_of_their_own(
     query: Float[Tensor, "N heads L D"],
     key: Float[Tensor, "N heads L D"],
     value: Float[Tensor, "N heads L D"],
-    shared_key: Float[Tensor, "B heads M D"],
-    shared_value: Float[Tensor, "B heads M D"],
+    shared: tuple[Float[Tensor, "B heads M D"], Float[Tensor, "B heads M D"]],
     own: Sequence[Int64[Tensor, "_"]],
     scale: float,
+    attend: Attend = attend,
 ) -> Float[Tensor, "N heads L D"]:
     """Attention of every frame to the shared tokens of its branch and to some of its own.
 
@@ -76,11 +79,12 @@ def attend_with_some_of_their_own(
         query: of the frames, branch-major.
         key: likewise.
         value: likewise.
-        shared_key: one row per branch.
-        shared_value: likewise.
+        shared: keys and values of the tokens that all read, one row per branch.
         own: which of its own tokens each frame attends to.
         scale: factor of Q K^T.
+        attend: how rows attend to keys and values.
     """
+    shared_key, shared_value = shared
     n_branches = shared_key.shape[0]
     queries, keys, values = (tokens.unflatten(0, (n_branches, -1)) for tokens in (query, key, value))
     outputs = []

@@ -10,6 +10,7 @@ all read the same tokens, and a frame adds its own only where it shows something
 attention costs what the surface and the background that are in view cost, however many keyframes there are.
 """
 
+import copy
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
@@ -25,6 +26,7 @@ from genrender.correspondence.gather import FeatureMap
 from genrender.correspondence.unify import UNIFY_RULES, Rule
 from genrender.errors import ConfigError, ModelError
 from genrender.injection.attention import (
+    Attend,
     attend,
     attend_with_some_of_their_own,
     blend_low_band,
@@ -88,6 +90,7 @@ class AttentionState:
     _frames: tuple[int, ...] = field(default=(), init=False)
     _progress: float = field(default=0.0, init=False)
     _memory: dict[str, KeyframeMemory] = field(default_factory=dict, init=False)
+    _branches: dict[Hashable, "AttentionState"] = field(default_factory=dict, init=False)
     _maps: dict[Hashable, FeatureMap] = field(default_factory=dict, init=False)
     _blends: dict[FeatureMap, Blend] = field(default_factory=dict, init=False)
     _views: dict[FeatureMap, list[Blend]] = field(default_factory=dict, init=False)
@@ -100,6 +103,21 @@ class AttentionState:
             raise ConfigError(
                 "alpha > 0 and deduplication look at the surface: pass a correspondence engine, or alpha = 0"
             )
+
+    def of_branch(self, name: Hashable) -> "AttentionState":
+        """The state of a branch whose rows do not always go through the networks with those of others.
+
+        It is made when it is first asked for, with a memory of its own; it shares frames and surface with
+        this one, whose `start_keyframes` and `start_frames` start it, too.
+
+        Args:
+            name: whatever tells branches apart.
+        """
+        if name not in self._branches:
+            state = copy.copy(self)
+            state.n_branches, state._memory, state._branches = 1, {}, {}
+            self._branches[name] = state
+        return self._branches[name]
 
     @property
     def is_active(self) -> bool:
@@ -133,10 +151,14 @@ class AttentionState:
         self._progress = progress
         for remembered in (self._memory, self._shared_tokens):
             remembered.clear()
+        for branch in self._branches.values():
+            branch.start_keyframes(keyframes, progress)
 
     def start_frames(self, frames: Sequence[int]) -> None:
         """From here on the UNet's rows are the chunk `frames`."""
         self._start("frames", frames)
+        for branch in self._branches.values():
+            branch.start_frames(frames)
 
     def _start(self, phase: Literal["keyframes", "frames"], frames: Sequence[int]) -> None:
         self.phase = phase
@@ -145,7 +167,13 @@ class AttentionState:
             remembered.clear()
 
     def attention(
-        self, features: FeatureMap, query: Tensor, key: Tensor, value: Tensor, scale: float
+        self,
+        features: FeatureMap,
+        query: Tensor,
+        key: Tensor,
+        value: Tensor,
+        scale: float,
+        attend: Attend = attend,
     ) -> Tensor:
         """Self-attention with the pre-attention injection, as far as it is on.
 
@@ -155,6 +183,7 @@ class AttentionState:
             key: see `query`.
             value: see `query`.
             scale: factor of Q K^T.
+            attend: how rows attend to keys and values, for hosts that have kernels of their own.
         """
         if self.phase == "idle":
             return attend(query, key, value, scale)
@@ -173,7 +202,9 @@ class AttentionState:
         shared_key, shared_value = self._recall_shared(layer)
         if self.config.deduplicate:
             own = self._find_own_tokens(self._map_of(features))
-            return attend_with_some_of_their_own(query, key, value, shared_key, shared_value, own, scale)
+            return attend_with_some_of_their_own(
+                query, key, value, (shared_key, shared_value), own, scale, attend
+            )
         return attend(
             query, extend_with_keyframes(key, shared_key), extend_with_keyframes(value, shared_value), scale
         )

@@ -1,6 +1,6 @@
 """Self-attention as other published video methods compute it; the rest of the pipeline stays the same."""
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,11 +11,7 @@ from torch import Tensor
 
 from genrender.correspondence.gather import FeatureMap
 from genrender.errors import ConfigError
-from genrender.injection.attention import (
-    attend,
-    join_frames,
-    map_to_tokens,
-)
+from genrender.injection.attention import Attend, attend, join_frames, map_to_tokens
 from genrender.injection.state import AttentionState, KeyframeMemory
 from genrender.noise.hashing import hash_key, hashed_uniform
 
@@ -33,7 +29,13 @@ class FirstFrameAttention(AttentionState):
         return [0]
 
     def attention(
-        self, features: FeatureMap, query: Tensor, key: Tensor, value: Tensor, scale: float
+        self,
+        features: FeatureMap,
+        query: Tensor,
+        key: Tensor,
+        value: Tensor,
+        scale: float,
+        attend: Attend = attend,
     ) -> Tensor:
         if self.phase == "idle":
             return attend(query, key, value, scale)
@@ -58,6 +60,12 @@ class PreviousFrameAttention(FirstFrameAttention):
 
     _previous: dict[tuple[str, int], tuple[Tensor, Tensor]] = field(default_factory=dict, init=False)
 
+    def of_branch(self, name: Hashable) -> "AttentionState":
+        state = super().of_branch(name)
+        if isinstance(state, PreviousFrameAttention) and state._previous is self._previous:
+            state._previous = {}
+        return state
+
     def start_keyframes(self, keyframes: Sequence[int], progress: float = 0.0) -> None:
         super().start_keyframes(keyframes, progress)
         self._previous.clear()
@@ -70,10 +78,16 @@ class PreviousFrameAttention(FirstFrameAttention):
                 del self._previous[layer, frame]
 
     def attention(
-        self, features: FeatureMap, query: Tensor, key: Tensor, value: Tensor, scale: float
+        self,
+        features: FeatureMap,
+        query: Tensor,
+        key: Tensor,
+        value: Tensor,
+        scale: float,
+        attend: Attend = attend,
     ) -> Tensor:
         if self.phase != "frames":
-            return super().attention(features, query, key, value, scale)
+            return super().attention(features, query, key, value, scale, attend)
         layer = features.layer
         first = self._recall_shared(layer)
         # Chunks come in order: the frame before a chunk is the last of the chunk before, or the first of all.
@@ -117,10 +131,16 @@ class PropagatedAttention(AttentionState):
         return np.unique((np.arange(n_keyframes) * distance + shift).astype(np.int64)).tolist()
 
     def attention(
-        self, features: FeatureMap, query: Tensor, key: Tensor, value: Tensor, scale: float
+        self,
+        features: FeatureMap,
+        query: Tensor,
+        key: Tensor,
+        value: Tensor,
+        scale: float,
+        attend: Attend = attend,
     ) -> Tensor:
         if self.phase == "keyframes":
-            return super().attention(features, query, key, value, scale)
+            return super().attention(features, query, key, value, scale, attend)
         return attend(query, key, value, scale)
 
     def injection(self, features: FeatureMap, output: Float[Tensor, "N L C"]) -> Float[Tensor, "N L C"]:

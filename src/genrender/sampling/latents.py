@@ -136,17 +136,18 @@ class LatentRules:
 
     Args:
         config: which rules.
-        scheduler: with its timesteps set.
+        scheduler: with its timesteps set. None: nothing but `sources`, `start_x0` and `change_x0` is asked
+            for, by hosts whose samplers hand out clean latents.
         surface: of the clip; its engine is needed for synchronisation.
     """
 
-    def __init__(self, config: LatentConfig, scheduler: Any, surface: ClipSurface):
+    def __init__(self, config: LatentConfig, scheduler: Any | None, surface: ClipSurface):
         self._config = config
         self._surface = surface
         self._reference: Tensor | None = None
         self._sources: list[int] = []
         self._source_x0: Tensor | None = None
-        if config.changes_x0:
+        if config.changes_x0 and scheduler is not None:
             self._x0_rules = x0_rules(scheduler)
 
     def sources(self, keyframes: Sequence[int], seed: int, draw: int) -> list[int]:
@@ -172,8 +173,11 @@ class LatentRules:
         step: int,
     ) -> None:
         """Take in the guided output for the sources of a step, and what the model saw."""
-        self._sources = list(sources)
-        self._source_x0 = self._x0_rules[step].x0(output, model_input)
+        self.start_x0(sources, self._x0_rules[step].x0(output, model_input))
+
+    def start_x0(self, sources: Sequence[int], x0: Float32[Tensor, "K C h w"]) -> None:
+        """Take in the predicted clean latents of the sources of a step."""
+        self._sources, self._source_x0 = list(sources), x0
 
     def change_output(
         self,
@@ -192,12 +196,25 @@ class LatentRules:
             step: which evaluation of the model.
             done: share of the steps that are done, in [0, 1].
         """
+        if not self._config.changes_x0:
+            return output
+        rule = self._x0_rules[step]
+        return rule.output(self.change_x0(rule.x0(output, model_input), frames, done), model_input)
+
+    def change_x0(
+        self, x0: Float32[Tensor, "F C h w"], frames: Sequence[int], done: float
+    ) -> Float32[Tensor, "F C h w"]:
+        """The predicted clean latents of some frames after everything that is done to them.
+
+        Args:
+            x0: of the frames.
+            frames: which these are.
+            done: share of the steps that are done, in [0, 1].
+        """
         config = self._config
         if not config.changes_x0:
-            return output
+            return x0
         assert self._source_x0 is not None
-        rule = self._x0_rules[step]
-        x0 = rule.x0(output, model_input)
         if config.normalise == "objects":
             ids, source_ids = self._object_ids(frames), self._object_ids(self._sources)
             x0 = normalise_objects(x0, ids, self._source_x0, source_ids, 1.0 - done)
@@ -205,7 +222,7 @@ class LatentRules:
             engine = self._surface.engine
             assert engine is not None
             x0 = synchronise(x0, frames, self._source_x0, self._sources, engine, config, done)
-        return rule.output(x0, model_input)
+        return x0
 
     def change_latents(
         self, latents: Float32[Tensor, "F C h w"], frames: Sequence[int]

@@ -21,7 +21,7 @@ from genrender.gbuffer.raycast import render_gbuffer
 from genrender.gbuffer.store import StoredGBuffers
 from genrender.scene.backdrop import BackdropKind, add_backdrop
 from genrender.scene.camera import Camera
-from genrender.scene.cameras.path import camera_path
+from genrender.scene.cameras.path import CameraPath, camera_path
 from genrender.scene.choices import UvMode
 from genrender.scene.moments import DEFAULT_FPS, SAME_MOMENT, Moment, frames_between, seconds_of
 from genrender.scene.objects import BY_NODE, ObjectRule, with_objects
@@ -209,8 +209,13 @@ class Clip:
         return self.shot.fps
 
 
-def plan_shot(scene: Scene, config: ShotConfig) -> Shot:
+def plan_shot(scene: Scene, config: ShotConfig, given: CameraPath | None = None) -> Shot:
     """Resolves a configuration against a scene: times, animation and cameras, without rendering.
+
+    Args:
+        scene: what is shown.
+        config: when, from where, at what size.
+        given: a camera over time, by hosts that have one, instead of `config.camera`.
 
     Raises:
         ConfigError: a setting is out of range, two contradict each other, or the clip is too large.
@@ -224,7 +229,7 @@ def plan_shot(scene: Scene, config: ShotConfig) -> Shot:
     check_extent(width, height, n_frames)
     times_s = config.times_s or tuple(start_s + frame / fps for frame in range(n_frames))
     scene = scene.looped(animation) if config.loop else scene
-    path = camera_path(config.camera, scene, animation, times_s, width / height)
+    path = given or camera_path(config.camera, scene, animation, times_s, width / height)
     cameras = tuple(path.at(time_s) for time_s in times_s)
     scene = add_backdrop(scene, config.backdrop, animation, times_s, cameras, width / height)
     resolved = replace(
