@@ -1,0 +1,65 @@
+"""Surface Injection in ComfyUI's own engine, against ComfyUI without it and against our pipeline."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import torch
+from families import CFG, SIDE, TIMESTEPS, Family, injected, rendered, sampled, sigmas, steered
+
+from genrender.config import OURS, MethodConfig
+
+OFF = "injection.pre_attn=false"
+
+
+@pytest.fixture(scope="module")
+def clip_and_depth() -> Any:
+    return rendered()
+
+
+def ours(family: Family, clip: Any, method: MethodConfig, **more: Any) -> torch.Tensor:
+    """What our pipeline makes of the same weights, noise and sampler."""
+    return family.pipeline()(
+        None,
+        clip.clip.gbuffers,
+        config=method,
+        seed=3,
+        chunk_size=2,
+        guidance_scale=CFG,
+        sigmas=sigmas(family.model).tolist(),
+        output_type="latent",
+        **family.prompts(),
+        **more,
+    ).latents
+
+
+def test_off_is_comfyui_itself_to_the_bit(family: Family, clip_and_depth: Any) -> None:
+    clip, depth = clip_and_depth
+    texts = steered(family, depth)
+    plain = sampled(family, family.model, clip, texts)
+    off = injected(family.model, clip, settings=OFF, alpha=0.0, synchronise=0.0)
+    assert torch.equal(sampled(family, off, clip, texts), plain)
+    assert not torch.allclose(sampled(family, injected(family.model, clip), clip, texts), plain, atol=0.1)
+
+
+@pytest.mark.parametrize("part", ["keys and values", "features", "clean latents", "all of it"])
+def test_on_is_what_our_pipeline_makes(family: Family, clip_and_depth: Any, part: str) -> None:
+    clip, depth = clip_and_depth
+    settings, alpha, synchronise = {
+        "keys and values": ("", 0.0, 0.0),
+        "features": (OFF, 1.0, 0.0),
+        "clean latents": (OFF, 0.0, 0.5),
+        "all of it": ("", 1.0, 0.5),
+    }[part]
+    method = replace(
+        OURS,
+        injection=replace(OURS.injection, pre_attn=not settings, alpha=alpha, n_keyframes=3),
+        latents=replace(OURS.latents, synchronise=synchronise),
+    )
+    model = injected(family.model, clip, settings=settings, alpha=alpha, synchronise=synchronise)
+    theirs = family.model.get_model_object("latent_format").process_in(
+        sampled(family, model, clip, steered(family, depth))
+    )
+    difference = (theirs - ours(family, clip, method)).abs().max()
+    print(part, float(difference), float(theirs.std()))
+    assert difference < 1e-3
