@@ -60,7 +60,7 @@ def _rows(tensor: torch.Tensor, frames: Sequence[int]) -> torch.Tensor:
 
 
 def _control(control: ControlBase, frames: Sequence[int], cut: dict[int, ControlBase]) -> ControlBase:
-    """A ControlNet that sees the frames' pictures; its network is shared, what it keeps of pictures is not."""
+    """A ControlNet that sees the frames' pictures; its network is shared, pictures that it keeps are not."""
     if id(control) not in cut:
         own = copy.copy(control)
         own.cond_hint = own.extra_concat = None

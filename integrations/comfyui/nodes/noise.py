@@ -34,8 +34,8 @@ class SurfaceNoise:
         wanted, there = tuple(input_latent["samples"].shape), tuple(self._noise.shape)
         if wanted != there:
             raise ConfigError(
-                f"the latents are {wanted}, and the clip's noise is {there}: connect `latent` of Surface Noise, "
-                "or encode as many frames of the clip's size"
+                f"the latents are {wanted}, and the clip's noise is {there}: connect `latent` of Surface "
+                "Noise, or encode as many frames of the clip's size"
             )
         return self._noise
 
@@ -49,7 +49,7 @@ class SurfaceNoiseNode(io.ComfyNode):
             node_id="GenRenderSurfaceNoise",
             display_name="Surface Noise",
             category=CATEGORY,
-            description="Initial noise that moves with the surfaces, for SamplerCustomAdvanced or, as a latent, "
+            description="Initial noise that moves with the surfaces, for SamplerCustomAdvanced, or as a latent "
             "for samplers whose own noise is switched off.",
             search_aliases=["warped noise", "noise"],
             inputs=[

@@ -166,7 +166,7 @@ def _sample(
     wanted, there = (surface.n_frames, *surface.latent_size), (noise.shape[0], *noise.shape[-2:])
     if wanted != there:
         raise ConfigError(
-            f"the latents are {there} (frames, height, width), and the clip of Surface Injection is {wanted}: "
+            f"the latents are {there} (frames, height, width), and Surface Injection's clip is {wanted}: "
             "connect `latent` of Surface Noise, or encode as many frames of the clip's size"
         )
     sampler = executor.class_obj

@@ -144,8 +144,8 @@ class SurfaceRun:
         n_frames = self.plan.surface.n_frames
         if len(x) != n_frames:
             raise ConfigError(
-                f"the model is asked about {len(x)} frames at once, and the clip has {n_frames}: samplers that "
-                "cut clips into windows do not go together with Surface Injection, which has chunks of its own"
+                f"the model is asked about {len(x)} frames at once, and the clip has {n_frames}: what cuts clips "
+                "into windows does not go together with Surface Injection, which has chunks of its own"
             )
 
         def ask(frames: list[int]) -> Tensor:
@@ -198,7 +198,7 @@ class SurfaceRun:
         return torch.cat([self._attention.of_branch(name).injection(features, part) for name, part in parts])
 
     def _sees_all(self, options: dict[str, Any]) -> bool:
-        """False for a condition with an area: the model sees a part of the picture, of which nothing is known."""
+        """False for a condition with an area: what the model sees then is no whole picture."""
         return tuple(options["original_shape"][-2:]) == self.plan.surface.latent_size
 
     def _features(self, layer: str, tokens: Tensor, options: dict[str, Any]) -> FeatureMap:

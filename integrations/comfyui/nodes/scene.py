@@ -49,7 +49,7 @@ class LoadSceneNode(io.ComfyNode):
                 io.String.Input(
                     "start",
                     default="",
-                    tooltip="What the first frame shows: a frame number or seconds (0.5s); empty: the first key",
+                    tooltip="What the first frame shows: its number or seconds (0.5s); empty: the first key",
                 ),
                 io.Float.Input("fps", default=0.0, min=0.0, max=240.0, tooltip="0: what the file tells"),
                 io.String.Input(
@@ -155,7 +155,7 @@ class LoadPassesNode(io.ComfyNode):
                 io.String.Input(
                     "passes",
                     default="",
-                    tooltip="A folder, or a pattern such as shot_####.exr, in the input folder or by whole path",
+                    tooltip="A folder or a pattern (shot_####.exr), in the input folder or by its whole path",
                 ),
                 io.Int.Input("width", default=0, min=0, max=MAX_SIDE, step=8, tooltip="0: as in the files"),
                 io.Int.Input("height", default=0, min=0, max=MAX_SIDE, step=8, tooltip="0: as in the files"),

@@ -31,7 +31,14 @@ def start() -> None:
         if not hasattr(torch.ops.torchvision, name):
             operators.define(f"{name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
     sys.path.insert(0, os.environ[FOLDER])
-    sys.argv = ["comfyui", "--cpu", "--base-directory", os.environ[BASE], "--database-url", "sqlite:///:memory:"]
+    sys.argv = [
+        "comfyui",
+        "--cpu",
+        "--base-directory",
+        os.environ[BASE],
+        "--database-url",
+        "sqlite:///:memory:",
+    ]
     importlib.import_module("comfy.options").enable_args_parsing()
     import comfy.utils
     import nodes

@@ -9,7 +9,15 @@ import comfy.sd
 import engine
 import torch
 from diffusers import ControlNetModel, EulerDiscreteScheduler, UNet2DConditionModel
-from tiny_checkpoints import SD15, SDXL, TEXT_WIDTH, save_checkpoint, save_controlnet, tiny_controlnet, tiny_unet
+from tiny_checkpoints import (
+    SD15,
+    SDXL,
+    TEXT_WIDTH,
+    save_checkpoint,
+    save_controlnet,
+    tiny_controlnet,
+    tiny_unet,
+)
 from tiny_models import tiny_components
 from tiny_sdxl import sdxl_components
 
@@ -39,7 +47,9 @@ class Family:
         unet = tiny_unet(SDXL if name == "sdxl" else SD15)
         controlnet = tiny_controlnet(unet)
         path = save_checkpoint(folder / f"{name}.safetensors", unet, is_xl=name == "sdxl")
-        control = comfy.controlnet.load_controlnet(str(save_controlnet(folder / "depth.safetensors", controlnet)))
+        control = comfy.controlnet.load_controlnet(
+            str(save_controlnet(folder / "depth.safetensors", controlnet))
+        )
         model, clip, vae, _ = comfy.sd.load_checkpoint_guess_config(str(path))
         return cls(name, path, model, clip, vae, control, unet, controlnet)
 
@@ -104,13 +114,26 @@ def injected(model: Any, clip: Any, seed: int = 3, chunk: int = 2, settings: str
     """A model after Surface Injection."""
     numbers = {"keyframes": 3, "alpha": 1.0, "synchronise": 0.5} | numbers
     return engine.call(
-        "GenRenderSurfaceInjection", model=model, clip=clip, seed=seed, chunk=chunk, settings=settings, **numbers
+        "GenRenderSurfaceInjection",
+        model=model,
+        clip=clip,
+        seed=seed,
+        chunk=chunk,
+        settings=settings,
+        **numbers,
     )[0]
 
 
-def sampled(family: Family, model: Any, clip: Any, texts: Any = None, sampler: str = "euler", **noise: Any) -> Any:
+def sampled(
+    family: Family,
+    model: Any,
+    clip: Any,
+    texts: Any = None,
+    sampler: str = "euler",
+    levels: torch.Tensor | None = None,
+) -> torch.Tensor:
     """Final latents of SamplerCustomAdvanced, as the autoencoder takes them."""
-    made, empty, _ = engine.call("GenRenderSurfaceNoise", clip=clip, seed=3, mode="bridge", **noise)
+    made, empty, _ = engine.call("GenRenderSurfaceNoise", clip=clip, seed=3, mode="bridge")
     positive, negative = texts or family.texts()
     guider = engine.call("CFGGuider", model=model, positive=positive, negative=negative, cfg=CFG)[0]
     out, _ = engine.call(
@@ -118,7 +141,7 @@ def sampled(family: Family, model: Any, clip: Any, texts: Any = None, sampler: s
         noise=made,
         guider=guider,
         sampler=engine.call("KSamplerSelect", sampler_name=sampler)[0],
-        sigmas=sigmas(model),
+        sigmas=sigmas(model) if levels is None else levels,
         latent_image=empty,
     )
     return out["samples"]

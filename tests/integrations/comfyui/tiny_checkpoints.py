@@ -6,7 +6,7 @@ its table beside the real ones; all else is its own: the loader, the networks, t
 
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, ClassVar
 
 import comfy.sd1_clip
 import comfy.sdxl_clip
@@ -43,11 +43,17 @@ SDXL: dict[str, Any] = {
 
 
 def _options(model_options: dict[str, Any]) -> dict[str, Any]:
-    return {**model_options, "clip_l_model_config": TEXT, "clip_g_model_config": {**TEXT, "projection_dim": TEXT_WIDTH}}
+    return {
+        **model_options,
+        "clip_l_model_config": TEXT,
+        "clip_g_model_config": {**TEXT, "projection_dim": TEXT_WIDTH},
+    }
 
 
 class TinyText(comfy.sd1_clip.SD1ClipModel):
-    def __init__(self, device: Any = "cpu", dtype: Any = None, model_options: Any = None, **others: Any) -> None:
+    def __init__(
+        self, device: Any = "cpu", dtype: Any = None, model_options: Any = None, **others: Any
+    ) -> None:
         super().__init__(device=device, dtype=dtype, model_options=_options(model_options or {}), **others)
 
 
@@ -57,14 +63,14 @@ class TinyTextXL(comfy.sdxl_clip.SDXLClipModel):
 
 
 class TinySD15(known.SD15):
-    unet_config = {**known.SD15.unet_config, "context_dim": TEXT_WIDTH, "model_channels": 32}
+    unet_config: ClassVar = {**known.SD15.unet_config, "context_dim": TEXT_WIDTH, "model_channels": 32}
 
     def clip_target(self, state_dict: Any = None) -> Any:  # noqa: ARG002 (theirs)
         return known.supported_models_base.ClipTarget(comfy.sd1_clip.SD1Tokenizer, TinyText)
 
 
 class TinySDXL(known.SDXL):
-    unet_config = {
+    unet_config: ClassVar = {
         **known.SDXL.unet_config,
         "context_dim": 2 * TEXT_WIDTH,
         "model_channels": 64,
@@ -132,7 +138,9 @@ def save_checkpoint(path: Path, unet: UNet2DConditionModel, is_xl: bool) -> Path
 def _random(encoder: torch.nn.Module) -> dict[str, torch.Tensor]:
     """Numbers for layers that ComfyUI makes without any in them."""
     return {
-        name: torch.ones_like(weight) if weight.ndim == 1 and name.endswith("weight") else torch.randn_like(weight) / 4
+        name: torch.ones_like(weight)
+        if weight.ndim == 1 and name.endswith("weight")
+        else torch.randn_like(weight) / 4
         for name, weight in encoder.state_dict().items()
     }
 

@@ -1,6 +1,6 @@
 """Workflows as ComfyUI's page stores them: the examples are written from here, and read back to be run.
 
-    GENRENDER_COMFYUI=... python tests/integrations/comfyui/workflows.py    # writes example_workflows/*.json
+GENRENDER_COMFYUI=... python tests/integrations/comfyui/workflows.py    # writes example_workflows/*.json
 """
 
 import json
@@ -115,12 +115,15 @@ def inputs_of(kind: str) -> Iterator[tuple[str, str, dict[str, Any]]]:
         for name, (type_, *options) in inputs.get(part, {}).items():
             told = dict(options[0]) if options else {}
             # Older nodes name the choices where the type is expected.
-            yield (name, "COMBO", {"options": type_, **told}) if isinstance(type_, list) else (name, type_, told)
+            yield (
+                (name, "COMBO", {"options": type_, **told})
+                if isinstance(type_, list)
+                else (name, type_, told)
+            )
 
 
 def is_widget(type_: str, options: Mapping[str, Any]) -> bool:
     return type_.split(",")[0] in WIDGETS and not options.get("forceInput")
-
 
 
 def page_of(graph: Graph) -> dict[str, Any]:
