@@ -29,7 +29,7 @@ class SurfaceLockNode(io.ComfyNode):
             node_id="GenRenderSurfaceLock",
             display_name="Surface Lock",
             category=CATEGORY,
-            description="Surfaces show the detail of the frames that see them best, each frame its own light.",
+            description="Surfaces show the detail of the frames that see them best, in each frame's light.",
             search_aliases=["deflicker", "stabilize"],
             inputs=[
                 io.Image.Input("images"),

@@ -26,8 +26,9 @@ class SurfaceInjectionNode(io.ComfyNode):
             node_id="GenRenderSurfaceInjection",
             display_name="Surface Injection",
             category=CATEGORY,
-            description="Frames agree: their attention reads keyframes and takes features from the surface, clean "
-            "latents are joined on it. Any checkpoint, LoRA, ControlNet and sampler of SD 1.x, 2.x and XL.",
+            description="Frames agree: their attention reads keyframes and takes features from the "
+            "surface, clean latents are joined on it. Any checkpoint, LoRA, ControlNet and sampler of "
+            "SD 1.x, 2.x and XL.",
             search_aliases=["temporal consistency", "keyframes", "tokenflow"],
             inputs=[
                 io.Model.Input("model"),
@@ -101,7 +102,7 @@ def method_of(numbers: dict[str, Any], settings: str) -> MethodConfig:
     config.method.check()
     if config.method.latents.normalise == "background":
         raise ConfigError(
-            "latents.normalise=background changes noisy latents between steps, and samplers of ComfyUI do not "
-            "hand out these: choose objects or none"
+            "latents.normalise=background changes noisy latents between steps, and samplers of ComfyUI do "
+            "not hand out these: choose objects or none"
         )
     return config.method

@@ -49,8 +49,8 @@ class SurfaceNoiseNode(io.ComfyNode):
             node_id="GenRenderSurfaceNoise",
             display_name="Surface Noise",
             category=CATEGORY,
-            description="Initial noise that moves with the surfaces, for SamplerCustomAdvanced, or as a latent "
-            "for samplers whose own noise is switched off.",
+            description="Initial noise that moves with the surfaces, for SamplerCustomAdvanced, or as a "
+            "latent for samplers whose own noise is switched off.",
             search_aliases=["warped noise", "noise"],
             inputs=[
                 CLIP.Input("clip"),

@@ -144,8 +144,8 @@ class SurfaceRun:
         n_frames = self.plan.surface.n_frames
         if len(x) != n_frames:
             raise ConfigError(
-                f"the model is asked about {len(x)} frames at once, and the clip has {n_frames}: what cuts clips "
-                "into windows does not go together with Surface Injection, which has chunks of its own"
+                f"the model is asked about {len(x)} frames at once, and the clip has {n_frames}: what cuts "
+                "clips into windows does not go together with Surface Injection, which has chunks of its own"
             )
 
         def ask(frames: list[int]) -> Tensor:

@@ -192,7 +192,7 @@ def test_what_does_not_fit_is_said(sd15: Family, clip_and_depth: Any) -> None:
         sampled(sd15, model, other)
 
 
-def test_settings_by_name_reach_the_method(clip_and_depth: Any) -> None:
+def test_settings_by_name_reach_the_method() -> None:
     method_of = module("injection").method_of
     numbers = {"alpha": 0.4, "synchronise": 0.1, "keyframes": 5}
     method = method_of(numbers, "injection.unify=rising\n\n noise.every_step=false \n")

@@ -63,7 +63,6 @@ def tiny_lora(family: Family) -> dict[str, torch.Tensor]:
 def test_an_example_is_what_its_graph_says_and_runs(families: Callable[[str], Family], name: str) -> None:
     stored = (FOLDER / f"{name}.json").read_text()
     assert stored == text_of(EXAMPLES[name])
-    assert (FOLDER / f"{name}.jpg").exists()
     page = json.loads(stored)
     place(families("sdxl" if "sdxl" in name else "sd15"), page)
     if "exr" in name:
