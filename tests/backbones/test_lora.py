@@ -42,7 +42,7 @@ from tiny_models import sliding_card, tiny_pipeline
 from tiny_sdxl import sdxl_pipeline
 
 from genrender.backbones import adapters
-from genrender.backbones.layer_names import LayerNames, stabilitys_name
+from genrender.backbones.layer_names import LayerNames, self_attention_name, stabilitys_name
 from genrender.backbones.loading import load_networks
 from genrender.backbones.recipe import Lora, Recipe
 from genrender.config import PER_FRAME
@@ -287,6 +287,18 @@ def test_stabilitys_names_are_those_of_sdxl():
     assert stabilitys_name("up_blocks.1.attentions.2.proj_in", 2) == "output_blocks_5_1_proj_in"
     assert stabilitys_name("time_embedding.linear_2", 2) == "time_embed_2"
     assert stabilitys_name("add_embedding.linear_1", 2) == "label_emb_0_0"
+
+
+@pytest.mark.parametrize("n_layers", [1, 2])
+def test_counted_self_attention_layers_have_diffusers_names(n_layers):
+    levels = (n_layers,) * 3
+    for side, n_blocks in (("input", 3 * (n_layers + 1)), ("middle", 1), ("output", 3 * (n_layers + 1))):
+        for number in range(side == "input", n_blocks):
+            if side == "input" and number % (n_layers + 1) == 0:
+                continue  # these make the maps smaller
+            name = self_attention_name(side, number, 1, levels)
+            block = "middle_block_1" if side == "middle" else f"{side}_blocks_{number}_1"
+            assert stabilitys_name(name, n_layers) == f"{block}_transformer_blocks_1_attn1"
 
 
 def test_every_layer_of_a_model_is_found_by_every_name():

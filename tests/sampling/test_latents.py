@@ -178,6 +178,22 @@ def test_rules_that_are_off_hand_back_the_very_tensors():
     assert rules.change_latents(output, range(6)) is output
 
 
+def test_hosts_that_have_clean_latents_need_no_scheduler():
+    scheduler = DDIMScheduler()
+    scheduler.set_timesteps(4)
+    config = LatentConfig("objects", synchronise=1.0)
+    surface = surface_of(clip(), config)
+    ours, hosts = LatentRules(config, scheduler, surface), LatentRules(config, None, surface)
+    x0, seen = randn(6, 4, 8, 8), randn(6, 4, 8, 8, seed=1)
+    rule = x0_rules(scheduler)[1]
+    output = rule.output(x0, seen)
+    ours.start_step([0, 5], output[[0, 5]], seen[[0, 5]], 1)
+    hosts.start_x0([0, 5], x0[[0, 5]])
+    changed = rule.x0(ours.change_output(output, seen, range(6), 1, 0.3), seen)
+    assert not torch.allclose(changed, x0, atol=0.1)
+    torch.testing.assert_close(hosts.change_x0(x0, range(6), 0.3), changed, atol=1e-4, rtol=0)
+
+
 def test_synchronisation_ends_in_time():
     scheduler = DDIMScheduler()
     scheduler.set_timesteps(4)

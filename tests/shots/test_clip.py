@@ -6,6 +6,8 @@ from scene.gltf_builder import SQUARE, GltfBuilder
 
 from genrender.errors import ConfigError, SceneError
 from genrender.gbuffer.raycast import render_gbuffer
+from genrender.scene.camera import Camera
+from genrender.scene.cameras.path import CameraPath
 from genrender.scene.load import load_scene
 from genrender.scene.scene import Scene
 from genrender.shots.clip import ShotConfig, plan_shot, render_clip
@@ -29,6 +31,14 @@ def test_a_clip_covers_its_animation_once(tmp_path, duration_s, fps, n_frames):
     shot = plan_shot(card(tmp_path, duration_s), ShotConfig(fps=fps))
     assert shot.times_s == tuple(frame / fps for frame in range(n_frames))
     assert shot.n_frames == len(shot.cameras) == n_frames
+
+
+def test_a_host_may_bring_a_camera(tmp_path):
+    """Instead of the configured one, at the frames' times."""
+    path = CameraPath("mine", lambda time_s: Camera(np.eye(4), yfov_deg=30 + 10 * time_s))
+    shot = plan_shot(card(tmp_path, 1.0), ShotConfig(fps=2, camera="orbit"), path)
+    assert [camera.yfov_deg for camera in shot.cameras] == [30, 35, 40]
+    assert shot.config.camera == "mine"
 
 
 def test_after_its_end_an_animation_holds_its_last_pose(tmp_path):
