@@ -12,7 +12,7 @@ import sys
 import textwrap
 import warnings
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout, suppress
 from dataclasses import field, fields, make_dataclass
 from functools import reduce
 from inspect import cleandoc
@@ -26,6 +26,7 @@ from genrender.cli.console import note, tell_error
 from genrender.errors import GenRenderError, MediaError
 from genrender.options.commands import (
     Compare,
+    Completion,
     Diagnose,
     Evaluate,
     Gbuffers,
@@ -43,6 +44,13 @@ from genrender.options.serving import Jobs, Serve, Submit
 from genrender.options.train import Train
 from genrender.storage.untrusted import shown
 
+# Words of a command line, as tyro may form them of fields.
+FORMS = (
+    tyro.conf.FlagCreatePairsOff,
+    tyro.conf.DisallowNone,
+    tyro.conf.OmitSubcommandPrefixes,
+    tyro.conf.OmitArgPrefixes,
+)
 # Explains every option; `--help` of a command only names those that few need.
 ALL_HELP = "--help-all"
 DESCRIPTION = "An animated 3D scene and a sentence in, a temporally consistent video out."
@@ -64,6 +72,7 @@ COMMANDS: dict[str, type] = {
     "serve": Serve,
     "submit": Submit,
     "jobs": Jobs,
+    "completion": Completion,
 }
 
 
@@ -132,12 +141,7 @@ def _parse(words: Sequence[str], is_quiet: bool = False) -> Any:
         prog=f"genrender {name}".strip(),
         description=description,
         args=["--help" if word == ALL_HELP else word for word in rest],
-        config=(
-            tyro.conf.FlagCreatePairsOff,
-            tyro.conf.DisallowNone,
-            tyro.conf.OmitSubcommandPrefixes,
-            tyro.conf.OmitArgPrefixes,
-        ),
+        config=FORMS,
         console_outputs=not is_quiet,
     )
 
@@ -232,7 +236,17 @@ def _run(command: Any, words: list[str]) -> int:
             from genrender.cli.train import train
 
             train(command, words)
+        case Completion():
+            print(_completion(command.shell))
     return 0
+
+
+def _completion(shell: str) -> str:
+    """The script that makes a shell complete this command line; made by tyro of all options."""
+    script = io.StringIO()
+    with redirect_stdout(script), suppress(SystemExit):
+        tyro.cli(_commands(), prog="genrender", args=["--tyro-print-completion", shell], config=FORMS)
+    return script.getvalue()
 
 
 def _job_of_words(words: Sequence[str]) -> Any:

@@ -292,3 +292,18 @@ class Diagnose:
     reference: Annotated[Path | None, option("RUN_DIR", "none")] = None
     json: Json = False
     debug: Debug = False
+
+
+@dataclass(frozen=True)
+class Completion:
+    """Print what makes a shell complete genrender's commands and options.
+
+    bash: genrender completion bash > ~/.local/share/bash-completion/completions/genrender. zsh: into a file
+    _genrender in a folder of $fpath. fish: into ~/.config/fish/completions/genrender.fish.
+
+    Attributes:
+        shell: bash, zsh or fish.
+    """
+
+    shell: Annotated[tyro.conf.Positional[Literal["bash", "zsh", "fish"]], tyro.conf.arg(metavar="SHELL")]
+    debug: Debug = False
