@@ -11,8 +11,8 @@ from genrender.noise.initial import surface_noise
 
 from .types import CATEGORY, CLIP, RenderedClip, progress
 
-# Of the latents of Stable Diffusion 1.x, 2.x and XL.
-N_CHANNELS, VAE_FACTOR = 4, 8
+# Channels of the latents of Stable Diffusion 1.x, 2.x and XL, and picture pixels along a latent pixel.
+USUAL_LATENTS = (4, 8)
 
 
 class SurfaceNoise:
@@ -80,18 +80,24 @@ class SurfaceNoiseNode(io.ComfyNode):
 
     @classmethod
     def execute(cls, clip: RenderedClip, seed: int, mode: NoiseMode, model: Any = None) -> io.NodeOutput:
-        noise = clip_noise(clip, seed, NoiseConfig(mode=mode))
+        latents = USUAL_LATENTS
+        if model is not None:
+            told = model.get_model_object("latent_format")
+            latents = (told.latent_channels, told.spacial_downscale_ratio)
+        noise = clip_noise(clip, seed, NoiseConfig(mode=mode), latents)
         at_start = noise if model is None else _at_highest_level(noise, model)
         empty = {"samples": torch.zeros_like(noise)}
         return io.NodeOutput(SurfaceNoise(noise, seed), empty, {"samples": at_start})
 
 
-def clip_noise(clip: RenderedClip, seed: int, config: NoiseConfig) -> torch.Tensor:
+def clip_noise(
+    clip: RenderedClip, seed: int, config: NoiseConfig, latents: tuple[int, int] = USUAL_LATENTS
+) -> torch.Tensor:
     """The noise "F C h w" of all frames, found frame by frame."""
     gbuffers, report, frames = clip.clip.gbuffers, progress(), []
     for frame in range(len(gbuffers)):
         one = gbuffers[frame : frame + 1]
-        frames.append(surface_noise(one, N_CHANNELS, VAE_FACTOR, seed, config, frame))
+        frames.append(surface_noise(one, *latents, seed, config, frame))
         report("noise", frame + 1, len(gbuffers))
     return torch.cat(frames)
 
