@@ -5,10 +5,10 @@ from pathlib import Path
 from typing import Any
 
 import folder_paths
-import numpy as np
 from comfy_api.latest import io
 
 from genrender.errors import SceneError
+from genrender.gbuffer.exr.files import exr_files
 from genrender.gbuffer.exr.survey import open_sequence
 from genrender.scene.cameras.path import CameraPath
 from genrender.scene.load import load_scene, scene_files
@@ -170,8 +170,14 @@ class LoadPassesNode(io.ComfyNode):
         )
 
     @classmethod
+    def fingerprint_inputs(cls, passes: str = "", **others: Any) -> Any:
+        """Files that have changed are read anew."""
+        files = exr_files(scene_path(passes))
+        return repr((others, [(str(file), file.stat().st_mtime_ns) for file in files]))
+
+    @classmethod
     def execute(cls, passes: str, width: int, height: int, frames: int, start: str) -> io.NodeOutput:
         sequence = open_sequence(scene_path(passes))
         size = (width or sequence.width, height or sequence.height)
         shot = ExrShot.of(sequence, frames or None, None, size, start.strip() or None)
-        return io.NodeOutput(shot, shot.n_frames, float(np.float32(shot.fps)))
+        return io.NodeOutput(shot, shot.n_frames, shot.fps)

@@ -3,6 +3,7 @@
 import asyncio
 import importlib
 import os
+import shutil
 import sys
 import types
 from collections.abc import Mapping
@@ -40,6 +41,8 @@ def start() -> None:
         "sqlite:///:memory:",
     ]
     importlib.import_module("comfy.options").enable_args_parsing()
+    # Before `nodes`, as ComfyUI itself does: that puts another `utils` in front.
+    importlib.import_module("utils.json_util")
     import comfy.utils
     import nodes
 
@@ -47,7 +50,11 @@ def start() -> None:
     for extra in EXTRAS:
         path = Path(os.environ[FOLDER], "comfy_extras", f"{extra}.py")
         assert asyncio.run(nodes.load_custom_node(str(path), module_parent="comfy_extras")), extra
-    assert asyncio.run(nodes.load_custom_node(str(PACK), module_parent="custom_nodes")), "our nodes"
+    # As docs/comfyui.md says.
+    installed = Path(os.environ[BASE], "custom_nodes", "comfyui-genrender")
+    shutil.copytree(PACK, installed, ignore=shutil.ignore_patterns("__pycache__"), dirs_exist_ok=True)
+    asyncio.run(nodes.init_external_custom_nodes())
+    assert "GenRenderLoadScene" in nodes.NODE_CLASS_MAPPINGS
 
 
 class Server:

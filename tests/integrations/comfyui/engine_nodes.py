@@ -3,15 +3,26 @@
 import sys
 import tomllib
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
+import comfy.ops
 import engine
+import nodes
 import numpy as np
 import pytest
 import torch
+from comfy import model_detection
+from comfy.ldm.modules.diffusionmodules.openaimodel import UNetModel
+from comfy.model_management import InterruptProcessingException
+from comfy.patcher_extension import WrappersMP
 from comfy_api.latest import Types
+from diffusers import UNet2DConditionModel
 from families import N_FRAMES, SCENE, SIDE, Family, injected, rendered, sampled
 
+from genrender.backbones.attention_sites import self_attention_layers
+from genrender.backbones.families import SD1, SDXL
+from genrender.backbones.single_file import packaged_settings
 from genrender.config import NoiseConfig
 from genrender.errors import ConfigError, GenRenderError, SceneError
 from genrender.gbuffer.control import inverse_depth_range, scale_inverse_depth
@@ -190,6 +201,36 @@ def test_what_does_not_fit_is_said(sd15: Family, clip_and_depth: Any) -> None:
     other, _ = rendered(3)
     with pytest.raises(ConfigError, match="connect `latent` of Surface Noise"):
         sampled(sd15, model, other)
+
+
+@pytest.mark.parametrize("family", [SD1, SDXL])
+def test_layers_of_the_real_models_have_diffusers_names(family: Any) -> None:
+    """At their full size, as ComfyUI tells it by shapes; without numbers in them."""
+    with torch.device("meta"):
+        ours = UNet2DConditionModel.from_config(packaged_settings(family, "unet"))
+        told = model_detection.unet_config_from_diffusers_unet(ours.state_dict())
+        settings = model_detection.model_config_from_unet_config(told).unet_config
+        theirs = UNetModel(**settings, operations=comfy.ops.disable_weight_init)
+    layers = module("patches").self_attention_layers(SimpleNamespace(get_model_object=lambda _: theirs))
+    assert sorted(layers.values()) == sorted(self_attention_layers(ours))
+    assert len(layers) == {"SD1": 16, "SDXL": 70}[family.name]
+
+
+def test_a_cancelled_run_ends_and_the_next_one_goes_on(sd15: Family, clip_and_depth: Any) -> None:
+    clip, _ = clip_and_depth
+    model, asked = injected(sd15.model, clip), []
+
+    def cancel(run: Any, *args: Any, **options: Any) -> Any:
+        asked.append(1)
+        nodes.interrupt_processing(len(asked) == 3)
+        return run(*args, **options)
+
+    cancelled = model.clone()
+    cancelled.add_wrapper(WrappersMP.APPLY_MODEL, cancel)
+    with pytest.raises(InterruptProcessingException):
+        sampled(sd15, cancelled, clip)
+    assert len(asked) == 3
+    assert sampled(sd15, model, clip).isfinite().all()
 
 
 def test_settings_by_name_reach_the_method() -> None:

@@ -1,8 +1,8 @@
-"""The packaged model `pocket` inside ComfyUI: for pictures that show something, made by the example workflows.
+"""The packaged model `pocket` inside ComfyUI: for pictures that show something, by the example workflows.
 
 ComfyUI knows the widths of the models that people have, and pocket has others: fewer groups in its norms, an
-autoencoder that halves twice, a ControlNet that fits it. So its UNet is entered as a family of its own, and what
-is small beside it is diffusers', behind the few functions that ComfyUI's nodes call.
+autoencoder that halves twice, a ControlNet that fits it. So its UNet is entered as a family of its own, and
+what is small beside it is diffusers', behind the few functions that ComfyUI's nodes call.
 
     GENRENDER_COMFYUI=... python tests/integrations/comfyui/pocket_nodes.py    # makes example_workflows/*.jpg
 """
