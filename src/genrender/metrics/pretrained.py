@@ -1,11 +1,14 @@
 """Loading the networks that judge frames, from a folder or from the hub, with the library transformers."""
 
+from collections.abc import Collection
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 import transformers.utils.logging
 
+from genrender.backbones.hub import hub_folder
 from genrender.errors import ModelError
 
 
@@ -19,23 +22,29 @@ def load_pretrained(what: str, source: str | Path, model: Any, *companions: Any)
         companions: classes of what else lies there.
 
     Raises:
-        ModelError: there is no such network.
+        ModelError: there is no such network, or it is not on this machine and the hub does not give it.
     """
-    is_folder = Path(source).exists()
-    if is_folder and not Path(source).is_dir():  # transformers would take it for weights, of an older format
+    if Path(source).is_file():  # transformers would take it for weights, of an older format
         raise ModelError(f"no {what} {source}: it is a file; give a folder or a hub id that holds one")
-    if is_folder:  # only downloads are worth a progress bar
-        transformers.utils.logging.disable_progress_bar()
+    folder = Path(source) if Path(source).is_dir() else hub_folder(str(source), partial(_needed, f"{what} {source}"))
+    transformers.utils.logging.disable_progress_bar()  # only downloads are worth one
     try:
         network = model.from_pretrained(
-            source, torch_dtype=torch.float32, local_files_only=is_folder, use_safetensors=True
+            folder, torch_dtype=torch.float32, local_files_only=True, use_safetensors=True
         )
-        return network, *(each.from_pretrained(source, local_files_only=is_folder) for each in companions)
+        return network, *(each.from_pretrained(folder, local_files_only=True) for each in companions)
     except (OSError, ValueError) as error:
         reason = str(error).splitlines()[0]
         raise ModelError(
             f"no {what} {source} ({reason}); give a folder or a hub id that holds one"
         ) from error
     finally:
-        if is_folder:
-            transformers.utils.logging.enable_progress_bar()
+        transformers.utils.logging.enable_progress_bar()
+
+
+def _needed(what: str, names: Collection[str]) -> list[str]:
+    """Of a hub model's files weights that can run no code, settings and words."""
+    top = [name for name in names if "/" not in name]
+    if not any(name.endswith(".safetensors") for name in top):
+        raise ModelError(f"{what}: its weights are no safetensors; choose a model that has them")
+    return [name for name in top if name.endswith((".safetensors", ".json", ".txt", ".model"))]
