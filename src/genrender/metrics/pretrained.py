@@ -1,7 +1,6 @@
 """Loading the networks that judge frames, from a folder or from the hub, with the library transformers."""
 
 from collections.abc import Collection
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +25,7 @@ def load_pretrained(what: str, source: str | Path, model: Any, *companions: Any)
     """
     if Path(source).is_file():  # transformers would take it for weights, of an older format
         raise ModelError(f"no {what} {source}: it is a file; give a folder or a hub id that holds one")
-    folder = Path(source) if Path(source).is_dir() else hub_folder(str(source), partial(_needed, f"{what} {source}"))
+    folder = Path(source) if Path(source).is_dir() else _fetched(what, str(source))
     transformers.utils.logging.disable_progress_bar()  # only downloads are worth one
     try:
         network = model.from_pretrained(
@@ -42,9 +41,16 @@ def load_pretrained(what: str, source: str | Path, model: Any, *companions: Any)
         transformers.utils.logging.enable_progress_bar()
 
 
-def _needed(what: str, names: Collection[str]) -> list[str]:
+def _fetched(what: str, location: str) -> Path:
+    try:
+        return hub_folder(location, _needed)
+    except ModelError as error:
+        raise ModelError(f"no {what} {location}: {error}") from error
+
+
+def _needed(names: Collection[str]) -> list[str]:
     """Of a hub model's files weights that can run no code, settings and words."""
     top = [name for name in names if "/" not in name]
     if not any(name.endswith(".safetensors") for name in top):
-        raise ModelError(f"{what}: its weights are no safetensors; choose a model that has them")
+        raise ModelError("its weights are no safetensors; choose a model that has them")
     return [name for name in top if name.endswith((".safetensors", ".json", ".txt", ".model"))]
