@@ -1,5 +1,6 @@
 """Surface Injection in ComfyUI's own engine, against ComfyUI without it and against our pipeline."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -36,9 +37,20 @@ def test_off_is_comfyui_itself_to_the_bit(family: Family, clip_and_depth: Any) -
     assert not torch.allclose(sampled(family, injected(family.model, clip), clip, texts), plain, atol=0.1)
 
 
-@pytest.mark.parametrize("part", ["keys and values", "features", "clean latents", "all of it"])
-def test_on_is_what_our_pipeline_makes(family: Family, clip_and_depth: Any, part: str) -> None:
-    clip, depth = clip_and_depth
+@pytest.mark.parametrize(
+    ("name", "part"),
+    [
+        ("sd15", "keys and values"),
+        ("sdxl", "features"),
+        ("sd15", "clean latents"),
+        ("sd15", "all of it"),
+        ("sdxl", "all of it"),
+    ],
+)
+def test_on_is_what_our_pipeline_makes(
+    families: Callable[[str], Family], clip_and_depth: Any, name: str, part: str
+) -> None:
+    (clip, depth), family = clip_and_depth, families(name)
     settings, alpha, synchronise = {
         "keys and values": ("", 0.0, 0.0),
         "features": (OFF, 1.0, 0.0),

@@ -32,7 +32,7 @@ def test_samplers_that_draw_noise_or_ask_twice_agree_with_ours(
     pipe = family.pipeline()
     # At these steps diffusers asks at whole timesteps, as ComfyUI does.
     pipe.scheduler = kind.from_config(pipe.scheduler.config, timestep_spacing="trailing")
-    pipe.scheduler.set_timesteps(4)
+    pipe.scheduler.set_timesteps(3)
     levels = pipe.scheduler.sigmas[:: pipe.scheduler.order] if name == "heun" else pipe.scheduler.sigmas
     levels = torch.cat([levels[levels > 0].unique().flip(0), torch.zeros(1)])
     noise, _, _ = engine.call("GenRenderSurfaceNoise", clip=clip, seed=3, mode="bridge")
@@ -46,7 +46,7 @@ def test_samplers_that_draw_noise_or_ask_twice_agree_with_ours(
         seed=3,
         chunk_size=2,
         guidance_scale=CFG,
-        num_inference_steps=4,
+        num_inference_steps=3,
         latents=started,
         output_type="latent",
         **family.prompts(),
@@ -58,7 +58,7 @@ def test_samplers_that_draw_noise_or_ask_twice_agree_with_ours(
     assert (theirs - ours).abs().max() < 1e-3
 
 
-@pytest.mark.parametrize("name", ["dpmpp_2m", "dpmpp_sde", "uni_pc", "lcm", "heunpp2", "seeds_2"])
+@pytest.mark.parametrize("name", ["dpmpp_sde", "uni_pc", "lcm", "heunpp2"])
 def test_any_sampler_runs(sd15: Family, clip_and_depth: Any, name: str) -> None:
     clip, _ = clip_and_depth
     with_us = sampled(sd15, injected(sd15.model, clip), clip, sampler=name)

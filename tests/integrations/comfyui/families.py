@@ -26,7 +26,7 @@ from genrender.pipeline import GenerativeRenderingPipeline, GenerativeRenderingX
 SCENE = Path(__file__).parents[3] / "examples" / "scenes" / "walking_biped.glb"
 SIDE, N_FRAMES, CFG = 64, 5, 2.0
 # Whole timesteps, at which ComfyUI and diffusers agree about noise levels.
-TIMESTEPS = (999, 700, 400, 100)
+TIMESTEPS = (999, 600, 200)
 
 
 @dataclass(frozen=True, eq=False)
