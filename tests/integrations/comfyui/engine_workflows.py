@@ -10,6 +10,7 @@ from typing import Any
 import av
 import engine
 import numpy as np
+import pocket_nodes
 import pytest
 import torch
 from families import SCENE, Family
@@ -109,3 +110,16 @@ def test_masks_are_where_objects_are() -> None:
     covered = sum(masks).numpy()
     for frame, gbuffer in enumerate(clip.clip.gbuffers):
         assert np.array_equal(covered[frame] > 0, gbuffer.visible)
+
+
+def test_frames_agree_with_a_model_that_paints() -> None:
+    """The packaged model, as in the pictures beside the workflows, with fewer frames and steps."""
+    pocket_nodes.register()
+    graph = pocket_nodes.with_pocket(EXAMPLES["surface_video_sd15"], frames=3, steps=3)
+    for name in ("video", "save"):
+        del graph[name]
+    shutil.copy(SCENE, BASE / "input")
+    ours, alone = (
+        pocket_nodes.named_outputs(each)["figures"] for each in (graph, pocket_nodes.without_us(graph))
+    )
+    assert ours[1][0] < alone[1][0] / 4

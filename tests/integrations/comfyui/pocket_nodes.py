@@ -9,6 +9,7 @@ what is small beside it is diffusers', behind the few functions that ComfyUI's n
 
 import os
 import shutil
+from functools import cache
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -138,11 +139,16 @@ class LoadPocket(io.ComfyNode):
 
     @classmethod
     def execute(cls) -> io.NodeOutput:
-        pipe = load_pipeline("pocket", dtype=torch.float32, device="cpu")
-        unet = under("model.diffusion_model.", original_unet(pipe.unet))
-        model = comfy.sd.load_diffusion_model_state_dict(unet)
-        model.model.latent_format.scale_factor = pipe.vae.config.scaling_factor
-        return io.NodeOutput(model, Text(pipe), Autoencoder(pipe.vae), Control(pipe.controlnet))
+        return io.NodeOutput(*_loaded())
+
+
+@cache
+def _loaded() -> tuple[Any, ...]:
+    pipe = load_pipeline("pocket", dtype=torch.float32, device="cpu")
+    unet = under("model.diffusion_model.", original_unet(pipe.unet))
+    model = comfy.sd.load_diffusion_model_state_dict(unet)
+    model.model.latent_format.scale_factor = pipe.vae.config.scaling_factor
+    return model, Text(pipe), Autoencoder(pipe.vae), Control(pipe.controlnet)
 
 
 def with_pocket(graph: Graph, **changed: Any) -> Graph:
@@ -165,16 +171,25 @@ def with_pocket(graph: Graph, **changed: Any) -> Graph:
     return {"pocket": ("LoadPocket", {}), **made}
 
 
+def without_us(graph: Graph) -> Graph:
+    """The same without what makes frames agree: fresh noise, the model by itself, no lock."""
+
+    def changed(name: str, **inputs: Any) -> tuple[str, dict[str, Any]]:
+        kind, given = graph[name]
+        return kind, {**given, **inputs}
+
+    samplers = [name for name in ("guider", "sigmas", "sample") if graph.get(name, ("", {}))[1].get("model")]
+    return {
+        **graph,
+        **{name: changed(name, model=("pocket", 0)) for name in samplers},
+        "noise": changed("noise", mode="independent"),
+        "lock": changed("lock", strength=0.0),
+    }
+
+
 def sheet(graph: Graph) -> PIL.Image.Image:
     """Rows of frames: texture coordinates, depth, the model by itself, and with the method."""
-    alone = dict(graph)
-    alone["sample"] = (graph["sample"][0], dict(graph["sample"][1]))
-    for name in ("guider", "sigmas", "sample"):
-        if "model" in graph.get(name, ("", {}))[1]:
-            alone[name] = (graph[name][0], {**graph[name][1], "model": ("pocket", 0)})
-    alone["lock"] = (graph["lock"][0], {**graph["lock"][1], "strength": 0.0})
-    alone["noise"] = (graph["noise"][0], {**graph["noise"][1], "mode": "independent"})
-    with_us, without = (named_outputs(one) for one in (graph, alone))
+    with_us, without = named_outputs(graph), named_outputs(without_us(graph))
     rows = [with_us["passes"][2][0], with_us["passes"][1][0], without["lock"][0][0], with_us["lock"][0][0]]
     frames = range(0, len(rows[0]), max(1, len(rows[0]) // 6))
     picture = np.concatenate([np.concatenate([row[f].numpy() for f in frames], 1) for row in rows])
