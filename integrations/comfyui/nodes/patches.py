@@ -202,9 +202,13 @@ def _calculate(
     run = _run_of(model_options)
     if run is None:
         return executor(model, conds, x, timestep, model_options)
+    n_frames = len(x)
 
     def calculate(conds: list[Any], x: Tensor, frames: list[int]) -> list[Tensor]:
-        return executor(model, conds, x, timestep[frames] if len(timestep) > 1 else timestep, model_options)
+        part = {**model_options, "transformer_options": {**model_options["transformer_options"]}}
+        # By this name patches with something for every frame, such as an IP-Adapter's, find the frames' rows.
+        part["transformer_options"].setdefault("ad_params", {"full_length": n_frames, "sub_idxs": frames})
+        return executor(model, conds, x, timestep[frames] if len(timestep) > 1 else timestep, part)
 
     return run.predict(calculate, Conditions(conds), x)
 

@@ -22,15 +22,20 @@ EXTRAS = ("nodes_custom_sampler", "nodes_pag", "nodes_freelunch", "nodes_control
 
 def start() -> None:
     """Makes `comfy`, `nodes` and `execution` importable, with all nodes loaded."""
-    # Their compiled parts want CUDA's PyTorch; nothing here uses them, but ComfyUI imports them.
+    # Their compiled parts may want CUDA's PyTorch; nothing here uses them, but ComfyUI imports them.
     for name in ("torchaudio", "torchaudio.functional", "torchaudio.transforms"):
         sys.modules[name] = types.ModuleType(name)
         sys.modules[name].__spec__ = ModuleSpec(name, None)
     vars(sys.modules["torchaudio.transforms"])["MelScale"] = None
-    operators = torch.library.Library("torchvision", "FRAGMENT")
-    for name in ("nms", "qnms"):
-        if not hasattr(torch.ops.torchvision, name):
-            operators.define(f"{name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+    try:
+        importlib.import_module("torchvision")
+    except RuntimeError:
+        for name in [name for name in sys.modules if name.partition(".")[0] == "torchvision"]:
+            del sys.modules[name]
+        for name in ("nms", "qnms"):
+            torch.library.define(
+                f"torchvision::{name}", "(Tensor dets, Tensor scores, float iou_threshold) -> Tensor"
+            )
     sys.path.insert(0, os.environ[FOLDER])
     sys.argv = [
         "comfyui",

@@ -4,12 +4,15 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
+import comfy.hooks
+import comfy.sd
 import engine
 import pytest
 import torch
 from comfy.ldm.modules.attention import optimized_attention
 from comfy.patcher_extension import WrappersMP
 from diffusers import EulerAncestralDiscreteScheduler, HeunDiscreteScheduler
+from engine_workflows import tiny_lora
 from families import CFG, N_FRAMES, Family, injected, rendered, sampled, sigmas, steered
 
 from genrender.config import OURS
@@ -126,9 +129,12 @@ def test_other_patches_stay(sd15: Family, clip_and_depth: Any) -> None:
     asked: list[int] = []
 
     def images(query: Any, key: Any, value: Any, options: Any) -> Any:
-        """Cross-attention with a picture's tokens, as an IP-Adapter adds them."""
+        """Cross-attention with a picture's tokens, which count more in every frame, as in IP-Adapters."""
         text = optimized_attention(query, key, value, options["n_heads"])
-        return text + 0.5 * optimized_attention(query, 2 * key, value.flip(1), options["n_heads"])
+        frames, n_branches = options["ad_params"]["sub_idxs"], len(options["cond_or_uncond"])
+        assert options["ad_params"]["full_length"] == N_FRAMES
+        weight = torch.tensor([0.2 * frame for frame in frames]).repeat(n_branches)[:, None, None]
+        return text + weight * optimized_attention(query, 2 * key, value.flip(1), options["n_heads"])
 
     def counted(query: Any, key: Any, value: Any, options: Any) -> Any:
         asked.append(key.shape[1])
@@ -141,6 +147,8 @@ def test_other_patches_stay(sd15: Family, clip_and_depth: Any) -> None:
     first, last = sampled(sd15, injected(before, clip), clip), sampled(sd15, after, clip)
     assert torch.equal(first, last)
     assert not torch.allclose(first, plain, atol=1e-3)
+    whole = sampled(sd15, injected(before, clip, chunk=N_FRAMES), clip)
+    assert torch.allclose(first, whole, atol=1e-3)
 
     replaced = sd15.model.clone()
     replaced.set_model_attn1_replace(counted, "output", 0)
@@ -157,17 +165,10 @@ def test_guidance_by_perturbed_attention_goes_along(sd15: Family, clip_and_depth
     assert not torch.allclose(result, sampled(sd15, model, clip), atol=1e-3)
 
 
-def test_a_lora_counts(sd15: Family, clip_and_depth: Any, tmp_path: Any) -> None:
-    import comfy.sd
-    import comfy.utils
-    from engine_workflows import tiny_lora
-    from safetensors.torch import save_file
-
+def test_a_lora_counts(sd15: Family, clip_and_depth: Any) -> None:
     clip, depth = clip_and_depth
     lora = tiny_lora(sd15)
-    save_file(lora, tmp_path / "lora.safetensors")
-    weights = comfy.utils.load_torch_file(str(tmp_path / "lora.safetensors"))
-    model, _ = comfy.sd.load_lora_for_models(sd15.model, None, weights, 0.3, 0.0)
+    model, _ = comfy.sd.load_lora_for_models(sd15.model, None, lora, 0.3, 0.0)
     theirs = sampled(sd15, injected(model, clip), clip, steered(sd15, depth))
     down, up, _ = lora.values()
     query = sd15.unet.up_blocks[0].attentions[0].transformer_blocks[0].attn1.to_q
@@ -184,6 +185,18 @@ def test_a_lora_counts(sd15: Family, clip_and_depth: Any, tmp_path: Any) -> None
             query.weight.copy_(own)
     theirs = model.get_model_object("latent_format").process_in(theirs)
     assert (theirs - ours).abs().max() < 1e-3
+
+
+def test_a_lora_that_comes_with_the_texts_counts(sd15: Family, clip_and_depth: Any) -> None:
+    """As a hook: ComfyUI changes the weights text by text."""
+    clip, _ = clip_and_depth
+    lora = tiny_lora(sd15)
+    model, _ = comfy.sd.load_lora_for_models(sd15.model, None, lora, 0.3, 0.0)
+    hook = comfy.hooks.create_hook_lora(lora, strength_model=0.3, strength_clip=0.0)
+    hooked = [comfy.hooks.set_hooks_for_conditioning(text, hook) for text in sd15.texts()]
+    by_hook = sampled(sd15, injected(sd15.model, clip), clip, hooked)
+    assert torch.allclose(by_hook, sampled(sd15, injected(model, clip), clip), atol=1e-3)
+    assert not torch.allclose(by_hook, sampled(sd15, injected(sd15.model, clip), clip), atol=1e-2)
 
 
 def test_memory_does_not_grow_with_the_clip(sd15: Family) -> None:
