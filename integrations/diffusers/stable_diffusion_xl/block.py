@@ -1,0 +1,8 @@
+"""For `ModularPipelineBlocks.from_pretrained(THIS_FOLDER, trust_remote_code=True)`."""
+
+from genrender.blocks import GenerativeRenderingXLBlock as _Block
+
+
+class GenerativeRenderingXLBlock(_Block):
+    __doc__ = _Block.__doc__
+    _requirements = {"genrender": ">=0.1", "diffusers": ">=0.37"}  # noqa: RUF012 (diffusers reads it so)
