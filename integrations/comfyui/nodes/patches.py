@@ -3,7 +3,7 @@
 import copy
 import inspect
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import comfy.samplers
@@ -97,8 +97,18 @@ class KeyframeAttention:
         previous: what has replaced it before; it still says how queries attend to keys.
     """
 
-    def __init__(self, layer: str, previous: Callable[..., Tensor] | None) -> None:
+    def __init__(self, layer: str, previous: Any) -> None:
         self._layer, self._previous = layer, previous
+
+    def to(self, where: Any) -> "KeyframeAttention":
+        """What ComfyUI asks of patches when it loads a model: what was there before may hold tensors."""
+        if hasattr(self._previous, "to"):
+            self._previous = self._previous.to(where)
+        return self
+
+    def models(self) -> list[Any]:
+        """Likewise: it may need models of its own."""
+        return self._previous.models() if hasattr(self._previous, "models") else []
 
     def __call__(self, query: Tensor, key: Tensor, value: Tensor, options: dict[str, Any]) -> Tensor:
         def attend(query: Tensor, key: Tensor, value: Tensor, _: float) -> Tensor:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
+from typing import Any, ClassVar
 
 import comfy.hooks
 import comfy.sd
@@ -136,9 +136,21 @@ def test_other_patches_stay(sd15: Family, clip_and_depth: Any) -> None:
         weight = torch.tensor([0.2 * frame for frame in frames]).repeat(n_branches)[:, None, None]
         return text + weight * optimized_attention(query, 2 * key, value.flip(1), options["n_heads"])
 
-    def counted(query: Any, key: Any, value: Any, options: Any) -> Any:
-        asked.append(key.shape[1])
-        return optimized_attention(query, key, value, options["n_heads"])
+    class Counted:
+        """Self-attention that tells what it was asked, and where it was moved to."""
+
+        moved: ClassVar[list[Any]] = []
+
+        def to(self, where: Any) -> "Counted":
+            self.moved.append(where)
+            return self
+
+        def models(self) -> list[Any]:
+            return [sd15.vae.patcher]
+
+        def __call__(self, query: Any, key: Any, value: Any, options: Any) -> Any:
+            asked.append(key.shape[1])
+            return optimized_attention(query, key, value, options["n_heads"])
 
     plain = sampled(sd15, injected(sd15.model, clip), clip)
     before, after = sd15.model.clone(), injected(sd15.model, clip)
@@ -147,12 +159,16 @@ def test_other_patches_stay(sd15: Family, clip_and_depth: Any) -> None:
     first, last = sampled(sd15, injected(before, clip), clip), sampled(sd15, after, clip)
     assert torch.equal(first, last)
     assert not torch.allclose(first, plain, atol=1e-3)
-    whole = sampled(sd15, injected(before, clip, chunk=N_FRAMES), clip)
-    assert torch.allclose(first, whole, atol=1e-3)
+    single = sampled(sd15, injected(before, clip, chunk=1), clip)
+    assert torch.allclose(first, single, atol=1e-3)
 
     replaced = sd15.model.clone()
-    replaced.set_model_attn1_replace(counted, "output", 0)
-    assert torch.allclose(sampled(sd15, injected(replaced, clip), clip), plain, atol=1e-3)
+    replaced.set_model_attn1_replace(Counted(), "output", 0)
+    together = injected(replaced, clip)
+    assert torch.allclose(sampled(sd15, together, clip), plain, atol=1e-3)
+    assert together.model_patches_models() == [sd15.vae.patcher]
+    together.model_patches_to("cpu")
+    assert Counted.moved[-1] == "cpu"
     assert len(set(asked)) > 1  # their own tokens and those of keyframes
 
 
