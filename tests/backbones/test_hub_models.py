@@ -22,72 +22,69 @@ from tiny_adapters import (
 from tiny_models import tiny_components, tiny_pipeline
 from tiny_sources import save_sd
 
+# What is asked of a machine: a function `answer` that takes words.
 LOAD = """
-import json, sys
 from genrender.backbones.loading import load_networks
 from genrender.backbones.recipe import Control, Recipe
-from genrender.errors import ModelError
-asked = json.loads(sys.argv[1])
-controls = tuple(Control(source=source) for source in asked.pop("controls", ()))
-try:
+def answer(words):
+    asked = json.loads(words)
+    controls = tuple(Control(source=source) for source in asked.pop("controls", ()))
     networks = load_networks(Recipe(device="cpu", precision="float32", controls=controls, **asked))
-    print(json.dumps({"conv": networks.unet.conv_in.weight.sum().item(), "name": networks.name_or_path}))
-except ModelError as error:
-    print(json.dumps({"error": str(error)}))
+    return {"conv": networks.unet.conv_in.weight.sum().item(), "name": networks.name_or_path}
 """
 ADD = """
-import json, sys
 from genrender.backbones import adapters
 from genrender.backbones.loading import load_networks
 from genrender.backbones.recipe import Control, ImagePrompt, Lora, Recipe
-from genrender.errors import ModelError
-base, kind, source = sys.argv[1:]
-kinds = {
-    "lora": {"loras": (Lora(source),)},
-    "ip-adapter": {"image_prompts": (ImagePrompt(source),)},
-    "motion-adapter": {"motion_adapter": source},
-    "vae": {"vae": source},
-    "controlnet": {"controls": (Control(source=source),)},
-}
-try:
+def answer(base, kind, source):
+    kinds = {
+        "lora": {"loras": (Lora(source),)},
+        "ip-adapter": {"image_prompts": (ImagePrompt(source),)},
+        "motion-adapter": {"motion_adapter": source},
+        "vae": {"vae": source},
+        "controlnet": {"controls": (Control(source=source),)},
+    }
     networks = load_networks(Recipe(base, device="cpu", precision="float32", **kinds[kind]))
     encoder = getattr(networks, "image_encoder", None)
-    print(json.dumps({
+    return {
         "vae": networks.vae.decoder.conv_in.weight.sum().item(),
         "encoder": encoder and sum(weight.sum().item() for weight in encoder.parameters()),
         "loras": list(getattr(networks.unet, "peft_config", ())),
-    }))
-except ModelError as error:
-    print(json.dumps({"error": str(error)}))
+    }
 """
 READ = """
-import json, sys, time
 from genrender.backbones.model_folder import read_family
 from genrender.backbones.sources import find_model
+def answer(*words):
+    return {"family": read_family(find_model(*words)).name}
+"""
+ANSWERS = """
+import sys, time
 from genrender.errors import ModelError
-begun = time.monotonic()
-try:
-    print(json.dumps({"family": read_family(find_model(*sys.argv[1:])).name}))
-except ModelError as error:
-    print(json.dumps({"error": str(error), "seconds": time.monotonic() - begun}))
+for words in json.loads(sys.argv[1]):
+    begun = time.monotonic()
+    try:
+        print(json.dumps(answer(*words)))
+    except ModelError as error:
+        print(json.dumps({"error": str(error), "seconds": time.monotonic() - begun}))
 """
 
 
 @pytest.fixture
 def machine(tmp_path):
-    """Runs a script as on a machine with an empty cache and that hub."""
+    """Asks one process after the other on a machine whose cache is empty at first, and which has that hub."""
 
-    def run(script: str, *words: str, endpoint: str):
+    def run(script: str, *asked: tuple[str, ...], endpoint: str):
         environment = {name: value for name, value in os.environ.items() if not name.startswith("HF_")}
         environment |= {
             "HF_ENDPOINT": endpoint,
             "HF_HOME": str(tmp_path / "cache"),
             "HF_HUB_DISABLE_XET": "1",
         }
-        command = [sys.executable, "-c", script, *words]
+        command = [sys.executable, "-c", f"import json\n{script}{ANSWERS}", json.dumps(asked)]
         done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
         assert done.returncode == 0, done.stderr
-        return json.loads(done.stdout.splitlines()[-1])
+        return [json.loads(line) for line in done.stdout.splitlines()]
 
     return run
 
@@ -126,7 +123,7 @@ NOWHERE = "http://127.0.0.1:9"
 def test_only_what_is_needed_is_fetched_and_then_no_network_is(machine, root):
     asked = {"base": "somebody/model", "controls": ["somebody/control"], "safety_checker": False}
     with pretend_hub(root) as hub:
-        first = machine(LOAD, json.dumps(asked), endpoint=hub.address)
+        [first] = machine(LOAD, (json.dumps(asked),), endpoint=hub.address)
     assert first["conv"] == pytest.approx(tiny_components()["unet"].conv_in.weight.sum().item(), abs=0.02)
     weights = sorted(name for name in hub.asked if not name.endswith((".json", ".txt")))
     assert weights == [
@@ -136,13 +133,13 @@ def test_only_what_is_needed_is_fetched_and_then_no_network_is(machine, root):
         "model/vae/diffusion_pytorch_model.fp16.safetensors",
     ]
     assert not any("safety" in name for name in hub.asked)
-    assert machine(LOAD, json.dumps(asked), endpoint=NOWHERE) == first
+    assert machine(LOAD, (json.dumps(asked),), endpoint=NOWHERE) == [first]
 
 
 def test_full_weights_are_fetched_where_they_are_asked_for(machine, root):
     asked = {"base": "somebody/model", "controls": ["somebody/control"], "variant": "full"}
     with pretend_hub(root) as hub:
-        machine(LOAD, json.dumps(asked | {"safety_checker": False}), endpoint=hub.address)
+        machine(LOAD, (json.dumps(asked | {"safety_checker": False}),), endpoint=hub.address)
     assert "model/unet/diffusion_pytorch_model.safetensors" in hub.asked
     assert "model/unet/diffusion_pytorch_model.fp16.safetensors" not in hub.asked
 
@@ -150,69 +147,76 @@ def test_full_weights_are_fetched_where_they_are_asked_for(machine, root):
 def test_other_weights_than_those_fetched_before_are_fetched(machine, root):
     asked = {"base": "somebody/model", "controls": ["somebody/control"], "safety_checker": False}
     with pretend_hub(root) as hub:
-        machine(LOAD, json.dumps(asked), endpoint=hub.address)
-        asked["variant"] = "full"
-        assert "not on this machine" in machine(LOAD, json.dumps(asked), endpoint=NOWHERE)["error"]
-        assert "conv" in machine(LOAD, json.dumps(asked), endpoint=hub.address)
+        machine(LOAD, (json.dumps(asked),), endpoint=hub.address)
+        full = (json.dumps(asked | {"variant": "full"}),)
+        assert "not on this machine" in machine(LOAD, full, endpoint=NOWHERE)[0]["error"]
+        assert "conv" in machine(LOAD, full, endpoint=hub.address)[0]
 
 
 @pytest.mark.usefixtures("parts")
 def test_what_is_added_may_be_a_file_of_a_hub_model(machine, root, tmp_path):
     base = str(save_sd(tmp_path / "model"))
     encoder = sum(weight.sum().item() for weight in tiny_image_encoder().parameters())
+    place = "somebody/parts"
     with pretend_hub(root) as hub:
-        added = machine(ADD, base, "lora", "somebody/parts/ink.safetensors", endpoint=hub.address)
-        assert added["loras"] == ["lora_0"]
+        lora_added, *adapters_added, is_pickle, is_nameless = machine(
+            ADD,
+            (base, "lora", f"{place}/ink.safetensors"),
+            (base, "ip-adapter", f"{place}/models/ip.safetensors"),
+            (base, "ip-adapter", f"{place}/others/ip.safetensors"),
+            (base, "motion-adapter", f"{place}/motion.ckpt"),
+            (base, "lora", place),
+            endpoint=hub.address,
+        )
+        assert lora_added["loras"] == ["lora_0"]
         # Its image encoder is fetched with it, and no other.
-        for name in ("models", "others"):
-            added = machine(
-                ADD, base, "ip-adapter", f"somebody/parts/{name}/ip.safetensors", endpoint=hub.address
-            )
-            assert added["encoder"] == pytest.approx(encoder)
+        assert [added["encoder"] for added in adapters_added] == [pytest.approx(encoder)] * 2
         assert "parts/others/image_encoder/model.safetensors" not in hub.asked
-        refused = machine(ADD, base, "motion-adapter", "somebody/parts/motion.ckpt", endpoint=hub.address)
-        assert "its weights are a pickle (motion.ckpt)" in refused["error"]
+        assert "its weights are a pickle (motion.ckpt)" in is_pickle["error"]
         assert "parts/motion.ckpt" not in hub.asked
-        refused = machine(ADD, base, "lora", "somebody/parts", endpoint=hub.address)
         assert (
             "no pytorch_lora_weights.safetensors of it (404): give the name of the file as"
-            in refused["error"]
+            in is_nameless["error"]
         )
-    again = machine(ADD, base, "ip-adapter", "somebody/parts/models/ip.safetensors", endpoint=NOWHERE)
+    again, refused = machine(
+        ADD,
+        (base, "ip-adapter", f"{place}/models/ip.safetensors"),
+        (base, "lora", f"{place}/other.safetensors"),
+        endpoint=NOWHERE,
+    )
     assert again["encoder"] == pytest.approx(encoder)
-    refused = machine(ADD, base, "lora", "somebody/parts/other.safetensors", endpoint=NOWHERE)
     assert "`hf download somebody/parts 'other.safetensors' --local-dir FOLDER`" in refused["error"]
     assert "give FOLDER/other.safetensors instead" in refused["error"]
 
 
-@pytest.mark.parametrize(
-    ("name", "said"),
-    [
-        ("somebody/gated", ["has accepted its licence", "hf auth login"]),
-        ("somebody/private", ["no model of that name", "hf auth login"]),
-        ("somebody/nothing", ["no model of that name", "check the name"]),
-        ("somebody/forbidden", ["403", "Your token lacks the permission", "hf auth login"]),
-        ("somebody/broken", ["404", "model_index.json"]),
-    ],
-)
-def test_a_refusal_keeps_its_reason_in_one_line(machine, root, name, said):
+def test_a_refusal_keeps_its_reason_in_one_line(machine, root):
+    refusals = {
+        "somebody/gated": ["has accepted its licence", "hf auth login"],
+        "somebody/private": ["no model of that name", "hf auth login"],
+        "somebody/nothing": ["no model of that name", "check the name"],
+        "somebody/forbidden": ["403", "Your token lacks the permission", "hf auth login"],
+        "somebody/broken": ["404", "model_index.json"],
+    }
     with pretend_hub(root) as hub:
-        answer = machine(READ, name, endpoint=hub.address)
-    assert "\n" not in answer["error"]
-    assert answer["error"].startswith(f"model {name}: ")
-    for text in said:
-        assert text in answer["error"]
+        answers = machine(READ, *((name,) for name in refusals), endpoint=hub.address)
+    for (name, said), answer in zip(refusals.items(), answers, strict=True):
+        assert "\n" not in answer["error"]
+        assert answer["error"].startswith(f"model {name}: ")
+        for text in said:
+            assert text in answer["error"]
 
 
 def test_a_revision(machine, root):
     with pretend_hub(root) as hub:
-        assert machine(READ, "somebody/model", COMMIT, endpoint=hub.address) == {"family": "SD1"}
-        answer = machine(READ, "somebody/model", "v9", endpoint=hub.address)
+        found, answer = machine(
+            READ, ("somebody/model", COMMIT), ("somebody/model", "v9"), endpoint=hub.address
+        )
+    assert found == {"family": "SD1"}
     assert "has no revision 'v9' of it" in answer["error"]
 
 
 def test_a_hub_model_without_a_network_is_one_line_in_three_seconds(machine):
-    answer = machine(READ, "somebody/model", "v2", endpoint=NOWHERE)
+    [answer] = machine(READ, ("somebody/model", "v2"), endpoint=NOWHERE)
     assert answer["seconds"] < 3
     for text in (
         "model somebody/model: it is not on this machine",

@@ -114,7 +114,7 @@ def command_lines(draw: st.DrawFn) -> list[str]:
     return words
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(words=command_lines())
 def test_words_of_any_kind_are_answered(call, scene: Path, words):
     words = [str(scene) if word == "SCENE" else word for word in words]
