@@ -115,8 +115,9 @@ def test_lent_frames_bring_every_kind_of_control_picture(pipe, first, tmp_path):
     recorder = AppearanceRecorder(frames, 3, (4, 4, 8), tmp_path / "kept.bin")
     for step in range(3):
         recorder.keep(step, appearance.latents[step])
+    recorder.keep(3, appearance.final)
     control = {kind: np.stack([pictures.of(kind, frame) for frame in frames]) for kind in kinds}
-    recorder.write(tmp_path / "appearance.npz", appearance.gbuffers, control)
+    recorder.write(tmp_path / "appearance.npz", appearance.gbuffers, control, appearance.inverse_range)
     stored = read_appearance(tmp_path / "appearance.npz")
     surface = ClipSurface(clip.gbuffers, 8, MethodConfig(), 0, pipe.device, appearance=stored)
     shown = surface.control_images([*surface.lent, *frames], kinds)
@@ -145,6 +146,9 @@ def test_what_does_not_fit_is_said(pipe, first, tmp_path):
     kept = {
         "latents": np.zeros((3, 2, 4, 4, 8), np.float16),
         "control_depth": np.zeros((2, 32, 64, 1), np.float16),
+        "final": np.zeros((2, 4, 4, 8), np.float32),
+        "frames": np.arange(2),
+        "inverse_range": np.zeros(2),
     }
     pixels = {name: np.stack([getattr(g, name) for g in clip.gbuffers[:2]]) for name in PIXEL_FIELDS}
     whole = {**kept, **pixels}

@@ -12,7 +12,7 @@ from genrender.metrics.sharpness import sharpness
 from genrender.metrics.surface import surface_error, surface_errors
 from genrender.surface.flow import erode
 from genrender.surface.light import LightConfig
-from genrender.surface.lock import LockConfig, SurfaceLock, connected_pixels, locked_frames
+from genrender.surface.lock import LockConfig, SurfaceLock, connected_pixels, locked_frames, needed_frames
 from genrender.surface.sightings import GeometrySightings, UvSightings
 from genrender.surface.steady import neighbours
 from genrender.surface.tracking import SurfaceTracker
@@ -77,6 +77,17 @@ def test_strength_mixes_and_background_stays():
     whole = run(frames)
     np.testing.assert_array_equal(whole[~visible()], frames[~visible()])
     np.testing.assert_allclose(run(frames, 0.5), (frames + whole) / 2, atol=1e-6)
+
+
+def test_a_part_of_a_clip_is_locked_as_in_the_whole():
+    frames, light = quarrelling(), LightConfig(frames=2)
+    lock = SurfaceLock(sightings(), {view: frames[view] for view in VIEWS}, LockConfig(light=light))
+    whole = list(locked_frames(frames, lock))
+    for wanted in (range(3), range(4, 6), range(5, N_FRAMES)):
+        needed = needed_frames(wanted, N_FRAMES, config=lock.config)
+        part = locked_frames(frames[needed.start : needed.stop], lock, wanted=wanted)
+        np.testing.assert_array_equal(list(part), whole[wanted.start : wanted.stop])
+    assert needed_frames(range(4, 6), N_FRAMES, 0.0) == range(4, 6)
 
 
 @pytest.mark.parametrize("through", ["geometry", "uv"])

@@ -155,7 +155,7 @@ class SurfaceRun:
 
         outputs: Tensor | None = None
         for frames, output in predict_frames(
-            ask, self._attention, n_frames, self._keyframes, self._chunks, self._progress
+            ask, self._attention, range(n_frames), self._keyframes, self._chunks, self._progress
         ):
             if outputs is None:
                 outputs = output.new_empty((n_frames, *output.shape[1:]))

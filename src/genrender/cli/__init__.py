@@ -31,6 +31,7 @@ from genrender.options.commands import (
     Evaluate,
     Gbuffers,
     Inspect,
+    Join,
     Preview,
     Render,
     Resume,
@@ -59,6 +60,7 @@ DESCRIPTION = "An animated 3D scene and a sentence in, a temporally consistent v
 COMMANDS: dict[str, type] = {
     "render": Render,
     "resume": Resume,
+    "join": Join,
     "compare": Compare,
     "study": Study,
     "gbuffers": Gbuffers,
@@ -198,6 +200,10 @@ def _run(command: Any, words: list[str]) -> int:
             from genrender.cli.resume import resume
 
             resume(command, _job_of_words)
+        case Join():
+            from genrender.cli.join import join
+
+            join(command)
         case Gbuffers():
             from genrender.cli.gbuffers import gbuffers
 

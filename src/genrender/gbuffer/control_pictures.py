@@ -25,10 +25,17 @@ class ControlPictures:
     Args:
         gbuffers: one per frame.
         folder: for files of what was found, so that memory does not grow with the clip; None: in memory.
+        inverse_range: the clip's `inverse_depth_range`, where not all frames are looked at; None: found.
     """
 
-    def __init__(self, gbuffers: Sequence[GBuffer], folder: Path | None = None) -> None:
+    def __init__(
+        self,
+        gbuffers: Sequence[GBuffer],
+        folder: Path | None = None,
+        inverse_range: tuple[float, float] | None = None,
+    ) -> None:
         self._gbuffers = gbuffers
+        self._inverse_range = inverse_range
         self._folder = folder
         self._found: dict[ControlKind, FrameCache] = {}
 
@@ -48,7 +55,7 @@ class ControlPictures:
     def _maker(self, kind: ControlKind) -> Callable[[GBuffer], Shaped[np.ndarray, "H W _"]]:
         if kind == "depth":
             # One range for the whole clip: depth that is scaled frame by frame makes a video pump.
-            inverse_range = inverse_depth_range(self._gbuffers)
+            inverse_range = self._inverse_range or inverse_depth_range(self._gbuffers)
             return lambda gbuffer: scale_inverse_depth(gbuffer, inverse_range)[..., None]
         return _MAKERS[kind]
 

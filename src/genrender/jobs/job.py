@@ -88,6 +88,8 @@ class RenderJob:
         repeat: how often the video shows the clip.
         chunk: frames that go through the networks at once.
         appearance_from: folder of a run whose look this one takes over.
+        only: the part of the clip that is made: `keyframes`, or numbers from 0 as `0-49`; None: all.
+        keyframes_from: folder of the run with the keyframes that the frames are made against.
         out: where the video goes beside the run folder.
     """
 
@@ -116,6 +118,8 @@ class RenderJob:
     repeat: int = 1
     chunk: int = 8
     appearance_from: Path | None = None
+    only: str | None = None
+    keyframes_from: Path | None = None
     out: Path | None = None
 
 

@@ -6,7 +6,6 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import lru_cache
-from pathlib import Path
 from typing import Any
 
 import diffusers.utils.logging
@@ -26,7 +25,8 @@ from genrender.gbuffer.control import shows_own_object
 from genrender.jobs.clips import with_all_uvs
 from genrender.jobs.job import RenderJob, job_to_json
 from genrender.jobs.pace import Estimate, frames_at_once, seconds_per_frame
-from genrender.jobs.plan import Plan, note_partners
+from genrender.jobs.parts import lent_appearance, rendered_part, sampled_frames
+from genrender.jobs.plan import Plan
 from genrender.jobs.words import job_words
 from genrender.methods.table import METHODS
 from genrender.runs.folder import RunFolder
@@ -34,11 +34,8 @@ from genrender.runs.hooks import SILENT, RunHooks, logged_warnings
 from genrender.runs.make import Inputs, conditions_of, make_video, resolved
 from genrender.runs.record import Origin
 from genrender.runs.unfinished import UnfinishedRun, file_digest
-from genrender.sampling.appearance import Appearance, read_appearance
 from genrender.sampling.scheduler import set_noise_levels
-from genrender.scene.names import partners
-from genrender.shots.clip import Clip, Shot, render_shot
-from genrender.shots.objects import clip_atlas_ids, clip_objects
+from genrender.shots.clip import Shot
 from genrender.storage.atomic import atomic_write
 from genrender.storage.limits import NETWORK_BYTES, check_memory, network_memory
 from genrender.storage.memory import peak_memory_mb
@@ -83,16 +80,20 @@ def make(
     ):
         ahead = _estimate(pipeline, plan)
         hooks.note(ahead.words((shot.width, shot.height), backbone_of(pipeline).device.type))
-        clip = render_shot(shot, hooks.report, unfinished.gbuffer_file)
-        if not any(shows_own_object(gbuffer).any() for gbuffer in clip.gbuffers):
+        settled = resolved(config, shot.n_frames, pipeline)
+        clip, part = rendered_part(job, shot, settled, hooks, unfinished.gbuffer_file)
+        shown = range(shot.n_frames) if part is None else part.frames
+        if not any(shows_own_object(clip.gbuffers[frame]).any() for frame in shown):
             hooks.warn("the camera sees nothing of the scene in any frame; choose another --camera")
         # What the frames depend on beside settings: a run is resumed only with the same files.
         origin = replace(origin, gbuffers=file_digest(unfinished.gbuffer_file))
         appearance = None
         if job.appearance_from is not None:
-            appearance = _lent_appearance(job.appearance_from, clip, hooks)
+            appearance = lent_appearance(job.appearance_from, clip, hooks)
             origin = replace(origin, appearance=file_digest(job.appearance_from / APPEARANCE_FILE))
-        inputs = Inputs(origin, appearance, words_are_looked_at=True)
+        if job.keyframes_from is not None:
+            origin = replace(origin, keyframes=file_digest(job.keyframes_from / APPEARANCE_FILE))
+        inputs = Inputs(origin, appearance, part, words_are_looked_at=True)
         flagged = make_video(pipeline, clip, config, folder, inputs, METHODS[job.method], unfinished, hooks)
         _copy_out(job, folder)
     if flagged:
@@ -123,15 +124,6 @@ def _copy_out(job: RenderJob, folder: RunFolder) -> None:
     if job.out is not None and job.out.resolve() != folder.video_file.resolve():
         with atomic_write(job.out) as part:
             shutil.copyfile(folder.video_file, part)
-
-
-def _lent_appearance(path: Path, clip: Clip, hooks: RunHooks) -> Appearance:
-    """The appearance that a run has kept, with the texture ids of this clip."""
-    theirs, ours = RunFolder(path).read_record().shot.atlas_ids, clip_atlas_ids(clip)
-    if not clip.has_geometry:
-        note_partners(path, theirs, ours, hooks)
-    theirs = {our: theirs[their] for our, their in partners(ours, theirs).items()}
-    return read_appearance(path / APPEARANCE_FILE).matched(theirs, ours, clip_objects(clip))
 
 
 def _frames(indices: list[int]) -> str:
@@ -196,7 +188,8 @@ def _estimate(pipeline: Any, plan: Plan) -> Estimate:
     conditions = conditions_of(config, plan.job.recipe)
     frame_s = seconds_per_frame(backbone, conditions, (shot.height // factor, shot.width // factor))
     share = pipeline.unet.dtype.itemsize / torch.float32.itemsize
-    at_once = min(frames_at_once(pipeline.unet, config.chunk_size), shot.n_frames)
+    n_frames = sampled_frames(plan.job, config, shot.n_frames)
+    at_once = min(frames_at_once(pipeline.unet, config.chunk_size), n_frames)
     memory = round(share * network_memory(n_pixels, at_once))
     if backbone.device.type == "cpu":
         memory += round(1e6 * (peak_memory_mb() or 0))
@@ -206,7 +199,7 @@ def _estimate(pipeline: Any, plan: Plan) -> Estimate:
             for network in (pipeline.unet, pipeline.controlnet)
             for tensor in network.parameters()
         )
-    return Estimate(frame_s, shot.n_frames, config.n_steps, memory, plan.disk_bytes)
+    return Estimate(frame_s, n_frames, config.n_steps, memory, plan.disk_bytes)
 
 
 def _check_device(device: str) -> None:

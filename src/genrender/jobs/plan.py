@@ -4,33 +4,32 @@ Neither PyTorch nor diffusers is imported here: they alone take seconds.
 """
 
 import datetime
-from collections.abc import Collection, Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from genrender.backbones.picture_size import PictureSize, read_picture_size
 from genrender.backbones.prompt_weights import plain_text
-from genrender.backbones.recipe import Recipe
-from genrender.backbones.recipe_files import recipe_digest, recipe_sources
+from genrender.backbones.recipe_files import recipe_sources
 from genrender.backbones.samplers import check_sampler_name
 from genrender.backbones.sources import ModelSource, read_guidance_scale
 from genrender.config import PRESETS, MethodConfig, RunConfig
 from genrender.errors import ConfigError, MediaError
 from genrender.jobs.clips import picture_size, plan_exr_clip, refuse_without_geometry
 from genrender.jobs.job import RenderJob
+from genrender.jobs.part_checks import check_keyframes, check_lent, check_part, read_range
 from genrender.jobs.settings import change_setting
 from genrender.methods.table import METHOD_OPTIONS, METHODS
 from genrender.runs.folder import RunFolder
 from genrender.runs.hooks import SILENT, RunHooks
 from genrender.runs.words import warn_of_unknown_words
 from genrender.scene.load import load_scene, scene_label
-from genrender.scene.names import partners
 from genrender.shots.clip import Shot, plan_shot
 from genrender.shots.exr_shot import ExrShot
-from genrender.shots.objects import atlas_ids_by_name
 from genrender.storage.atomic import check_writable
 from genrender.storage.limits import RUN_BYTES, bytes_on_disk, check_disk
-from genrender.storage.run_files import APPEARANCE_FILE
+
+# Frames beside those of a range: keyframes, and what steadies the light at its ends.
+_AROUND_RANGE = 24
 
 
 @dataclass(frozen=True)
@@ -54,7 +53,11 @@ class Plan:
     @property
     def disk_bytes(self) -> int:
         """What the run takes on the disk while it goes on."""
-        return RUN_BYTES * self.shot.width * self.shot.height * self.shot.n_frames
+        n_frames = self.shot.n_frames
+        if self.job.keyframes_from is not None:
+            n_around = _AROUND_RANGE + 2 * self.job.chunk
+            n_frames = min(n_frames, len(read_range(self.job, n_frames)) + n_around)
+        return RUN_BYTES * self.shot.width * self.shot.height * n_frames
 
 
 def plan(job: RenderJob, folder: RunFolder | None = None, hooks: RunHooks = SILENT) -> Plan:
@@ -79,6 +82,7 @@ def plan(job: RenderJob, folder: RunFolder | None = None, hooks: RunHooks = SILE
     folder.check_can_be_filled()
     _check_out(job.out, folder)
     shot = _plan_shot(job, config, source, hooks)
+    check_part(job, shot.n_frames)
     made = Plan(job, config, source, shot, folder)
     # Files of an earlier attempt are made use of.
     check_disk(made.disk_bytes - bytes_on_disk(folder.unfinished_dir.glob("*")), folder.path)
@@ -87,8 +91,10 @@ def plan(job: RenderJob, folder: RunFolder | None = None, hooks: RunHooks = SILE
         raise ConfigError(
             f"--prompt-at {beyond[0]}: the clip has {shot.n_frames} frames, expected 1 to {shot.n_frames - 1}"
         )
+    if job.keyframes_from is not None:
+        check_keyframes(job.keyframes_from, job, config, shot)
     if job.appearance_from is not None:
-        _check_lent(job.appearance_from, made, hooks)
+        check_lent(job, config, shot, hooks)
     warn_of_unknown_words(config, source.location, hooks)
     _warn_without_guidance(config, source, hooks)
     return made
@@ -286,55 +292,3 @@ def _check_out(out: Path | None, folder: RunFolder) -> None:
         raise MediaError(f"cannot write {out}: it is a folder; give the name of a file")
     if out.parent.resolve() != folder.path.resolve():
         check_writable(out.parent)
-
-
-def _check_lent(path: Path, plan: Plan, hooks: RunHooks) -> None:
-    """Raises ConfigError or MediaError unless a run's appearance can be taken over."""
-    theirs = RunFolder(path).read_record().making
-    if not (path / APPEARANCE_FILE).is_file():
-        raise MediaError(f"{path} keeps no appearance: there is no {APPEARANCE_FILE} in it; render it again")
-    plan.config.method.check_can_carry_appearance()
-    recipe, lender = plan.job.recipe, Recipe() if theirs.origin is None else theirs.origin.recipe
-    for name, found, ours in (
-        ("weights", None if theirs.origin is None else theirs.origin.weights, recipe_digest(recipe)),
-        ("sampler", theirs.settings.sampler, plan.config.sampler),
-        ("n_steps", theirs.settings.n_steps, plan.config.n_steps),
-        ("timesteps", lender.timesteps, recipe.timesteps),
-        ("sigmas", lender.sigmas, recipe.sigmas),
-        ("width", theirs.shot.width, plan.shot.width),
-        ("height", theirs.shot.height, plan.shot.height),
-    ):
-        if found != ours:
-            raise ConfigError(
-                f"the run {path} is of other {name} ({found}, here {ours}): make both runs alike in model, "
-                "preset, steps and size"
-            )
-    # What EXR files show is known when they have been read.
-    if isinstance(plan.shot, Shot):
-        note_partners(path, theirs.shot.atlas_ids, atlas_ids_by_name(plan.shot.scene), hooks)
-
-
-def note_partners(path: Path, theirs: Collection[str], ours: Collection[str], hooks: RunHooks) -> None:
-    """Names the objects of a shot that the run at `path` has no look for.
-
-    Raises:
-        ConfigError: it has one for none of them.
-    """
-    known = partners(ours, theirs)
-    lacking = [name for name in ours if name not in known]
-    if len(lacking) == len(ours):
-        raise ConfigError(
-            f"no object of this shot is called as one of the run {path}: here {listed(ours)}; there "
-            f"{listed(theirs)}; name them alike, for instance with --merge"
-        )
-    if lacking:
-        hooks.note(
-            f"no look is taken over by what the run {path} has no object of that name for: {listed(lacking)}"
-        )
-
-
-def listed(names: Iterable[str], n_shown: int = 8) -> str:
-    """Names one after the other, the first few of many; a backdrop's begin with a zero that is not shown."""
-    every = [name.removeprefix("\0") for name in names]
-    more = f" and {len(every) - n_shown} more" if len(every) > n_shown else ""
-    return ", ".join(every[:n_shown]) + more

@@ -28,8 +28,9 @@ def inputs(job: RenderJob) -> list[Path]:
         files.append(clip.exr_map)
     if camera is not None and Path(camera).is_file():
         files.append(Path(camera))
-    if job.appearance_from is not None and (lent := job.appearance_from / APPEARANCE_FILE).exists():
-        files.append(lent)
+    for lender in (job.appearance_from, job.keyframes_from):
+        if lender is not None and (lent := lender / APPEARANCE_FILE).exists():
+            files.append(lent)
     files += recipe_files(job.recipe)
     return files
 
@@ -40,9 +41,9 @@ def is_done(job: RenderJob, folder: RunFolder) -> bool:
         record = folder.read_record()
     except MediaError:
         return False
-    if len(folder.frame_files()) != record.shot.n_frames or not folder.video_file.is_file():
+    if len(folder.frame_files()) != len(record.shot.shown) or not folder.video_file.is_file():
         return False
-    took_s = record.cost.seconds_per_frame * record.shot.n_frames
+    took_s = record.cost.seconds_per_frame * len(record.shot.shown)
     try:
         begun = datetime.datetime.fromisoformat(record.created).timestamp() - took_s
     except (ValueError, OverflowError):

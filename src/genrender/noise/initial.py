@@ -63,18 +63,18 @@ def surface_noise(
     vae_factor: int,
     seed: int,
     config: NoiseConfig | None = None,
-    first_frame: int = 0,
+    frames: Sequence[int] | None = None,
 ) -> Float32[torch.Tensor, "F C h w"]:
     """The initial latents of a clip, N(0, 1) in every pixel and channel.
 
     Args:
-        gbuffers: consecutive frames, all of one size.
+        gbuffers: frames of the clip, all of one size.
         n_channels: channels of the latents.
         vae_factor: image pixels along one side of a latent pixel.
         seed: the run's seed. A frame depends on it and on the frame's own G-buffer, and for `independent` on
             the frame's index, and on nothing else.
         config: the mode and its texture side; None means the defaults.
-        first_frame: index of the first G-buffer in the clip, so that a clip can be drawn in pieces.
+        frames: which frames of the clip these are, so that it can be drawn in pieces; None: the first ones.
 
     Raises:
         ConfigError: no G-buffers, a picture size that is not a multiple of `vae_factor`, or a bad setting.
@@ -98,8 +98,9 @@ def surface_noise(
     screen = _Screen(
         _normal(seed, "background", pixels, n_channels), (height, width), seed, config.texture_side
     )
-    frames = []
-    for index, gbuffer in enumerate(gbuffers, start=first_frame):
+    drawn = []
+    numbers = range(len(gbuffers)) if frames is None else frames
+    for index, gbuffer in zip(numbers, gbuffers, strict=True):
         if config.mode == "partition":
             frame = _partition(gbuffer, screen)
         elif config.mode == "bridge":
@@ -114,8 +115,8 @@ def surface_noise(
             kept, fresh = 1 - config.degradation, config.degradation
             mixed = kept * frame + fresh * _normal(seed, "degradation", pixels, n_channels, index)
             frame = (mixed / np.hypot(kept, fresh)).astype(np.float32)
-        frames.append(frame.T.reshape(n_channels, height, width))
-    return torch.from_numpy(np.stack(frames))
+        drawn.append(frame.T.reshape(n_channels, height, width))
+    return torch.from_numpy(np.stack(drawn))
 
 
 def texel_noise(

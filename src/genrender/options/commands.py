@@ -30,6 +30,7 @@ from genrender.options.groups import (
     Moments,
     Networks,
     Objects,
+    Parts,
     Rival,
     RunFolderPath,
     Sampling,
@@ -83,6 +84,7 @@ class Render(Made):
     out: Annotated[Path | None, option("VIDEO.mp4", "only in the run folder")] = None
     run_dir: Annotated[Path | None, option("DIR", "runs/SCENE-TIME")] = None
     repeat: Annotated[int, tyro.conf.arg(metavar="N")] = 1
+    parts: Parts = field(default_factory=Parts)
     rival: Rival = field(default_factory=Rival)
 
 
@@ -94,6 +96,20 @@ class Resume:
     """
 
     run_dir: RunFolderPath
+    debug: Debug = False
+
+
+@dataclass(frozen=True)
+class Join:
+    """Write the frames of several runs, parts of one clip, as one video.
+
+    Attributes:
+        run_dirs: run folders of `genrender render --only FIRST-LAST`, in any order.
+        out: the video.
+    """
+
+    run_dirs: Annotated[tyro.conf.Positional[tuple[Path, ...]], tyro.conf.arg(metavar="RUN_DIR...")]
+    out: Annotated[Path, tyro.conf.arg(metavar="VIDEO.mp4")]
     debug: Debug = False
 
 

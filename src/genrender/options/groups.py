@@ -297,6 +297,20 @@ class Looks:
 
 
 @dataclass(frozen=True)
+class Parts:
+    """A long clip made in parts, anywhere and in any order: its keyframes once, then any of its frames.
+
+    Attributes:
+        only: the keyframes, or frames by their numbers from 0, such as 0-49. All other options say what the
+            whole clip is, and are the same for all parts.
+        keyframes_from: run folder of the keyframes.
+    """
+
+    only: Annotated[str | None, option("keyframes|FIRST-LAST", "the whole clip")] = None
+    keyframes_from: Annotated[Path | None, option("RUN_DIR", "drawn anew at every step")] = None
+
+
+@dataclass(frozen=True)
 class Consistency:
     """How frames are made to agree; the presets' settings are a good start.
 
@@ -356,6 +370,6 @@ class Connection:
 
 # What `--help` names and `--help-all` shows: few need these.
 FOLDED = (
-    *(Moments, Content, Objects, Looks, Adapters, Sampling, Networks, Consistency, Rival, Judging),
+    *(Moments, Content, Objects, Looks, Adapters, Sampling, Networks, Consistency, Parts, Rival, Judging),
     Connection,
 )

@@ -72,16 +72,16 @@ def open_run(
     folder = RunFolder(path)
     record = folder.read_record()
     shot, pictures = record.shot, folder.frames()
-    if len(pictures) != len(shot.times_s):
+    if len(pictures) != len(shot.shown):
         raise MediaError(
-            f"{path} holds {len(pictures)} frames, and its config.json tells of {len(shot.times_s)}: "
+            f"{path} holds {len(pictures)} frames, and its config.json tells of {len(shot.shown)}: "
             "render the run again"
         )
     if clip is None and shot.exr_map is not None:
         clip = _read_clip(shot, shot.exr_map, report, gbuffer_file)
     if clip is None:
         scene = load_scene(Path(shot.scene), tuple(map(Path, shot.allowed_folders)))
-        clip = render_clip(scene, shot.shot_config(), report, gbuffer_file)
+        clip = render_clip(scene, shot.shot_config(), report, gbuffer_file, shot.clip_frames)
     frames = PerFrame(lambda frame: pictures[frame].astype(np.float32) / 255, len(pictures))
     return FinishedRun(folder, record, clip, frames)
 
@@ -97,4 +97,4 @@ def _read_clip(shot: ShotRecord, passes: ExrMap, report: Report | None, gbuffer_
             f"{shot.scene} holds other frames ({shown[0]}..{shown[-1]}) than when the run was made; "
             "render it again"
         )
-    return render_shot(read, report, gbuffer_file)
+    return render_shot(read.only(shot.shown), report, gbuffer_file)

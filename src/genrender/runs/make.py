@@ -35,6 +35,7 @@ from genrender.methods.table import METHODS, Method
 from genrender.runs.folder import RunFolder
 from genrender.runs.frames import write_frames
 from genrender.runs.hooks import SILENT, Cancelled, RunHooks
+from genrender.runs.part import ClipPart
 from genrender.runs.progress import Feedback
 from genrender.runs.record import Cost, Making, NetworksRecord, Origin, RunRecord, SettingsRecord, ShotRecord
 from genrender.runs.told import KEY, told_of
@@ -44,7 +45,7 @@ from genrender.sampling.appearance import Appearance, AppearanceRecorder
 from genrender.sampling.chunks import is_out_of_memory
 from genrender.sampling.loop import SamplingConfig, sample
 from genrender.sampling.scheduler import set_noise_levels
-from genrender.sampling.store import FrameTensors, RunStore, n_steps_done
+from genrender.sampling.store import FinalTensors, RunStore, n_steps_done
 from genrender.sampling.surface import ClipSurface
 from genrender.shots.clip import Clip
 from genrender.shots.objects import prompts_by_id
@@ -60,11 +61,14 @@ class Inputs:
     Attributes:
         origin: what the user calls the model, and more of what only whoever loads files knows.
         appearance: frames of another run whose look the clip takes over, matched to this scene.
+        part: the frames that are made, where these are not all; only their G-buffers and those of the
+            keyframes are looked at.
         words_are_looked_at: words of the prompt that the model does not know have been named already.
     """
 
     origin: Origin | None = None
     appearance: Appearance | None = None
+    part: ClipPart | None = None
     words_are_looked_at: bool = False
 
 
@@ -112,16 +116,24 @@ def make_video(
     reset_gpu_peak_memory()
     backbone = backbone_of(pipeline, make_sampler(settled.sampler, pipeline.scheduler))
     with _memory_errors(clip, settled):
+        part = inputs.part
         painted = _painted_frames(clip, settled, method)
         shown = clip if painted is None else clip.only(painted)
+        numbers = tuple(range(clip.shot.n_frames)) if part is None else part.frames
         networks = _networks(pipeline, backbone.scheduler)
-        making = Making(ShotRecord.of(clip), SettingsRecord.of(settled), networks, inputs.origin)
+        shot = ShotRecord.of(clip, None if part is None else part.frames)
+        making = Making(shot, SettingsRecord.of(settled), networks, inputs.origin)
         if unfinished is not None:
             started_s -= unfinished.begin(making.entries())
         hooks.progress("diffusion", 0, settled.n_steps)
-        feedback = Feedback(backbone, len(shown.gbuffers), hooks, unfinished, started_s)
+        sampled = None if part is None else part.sampled(settled, clip.shot.n_frames)
+        lent = () if part is None or part.keyframes is None else part.keyframes.frames
+        previewed = range(len(shown.gbuffers)) if sampled is None else sorted({*sampled} - {*lent})
+        feedback = Feedback(backbone, previewed, hooks, unfinished, started_s)
         store_folder = None if unfinished is None else unfinished.path
-        recorder = None if unfinished is None else _recorder(backbone, shown, settled, recipe, unfinished)
+        recorder = None
+        if unfinished is not None and not lent:
+            recorder = _recorder(backbone, shown, part, settled, recipe, unfinished)
         latents = _diffuse(backbone, shown, settled, method, feedback, store_folder, inputs, recorder)
         pipeline.maybe_free_model_hooks()
         if feedback.was_interrupted:
@@ -130,15 +142,18 @@ def make_video(
     # 2. Frames, video and contact sheet.
     with folder.replaced() as draft:
         with _memory_errors(clip, settled):
-            flagged = write_frames(backbone, latents, clip, painted, settled, draft, hooks)
-        seconds = (time.perf_counter() - started_s) / clip.shot.n_frames
+            flagged = write_frames(backbone, latents, clip, painted, part, settled, draft, hooks)
+        seconds = (time.perf_counter() - started_s) / len(numbers)
         cost = Cost(seconds, peak_memory_mb(), gpu_peak_memory_mb())
         words = sys.argv if unfinished is None else unfinished.command
         record = RunRecord.now(making, cost, settled.seed, words, flagged)
         draft.write_record(record)
         scale = video_scale(pipeline.name_or_path, clip.shot.width, clip.shot.height)
         draft.write_video(clip.fps, scale, settled.repeat, told_of(record))
-        inverse_range = inverse_depth_range(clip.gbuffers)
+        if part is None or part.keyframes is None:
+            inverse_range = inverse_depth_range(clip.gbuffers)
+        else:
+            inverse_range = part.keyframes.inverse_range
         if recorder is not None:
             kept = [shown.gbuffers[frame] for frame in recorder.frames]
             pictures = ControlPictures(shown.gbuffers)
@@ -146,12 +161,14 @@ def make_video(
                 one.kind: np.stack([pictures.of(one.kind, frame) for frame in recorder.frames])
                 for one in recipe.steering
             }
-            recorder.write(draft.appearance_file, kept, control)
-        gbuffers, n_frames = clip.gbuffers, clip.shot.n_frames
+            recorder.write(draft.appearance_file, kept, control, inverse_range)
+        gbuffers, n_frames = clip.gbuffers, len(numbers)
         draft.write_contact_sheet(
             {
-                "UV": PerFrame(lambda frame: uv_picture(gbuffers[frame]), n_frames),
-                "depth": PerFrame(lambda frame: depth_picture(gbuffers[frame], inverse_range), n_frames),
+                "UV": PerFrame(lambda place: uv_picture(gbuffers[numbers[place]]), n_frames),
+                "depth": PerFrame(
+                    lambda place: depth_picture(gbuffers[numbers[place]], inverse_range), n_frames
+                ),
             },
             {KEY: told_of(record)},
         )
@@ -159,10 +176,18 @@ def make_video(
 
 
 def _recorder(
-    backbone: Backbone, clip: Clip, config: RunConfig, recipe: Recipe, unfinished: UnfinishedRun
+    backbone: Backbone,
+    clip: Clip,
+    part: ClipPart | None,
+    config: RunConfig,
+    recipe: Recipe,
+    unfinished: UnfinishedRun,
 ) -> AppearanceRecorder:
     """For the frames that together show most of the clip's surface."""
-    frames = covering_frames(clip.gbuffers, default_n_keyframes(len(clip.gbuffers)), config.seed)
+    if part is None:
+        frames = covering_frames(clip.gbuffers, default_n_keyframes(len(clip.gbuffers)), config.seed)
+    else:
+        frames = part.frames
     scheduler, factor = backbone.scheduler, backbone.vae_factor
     set_noise_levels(scheduler, config.n_steps, recipe.timesteps, recipe.sigmas)
     shape = (backbone.n_channels, clip.shot.height // factor, clip.shot.width // factor)
@@ -247,8 +272,9 @@ def _diffuse(
     store_folder: Path | None,
     inputs: Inputs,
     recorder: AppearanceRecorder | None,
-) -> FrameTensors:
-    tracker = clip.tracker if clip.has_geometry else None
+) -> FinalTensors:
+    tracker, part = clip.tracker if clip.has_geometry else None, inputs.part
+    keyframes = None if part is None else part.keyframes
     surface = ClipSurface(
         clip.gbuffers,
         backbone.vae_factor,
@@ -256,7 +282,7 @@ def _diffuse(
         config.seed,
         backbone.device,
         tracker,
-        inputs.appearance,
+        keyframes or inputs.appearance,
         store_folder,
     )
     recipe = Recipe() if inputs.origin is None else inputs.origin.recipe
@@ -268,6 +294,7 @@ def _diffuse(
         attention=method.attention,
         timesteps=recipe.timesteps,
         sigmas=recipe.sigmas,
+        frames=None if part is None else part.sampled(config, clip.shot.n_frames),
     )
     store = RunStore(store_folder)
     return sample(backbone, conditions, surface, config.method, sampling, store, feedback, recorder)

@@ -1,6 +1,7 @@
 """What happens beside a run while it is under way: progress and a preview."""
 
 import time
+from collections.abc import Sequence
 
 from genrender.backbones.protocol import Backbone
 from genrender.gbuffer.preview import to_picture
@@ -22,7 +23,7 @@ class Feedback(Hooks):
 
     Args:
         backbone: what makes the frames.
-        n_frames: how many.
+        frames: their numbers, of which some are shown.
         hooks: told about every step, and asked after it whether the run is to go on.
         unfinished: where previews and times go; None: nowhere.
         started_s: when the run began on `time.perf_counter`, its earlier attempts counted in.
@@ -34,13 +35,13 @@ class Feedback(Hooks):
     def __init__(
         self,
         backbone: Backbone,
-        n_frames: int,
+        frames: Sequence[int],
         hooks: RunHooks,
         unfinished: UnfinishedRun | None,
         started_s: float,
     ):
         self._backbone = backbone
-        self._n_frames = n_frames
+        self._frames = frames
         self._hooks = hooks
         self._unfinished = unfinished
         self._started_s = started_s
@@ -50,7 +51,7 @@ class Feedback(Hooks):
 
     def on_outputs(self, step: int, predicted_x0: PredictedX0) -> None:
         """The model has seen all frames; a step before it is over."""
-        if self._unfinished is not None:
+        if self._unfinished is not None and self._frames:
             self._unfinished.note_seconds(time.perf_counter() - self._started_s)
             begun_s = time.monotonic()
             if begun_s - self._previewed_at_s > max(PREVIEW_EVERY_S, self._preview_took_s / PREVIEW_SHARE):
@@ -67,8 +68,8 @@ class Feedback(Hooks):
     def _write_preview(self, step: int, predicted_x0: PredictedX0) -> None:
         """Some frames as the model sees them finished now: the clean latents that its output implies."""
         assert self._unfinished is not None
-        frames = spread(self._n_frames, PREVIEW_FRAMES)
-        decoded = decode_frames(self._backbone, predicted_x0(frames))
-        pictures = {frame: to_picture(picture) for frame, picture in zip(frames, decoded, strict=True)}
-        row = PerFrame(lambda frame: pictures[frame], self._n_frames)
+        places = spread(len(self._frames), PREVIEW_FRAMES)
+        decoded = decode_frames(self._backbone, predicted_x0([self._frames[place] for place in places]))
+        pictures = {place: to_picture(picture) for place, picture in zip(places, decoded, strict=True)}
+        row = PerFrame(lambda place: pictures[place], len(self._frames))
         write_png(self._unfinished.preview_file, contact_sheet({f"step {step + 1}": row}, PREVIEW_FRAMES))

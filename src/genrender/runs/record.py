@@ -50,7 +50,7 @@ LIBRARIES = (
 # What surfaces draw their noise by: a run begun by a version with other keys cannot go on.
 NOISE_KEYS = "object names"
 # Entries that only some runs have.
-OF_SOME_RUNS = ("exr_map", "exr_frames", "gbuffers", "appearance")
+OF_SOME_RUNS = ("exr_map", "exr_frames", "clip_frames", "gbuffers", "appearance", "keyframes")
 
 
 @dataclass(frozen=True)
@@ -70,6 +70,7 @@ class ShotRecord:
         noise_keys: what surfaces draw their noise by.
         exr_map: the channels of a clip that was read from EXR files.
         exr_frames: the numbers of its frames.
+        clip_frames: which frames the run holds, where these are not all of the shot's.
     """
 
     scene: str
@@ -90,10 +91,11 @@ class ShotRecord:
     noise_keys: str | None = None
     exr_map: ExrMap | None = None
     exr_frames: tuple[int, ...] | None = None
+    clip_frames: tuple[Index, ...] | None = None
 
     @classmethod
-    def of(cls, clip: Clip) -> "ShotRecord":
-        """What a clip shows."""
+    def of(cls, clip: Clip, frames: tuple[int, ...] | None = None) -> "ShotRecord":
+        """What a clip shows, of which a run holds all frames or some."""
         shot = clip.shot
         if isinstance(shot, Shot):
             scene, index = shot.scene, shot.animation
@@ -120,7 +122,13 @@ class ShotRecord:
             n_frames=shot.n_frames,
             atlas_ids=clip_atlas_ids(clip),
             noise_keys=NOISE_KEYS,
+            clip_frames=frames,
         )
+
+    @property
+    def shown(self) -> tuple[int, ...]:
+        """The numbers of the frames that the run holds."""
+        return tuple(range(self.n_frames)) if self.clip_frames is None else self.clip_frames
 
     def shot_config(self) -> ShotConfig:
         """The settings that make the same shot of the same scene."""
@@ -155,6 +163,11 @@ class SettingsRecord:
     sampler: str
     others: dict[str, Any] = field(default_factory=dict)
 
+    def plain(self) -> dict[str, Any]:
+        """All settings side by side."""
+        settings = asdict(self)
+        return {**settings.pop("others"), **settings}
+
     @classmethod
     def of(cls, config: RunConfig) -> "SettingsRecord":
         entries = asdict(config)
@@ -184,6 +197,7 @@ class Origin:
         weights: digest of all files that the recipe names.
         gbuffers: digest of the clip's G-buffers.
         appearance: digest of the appearance that another run lent.
+        keyframes: digest of the keyframes that the frames were made against.
     """
 
     recipe: Recipe
@@ -192,6 +206,7 @@ class Origin:
     weights: str | None = None
     gbuffers: str | None = None
     appearance: str | None = None
+    keyframes: str | None = None
 
 
 @dataclass(frozen=True)
@@ -209,15 +224,13 @@ class Making:
 
     def entries(self) -> dict[str, Any]:
         """All of it side by side, for JSON."""
-        settings = asdict(self.settings)
         origin = {} if self.origin is None else asdict(self.origin)
         if self.origin is not None:
             origin["recipe"] = self.origin.recipe.depends_on()
         made = {
             **origin,
             **asdict(self.shot),
-            **settings.pop("others"),
-            **settings,
+            **self.settings.plain(),
             **asdict(self.networks),
         }
         if self.shot.exr_map is not None:

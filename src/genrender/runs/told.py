@@ -20,7 +20,7 @@ _OF_THE_MACHINE = ("--run-dir", "--out", "--allow-folder", "--exr-map", "--devic
 _ALONE = ("--debug",)
 # Those that may name files, of which the name is told and no folder; hub ids such as owner/name stay.
 _OF_FILES = (
-    *("--camera", "--appearance-from", "--model", "--vae", "--motion-adapter"),
+    *("--camera", "--appearance-from", "--keyframes-from", "--model", "--vae", "--motion-adapter"),
     *("--lora", "--embedding", "--controlnet", "--ip-adapter", "--ip-image"),
 )
 _FOLDER = re.compile(r"(\w+=)?(?:[A-Za-z]:)?(?:[/\\]|\.{1,2}[/\\]|~[/\\])(?:.*[/\\])?", re.DOTALL)

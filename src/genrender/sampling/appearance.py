@@ -25,6 +25,10 @@ from genrender.storage.untrusted import library_errors
 
 # Before the kind of control pictures, in the file.
 _CONTROL = "control_"
+# The one part of the file that is no array of frames.
+_RANGE = "inverse_range"
+
+_PARTS = {"latents", "final", "frames", _RANGE, *PIXEL_FIELDS}
 
 # Texture ids of each object, by its name; those of one object are in the order of its charts.
 AtlasIds = Mapping[str, Sequence[int]]
@@ -36,13 +40,25 @@ class Appearance:
 
     Attributes:
         latents: before every evaluation of the model, as the scheduler keeps them.
+        final: the same after the last one.
         control: their control pictures by kind, as that run showed them to the model, see `ControlPictures`.
         gbuffers: what they show.
+        frames: their numbers in the clip that was that run's, ascending.
+        inverse_range: of that clip's depth control pictures, see `inverse_depth_range`.
+        is_of_this_clip: that clip is the one that is being made: its frames are these, at every step.
     """
 
     latents: Float32[Tensor, "S R C h w"]
+    final: Float32[Tensor, "R C h w"]
     control: Mapping[ControlKind, Shaped[np.ndarray, "R H W _"]]
     gbuffers: tuple[GBuffer, ...]
+    frames: tuple[int, ...]
+    inverse_range: tuple[float, float]
+    is_of_this_clip: bool = False
+
+    def numbers(self, n_frames: int) -> tuple[int, ...]:
+        """What these frames are called in a clip of so many: another clip's stand behind its own."""
+        return self.frames if self.is_of_this_clip else tuple(range(n_frames, n_frames + len(self.gbuffers)))
 
     def check_fits(self, height: int, width: int, n_evaluations: int, n_channels: int) -> None:
         """Raises ConfigError where these frames cannot lend their look to a run.
@@ -70,6 +86,10 @@ class Appearance:
                 f"the appearance keeps {' and '.join(self.control)} of its frames, and this run's control "
                 f"networks want {' and '.join(lacking)}, too: render that run with the same control networks"
             )
+
+    def as_keyframes(self) -> "Appearance":
+        """The same for parts of the clip that these frames are of."""
+        return replace(self, is_of_this_clip=True)
 
     def matched(self, theirs: AtlasIds, ours: AtlasIds, object_of: Mapping[int, int]) -> "Appearance":
         """With the texture ids of another scene, object by object of equal name.
@@ -100,7 +120,7 @@ class Appearance:
 
 def with_lent(gbuffers: Sequence[GBuffer], appearance: Appearance | None) -> Sequence[GBuffer]:
     """The clip, and behind it the frames that another run lends."""
-    if appearance is None:
+    if appearance is None or appearance.is_of_this_clip:
         return gbuffers
     n_frames, lent = len(gbuffers), appearance.gbuffers
     return PerFrame(lambda f: gbuffers[f] if f < n_frames else lent[f - n_frames], n_frames + len(lent))
@@ -130,11 +150,11 @@ class AppearanceRecorder:
         n_kept: int = 0,
     ):
         self.frames = list(frames)
-        self._steps = FrameFile(file, n_steps, (len(self.frames), *shape), must_exist=n_kept > 0)
+        self._steps = FrameFile(file, n_steps + 1, (len(self.frames), *shape), must_exist=n_kept > 0)
         self._steps.check(range(n_kept))
 
     def keep(self, step: int, latents: Float32[Tensor, "R C h w"]) -> None:
-        """The latents before an evaluation."""
+        """The latents before an evaluation; the final ones are those before one more."""
         self._steps.write([step], latents[None].to("cpu", torch.float32).numpy())
         self._steps.sync()
 
@@ -143,6 +163,7 @@ class AppearanceRecorder:
         path: Path,
         gbuffers: Sequence[GBuffer],
         control: Mapping[ControlKind, Shaped[np.ndarray, "R H W _"]],
+        inverse_range: tuple[float, float],
     ) -> None:
         """Write everything as one file.
 
@@ -150,6 +171,7 @@ class AppearanceRecorder:
             path: the file, .npz.
             gbuffers: of the frames.
             control: control pictures of the frames by kind.
+            inverse_range: of the clip's depth control pictures.
 
         Raises:
             MediaError: it cannot be written.
@@ -158,7 +180,9 @@ class AppearanceRecorder:
             name: np.stack([getattr(g, name) for g in gbuffers]) for name in PIXEL_FIELDS
         }
         # Half precision is finer than what a step changes, and halves the largest part of the file.
-        latents = self._steps.read(range(len(self._steps))).astype(np.float16)
+        *before, final = self._steps.read(range(len(self._steps)))
+        latents = np.stack(before).astype(np.float16)
+        arrays |= {"final": final, "frames": np.array(self.frames), _RANGE: np.array(inverse_range)}
         for kind, pictures in control.items():
             is_bytes = pictures.dtype == np.uint8
             arrays[_CONTROL + kind] = pictures if is_bytes else pictures.astype(np.float16)
@@ -182,10 +206,12 @@ def read_appearance(path: Path) -> Appearance:
         with np.load(path) as stored:
             arrays: dict[str, Any] = dict(stored)
     kinds = [kind for kind in get_args(ControlKind) if _CONTROL + kind in arrays]
-    if part is not None or not kinds or not {"latents", *PIXEL_FIELDS} <= arrays.keys():
+    if part is not None or not kinds or not arrays.keys() >= _PARTS:
         raise MediaError(f"cannot read {path}: {damaged}")
     n_kept = len(arrays["depth"])
-    n_dims = {"latents": 5, "uv": 4, "bary": 4, **dict.fromkeys([_CONTROL + kind for kind in kinds], 4)}
+    inverse_range = arrays.pop(_RANGE)
+    n_dims = {"latents": 5, "final": 4, "frames": 1, "uv": 4, "bary": 4}
+    n_dims |= dict.fromkeys([_CONTROL + kind for kind in kinds], 4)
     for name, array in arrays.items():
         rows = array.shape[1:2] if name == "latents" else array.shape[:1]
         if rows != (n_kept,) or array.ndim != n_dims.get(name, 3):
@@ -194,4 +220,6 @@ def read_appearance(path: Path) -> Appearance:
     latents = torch.from_numpy(arrays["latents"].astype(np.float32))
     pictures = {kind: arrays[_CONTROL + kind] for kind in kinds}
     whole = {kind: p.astype(np.float32) if kind == "depth" else p for kind, p in pictures.items()}
-    return Appearance(latents, whole, gbuffers)
+    far, near = inverse_range.tolist()
+    final, frames = torch.from_numpy(arrays["final"]), tuple(arrays["frames"].tolist())
+    return Appearance(latents, final, whole, gbuffers, frames, (far, near))

@@ -28,7 +28,7 @@ from genrender.sampling.keywords import (
     seed_of,
 )
 from genrender.sampling.loop import decode_frames, sample
-from genrender.sampling.store import FrameTensors
+from genrender.sampling.store import FinalTensors
 from genrender.sampling.surface import ClipSurface
 from genrender.surface.tracking import SurfaceTracker
 
@@ -171,12 +171,12 @@ class ClipCall:
         return backbone_of(self)
 
     def decode_frames(
-        self, latents: FrameTensors, on_flagged: Callable[[int], None] | None = None
+        self, latents: FinalTensors, on_flagged: Callable[[int], None] | None = None
     ) -> Iterator[Float32[np.ndarray, "H W 3"]]:
         """See `genrender.sampling.loop.decode_frames`."""
         return decode_frames(self.backbone, latents, on_flagged=on_flagged)
 
-    def _pictures(self, latents: FrameTensors, output_type: str, flagged: list[int]) -> Any:
+    def _pictures(self, latents: FinalTensors, output_type: str, flagged: list[int]) -> Any:
         if output_type == "latent":
             return None
         frames = np.stack(list(self.decode_frames(latents, flagged.append)))

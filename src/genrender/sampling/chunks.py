@@ -30,13 +30,16 @@ class Chunks:
 
     Args:
         size: frames to begin with, at least 1.
+        is_aligned: chunks end where multiples of their size do, so that it does not matter which frames are
+            asked for.
 
     Attributes:
         growth: looked at after every chunk.
     """
 
-    def __init__(self, size: int) -> None:
+    def __init__(self, size: int, is_aligned: bool = False) -> None:
         self.size = size
+        self._is_aligned = is_aligned
         self.growth = MemoryGrowth()
 
     def run(
@@ -51,6 +54,8 @@ class Chunks:
         start = 0
         while start < len(frames):
             chunk = list(frames[start : start + self.size])
+            if self._is_aligned:
+                chunk = [frame for frame in chunk if frame // self.size == chunk[0] // self.size]
             try:
                 result = work(chunk)
             except (MemoryError, RuntimeError) as error:

@@ -15,6 +15,7 @@ from torch import Tensor
 from genrender.config import LatentConfig
 from genrender.correspondence.engines import SurfaceEngine
 from genrender.correspondence.gather import FeatureMap
+from genrender.errors import ConfigError
 from genrender.injection.keyframes import choose_keyframes
 from genrender.sampling.prediction import x0_rules
 from genrender.sampling.surface import ClipSurface
@@ -139,9 +140,21 @@ class LatentRules:
         scheduler: with its timesteps set. None: nothing but `sources`, `start_x0` and `change_x0` is asked
             for, by hosts whose samplers hand out clean latents.
         surface: of the clip; its engine is needed for synchronisation.
+        is_part: only a part of the clip is made, and the keyframes alone are the same for all parts.
+
+    Raises:
+        ConfigError: a rule takes something from a frame that a part may lack.
     """
 
-    def __init__(self, config: LatentConfig, scheduler: Any | None, surface: ClipSurface):
+    def __init__(
+        self, config: LatentConfig, scheduler: Any | None, surface: ClipSurface, is_part: bool = False
+    ):
+        if is_part and config.normalise == "background":
+            raise ConfigError(
+                "latents.normalise is 'background', which takes frame 0 as its model, and a part of a clip "
+                "may lack it: set it to none or objects, or render the whole clip"
+            )
+        self._is_part = is_part
         self._config = config
         self._surface = surface
         self._reference: Tensor | None = None
@@ -160,7 +173,7 @@ class LatentRules:
         """
         if not self._config.changes_x0:
             return []
-        if self._config.synchronise_from == "keyframes":
+        if self._config.synchronise_from == "keyframes" or self._is_part:
             return list(keyframes)
         n_frames = self._surface.n_frames
         return choose_keyframes(n_frames, min(n_frames, MAX_SOURCES), "stratified", seed, draw)

@@ -17,12 +17,13 @@ from genrender.errors import ConfigError
 from genrender.injection.keyframes import default_n_keyframes, keyframe_draws
 from genrender.injection.state import AttentionState
 from genrender.sampling.appearance import AppearanceRecorder
-from genrender.sampling.chunks import Chunks, frame_chunks
+from genrender.sampling.chunks import Chunks
 from genrender.sampling.latents import LatentRules
+from genrender.sampling.part import FinalLatents, Part
 from genrender.sampling.passes import predict_frames
 from genrender.sampling.scheduler import NoiseGivenScheduler, set_noise_levels
 from genrender.sampling.step import model_input_of, predicted_x0_of
-from genrender.sampling.store import FrameTensors, RunShape, RunStore
+from genrender.sampling.store import FinalTensors, FrameTensors, RunShape, RunStore
 from genrender.sampling.surface import ClipSurface
 
 # Clean latents "n C h w" of the frames that it is given.
@@ -48,6 +49,8 @@ class SamplingConfig:
         latents: "F C h w" of unit variance, instead of mechanism 1's noise.
         timesteps: what the scheduler goes through, descending; only some schedulers take them.
         sigmas: likewise, noise levels.
+        frames: the part of the clip that is made, ascending: against the frames that are lent, where these
+            are of this clip, else as keyframes of all steps, together. None: the whole clip.
     """
 
     n_steps: int
@@ -59,6 +62,7 @@ class SamplingConfig:
     latents: Tensor | None = None
     timesteps: tuple[int, ...] = ()
     sigmas: tuple[float, ...] = ()
+    frames: tuple[int, ...] | None = None
 
     def check(self) -> None:
         """Raises ConfigError for a count below 1."""
@@ -128,8 +132,8 @@ def sample(
     store: RunStore | None = None,
     hooks: Hooks | None = None,
     recorder: AppearanceRecorder | None = None,
-) -> FrameTensors:
-    """Denoise all frames of a clip together.
+) -> FinalTensors:
+    """Denoise the frames of a clip together.
 
     Args:
         backbone: the image model.
@@ -142,7 +146,7 @@ def sample(
         recorder: keeps some frames' latents of every step, for an appearance to be made of.
 
     Returns:
-        The final latents, float32 "F C h w".
+        The final latents, float32 "F C h w"; of a part, by the frames' numbers in the clip.
 
     Raises:
         ConfigError: a setting is out of range, or the clip does not fit the model.
@@ -164,26 +168,33 @@ def sample(
     timesteps = scheduler.timesteps
     surface.check_appearance(len(timesteps), backbone.n_channels, denoiser.control_kinds)
     generators = sampling.generators(n_frames)
-    shape = (n_frames, backbone.n_channels, *surface.latent_size)
+    is_part = sampling.frames is not None
+    wanted_frames = range(n_frames) if sampling.frames is None else sampling.frames
+    lent = surface.lent if surface.is_part else ()
+    part = Part(tuple(frame for frame in wanted_frames if frame not in lent), sampling.chunk_size)
+    shape = (len(part.frames), backbone.n_channels, *surface.latent_size)
     run = RunShape(shape, len(timesteps), sampling.chunk_size)
     store.begin(run, backbone.device, scheduler, generators)
-    chunks, at_once = frame_chunks(n_frames, sampling.chunk_size), Chunks(sampling.chunk_size)
+    chunks, at_once = part.chunks, Chunks(sampling.chunk_size, is_part)
 
     # 3. Mechanism 1: the initial noise lives on the surface, and so does what schedulers draw at a step.
     if store.step == 0:
         for frames in chunks:
-            store.latents[frames] = _initial_latents(backbone, surface, sampling.latents, frames)
+            first = _initial_latents(backbone, surface, sampling.latents, frames)
+            store.latents[part.rows(frames)] = first
     step_noise = partial(surface.step_noise, backbone.n_channels) if method.noise.every_step else None
     stepper = NoiseGivenScheduler(scheduler, n_frames, generators, sampling.eta, step_noise)
 
     # 4. Mechanisms 2 and 3: which surface points frames share, and what attention does with that.
     attention = sampling.attention(method.injection, 1, surface.engine)
-    attention.n_lent = len(surface.lent)
+    attention.n_lent = surface.n_foreign
     wanted = method.injection.n_keyframes
     n_keyframes = default_n_keyframes(n_frames) if wanted is None else min(wanted, n_frames)
     draws = keyframe_draws(timesteps.tolist(), scheduler.order)
-    seen = surface.seen if method.injection.keyframes == "coverage" else None
-    rules = LatentRules(method.latents, scheduler, surface)
+    # Parts agree because their keyframes are the same at every step.
+    same = lent or (part.frames if is_part else ())
+    seen = surface.seen if method.injection.keyframes == "coverage" and not same else None
+    rules = LatentRules(method.latents, scheduler, surface, is_part)
 
     # All frames advance one step together.
     with denoiser.injected(attention):
@@ -192,12 +203,14 @@ def sample(
             at, done = Step(step, len(timesteps), timestep), draws[step] / max(draws[-1], 1)
             # Guidance may begin or end on the way.
             attention.n_branches = denoiser.n_branches(at)
-            keyframes = attention.choose(n_frames, n_keyframes, sampling.seed, draws[step], seen)
+            keyframes = list(same) or attention.choose(
+                n_frames, n_keyframes, sampling.seed, draws[step], seen
+            )
             # Between steps the scheduler stands alike in all chunks, except for what it keeps of latents.
             store.recall(scheduler, 0)
-            model_input = partial(model_input_of, store, scheduler, timestep, surface.appearance)
+            model_input = partial(model_input_of, store, part, scheduler, timestep, surface)
             if recorder is not None:
-                recorder.keep(step, store.latents[recorder.frames])
+                recorder.keep(step, store.latents[part.rows(recorder.frames)])
 
             # 5. The model's output: keyframes together, then the other frames, which read from them.
             def predict(
@@ -209,22 +222,31 @@ def sample(
                 pictures = surface.control_images(frames, denoiser.control_kinds)
                 return denoiser.predict(see(frames), at, pictures, frames)
 
-            shown = [*surface.lent, *keyframes]
+            shown = keyframes if surface.is_part else [*surface.lent, *keyframes]
             window = denoiser.window
-            for frames, output in predict_frames(predict, attention, n_frames, shown, at_once, done, window):
-                store.outputs[frames] = output
-            hooks.on_outputs(step, partial(predicted_x0_of, store, scheduler, model_input, step))
+            of_lent = torch.zeros(0)
+            for frames, output in predict_frames(
+                predict, attention, part.frames, shown, at_once, done, window
+            ):
+                own = [row for row, frame in enumerate(frames) if frame not in surface.lent]
+                store.outputs[part.rows(frames[row] for row in own)] = output[own]
+                of_lent = output if not own else of_lent
+            hooks.on_outputs(step, partial(predicted_x0_of, store, part, scheduler, model_input, step))
 
             # 6. The scheduler's step, between the rules for predicted clean and for noisy latents.
             if sources := rules.sources(keyframes, sampling.seed, draws[step]):
-                rules.start_step(sources, store.outputs[sources], model_input(sources), step)
+                if surface.is_part and not attention.is_active:
+                    of_lent = predict(sources)
+                outputs = of_lent if surface.is_part else store.outputs[part.rows(sources)]
+                rules.start_step(sources, outputs, model_input(sources), step)
             for chunk, frames in enumerate(chunks):
                 store.recall(scheduler, chunk)
-                current = store.latents[frames]
+                rows = part.rows(frames)
+                current = store.latents[rows]
                 seen_by_model = scheduler.scale_model_input(current, timestep)
-                output = rules.change_output(store.outputs[frames], seen_by_model, frames, step, done)
+                output = rules.change_output(store.outputs[rows], seen_by_model, frames, step, done)
                 stepped = stepper.step(output, timestep, current, step, frames)
-                store.next_latents[frames] = rules.change_latents(stepped, frames)
+                store.next_latents[rows] = rules.change_latents(stepped, frames)
                 store.remember(scheduler, chunk)
 
             # 7. From here on the step counts.
@@ -232,13 +254,15 @@ def sample(
             store.commit(generators)
             if hooks.is_interrupted():
                 break
-    return store.latents
+    if recorder is not None and store.step == len(timesteps):
+        recorder.keep(store.step, store.latents[part.rows(recorder.frames)])
+    return FinalLatents(store.latents, part, surface.appearance, n_frames) if is_part else store.latents
 
 
 def _initial_latents(
     backbone: Backbone, surface: ClipSurface, latents: Tensor | None, frames: list[int]
 ) -> Tensor:
-    """Of consecutive frames: the caller's, or mechanism 1's."""
+    """The caller's, or mechanism 1's."""
     shape = (surface.n_frames, backbone.n_channels, *surface.latent_size)
     if latents is None:
         noise = surface.initial_noise(frames, backbone.n_channels)
@@ -253,7 +277,7 @@ def _initial_latents(
 
 def decode_frames(
     backbone: Backbone,
-    latents: FrameTensors,
+    latents: FinalTensors,
     frames: Sequence[int] | None = None,
     on_flagged: Callable[[int], None] | None = None,
 ) -> Iterator[Float32[np.ndarray, "H W 3"]]:

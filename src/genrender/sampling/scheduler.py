@@ -151,11 +151,11 @@ class NoiseGivenScheduler:
             timestep: as the scheduler lists it.
             latents: before the step.
             step: which evaluation of the model.
-            frames: consecutive frames, whose latents these are.
+            frames: whose latents these are.
         """
-        self._frames, self._step, self._n_draws = frames, step, 0
-        if frames[0] == 0:
+        if step != self._step:
             self._screen_noise.clear()
+        self._frames, self._step, self._n_draws = frames, step, 0
         # Made for each step: kept, it would hold this object, which holds it, and the clip with them.
         make_step = given_noise(self._scheduler.step, self._draw)
         if not hasattr(self._scheduler, PATH):

@@ -24,12 +24,17 @@ from genrender.storage.untrusted import library_errors
 
 
 @runtime_checkable
-class FrameTensors(Protocol):
-    """One tensor for every frame of a clip."""
+class FinalTensors(Protocol):
+    """One tensor for every frame of a clip, to be read."""
 
     def __len__(self) -> int: ...
 
     def __getitem__(self, frames: Any, /) -> Float32[Tensor, "n C h w"]: ...
+
+
+@runtime_checkable
+class FrameTensors(FinalTensors, Protocol):
+    """The same, which also may be written."""
 
     def __setitem__(self, frames: Any, tensors: Any, /) -> None: ...
 

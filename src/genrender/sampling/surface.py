@@ -25,17 +25,19 @@ from genrender.surface.tracking import SurfaceTracker
 class ClipSurface:
     """Pictures to show the model, objects, noise and correspondence of a clip.
 
-    Frames from `n_frames` on are those that another run lends.
+    Frames from `n_frames` on are those that a run of another clip lends.
 
     Attributes:
         n_frames: of the clip.
         latent_size: height and width of the latents.
-        lent: the frames that another run lends, by their numbers behind the clip.
+        lent: the frames that another run lends, see `Appearance.numbers`.
+        n_foreign: how many of these are another clip's.
         engine: carries features on the surface; None where the method does without.
         appearance: the lent frames; None: none.
 
     Args:
-        gbuffers: one per frame, all of one size, a multiple of the VAE factor.
+        gbuffers: one per frame, all of one size, a multiple of the VAE factor. Only those of frames that are
+            made or lent are looked at, where the lent ones are this clip's.
         vae_factor: image pixels along one side of a latent pixel.
         method: which noise, which correspondence.
         seed: of everything that is drawn by chance.
@@ -60,25 +62,35 @@ class ClipSurface:
         folder: Path | None = None,
     ) -> None:
         method.check()
-        _check_sizes(gbuffers, vae_factor)
-        if appearance is not None:
+        if appearance is None or not appearance.is_of_this_clip:
+            _check_sizes(gbuffers, vae_factor)
+        if appearance is not None and not appearance.is_of_this_clip:
             method.check_can_carry_appearance()
         self._gbuffers, self._vae_factor, self._seed = gbuffers, vae_factor, seed
         self._noise, self._device = method.noise, device
         self._shown = with_lent(gbuffers, appearance)
         self.n_frames = len(gbuffers)
-        self.lent = range(self.n_frames, len(self._shown))
+        self.lent: tuple[int, ...] = () if appearance is None else appearance.numbers(self.n_frames)
+        self.n_foreign = len(self._shown) - self.n_frames
         self.appearance = appearance
-        self.latent_size = (gbuffers[0].height // vae_factor, gbuffers[0].width // vae_factor)
-        self._pictures = ControlPictures(gbuffers, folder)
+        first = gbuffers[self.lent[0] if self.is_part else 0]
+        self._size = first.height, first.width
+        self.latent_size = (first.height // vae_factor, first.width // vae_factor)
+        inverse_range = appearance.inverse_range if appearance is not None and self.is_part else None
+        self._pictures = ControlPictures(gbuffers, folder, inverse_range)
         self.engine: SurfaceEngine | None = None
         if method.needs_correspondence:
             self.engine = make_engine(self._shown, method.correspondence, device, tracker, folder)
 
+    @property
+    def is_part(self) -> bool:
+        """Whether what all frames have in common was found before, in frames of this clip that are lent."""
+        return self.appearance is not None and self.appearance.is_of_this_clip
+
     def control_images(
         self, frames: Sequence[int], kinds: Sequence[ControlKind]
     ) -> dict[ControlKind, Float32[Tensor, "n 3 H W"]]:
-        """Control pictures in [0, 1], see the files `gbuffer.control*`; lent frames come first.
+        """Control pictures in [0, 1], see the files `gbuffer.control*`; another clip's frames come first.
 
         Raises:
             ConfigError: the G-buffers do not tell what is needed for a kind.
@@ -101,19 +113,19 @@ class ClipSurface:
         return torch.from_numpy(ids.astype(np.int64)).to(self._device)
 
     def initial_noise(self, frames: Sequence[int], n_channels: int) -> Float32[Tensor, "n C h w"]:
-        """Mechanism 1, for consecutive frames."""
+        """Mechanism 1."""
         return self._surface_noise(frames, n_channels, self._seed)
 
     def step_noise(
         self, n_channels: int, frames: Sequence[int], step: int, draw: int
     ) -> Float32[Tensor, "n C h w"]:
-        """What a scheduler draws for consecutive frames at a step, on a texture of its own."""
+        """What a scheduler draws for frames at a step, on a texture of its own."""
         # Mode `independent` draws anew at every step as well: the seed changes with the step.
         return self._surface_noise(frames, n_channels, hash_key(self._seed, "step noise", step, draw))
 
     def _surface_noise(self, frames: Sequence[int], n_channels: int, seed: int) -> Float[Tensor, "n C h w"]:
-        shown = self._gbuffers[frames[0] : frames[-1] + 1]
-        return surface_noise(shown, n_channels, self._vae_factor, seed, self._noise, frames[0])
+        shown = [self._gbuffers[frame] for frame in frames]
+        return surface_noise(shown, n_channels, self._vae_factor, seed, self._noise, frames)
 
     @cached_property
     def seen(self) -> Bool[np.ndarray, "F S"]:
@@ -123,8 +135,7 @@ class ClipSurface:
     def check_appearance(self, n_evaluations: int, n_channels: int, kinds: Sequence[ControlKind]) -> None:
         """Raises ConfigError where the lent frames do not fit this run, or lack a kind of control picture."""
         if self.appearance is not None:
-            size = self._gbuffers[0].height, self._gbuffers[0].width
-            self.appearance.check_fits(*size, n_evaluations, n_channels)
+            self.appearance.check_fits(*self._size, n_evaluations, n_channels)
             self.appearance.check_kinds(kinds)
 
 

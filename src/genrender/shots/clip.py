@@ -334,14 +334,16 @@ def render_clip(
     config: ShotConfig = ShotConfig(),
     report: Report | None = None,
     file: Path | None = None,
+    frames: Sequence[int] | None = None,
 ) -> Clip:
     """The G-buffers of a clip. Objects without usable texture coordinates get some, as `config.uv` says.
 
-    `report` and `file` are those of `render_shot`.
+    `report` and `file` are those of `render_shot`; `frames` are those that are rendered, None: all.
 
     Raises:
         ConfigError: a setting is out of range, or two contradict each other.
         SceneError: the scene has no such animation, camera or objects, or cannot be unwrapped.
     """
     shot = plan_shot(scene, config)
-    return render_shot(replace(shot, scene=unwrap(shot.scene, shot.config.uv).scene), report, file)
+    shot = replace(shot, scene=unwrap(shot.scene, shot.config.uv).scene)
+    return render_shot(shot if frames is None else shot.only(frames), report, file)

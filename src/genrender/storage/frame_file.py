@@ -27,6 +27,7 @@ class FrameFile:
         shape: of one frame's array.
         dtype: its element type.
         must_exist: the file is one of these already, and what it holds counts.
+        is_sparse: few frames may ever be written: no space is set aside for the others.
 
     Raises:
         MediaError: the file cannot be made, read or written.
@@ -41,6 +42,7 @@ class FrameFile:
         shape: Sequence[int],
         dtype: Any = np.float32,
         must_exist: bool = False,
+        is_sparse: bool = False,
     ):
         self._path = path
         self._shape = tuple(shape)
@@ -54,7 +56,7 @@ class FrameFile:
             path.touch()
             self._file = path.open("r+b", buffering=0)
             self._file.truncate(size)
-            if size and hasattr(os, "posix_fallocate"):
+            if size and not is_sparse and hasattr(os, "posix_fallocate"):
                 with _only_a_full_disk():
                     os.posix_fallocate(self._file.fileno(), 0, size)
         except OSError as error:
@@ -151,7 +153,7 @@ class FrameCache:
                 return self._file.read([frame])[0]
         found = self._find(frame)
         if self._file is None:
-            self._file = FrameFile(self._path, self._n_frames, found.shape, found.dtype)
+            self._file = FrameFile(self._path, self._n_frames, found.shape, found.dtype, is_sparse=True)
         self._file.write([frame], found[None])
         self._is_in_file[frame] = True
         return found

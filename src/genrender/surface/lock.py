@@ -172,25 +172,44 @@ def locked_frames(
     lock: SurfaceLock,
     strength: float = 1.0,
     left_alone: Collection[int] = (),
+    wanted: range | None = None,
 ) -> Iterator[Float32[np.ndarray, "H W 3"]]:
     """Yields the frames of a clip, locked, with light that is steady over time.
 
     Background stays as it is, to the bit. Only the frames in the light's reach are held.
 
     Args:
-        frames: RGB in [0, 1], one per G-buffer, in order; each is copied when it is read.
+        frames: RGB in [0, 1], one per G-buffer, or as many as `needed_frames` says, in order; each is copied
+            when it is read.
         lock: see there.
         strength: 0 yields the frames to the bit, 1 the locked ones, and in between mixtures.
         left_alone: frames that are none, as those that a safety checker blackened; looked at after each frame
             was read.
+        wanted: consecutive frames that are yielded; None: all.
 
     Raises:
         ConfigError: strength is out of range; while frames are read: a frame's size is not that of its
-            G-buffer, or there are fewer or more frames than G-buffers.
+            G-buffer, or there are fewer or more frames than needed.
     """
     if not 0 <= strength <= 1:
         raise ConfigError(f"the lock's strength is {strength:g}, expected 0 to 1")
-    return _stream(frames, lock, float(strength), left_alone)
+    wanted = range(len(lock.sightings.gbuffers)) if wanted is None else wanted
+    return _stream(frames, lock, float(strength), left_alone, wanted)
+
+
+def needed_frames(
+    wanted: range, n_frames: int, strength: float = 1.0, config: LockConfig = LockConfig()
+) -> range:
+    """The frames that `locked_frames` looks at for some: those whose light steadies theirs are among them.
+
+    Args:
+        wanted: consecutive frames.
+        n_frames: of the clip.
+        strength: as there.
+        config: of the lock.
+    """
+    reach = config.light.frames if strength > 0 else 0
+    return range(max(wanted.start - reach, 0), min(wanted.stop + reach, n_frames))
 
 
 def _stream(
@@ -198,19 +217,22 @@ def _stream(
     lock: SurfaceLock,
     strength: float,
     left_alone: Collection[int],
+    wanted: range,
 ) -> Iterator[Float32[np.ndarray, "H W 3"]]:
-    n_frames = len(lock.sightings.gbuffers)
+    needed = needed_frames(wanted, len(lock.sightings.gbuffers), strength, lock.config)
     reach = lock.config.light.frames if strength > 0 else 0
-    source, n_read = iter(frames), 0
+    source, coming = iter(frames), needed.start
     window: dict[int, _Locked] = {}
-    for j in range(n_frames):
-        while n_read <= min(j + reach, n_frames - 1):
+    for j in wanted:
+        while coming < min(j + reach + 1, needed.stop):
             picture = next(source, None)
             if picture is None:
-                raise ConfigError(f"the lock got {n_read} frames, expected {n_frames}, one per G-buffer")
-            _check_size(picture, lock.sightings.gbuffers[n_read], n_read)
-            window[n_read] = _lock_alone(lock, n_read, np.array(picture), strength, left_alone)
-            n_read += 1
+                raise ConfigError(
+                    f"the lock got {coming - needed.start} frames, expected {len(needed)}, one per G-buffer"
+                )
+            _check_size(picture, lock.sightings.gbuffers[coming], coming)
+            window[coming] = _lock_alone(lock, coming, np.array(picture), strength, left_alone)
+            coming += 1
         window.pop(j - reach - 1, None)
         own = window[j]
         if not own.known.any():
@@ -223,7 +245,7 @@ def _stream(
             change = change + own.known[..., None] * steadier
         yield np.clip(own.picture + strength * change, 0, 1).astype(np.float32)
     if next(source, None) is not None:
-        raise ConfigError(f"the lock got more than {n_frames} frames, expected one per G-buffer")
+        raise ConfigError(f"the lock got more than {len(needed)} frames, expected one per G-buffer")
 
 
 def _lock_alone(

@@ -1,0 +1,76 @@
+"""A clip made in parts by jobs: keyframes once, then any frames, joined to a video."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from jobs.tiny_jobs import tiny_job
+
+from genrender.errors import ConfigError
+from genrender.jobs.job import RenderJob
+from genrender.jobs.join import join
+from genrender.jobs.make import make
+from genrender.jobs.plan import plan
+from genrender.jobs.reuse import is_done
+from genrender.runs.finished import open_run
+from genrender.runs.folder import RunFolder
+
+JOB = replace(tiny_job(), chunk=2)
+JOB = replace(JOB, clip=replace(JOB.clip, shot=replace(JOB.clip.shot, n_frames=6)))
+
+
+def made(job: RenderJob, folder: Path) -> Path:
+    make(plan(job, RunFolder(folder)))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def look(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return made(replace(JOB, only="keyframes"), tmp_path_factory.mktemp("look"))
+
+
+def test_parts_are_frames_of_the_whole_and_join_to_its_video(look, tmp_path):
+    against = replace(JOB, keyframes_from=look)
+    whole = made(against, tmp_path / "whole")
+    end = replace(against, only="4-5")
+    parts = [made(end, tmp_path / "end"), made(replace(against, only="0-3"), tmp_path / "begin")]
+    for part in parts:
+        for picture in RunFolder(part).frame_files():
+            assert picture.read_bytes() == (whole / "frames" / picture.name).read_bytes()
+    assert join(parts, tmp_path / "joined.mp4") == range(6)
+    assert (tmp_path / "joined.mp4").stat().st_size > 1000
+    assert is_done(end, RunFolder(parts[0]))
+    assert not is_done(replace(end, only="3-5"), RunFolder(parts[0]))
+    # A part can be opened as any run, and shows what the whole clip shows there.
+    opened, of_whole = open_run(parts[0]), open_run(whole)
+    assert len(opened.frames) == len(opened.clip.gbuffers) == 2
+    for here, there in ((0, 4), (1, 5)):
+        assert (opened.clip.gbuffers[here].depth == of_whole.clip.gbuffers[there].depth).all()
+    with pytest.raises(ConfigError, match=r"frame 0 is in .*: give one of them"):
+        join([whole, parts[1]], tmp_path / "again.mp4")
+    with pytest.raises(ConfigError, match=r"comes 4 of .*end, and 2 to 3 is in none|no parts of one clip"):
+        join([parts[0], look], tmp_path / "gap.mp4")
+
+
+@pytest.mark.parametrize(
+    ("asked", "said"),
+    [
+        ({"only": "0-1"}, "nothing to make them against"),
+        ({"only": "first"}, "expected keyframes, or numbers"),
+        ({"only": "4-9"}, "of frames 0 to 5"),
+        ({"only": "keyframes", "keyframes_from": Path()}, "leave one out"),
+        ({"seed": 7}, "with other seed"),
+        ({"settings": ("noise.mode=fixed",)}, "with other method"),
+        ({"steps": 3}, "of other n_steps"),
+    ],
+)
+def test_what_does_not_fit_is_said_before_any_work(look, tmp_path, asked, said):
+    job = replace(JOB, **({"keyframes_from": None if asked == {"only": "0-1"} else look} | asked))
+    with pytest.raises(ConfigError, match=said):
+        plan(job, RunFolder(tmp_path / "run"))
+
+
+def test_keyframes_of_another_view_are_refused(look, tmp_path):
+    turned = replace(JOB.clip, shot=replace(JOB.clip.shot, camera="turntable"))
+    with pytest.raises(ConfigError, match="shows something else than this clip"):
+        made(replace(JOB, clip=turned, keyframes_from=look, only="1-2"), tmp_path / "run")
