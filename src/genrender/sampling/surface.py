@@ -70,10 +70,10 @@ class ClipSurface:
         self._noise, self._device = method.noise, device
         self._shown = with_lent(gbuffers, appearance)
         self.n_frames = len(gbuffers)
-        self.lent: tuple[int, ...] = () if appearance is None else appearance.numbers(self.n_frames)
+        self.lent = () if appearance is None else appearance.numbers(self.n_frames)
         self.n_foreign = len(self._shown) - self.n_frames
         self.appearance = appearance
-        first = gbuffers[self.lent[0] if self.is_part else 0]
+        first = gbuffers[next(iter(self.lent)) if self.is_part else 0]
         self._size = first.height, first.width
         self.latent_size = (first.height // vae_factor, first.width // vae_factor)
         inverse_range = appearance.inverse_range if appearance is not None and self.is_part else None
