@@ -1,10 +1,12 @@
 """How the page's server bears a crowd: jobs submitted at once, and many readers while they are made.
 
-    python benchmarks/page_load.py [--jobs 20] [--readers 100] [--seconds 60] [--pause 1.0]
+    python benchmarks/page_load.py [--jobs 20] [--readers 100] [--seconds 60] [--pause 1.0] [--soak 3600]
 
 A server of its own on this machine, in a folder that goes afterwards. Every reader asks for the state of a
 run, waits, and asks again, over one connection; a tenth of them ask for the gallery instead. Prints JSON: how
 many jobs were lost, how long answers took, and the server's memory. The jobs are tiny and by pocket.
+With `--soak` a tenth of the readers stay for so many seconds more, while a job is submitted, a scene read and a
+picture cast now and then; memory of the server and of all its processes is sampled once a minute, to stderr, too.
 """
 
 import argparse
@@ -15,7 +17,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -27,6 +29,8 @@ from genrender.server.client import Client
 SETTINGS = {"prompt": "a red biped", "frames": 8, "steps": 10, "size": "64"}
 # Every so many readers one asks for the gallery.
 GALLERY = 10
+# While the server soaks, a job is submitted every so many minutes.
+EVERY_MINUTES = 3
 
 
 @dataclass
@@ -121,6 +125,7 @@ def measured(address: str, server: psutil.Process, wanted: argparse.Namespace) -
     answers = Answers()
     asyncio.run(read_all(address, runs, wanted, answers))
     memory.append(server.memory_info().rss)
+    soaked = soak(address, scene, runs, server, wanted) if wanted.soak else {}
     during = [client.ask("GET", f"/api/runs/{run}")["state"] for run in runs]
     while any(client.ask("GET", f"/api/runs/{run}")["state"] in ("waiting", "running") for run in runs):
         time.sleep(1)
@@ -138,7 +143,60 @@ def measured(address: str, server: psutil.Process, wanted: argparse.Namespace) -
         "memory_before_mb": round(memory[0] / 1e6, 1),
         "memory_after_mb": round(memory[1] / 1e6, 1),
         "load_average": round(psutil.getloadavg()[0], 1),
+        **soaked,
     }
+
+
+def soak(
+    address: str, scene: str, known: list[str], server: psutil.Process, wanted: argparse.Namespace
+) -> dict[str, object]:
+    """Few readers and a job now and then, for a long time; memory once a minute."""
+    readers = max(wanted.readers // 10, 1)
+    patient = argparse.Namespace(readers=readers, seconds=wanted.soak, pause=wanted.pause)
+    client, answers, samples, runs = Client(address), Answers(), [], []
+    begun_s = time.monotonic()
+    with ThreadPoolExecutor(1) as pool:
+        reading = pool.submit(lambda: asyncio.run(read_all(address, known, patient, answers)))
+        while not reading.done():
+            minute = len(samples)
+            if minute % EVERY_MINUTES == 0:
+                job = {"scene": scene, "settings": SETTINGS | {"seed": 1000 + minute}}
+                runs.append(client.ask("POST", "/api/runs", job)["id"])
+                client.ask("POST", "/api/scenes/example")
+            samples.append(
+                {
+                    "minute": round((time.monotonic() - begun_s) / 60, 1),
+                    "server_mb": round(server.memory_info().rss / 1e6, 1),
+                    "processes_mb": _children_mb(server),
+                    "files": server.num_fds(),
+                    "threads": server.num_threads(),
+                    "load_average": round(psutil.getloadavg()[0], 1),
+                }
+            )
+            print(json.dumps(samples[-1]), file=sys.stderr, flush=True)
+            wait([reading], timeout=60)
+        reading.result()
+    while any(client.ask("GET", f"/api/runs/{run}")["state"] in ("waiting", "running") for run in runs):
+        time.sleep(1)
+    ends = [client.ask("GET", f"/api/runs/{run}")["state"] for run in runs]
+    return {
+        "soak_s": wanted.soak,
+        "soak_jobs": len(ends),
+        "soak_finished": ends.count("finished"),
+        "soak_answers": answers.facts() | {"failures": answers.failures[:5]},
+        "soak_samples": samples,
+    }
+
+
+def _children_mb(server: psutil.Process) -> dict[str, float]:
+    """Resident memory of each process that the server began, by its number."""
+    sizes = {}
+    for child in server.children(recursive=True):
+        try:
+            sizes[str(child.pid)] = round(child.memory_info().rss / 1e6, 1)
+        except psutil.NoSuchProcess:
+            continue
+    return sizes
 
 
 def _options() -> argparse.Namespace:
@@ -149,6 +207,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--readers", type=int, default=100)
     parser.add_argument("--seconds", type=float, default=60.0)
     parser.add_argument("--pause", type=float, default=1.0)
+    parser.add_argument("--soak", type=float, default=0.0, help="go on for so many seconds with few readers")
     return parser.parse_args()
 
 
