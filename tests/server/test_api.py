@@ -65,6 +65,26 @@ def test_the_camera_of_a_viewer_is_a_camera_for_a_run(client, biped):
     assert picture_of(free).any()
 
 
+def test_a_camera_passes_the_views_that_were_kept(client, biped):
+    """Two views of the viewer, each with its moment, as one setting: both are seen when they were kept."""
+
+    def seen(frame, **more):
+        answer = client.post(
+            f"/api/scenes/{biped}/view", json=VIEW | {"frame": frame, "mode": "depth"} | more
+        )
+        return picture_of(answer), json.loads(answer.headers["X-View"])["camera"]
+
+    orbits = {1: {"azimuth_deg": 70, "distance": 1.2}, 5: {"azimuth_deg": -20, "distance": 0.8}}
+    kept = {frame: seen(frame, orbit=orbit)[1] for frame, orbit in orbits.items()}
+    settings = VIEW["settings"] | {"camera": list(kept.values())}
+    for frame, camera in kept.items():
+        passed = seen(frame, settings=settings)[1]
+        for name in ("eye", "target", "up", "yfov_deg", "time"):
+            assert passed[name] == pytest.approx(camera[name], abs=1e-5)
+    between = seen(3, settings=settings)[1]["eye"]
+    assert all(np.linalg.norm(np.subtract(between, one["eye"])) > 0.1 for one in kept.values())
+
+
 def test_a_pixel_tells_its_object(client, biped):
     shown = picture_of(client.post(f"/api/scenes/{biped}/view", json=VIEW | {"mode": "shaded"}))
     inside, outside = np.argwhere(shown[..., 3] == 255)[0], np.argwhere(shown[..., 3] == 0)[0]
@@ -114,7 +134,10 @@ def test_a_check_says_what_the_command_line_would(client, biped):
         ({"ip_adapter": ["/x"], "ip_image": ["../../etc/passwd"]}, 404, "there is no picture", None),
         ({"camera": "/etc/camera.json"}, 422, "camera is a file, expected the camera itself", "camera"),
         ({"camera": {"eye": [0, 0, 0], "target": [0, 0, 0]}}, 422, "eye and target at the same place", None),
+        ({"camera": {"eye": "near"}}, 422, "the camera: camera 0 has eye 'near', expected", None),
+        ({"ip_image": ["x" * 400]}, 404, "there is no picture", None),
         ({"appearance_from": "../runs"}, 404, "there is no run ../runs", None),
+        ({"appearance_from": "\ud800"}, 404, "there is no run", None),
         ({"seed": 1e400}, 422, "", None),
         ({"prompt": "x" * 20_000}, 422, "", "prompt"),
     ],
@@ -279,8 +302,13 @@ def test_the_description_is_there_for_programs(client):
     told = client.get("/api/openapi.json").json()
     assert "/api/runs/{run}/resume" in told["paths"]
     assert told["paths"]["/api/scenes"]["post"]["requestBody"]["content"].keys() == {"multipart/form-data"}
-    answer = told["paths"]["/api/scenes"]["post"]["responses"]["201"]
-    assert answer["content"]["application/json"]["schema"] == {"$ref": "#/components/schemas/Scene"}
+    for path, methods in told["paths"].items():
+        for method, one in methods.items():
+            for status, answer in one["responses"].items():
+                form = answer.get("content", {}).get("application/json")
+                # Files have kinds of their own, and no form.
+                assert form is None or form["schema"].get("$ref"), (path, method, status)
+    assert client.get("/favicon.ico").headers["Content-Type"] == "image/svg+xml"
 
 
 def test_answers_have_the_form_that_is_described(client, biped):

@@ -44,7 +44,7 @@ def diagnose(options: Diagnose) -> None:
     Console().print(table)
     for symptom in found:
         if symptom.is_present:
-            print(f"{symptom.name}: {symptom.remedy}")
+            print(f"{symptom.name}: {symptom.meaning}: {symptom.remedy}")
     if reference is None:
         print("blur cannot be told without --reference, a run of the same shot with --method per-frame")
     if all(symptom.is_present is None for symptom in found):

@@ -52,13 +52,15 @@ class Symptom:
         value: the ratio or distance that tells.
         limit: from here on it is a symptom.
         is_present: whether the run shows it; None where the clip cannot tell.
-        remedy: which knob to turn.
+        meaning: what is seen of it.
+        remedy: which options of the command line to change.
     """
 
     name: str
     value: float
     limit: float
     is_present: bool | None
+    meaning: str
     remedy: str
 
 
@@ -118,39 +120,41 @@ def symptoms(measured: Measurements) -> list[Symptom]:
             flicker,
             0.5,
             flicker > 0.5,
-            "surface points change their colour from frame to frame: lock them (--lock 1), use --noise "
-            "bridge, raise --alpha or --keyframes; `genrender verify` tells whether the correspondence holds",
+            "surface points change their colour from frame to frame",
+            "lock them (--lock 1), use --noise bridge, raise --alpha or --keyframes; `genrender verify` "
+            "tells whether the correspondence holds",
         ),
         _symptom(
             "texture sticking",
             sticking,
             0.8,
             sticking < 0.8,
-            "the picture stays put on the screen while the surface moves: --noise fixed does that, and so "
-            "does a very strong pre-attention; use --noise bridge, raise --alpha, or mix fresh noise in with "
-            "--set noise.degradation=0.2",
+            "the picture stays put on the screen while the surface moves",
+            "--noise fixed does that, and so does a very strong pre-attention; use --noise bridge, raise "
+            "--alpha, or mix fresh noise in with --set noise.degradation=0.2",
         ),
         _symptom(
             "blur",
             blur,
             0.8,
             blur < 0.8,
-            "frames are less sharp than single pictures: lock them (--lock 1), leave clean latents alone "
-            "with --set latents.synchronise=0, blend less: --set injection.low_band=0.06 or a lower --alpha",
+            "frames are less sharp than single pictures",
+            "lock them (--lock 1), leave clean latents alone with --set latents.synchronise=0, blend less: "
+            "--set injection.low_band=0.06 or a lower --alpha",
         ),
         _symptom(
             "colour drift",
             measured.color_drift,
             0.06,
             measured.color_drift > 0.06,
-            "an object's mean colour wanders over the clip: try --set latents.normalise=objects or more "
-            "--keyframes",
+            "an object's mean colour wanders over the clip",
+            "try --set latents.normalise=objects or more --keyframes",
         ),
     ]
 
 
-def _symptom(name: str, value: float, limit: float, is_present: bool, remedy: str) -> Symptom:
-    return Symptom(name, value, limit, None if np.isnan(value) else bool(is_present), remedy)
+def _symptom(name: str, value: float, limit: float, is_present: bool, meaning: str, remedy: str) -> Symptom:
+    return Symptom(name, value, limit, None if np.isnan(value) else bool(is_present), meaning, remedy)
 
 
 def _contrast(frames: Pictures, clip: Clip) -> float:

@@ -12,10 +12,12 @@ class Remedy:
     """One thing to try.
 
     Attributes:
+        about: what it does, in plain words.
         words: as on the command line.
         settings: options of `genrender render` by name; those of `set` come on top of others.
     """
 
+    about: str
     words: str
     settings: Mapping[str, Any]
 
@@ -27,35 +29,31 @@ def remedies(symptom: str, record: RunRecord) -> list[Remedy]:
         symptom: its name, see `genrender.evaluation.diagnose.symptoms`.
         record: of the run.
     """
-    method = record.making.settings.others["method"]
-    injection = method["injection"]
-    lock = record.making.settings.others.get("lock", 0.0)
+    others = record.making.settings.others
+    method = others["method"]
+    injection, latents, noise = method["injection"], method["latents"], method["noise"]
     alpha, keyframes = injection["alpha"], injection["n_keyframes"]
-    more_alpha, less_alpha = min(1.0, round(alpha + 0.2, 2)), max(0.0, round(alpha - 0.2, 2))
     more_keyframes = min(2 * keyframes, record.shot.n_frames)
-    surface_noise = ("noise", "bridge", method["noise"]["mode"])
-    stronger = ("alpha", more_alpha, alpha)
-    wider = ("keyframes", more_keyframes, keyframes)
+    lock = ("Paint surfaces once, from the frames that see them best", "lock", 1.0, others.get("lock", 0.0))
+    surface_noise = ("Begin with noise that lies on the surface", "noise", "bridge", noise["mode"])
+    stronger = ("Take more from other frames", "alpha", min(1.0, round(alpha + 0.2, 2)), alpha)
+    weaker = ("Take less from other frames", "alpha", max(0.0, round(alpha - 0.2, 2)), alpha)
+    wider = ("Look at more frames at once", "keyframes", more_keyframes, keyframes)
+    fresh = ("Mix fresh noise in", "noise.degradation", 0.2, noise["degradation"])
+    alone = ("Leave each frame's own detail alone", "latents.synchronise", 0.0, latents["synchronise"])
+    coarse = ("Share only what is large", "injection.low_band", 0.06, injection["low_band"])
+    even = ("Hold each object's colours", "latents.normalise", "objects", latents["normalise"])
     tried = {
-        "flicker": (surface_noise, stronger, wider, ("lock", 1.0, lock)),
-        "texture sticking": (
-            surface_noise,
-            stronger,
-            ("noise.degradation", 0.2, method["noise"]["degradation"]),
-        ),
-        "blur": (
-            ("unify", "fill", injection["unify"]),
-            ("alpha", less_alpha, alpha),
-            ("injection.alpha_end", 0.2, injection["alpha_end"]),
-            ("correspondence.ratio", 8, method["correspondence"]["ratio"]),
-        ),
-        "colour drift": (("latents.normalise", "objects", method["latents"]["normalise"]), wider),
+        "flicker": (lock, surface_noise, stronger, wider),
+        "texture sticking": (surface_noise, stronger, fresh),
+        "blur": (lock, alone, coarse, weaker),
+        "colour drift": (even, wider),
     }
-    return [_remedy(name, value) for name, value, is_now in tried[symptom] if value != is_now]
+    return [_remedy(about, name, value) for about, name, value, now in tried[symptom] if value != now]
 
 
-def _remedy(name: str, value: Any) -> Remedy:
+def _remedy(about: str, name: str, value: Any) -> Remedy:
     text = f"{value:g}" if isinstance(value, float) else str(value)
     if "." in name:
-        return Remedy(f"--set {name}={text}", {"set": [f"{name}={text}"]})
-    return Remedy(f"--{name} {text}", {name: value})
+        return Remedy(about, f"--set {name}={text}", {"set": [f"{name}={text}"]})
+    return Remedy(about, f"--{name} {text}", {name: value})

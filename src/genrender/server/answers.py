@@ -20,6 +20,106 @@ class Error(Answer):
     field: str | None
 
 
+class Limits(Answer):
+    """How much is taken at once."""
+
+    upload_bytes: int
+    upload_files: int
+    frames: int
+    side: int
+    steps: int
+    queued: int
+
+
+class About(Answer):
+    """What a server is; devices and limits only for whoever may ask."""
+
+    version: str
+    needs_token: bool
+    is_allowed: bool
+    devices: list[str] | None = None
+    limits: Limits | None = None
+
+
+class Setting(Answer):
+    """An option of `genrender render`."""
+
+    name: str
+    kind: Literal["text", "integer", "number", "flag", "choice", "texts"]
+    default: Any
+    default_text: str | None
+    about: str
+    choices: list[str] | None
+    example: str | None
+
+
+class SettingGroup(Answer):
+    """Options that belong together."""
+
+    name: str
+    title: str
+    folded: bool
+    settings: list[Setting]
+
+
+class Settings(Answer):
+    """All options."""
+
+    groups: list[SettingGroup]
+
+
+class Model(Answer):
+    """A model, and the words that it knows where it says so."""
+
+    name: str
+    title: str
+    picture_size: list[int] | None
+    guidance: float | None
+    words: dict[str, list[str]] | None
+    note: str | None
+
+
+class PresetSettings(Answer):
+    """What a preset means for the settings that most look at."""
+
+    steps: int
+    scheduler: str | None
+    guidance: float | None
+
+
+class Preset(Answer):
+    """A preset."""
+
+    name: str
+    settings: PresetSettings
+
+
+class Method(Answer):
+    """A way to make frames agree."""
+
+    name: str
+    about: str
+
+
+class Models(Answer):
+    """Everything that settings may name."""
+
+    models: list[Model]
+    sources: list[str]
+    presets: list[Preset]
+    schedulers: list[str]
+    methods: list[Method]
+
+
+class Picture(Answer):
+    """A reference picture."""
+
+    id: str
+    name: str
+    width: int
+    height: int
+
+
 class SceneSummary(Answer):
     """A scene."""
 
@@ -190,8 +290,9 @@ class Metrics(Answer):
 
 
 class Change(Answer):
-    """Settings to try."""
+    """Settings to try: in plain words, and as on the command line."""
 
+    about: str
     words: str
     settings: dict[str, Any]
 
@@ -203,6 +304,7 @@ class Symptom(Answer):
     value: float | None
     limit: float
     is_present: bool | None
+    meaning: str
     remedy: str
     changes: list[Change]
 
@@ -213,6 +315,11 @@ class Diagnosis(Answer):
     symptoms: list[Symptom]
 
 
-def tells(model: type[Answer], status: int = 200) -> dict[str, Any]:
-    """How a route's decorator is told what it answers, without every answer being checked as it goes out."""
-    return {"response_model": None, "responses": {status: {"model": model}, "4XX": {"model": Error}}}
+def tells(model: type[Answer] | None, status: int = 200) -> dict[str, Any]:
+    """How a route's decorator is told what it answers, without every answer being checked as it goes out.
+
+    Args:
+        model: None: nothing.
+    """
+    answered: dict[int | str, Any] = {} if model is None else {status: {"model": model}}
+    return {"response_model": None, "responses": {**answered, "4XX": {"model": Error}}}

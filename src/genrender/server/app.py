@@ -84,7 +84,7 @@ def about_routes(studio: Studio, access: Access) -> APIRouter:
     """The routes about the server itself, models and settings."""
     routes = APIRouter(prefix="/api")
 
-    @routes.get("/about")
+    @routes.get("/about", **tells(answers.About))
     async def about(request: Request) -> dict[str, Any]:
         """What this server is, whether it wants a token, and how much it takes."""
         is_allowed = is_known(access, request.headers)
@@ -98,7 +98,7 @@ def about_routes(studio: Studio, access: Access) -> APIRouter:
         devices = [device or "automatic" for device in studio.config.devices]
         return {**told, "devices": devices, "limits": facts_of(studio.config)}
 
-    @routes.post("/session", status_code=204)
+    @routes.post("/session", status_code=204, **tells(None, 204))
     async def session(asked: forms.Token, request: Request, response: Response) -> None:
         """Changes the token into a cookie."""
         if not access.is_token(asked.token):
@@ -106,12 +106,12 @@ def about_routes(studio: Studio, access: Access) -> APIRouter:
         is_secure = request.url.scheme == "https"
         response.set_cookie(COOKIE, asked.token, COOKIE_S, httponly=True, samesite="strict", secure=is_secure)
 
-    @routes.get("/settings")
+    @routes.get("/settings", **tells(answers.Settings))
     async def settings() -> dict[str, Any]:
         """All settings, by groups."""
         return {"groups": [asdict(group) for group in setting_groups()]}
 
-    @routes.get("/models")
+    @routes.get("/models", **tells(answers.Models))
     def models() -> dict[str, Any]:
         """Models and what else jobs may name, presets, samplers and methods."""
         names = [*OWN_MODELS, *studio.config.sources]
@@ -161,7 +161,7 @@ def _add_page(app: FastAPI) -> None:
 
     @app.get("/favicon.ico", include_in_schema=False)
     async def icon() -> FileResponse:
-        return sent("favicon.svg")
+        return sent("mark.svg")
 
     @app.get("/page/{name:path}", include_in_schema=False)
     async def of_page(name: str) -> FileResponse:
@@ -188,9 +188,11 @@ def _add_errors(app: FastAPI, studio: Studio) -> None:
 
     @app.exception_handler(StarletteHTTPException)
     async def http(_: Request, error: StarletteHTTPException) -> JSONResponse:
-        text = {404: "there is no such address", 405: "this address is asked in another way"}.get(
-            error.status_code
-        )
+        text = {
+            400: "the request's body is no JSON, or is larger than this server takes",
+            404: "there is no such address",
+            405: "this address is asked in another way",
+        }.get(error.status_code)
         return _told(error.status_code, text or str(error.detail))
 
     @app.exception_handler(ClientDisconnect)

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +27,8 @@ from genrender.storage.untrusted import SHOWN_LENGTH, check_text, json_text, sho
 OWN_MODELS = ("pocket",)
 CHECK_TIMEOUT_S = 120.0
 MAX_NAME = 200
+# Names of folders, as new ones are made and as adopted ones may be called.
+_ID = re.compile(r"[\w][\w .,+=@()\[\]-]{0,120}")
 # How many times the frames of a run its video may show.
 MAX_SHOWN = 10
 # Settings that name a single source, and those that name several.
@@ -52,9 +55,14 @@ class Asked:
         return job_to_json(self.job)
 
 
+def _is_id(text: str) -> bool:
+    """Whether a text can name something here; no other becomes a part of a path or is looked up."""
+    return _ID.fullmatch(text) is not None
+
+
 def find_scene(studio: Studio, id: str) -> SceneEntry:
     """Raises Refused where there is none."""
-    entry = studio.database.scene(id)
+    entry = studio.database.scene(id) if _is_id(id) else None
     if entry is None:
         raise not_found(f"scene {shown(id, SHOWN_LENGTH)}")
     return entry
@@ -62,7 +70,7 @@ def find_scene(studio: Studio, id: str) -> SceneEntry:
 
 def find_run(studio: Studio, id: str) -> RunEntry:
     """Raises Refused where there is none."""
-    entry = studio.database.run(id)
+    entry = studio.database.run(id) if _is_id(id) else None
     if entry is None:
         raise not_found(f"run {shown(id, SHOWN_LENGTH)}")
     return entry
@@ -154,7 +162,7 @@ def _camera(studio: Studio, camera: Any) -> str:
 def find_picture(studio: Studio, id: str) -> Path:
     """An uploaded picture."""
     file = studio.folder / "pictures" / f"{id}.png"
-    if not id.isalnum() or not file.is_file():
+    if not _is_id(id) or not file.is_file():
         raise not_found(f"picture {shown(id, SHOWN_LENGTH)}")
     return file
 

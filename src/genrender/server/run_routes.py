@@ -23,6 +23,10 @@ from genrender.storage.run_files import METRICS_FILE, PREVIEW_FILE, UNFINISHED_D
 from genrender.storage.untrusted import check_text
 
 MEASURE_TIMEOUT_S = 3600.0
+EVENTS: dict[str, Any] = {
+    "response_class": StreamingResponse,
+    "responses": {200: {"content": {"text/event-stream": {}}}, "4XX": {"model": answers.Error}},
+}
 ENDED = ("finished", "failed", "stopped")
 
 
@@ -106,7 +110,7 @@ def run_routes(studio: Studio) -> APIRouter:
         last = found[-1].id if len(found) == limit else None
         return {"runs": [facts(studio, entry, positions) for entry in found], "total": total, "next": last}
 
-    @routes.get("/events")
+    @routes.get("/events", **EVENTS)
     async def events() -> StreamingResponse:
         """What happens to all runs, as server-sent events."""
         return _stream(studio, None)
@@ -116,7 +120,7 @@ def run_routes(studio: Studio) -> APIRouter:
         """One run."""
         return facts(studio, find_run(studio, run))
 
-    @routes.get("/runs/{run}/events")
+    @routes.get("/runs/{run}/events", **EVENTS)
     async def events_of(run: str) -> StreamingResponse:
         """What happens to one run until it has ended, as server-sent events."""
         return _stream(studio, find_run(studio, run).id)
@@ -145,7 +149,7 @@ def run_routes(studio: Studio) -> APIRouter:
         check_text("name", asked.name, ConfigError)
         return changed(run, (), "", name=asked.name.strip())
 
-    @routes.delete("/runs/{run}", status_code=204)
+    @routes.delete("/runs/{run}", status_code=204, **tells(None, 204))
     async def delete(run: str) -> None:
         """Deletes a run; for a day it can be restored."""
         entry = find_run(studio, run)

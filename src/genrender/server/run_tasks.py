@@ -64,9 +64,10 @@ def diagnose(folder: str) -> tuple[Any, bytes]:
             "value": None if np.isnan(one.value) else float(one.value),
             "limit": one.limit,
             "is_present": one.is_present,
+            "meaning": one.meaning,
             "remedy": one.remedy,
             "changes": [
-                {"words": remedy.words, "settings": dict(remedy.settings)}
+                {"about": remedy.about, "words": remedy.words, "settings": dict(remedy.settings)}
                 for remedy in remedies(one.name, run.record)
             ],
         }

@@ -87,7 +87,7 @@ def scene_routes(studio: Studio) -> APIRouter:
         found, _ = studio.reader.call("report", READ_TIMEOUT_S, job=made.plain_job)
         return {**_summary(find_scene(studio, scene)), **_without_folders(studio, found)}
 
-    @routes.delete("/scenes/{scene}", status_code=204)
+    @routes.delete("/scenes/{scene}", status_code=204, **tells(None, 204))
     async def delete(scene: str) -> None:
         """Deletes a scene for good."""
         entry = find_scene(studio, scene)
@@ -120,7 +120,7 @@ def scene_routes(studio: Studio) -> APIRouter:
         job, plain = _shown_job(studio, scene, asked), asked.model_dump(exclude={"x", "y"})
         return studio.viewer.call("pick", VIEW_TIMEOUT_S, job=job, asked=plain, x=asked.x, y=asked.y)[0]
 
-    @routes.post("/pictures", status_code=201, openapi_extra=FILES)
+    @routes.post("/pictures", status_code=201, **tells(answers.Picture, 201), openapi_extra=FILES)
     async def picture(request: Request) -> dict[str, Any]:
         """Takes a reference picture for `ip_image`."""
         place = studio.work_folder()

@@ -219,7 +219,9 @@ def _seen(job: RenderJob, asked: dict[str, Any]) -> tuple[Stage, GBuffer, dict[s
     centre, radius = stage.sphere
     if asked["orbit"] is not None:
         camera = orbit_camera(Orbit(**asked["orbit"]), centre, radius, width / height)
-    facts["camera"] = camera_facts(camera, centre, height, width)
+    clip = shot.animation
+    begin_s = 0.0 if clip is None else shot.scene.animations[clip].start_s
+    facts["camera"] = {**camera_facts(camera, centre, height, width), "time": time_s - begin_s}
     moment = replace(shot, config=replace(shot.config, times_s=(time_s,)), cameras=(camera,))
     return stage, moment.gbuffer(0), facts
 

@@ -5,12 +5,14 @@ import { el, fill } from "./dom.js";
 import { busy } from "./notices.js";
 import { runs } from "./runs.js";
 import { titleOf } from "./settings_form.js";
-import { figure } from "./wording.js";
+import { figure, sentence } from "./wording.js";
 
-/** Changed settings as the page calls them: "alpha 0.9". */
+/** A changed setting as the page calls it: "alpha 0.9"; of further ones the last, which is the new one. */
 function wordsOf(settings) {
   return Object.entries(settings)
-    .map(([name, value]) => (name === "set" ? value.join(", ") : `${titleOf(name).toLowerCase()} ${value}`))
+    .map(([name, value]) =>
+      name === "set" ? value.at(-1).replace("=", " ") : `${titleOf(name).toLowerCase()} ${value}`,
+    )
     .join(", ");
 }
 
@@ -35,7 +37,8 @@ function symptomView(run, symptom) {
             location.hash = `#run/${made.id}`;
           }),
       },
-      `Again with ${wordsOf(change.settings)}`,
+      el("span", {}, change.about),
+      el("small", { class: "quiet" }, wordsOf(change.settings)),
     );
     return button;
   });
@@ -55,8 +58,8 @@ function symptomView(run, symptom) {
           ` ${figure(symptom.value)}, limit ${figure(symptom.limit)}`,
         ),
     ),
-    symptom.is_present && el("p", { class: "small" }, symptom.remedy),
-    symptom.is_present && el("div", { class: "row" }, tries),
+    symptom.is_present && el("p", { class: "small" }, `${sentence(symptom.meaning)} Make it again, and:`),
+    symptom.is_present && el("div", { class: "tries" }, tries),
   );
 }
 

@@ -1,6 +1,7 @@
 // Parts of a run that several pages show: its name, its facts, its settings.
 
 import { api } from "./api.js";
+import { titleOfCamera } from "./camera_move.js";
 import { el, fill, newId } from "./dom.js";
 import { busy } from "./notices.js";
 import { runs } from "./runs.js";
@@ -42,14 +43,9 @@ export function runTitle(run) {
   return place;
 }
 
-const shown = (value) =>
-  Array.isArray(value)
-    ? value.join("\n")
-    : typeof value === "object"
-      ? "my view"
-      : value === true
-        ? "yes"
-        : String(value);
+const shown = (name, value) =>
+  (name === "camera" && titleOfCamera(value)) ||
+  (Array.isArray(value) ? value.join("\n") : value === true ? "yes" : String(value));
 
 /** What was asked for, as names and values. */
 export function factsOf(run) {
@@ -74,7 +70,7 @@ export function factsOf(run) {
     el(
       "dl",
       { class: "small" },
-      [...rows, ...others.map(([name, value]) => [titleOf(name), shown(value)])].map(([name, value]) =>
+      [...rows, ...others.map(([name, value]) => [titleOf(name), shown(name, value)])].map(([name, value]) =>
         el("div", {}, el("dt", { class: "quiet" }, name), el("dd", { class: "wrap-any" }, value)),
       ),
     ),

@@ -2,6 +2,7 @@
 
 import { el, choice, field, setOptions } from "./dom.js";
 import { draft } from "./draft.js";
+import { sentence } from "./wording.js";
 
 const TITLES = {
   uv: "Texture coordinates",
@@ -22,12 +23,13 @@ export function titleOf(name) {
   return TITLES[name] ?? words.charAt(0).toUpperCase() + words.slice(1);
 }
 
-/** Its line of explanation, in the page's words where the command line's do not fit. */
+/** The command line's words with options called as they are here. */
+const plain = (words) => words.replace(/--([a-z-]+)/g, (_, name) => `“${titleOf(name.replaceAll("-", "_"))}”`);
+
+/** Its line of explanation, in the page's words where the command line's do not fit; none that says the title again. */
 function aboutOf(setting) {
-  const words = setting.about
-    .replace("; may be given several times", "; one a line")
-    .replace(/--([a-z-]+)/g, (_, name) => `“${titleOf(name.replaceAll("-", "_"))}”`);
-  return `${words.charAt(0).toUpperCase()}${words.slice(1).replace(/\.$/, "")}.`;
+  const words = sentence(plain(setting.about.replace("; may be given several times", "; one a line")));
+  return words === `${titleOf(setting.name)}.` ? null : words;
 }
 
 /**
@@ -60,7 +62,7 @@ const put = (setting, value) => draft.set({ [setting.name]: value });
 
 function typed(setting, props) {
   const control = el("input", {
-    placeholder: setting.default_text || String(setting.default ?? ""),
+    placeholder: plain(setting.default_text ?? "") || String(setting.default ?? ""),
     autocomplete: "off",
     spellcheck: false,
     ...props,
@@ -104,7 +106,7 @@ const KINDS = {
     };
   },
   choice(setting) {
-    const standard = setting.default_text || String(setting.default ?? "");
+    const standard = plain(setting.default_text ?? "") || String(setting.default ?? "");
     const has = setting.choices.includes(setting.default);
     const options = has
       ? setting.choices.map((own) => [own, own])

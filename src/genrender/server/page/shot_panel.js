@@ -1,5 +1,6 @@
 // The shot: which clip, from where, through which lens, before what.
 
+import { titleOfCamera } from "./camera_move.js";
 import { choice, el, field, setOptions } from "./dom.js";
 import { draft } from "./draft.js";
 import { settingField } from "./settings_form.js";
@@ -86,7 +87,7 @@ export function shotPanel(scene, setting) {
   function show() {
     const [move, own] = parts(draft.get("camera"));
     const options = [...MOVES, ...cameras.map((one) => [`scene:${one.name}`, `Camera “${one.name}”`])];
-    if (!options.some(([value]) => value === move)) options.push([move, move === MINE ? "My view" : move]);
+    if (!options.some(([value]) => value === move)) options.push([move, titleOfCamera(draft.get("camera")) ?? move]);
     setOptions(camera, options, move);
     setOptions(lens, LENSES.some(([value]) => value === own) ? LENSES : [...LENSES, [own, own]], own);
     lens.disabled = move === MINE || move.startsWith("scene:");

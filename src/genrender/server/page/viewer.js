@@ -1,6 +1,7 @@
 // What the model will get, drawn by the server's ray caster. Who drags looks around, and films from there.
 
 import { api } from "./api.js";
+import { cameraMove, withView } from "./camera_move.js";
 import { draft, shotSettings } from "./draft.js";
 import { el, segments } from "./dom.js";
 import { gestures } from "./gestures.js";
@@ -48,6 +49,7 @@ export function viewer(on) {
   let shot = null;
   let orbit = null;
   let camera = null;
+  let beginning_s = 0;
   let before = null;
   let calibrated = null;
   let isClosed = false;
@@ -58,10 +60,20 @@ export function viewer(on) {
   });
   const exact = el("input", { type: "checkbox", onChange: () => draw() });
   const clock = transport({ n: 1, fps: 24, show: () => draw(), name: nameOf });
+  const cameraRow = cameraMove({
+    seen: () => camera,
+    set: (own) => draft.set({ camera: own }),
+    go(time) {
+      const away = shot.times_s.map((one) => Math.abs(one - beginning_s - time));
+      clock.go(away.indexOf(Math.min(...away)));
+    },
+  });
 
+  function passed(time_s) {
+    return `${(shot ? time_s - shot.times_s[0] : 0).toFixed(2)} s`;
+  }
   function nameOf(frame) {
-    const time = shot ? shot.times_s[frame] - shot.times_s[0] : 0;
-    return `frame ${frame} · ${time.toFixed(2)} s`;
+    return `frame ${frame} · ${passed(shot?.times_s[frame])}`;
   }
 
   function size(longest) {
@@ -107,6 +119,9 @@ export function viewer(on) {
     canvas.classList.toggle("pixels", exact.checked);
     picture.close();
     camera = about.camera;
+    // Moments of cameras count from where the clip begins in the file.
+    beginning_s = about.time_s - (camera?.time ?? 0);
+    cameraRow.show(draft.get("camera"), (time) => passed(time + beginning_s));
   }
 
   // Where the viewer's camera of distance 1 stands, with the lens that is in use.
@@ -158,7 +173,7 @@ export function viewer(on) {
     orbit = null;
     moves = [];
     home.hidden = false;
-    draft.set({ camera });
+    draft.set({ camera: withView(draft.get("camera"), camera) });
   }
 
   async function click(x, y) {
@@ -204,6 +219,7 @@ export function viewer(on) {
     ),
     el("div", { class: "stage" }, canvas),
     clock,
+    cameraRow,
   );
   whole.setShot = (given) => {
     shot = given;

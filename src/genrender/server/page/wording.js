@@ -30,6 +30,9 @@ export function list(words) {
   return words.length < 2 ? words.join("") : `${words.slice(0, -1).join(", ")} and ${words.at(-1)}`;
 }
 
+/** Words with a capital before them and a full stop behind. */
+export const sentence = (words) => `${words.charAt(0).toUpperCase()}${words.slice(1).replace(/\.$/, "")}.`;
+
 /** A figure with three digits that count. */
 export function figure(value) {
   if (value === null || value === undefined) return "–";
