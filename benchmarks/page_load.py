@@ -5,8 +5,8 @@
 A server of its own on this machine, in a folder that goes afterwards. Every reader asks for the state of a
 run, waits, and asks again, over one connection; a tenth of them ask for the gallery instead. Prints JSON: how
 many jobs were lost, how long answers took, and the server's memory. The jobs are tiny and by pocket.
-With `--soak` a tenth of the readers stay for so many seconds more, while a job is submitted and a scene read now
-and then; memory of the server and of all its processes is sampled once a minute, and told on stderr as well.
+With `--soak` a tenth of the readers stay for so many seconds more, while a job is submitted and a scene read
+now and then; memory of the server and of all its processes is told once a minute, on stderr as well.
 """
 
 import argparse
