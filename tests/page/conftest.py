@@ -23,7 +23,7 @@ def browser() -> Iterator[Any]:
 @pytest.fixture(scope="session")
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServedPage]:
     """A server that all tests share which do not end it; each makes its own runs."""
-    with ServedPage(tmp_path_factory.mktemp("served") / "studio", "--max-upload-mb", "200") as server:
+    with ServedPage(tmp_path_factory.mktemp("served") / "studio", "--max-upload-mb", "310") as server:
         yield server
 
 

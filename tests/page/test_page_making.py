@@ -37,6 +37,7 @@ def test_a_file_becomes_a_video(opened, served):
 
     _drag_the_picture(page)
     assert page.get_by_label("Camera", exact=True).input_value() == "my view"
+    _move_the_camera(page)
 
     prompt = page.get_by_label("Prompt", exact=True)
     prompt.fill("a red biped on a gre")
@@ -84,6 +85,23 @@ def _drag_the_picture(page: Any) -> None:
         for one in (dragged, page.evaluate(CAMERA))
     ]
     assert away[1] > away[0]  # the wheel goes back
+
+
+def _move_the_camera(page: Any) -> None:
+    """One view at the beginning, another one at the end, and the first is seen again where it was kept."""
+    canvas, slider = page.locator(".viewer canvas"), page.locator(".viewer input[type=range]")
+    page.get_by_role("button", name="Move the camera").click()
+    page.get_by_text("Go to another moment and drag").wait_for()
+    first = canvas.evaluate(PIXELS)
+    slider.fill(slider.get_attribute("max"))
+    until(page, f"document.querySelector('.viewer canvas').dataset.frame === '{slider.get_attribute('max')}'")
+    canvas.press("ArrowLeft")
+    until(page, f"{CAMERA}.length === 2")
+    begin, end = page.evaluate(CAMERA)
+    assert begin["time"] < end["time"]
+    assert begin["eye"] != end["eye"]
+    page.get_by_role("button", name="0.00 s", exact=True).click()
+    until(page, "first => document.querySelector('.viewer canvas').toDataURL() === first", first)
 
 
 def _compare(page: Any, run: str) -> None:

@@ -166,7 +166,9 @@ def test_figures_and_faults_are_measured_and_kept(client, run):
     assert rows["surface_error.1"]["better"] == "less"
     found = client.post(f"/api/runs/{run}/diagnose").json()["symptoms"]
     assert [one["name"] for one in found] == ["flicker", "texture sticking", "blur", "colour drift"]
-    for change in [change for one in found for change in one["changes"]]:
+    changes = [change for one in found for change in one["changes"]]
+    assert changes
+    for change in changes:
         checked = client.post("/api/check", json={"from": run, "settings": change["settings"]}).json()
         assert checked["error"] is None, change
 

@@ -43,13 +43,18 @@ def remedies(symptom: str, record: RunRecord) -> list[Remedy]:
     alone = ("Leave each frame's own detail alone", "latents.synchronise", 0.0, latents["synchronise"])
     coarse = ("Share only what is large", "injection.low_band", 0.06, injection["low_band"])
     even = ("Hold each object's colours", "latents.normalise", "objects", latents["normalise"])
+    origin = record.making.origin
+    name = (origin and origin.method_name) or "generative"
+    shared = ("Let frames share what they paint", "method", "generative", name)
     tried = {
         "flicker": (lock, surface_noise, stronger, wider),
         "texture sticking": (surface_noise, stronger, fresh),
         "blur": (lock, alone, coarse, weaker),
         "colour drift": (even, wider),
-    }
-    return [_remedy(about, name, value) for about, name, value, now in tried[symptom] if value != now]
+    }[symptom]
+    if name != "generative":  # the others' settings mean something else, or nothing
+        tried = (shared, lock)
+    return [_remedy(about, setting, value) for about, setting, value, now in tried if value != now]
 
 
 def _remedy(about: str, name: str, value: Any) -> Remedy:
