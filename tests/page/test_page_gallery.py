@@ -40,7 +40,7 @@ def test_two_are_compared(opened, served, finished):
 
 
 def test_what_is_deleted_can_be_brought_back(opened, served, finished):
-    run = finished[0]
+    run = served.ask("GET", f"runs/{finished[0]['id']}")
     page = opened(f"{served.address}/#gallery")
     card = page.locator(f".run-card:has(a[href='#run/{run['id']}'])")
     card.get_by_role("button", name="Delete").click()
