@@ -32,6 +32,7 @@ from genrender.options.commands import (
     Gbuffers,
     Inspect,
     Join,
+    Passes,
     Preview,
     Render,
     Resume,
@@ -64,6 +65,7 @@ COMMANDS: dict[str, type] = {
     "compare": Compare,
     "study": Study,
     "gbuffers": Gbuffers,
+    "passes": Passes,
     "preview": Preview,
     "unwrap": Unwrap,
     "inspect": Inspect,
@@ -208,6 +210,10 @@ def _run(command: Any, words: list[str]) -> int:
             from genrender.cli.gbuffers import gbuffers
 
             gbuffers(command)
+        case Passes():
+            from genrender.cli.passes import passes
+
+            passes(command)
         case Preview():
             from genrender.cli.preview import preview
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import UInt8
+from jaxtyping import UInt8, UInt16
 from PIL import Image, ImageDraw, ImageFont
 from PIL.PngImagePlugin import PngInfo
 
@@ -36,6 +36,16 @@ def write_png(
     """
     with atomic_write(path) as part:
         Image.fromarray(picture).save(part, format="PNG", pnginfo=_info(texts or {}))
+
+
+def write_gray16(path: str | os.PathLike[str], picture: UInt16[np.ndarray, "H W"]) -> None:
+    """Writes one channel of 16 bits.
+
+    Raises:
+        MediaError: the file cannot be written. Nothing half-written stays behind.
+    """
+    with atomic_write(path) as part:
+        Image.fromarray(picture).save(part, format="PNG")
 
 
 def with_texts(data: bytes, texts: Mapping[str, str]) -> bytes:

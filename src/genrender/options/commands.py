@@ -37,6 +37,7 @@ from genrender.options.groups import (
     SceneFile,
     Seed,
     Start,
+    TargetName,
     VerifiedView,
     View,
     option,
@@ -183,6 +184,31 @@ class Gbuffers:
     size: Annotated[str | None, option("N|WxH", "512; that of EXR files", ABOUT_SIZE)] = None
     times: Annotated[str | None, option("T0,T1,...", "every 1 / fps")] = None
     backdrop: BackdropGeometry = "none"
+    view: View = field(default_factory=View)
+    moments: Moments = field(default_factory=Moments)
+    content: Content = field(default_factory=Content)
+    objects: Objects = field(default_factory=Objects)
+    debug: Debug = False
+
+
+@dataclass(frozen=True)
+class Passes:
+    """Write what the camera sees as other programs and models take it, see docs/passes.md.
+
+    comfyui: videos for any ControlNet, depth of 16 bits, masks. wan-vace: src_video and src_mask. das: the
+    tracking video of Diffusion as Shader. go-with-the-flow: warped noise. after-effects: layered EXR with
+    motion and cryptomatte.
+
+    Attributes:
+        out: folder for the files; made where it is missing.
+    """
+
+    scene: SceneFile
+    target: Annotated[TargetName, tyro.conf.arg(name="for", help="who takes them")]
+    out: Annotated[Path, tyro.conf.arg(metavar="DIR")]
+    size: Annotated[str | None, option("N|WxH", "what the target was made for", ABOUT_SIZE)] = None
+    backdrop: BackdropGeometry = "none"
+    seed: Seed = 0
     view: View = field(default_factory=View)
     moments: Moments = field(default_factory=Moments)
     content: Content = field(default_factory=Content)

@@ -101,6 +101,9 @@ BackdropGeometry = Annotated[
     tyro.conf.arg(help="geometry behind the scene, with object index 16382 (ground) and 16383 (dome)"),
 ]
 
+# Who takes passes: the names in `genrender.passes.targets`, which takes seconds to import.
+TargetName = Literal["comfyui", "wan-vace", "das", "go-with-the-flow", "after-effects"]
+
 # Where a server keeps its things, unless told otherwise.
 STUDIO = Path("genrender-studio")
 StudioFolder = Annotated[

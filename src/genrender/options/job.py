@@ -9,7 +9,7 @@ from genrender.backbones.recipe import Recipe
 from genrender.backbones.spelling import control_of, image_prompts_of, lora_of
 from genrender.errors import ConfigError
 from genrender.jobs.job import ClipJob, RenderJob
-from genrender.options.commands import Compare, Gbuffers, Preview, Render, Study, Verify
+from genrender.options.commands import Compare, Gbuffers, Passes, Preview, Render, Study, Verify
 from genrender.options.given import given
 from genrender.options.groups import Objects
 from genrender.options.words import parse_size, parse_times
@@ -20,7 +20,7 @@ from genrender.shots.clip import ShotConfig
 Number = TypeVar("Number", int, float)
 
 
-def clip_job(options: Render | Compare | Gbuffers | Preview | Verify | Study) -> ClipJob:
+def clip_job(options: Render | Compare | Gbuffers | Passes | Preview | Verify | Study) -> ClipJob:
     """What a command shows. An option that is called as a setting of `ShotConfig` becomes that setting.
 
     Raises:

@@ -95,16 +95,33 @@ def write_exr(path: str | os.PathLike[str], gbuffer: GBuffer, names: Mapping[int
         np.where(visible, 1 - gbuffer.uv[..., 1], np.float32(0)),
         gbuffer.object_id.astype(np.float32),
     )
-    header: dict[str, Any] = {"compression": OpenEXR.ZIP_COMPRESSION, "type": OpenEXR.scanlineimage}
+    header: dict[str, Any] = {}
     if names:
         header[OBJECT_NAMES] = json.dumps({str(index): name for index, name in names.items()})
     if gbuffer.lens is not None:
         header[LENS] = json.dumps(asdict(gbuffer.lens))
-    channels = {name: np.ascontiguousarray(value) for name, value in zip(CHANNELS, values, strict=True)}
+    write_channels(path, dict(zip(CHANNELS, values, strict=True)), header)
+
+
+def write_channels(
+    path: str | os.PathLike[str],
+    channels: Mapping[str, Shaped[np.ndarray, "H W"]],
+    header: Mapping[str, Any] | None = None,
+) -> None:
+    """Writes channels by name, float32 or float16 as they are.
+
+    Args:
+        header: what the file says beside them.
+
+    Raises:
+        MediaError: the file cannot be written. Nothing half-written stays behind.
+    """
+    told = {"compression": OpenEXR.ZIP_COMPRESSION, "type": OpenEXR.scanlineimage, **(header or {})}
     with atomic_write(path) as part:
         try:
             with silent_library():
-                OpenEXR.File(header, channels).write(str(part))
+                arrays = {name: np.ascontiguousarray(value) for name, value in channels.items()}
+                OpenEXR.File(told, arrays).write(str(part))
         except RuntimeError as error:  # whatever goes wrong in the library arrives as this
             raise MediaError(f"cannot write {path}: {error}") from error
 

@@ -1,0 +1,1 @@
+"""What the camera sees, in the forms that other programs and models take."""
