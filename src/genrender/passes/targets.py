@@ -194,7 +194,7 @@ def _noises(clip: Clip, report: Report, seed: int) -> Iterator[Shaped[np.ndarray
     config = NoiseConfig(mode="bridge")
     report("noise", 0, len(clip.gbuffers))
     for frame, gbuffer in enumerate(clip.gbuffers):
-        drawn = surface_noise([gbuffer], VIDEO_CHANNELS, VIDEO_VAE_FACTOR, seed, config, first_frame=frame)
+        drawn = surface_noise([gbuffer], VIDEO_CHANNELS, VIDEO_VAE_FACTOR, seed, config, [frame])
         yield np.moveaxis(drawn[0].numpy(), 0, -1).astype(np.float16)
         report("noise", frame + 1, len(clip.gbuffers))
 
