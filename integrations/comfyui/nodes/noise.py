@@ -97,7 +97,7 @@ def clip_noise(
     gbuffers, report, frames = clip.clip.gbuffers, progress(), []
     for frame in range(len(gbuffers)):
         one = gbuffers[frame : frame + 1]
-        frames.append(surface_noise(one, *latents, seed, config, frame))
+        frames.append(surface_noise(one, *latents, seed, config, [frame]))
         report("noise", frame + 1, len(gbuffers))
     return torch.cat(frames)
 
