@@ -65,4 +65,4 @@ def test_the_clip_reads_with_the_diffusion_models_text_encoder():
 def test_the_bundle_is_small_and_holds_no_pickle():
     files = [path for path in POCKET_FOLDER.rglob("*") if path.is_file()]
     assert sum(path.stat().st_size for path in files) < 60e6
-    assert {path.suffix for path in files} <= {".json", ".safetensors", ".txt"}
+    assert {path.suffix for path in files} <= {".json", ".safetensors", ".txt", ".md"}
