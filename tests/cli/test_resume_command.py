@@ -23,7 +23,7 @@ from genrender.runs.unfinished import UnfinishedRun
 from genrender.sampling.store import RunStore
 from genrender.storage.checked_file import checksum
 
-N_KILLS = 6
+N_KILLS = 12
 
 
 @pytest.fixture
