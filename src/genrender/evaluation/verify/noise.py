@@ -47,7 +47,7 @@ def clip_noise(clip: Clip, mode: NoiseMode, seed: int) -> PerFrame[Float32[np.nd
     config = NoiseConfig(mode)
 
     def draw(frame: int) -> Float32[np.ndarray, "C h w"]:
-        return surface_noise([clip.gbuffers[frame]], N_CHANNELS, VAE_FACTOR, seed, config, frame)[0].numpy()
+        return surface_noise([clip.gbuffers[frame]], N_CHANNELS, VAE_FACTOR, seed, config, [frame])[0].numpy()
 
     return PerFrame(draw, len(clip.gbuffers))
 
