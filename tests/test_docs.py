@@ -110,7 +110,7 @@ def test_the_whole_tutorial_runs_in_small(tmp_path, monkeypatch, capsys):
 
 
 @pytest.mark.nightly
-@pytest.mark.parametrize("page", ["tutorial", "long_videos"])
+@pytest.mark.parametrize("page", ["tutorial", "gallery", "long_videos"])
 def test_pages_run_as_they_stand(page, tmp_path, monkeypatch):
     assert run_page(ROOT / "docs" / f"{page}.md", tmp_path, monkeypatch, list) > 0
 

@@ -113,7 +113,7 @@ def _cell(text: str) -> str:
 def python() -> str:
     """The public names with their docstrings."""
     parts = ["# Python", "```python\nimport genrender\n```", "`genrender` offers these names:"]
-    parts += [f"::: {place}.{name}" for name, place in sorted(genrender._PLACES.items())]
+    parts += [f"::: {place}.{name}" for name, place in sorted(genrender._PLACES.items())]  # pyright: ignore[reportAttributeAccessIssue]
     parts += ["## Rooms { #rooms }", "What else the docs send you to."]
     parts += [f"::: {room}" for room in ROOMS]
     return "\n\n".join(parts) + "\n"
