@@ -29,6 +29,7 @@ from genrender.options.commands import (
     Completion,
     Diagnose,
     Evaluate,
+    Finish,
     Gbuffers,
     Inspect,
     Join,
@@ -61,6 +62,7 @@ DESCRIPTION = "An animated 3D scene and a sentence in, a temporally consistent v
 COMMANDS: dict[str, type] = {
     "render": Render,
     "resume": Resume,
+    "finish": Finish,
     "join": Join,
     "compare": Compare,
     "study": Study,
@@ -206,6 +208,11 @@ def _run(command: Any, words: list[str]) -> int:
             from genrender.cli.join import join
 
             join(command)
+        case Finish():
+            check_run_dir(command.run_dir)
+            from genrender.cli.finish import finish
+
+            finish(command)
         case Gbuffers():
             from genrender.cli.gbuffers import gbuffers
 

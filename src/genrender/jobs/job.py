@@ -91,6 +91,8 @@ class RenderJob:
         only: the part of the clip that is made: `keyframes`, or numbers from 0 as `0-49`; None: all.
         keyframes_from: folder of the run with the keyframes that the frames are made against.
         out: where the video goes beside the run folder.
+        also: what a compositor takes as well, see `genrender.jobs.also.KINDS`, separated by commas.
+        upscale: network that enlarges the finished frames, a folder or a hub id.
     """
 
     clip: ClipJob
@@ -121,6 +123,8 @@ class RenderJob:
     only: str | None = None
     keyframes_from: Path | None = None
     out: Path | None = None
+    also: str | None = None
+    upscale: str | None = None
 
 
 def job_to_json(job: RenderJob) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from genrender.backbones.samplers import check_sampler_name
 from genrender.backbones.sources import ModelSource, read_guidance_scale
 from genrender.config import PRESETS, MethodConfig, RunConfig
 from genrender.errors import ConfigError, MediaError
+from genrender.jobs.also import read_kinds
 from genrender.jobs.clips import picture_size, plan_exr_clip, refuse_without_geometry
 from genrender.jobs.job import RenderJob
 from genrender.jobs.part_checks import check_keyframes, check_lent, check_part, read_range
@@ -77,6 +78,7 @@ def plan(job: RenderJob, folder: RunFolder | None = None, hooks: RunHooks = SILE
     for text in (config.prompt, config.negative_prompt or "", *_other_texts(config)):
         plain_text(text)  # raises what is wrong with its weights
     job.recipe.check()
+    read_kinds(job.also)
     source = recipe_sources(job.recipe)[0]
     folder = folder or new_folder(job)
     folder.check_can_be_filled()

@@ -38,6 +38,16 @@ def write_png(
         Image.fromarray(picture).save(part, format="PNG", pnginfo=_info(texts or {}))
 
 
+def write_rgba(path: str | os.PathLike[str], picture: UInt8[np.ndarray, "H W 4"]) -> None:
+    """Writes an RGB picture with straight alpha.
+
+    Raises:
+        MediaError: the file cannot be written. Nothing half-written stays behind.
+    """
+    with atomic_write(path) as part:
+        Image.fromarray(picture).save(part, format="PNG")
+
+
 def write_gray16(path: str | os.PathLike[str], picture: UInt16[np.ndarray, "H W"]) -> None:
     """Writes one channel of 16 bits.
 

@@ -21,6 +21,10 @@ QUALITY = "16"
 # and its macroblock tree (core 165, vectorised) gives other bits once in some ten to a hundred files.
 REPRODUCIBLE = {"threads": "1", "x264-params": "mbtree=0"}
 
+# Frames that are stored out of order begin late in the file, and an edit list says by how much: programs that
+# do not read it are two frames off.
+IN_ORDER = {"bf": "0"}
+
 # The number of ITU-R BT.709 in the tables of colour spaces, primaries and transfer curves in H.264.
 BT709 = 1
 
@@ -68,9 +72,11 @@ def _encode(
     with av.open(str(part), "w", format="mp4", options={"movflags": "+faststart"}) as container:
         if comment is not None:
             container.metadata["comment"] = comment
-        stream = container.add_stream("libx264", rate=rate, options={"crf": QUALITY, **REPRODUCIBLE})
+        stream = container.add_stream(
+            "libx264", rate=rate, options={"crf": QUALITY, **REPRODUCIBLE, **IN_ORDER}
+        )
         stream.pix_fmt = "yuv420p"
-        _tag_colours(stream.codec_context)
+        tag_colours(stream.codec_context)
         size = None
         for frame in frames:
             if size is None:
@@ -89,7 +95,7 @@ def _encode(
             container.mux(packet)
 
 
-def _tag_colours(codec: av.VideoCodecContext) -> None:
+def tag_colours(codec: av.VideoCodecContext) -> None:
     """Says in the file which RGB its numbers mean; a player that has to guess shows other colours."""
     codec.colorspace = BT709
     codec.color_range = ColorRange.MPEG

@@ -14,6 +14,7 @@ from genrender.options.groups import (
     ABOUT_SIZE,
     Adapters,
     AllowedFolders,
+    Also,
     BackdropGeometry,
     Camera,
     ClipModel,
@@ -38,6 +39,7 @@ from genrender.options.groups import (
     Seed,
     Start,
     TargetName,
+    Upscale,
     VerifiedView,
     View,
     option,
@@ -80,11 +82,15 @@ class Render(Made):
         out: where the video goes as well; the run folder always holds it.
         run_dir: run folder: settings, frames, video and contact sheet. An earlier run in it gives way.
         repeat: how often the video shows the clip; the frames are written once.
+        seeds: makes no run: four frames of the clip with each seed, on one sheet to choose from.
     """
 
     out: Annotated[Path | None, option("VIDEO.mp4", "only in the run folder")] = None
     run_dir: Annotated[Path | None, option("DIR", "runs/SCENE-TIME")] = None
     repeat: Annotated[int, tyro.conf.arg(metavar="N")] = 1
+    also: Also = None
+    upscale: Upscale = None
+    seeds: Annotated[str | None, option("FIRST-LAST|S,S,...", "none")] = None
     parts: Parts = field(default_factory=Parts)
     rival: Rival = field(default_factory=Rival)
 
@@ -111,6 +117,20 @@ class Join:
 
     run_dirs: Annotated[tyro.conf.Positional[tuple[Path, ...]], tyro.conf.arg(metavar="RUN_DIR...")]
     out: Annotated[Path, tyro.conf.arg(metavar="VIDEO.mp4")]
+    debug: Debug = False
+
+
+@dataclass(frozen=True)
+class Finish:
+    """Add to a finished run what compositors take, into its folder.
+
+    Alpha and mattes are of the scene's own objects, sixteen samples a pixel. The scene has to be
+    where it was.
+    """
+
+    run_dir: RunFolderPath
+    also: Also = None
+    upscale: Upscale = None
     debug: Debug = False
 
 

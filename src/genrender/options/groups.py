@@ -104,6 +104,18 @@ BackdropGeometry = Annotated[
 # Who takes passes: the names in `genrender.passes.targets`, which takes seconds to import.
 TargetName = Literal["comfyui", "wan-vace", "das", "go-with-the-flow", "after-effects"]
 
+Also = Annotated[
+    str | None,
+    option(
+        "A,B,...",
+        "nothing",
+        "for compositors, of alpha (PNG), exr (linear, with alpha), mattes (cryptomatte) and prores (4444)",
+    ),
+]
+Upscale = Annotated[
+    str | None, option("MODEL", "none", "Swin2SR network that enlarges finished frames, a folder or a hub id")
+]
+
 # Where a server keeps its things, unless told otherwise.
 STUDIO = Path("genrender-studio")
 StudioFolder = Annotated[

@@ -12,8 +12,19 @@ CONTACT_SHEET_FILE = "contact_sheet.png"
 METRICS_FILE = "metrics.json"
 # What other shots take their look from.
 APPEARANCE_FILE = "appearance.npz"
+# What `--also` and `--upscale` add.
+ALPHA_DIR, EXR_DIR, MATTES_DIR, UPSCALED_DIR = "alpha", "exr", "mattes", "upscaled"
+PRORES_FILE, UPSCALED_FILE = "prores.mov", "upscaled.mp4"
+NUMBERED = "[0-9][0-9][0-9][0-9][0-9]"
+OF_ALSO = (
+    *(f"{ALPHA_DIR}/{NUMBERED}.png", f"{EXR_DIR}/{NUMBERED}.exr", f"{MATTES_DIR}/{NUMBERED}.exr"),
+    *(PRORES_FILE, f"{UPSCALED_DIR}/{NUMBERED}.png", UPSCALED_FILE),
+)
 # What an earlier run leaves in its folder, and the next one replaces.
-OF_FINISHED = (CONFIG_FILE, FRAME_FILES, VIDEO_FILE, CONTACT_SHEET_FILE, METRICS_FILE, APPEARANCE_FILE)
+OF_FINISHED = (
+    *(CONFIG_FILE, FRAME_FILES, VIDEO_FILE, CONTACT_SHEET_FILE, METRICS_FILE, APPEARANCE_FILE),
+    *OF_ALSO,
+)
 
 # A run under way, in a folder of its own inside the run folder.
 UNFINISHED_DIR = "unfinished"

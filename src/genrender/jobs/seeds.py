@@ -1,0 +1,67 @@
+"""One clip with several seeds, a few frames of each, to choose from before a long run."""
+
+import re
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import UInt8
+
+from genrender.errors import ConfigError
+from genrender.jobs.make import make
+from genrender.jobs.plan import Plan
+from genrender.media.images import contact_sheet, spread
+from genrender.runs.folder import RunFolder
+from genrender.runs.hooks import SILENT, RunHooks
+from genrender.storage.lazy_frames import PerFrame
+
+N_FRAMES = 4
+MAX_SEEDS = 64
+
+
+def read_seeds(text: str) -> tuple[int, ...]:
+    """`0-7`, `3` or `1,5,9-12`.
+
+    Raises:
+        ConfigError: it is not of that form, or there are more than `MAX_SEEDS`.
+    """
+    seeds: list[int] = []
+    for word in text.split(","):
+        found = re.fullmatch(r"\s*(\d{1,9})(?:-(\d{1,9}))?\s*", word)
+        first, last = (int(found[1]), int(found[2] or found[1])) if found else (1, 0)
+        if first > last or len(seeds) + last - first >= MAX_SEEDS:
+            raise ConfigError(f"--seeds {text!r}: expected at most {MAX_SEEDS} numbers, such as 0-7 or 1,5,9")
+        seeds += range(first, last + 1)
+    return tuple(seeds)
+
+
+def seed_sheet(
+    plan: Plan, seeds: tuple[int, ...], hooks: RunHooks = SILENT
+) -> UInt8[np.ndarray, "rows columns 3"]:
+    """A sheet with a row for every seed.
+
+    A row's frames are made without the frames between them: their look is that of the seed, while the frames
+    of the long run, which agree with more others, are not equal to these.
+
+    Raises:
+        ConfigError: the plan is for a part of a clip, or its prompt changes.
+        GenRenderError: as for any run.
+    """
+    if plan.job.only is not None or plan.job.keyframes_from is not None or plan.job.prompts_at:
+        raise ConfigError(
+            "--seeds shows a few frames of a whole clip: leave out --only, --keyframes-from and --prompt-at"
+        )
+    n_frames = plan.shot.n_frames
+    chosen = spread(n_frames, N_FRAMES)
+    rows = {}
+    with tempfile.TemporaryDirectory(prefix="genrender-") as scratch:
+        for seed in dict.fromkeys(seeds):
+            hooks.note(f"seed {seed}")
+            folder = RunFolder(Path(scratch) / str(seed))
+            job = replace(plan.job, seed=seed, out=None, also=None, upscale=None)
+            config = replace(plan.config, seed=seed)
+            make(replace(plan, job=job, config=config, shot=plan.shot.only(chosen), folder=folder), hooks)
+            pictures = dict(zip(chosen, folder.frames(), strict=True))
+            rows[f"seed {seed}"] = PerFrame(pictures.__getitem__, n_frames)
+    return contact_sheet(rows, max_columns=N_FRAMES)

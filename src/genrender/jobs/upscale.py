@@ -1,0 +1,39 @@
+"""Finished frames enlarged by a network, each by itself."""
+
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float32
+from transformers import Swin2SRForImageSuperResolution
+
+from genrender.backbones.loading import default_device
+from genrender.metrics.pretrained import load_pretrained
+
+
+class Upscaler:
+    """A Swin2SR network, which knows itself how many times larger its pictures are."""
+
+    def __init__(self, model: Any) -> None:
+        self.model = model.eval()
+
+    @classmethod
+    def load(cls, source: str, device: str | None = None) -> "Upscaler":
+        """Load a network.
+
+        Args:
+            source: folder or hub id, such as caidas/swin2SR-classical-sr-x2-64.
+            device: where it computes; None: as a model does.
+
+        Raises:
+            ModelError: there is no such network.
+        """
+        (model,) = load_pretrained("upscaler", source, Swin2SRForImageSuperResolution)
+        return cls(model.to(default_device() if device is None else device))
+
+    def __call__(self, picture: Float32[np.ndarray, "H W 3"]) -> Float32[np.ndarray, "rows columns 3"]:
+        """One picture with values in [0, 1], enlarged."""
+        pixels = torch.from_numpy(np.moveaxis(picture, -1, 0)[None].copy()).to(self.model.device)
+        with torch.no_grad():
+            larger = self.model(pixel_values=pixels).reconstruction[0].clamp(0, 1)
+        return np.moveaxis(larger.float().cpu().numpy(), 0, -1)
