@@ -12,8 +12,8 @@ def render(options: Render, command: list[str]) -> None:
     """Makes a video; what can be wrong is found out before any slow work and before anything is written."""
     folder = None if options.run_dir is None else RunFolder(options.run_dir)
     planned = plan(render_job(options), folder, hooks())
-    if options.seeds is not None:
-        _show_seeds(planned, options.seeds)
+    if options.extras.seeds is not None:
+        _show_seeds(planned, options.extras.seeds)
         return
 
     # Only here: PyTorch and diffusers alone take seconds to import.

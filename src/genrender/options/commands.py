@@ -23,6 +23,7 @@ from genrender.options.groups import (
     Debug,
     Device,
     ExrMapFile,
+    Extras,
     Json,
     Judging,
     Looks,
@@ -82,15 +83,12 @@ class Render(Made):
         out: where the video goes as well; the run folder always holds it.
         run_dir: run folder: settings, frames, video and contact sheet. An earlier run in it gives way.
         repeat: how often the video shows the clip; the frames are written once.
-        seeds: makes no run: four frames of the clip with each seed, on one sheet to choose from.
     """
 
     out: Annotated[Path | None, option("VIDEO.mp4", "only in the run folder")] = None
     run_dir: Annotated[Path | None, option("DIR", "runs/SCENE-TIME")] = None
     repeat: Annotated[int, tyro.conf.arg(metavar="N")] = 1
-    also: Also = None
-    upscale: Upscale = None
-    seeds: Annotated[str | None, option("FIRST-LAST|S,S,...", "none")] = None
+    extras: Extras = field(default_factory=Extras)
     parts: Parts = field(default_factory=Parts)
     rival: Rival = field(default_factory=Rival)
 

@@ -312,6 +312,19 @@ class Looks:
 
 
 @dataclass(frozen=True)
+class Extras:
+    """What a video is finished with, and what is looked at before it is made, see docs/compositing.md.
+
+    Attributes:
+        seeds: makes no run: four frames of the clip with each seed, on one sheet to choose from.
+    """
+
+    also: Also = None
+    upscale: Upscale = None
+    seeds: Annotated[str | None, option("FIRST-LAST|S,S,...", "none")] = None
+
+
+@dataclass(frozen=True)
 class Parts:
     """A long clip made in parts, anywhere and in any order: its keyframes once, then any of its frames.
 
@@ -385,6 +398,7 @@ class Connection:
 
 # What `--help` names and `--help-all` shows: few need these.
 FOLDED = (
-    *(Moments, Content, Objects, Looks, Adapters, Sampling, Networks, Consistency, Parts, Rival, Judging),
+    *(Moments, Content, Objects, Looks, Adapters, Sampling, Networks, Consistency, Extras, Parts, Rival),
+    Judging,
     Connection,
 )
