@@ -42,7 +42,7 @@ def flags_of(command) -> list[str]:
         for flag in (
             flags_of(one.default_factory)
             if is_dataclass(one.default_factory)
-            else [one.name.replace("_", "-")]
+            else [{"target": "for"}.get(one.name, one.name.replace("_", "-"))]  # `for` is a word of Python
         )
     ]
 
@@ -87,7 +87,7 @@ def test_all_groups_are_explained_when_asked_for(capsys, monkeypatch):
     titles = re.findall(r"^\W+(\w+) options\W+$", text, re.MULTILINE)
     assert titles == [
         *("view", "model", "moments", "content", "objects", "looks", "adapters", "sampling", "networks"),
-        *("consistency", "parts", "rival"),
+        *("consistency", "extras", "parts", "rival"),
     ]
     assert max(map(len, text.splitlines())) <= 80
 
