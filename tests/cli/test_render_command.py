@@ -344,3 +344,25 @@ def test_what_cannot_be_is_said_before_any_work(render, words, said):
     result = render(*words)
     assert result.code == 2
     assert said in result.err
+
+
+def test_programs_are_told_lines_of_json(render, call, tmp_path):
+    made = render("--run-dir", "run", "--frames", 2, "--progress", "json", prompt="a red fox and a zebra")
+    lines = [json.loads(line) for line in made.out.splitlines()]
+    run = tmp_path / "run"
+    assert lines[-1] == {
+        "event": "done",
+        "video": str(run / "video.mp4"),
+        "contact_sheet": str(run / "contact_sheet.png"),
+        "run_dir": str(run),
+    }
+    steps = [(line["done"], line["total"]) for line in lines if line.get("work") == "diffusion"]
+    assert steps[-2:] == [(1, 2), (2, 2)]
+    assert {line["event"] for line in lines} == {"note", "warning", "progress", "done"}
+    again = call("resume", "run", "--progress", "json")
+    assert json.loads(again.out) == {"event": "note", "text": "run is finished already"}
+    wrong = render("--camera", "scene:Nobody", "--progress", "json")
+    assert wrong.code == 2
+    told = json.loads(wrong.out.splitlines()[-1])
+    assert told["event"] == "error"
+    assert wrong.err.strip().endswith(told["text"])

@@ -22,6 +22,7 @@ from typing import Annotated, Any
 import tyro
 
 import genrender
+from genrender.cli import json_lines
 from genrender.cli.console import note, tell_error
 from genrender.errors import GenRenderError, MediaError
 from genrender.options.commands import (
@@ -120,7 +121,10 @@ def _answer(words: list[str]) -> int:
     except GenRenderError as error:
         if command.debug:
             raise
-        tell_error(" ".join(str(error).splitlines()))
+        text = " ".join(str(error).splitlines())
+        if getattr(getattr(command, "extras", command), "progress", "bars") == "json":
+            json_lines.tell("error", text=text)
+        tell_error(text)
         return 2
     except KeyboardInterrupt:
         note("interrupted")

@@ -1,27 +1,47 @@
 """`genrender render`: a scene and a sentence in, a video out."""
 
+from collections.abc import Callable
+
+from genrender.cli import json_lines
 from genrender.cli.console import Bars, hooks, say
 from genrender.jobs.plan import Plan, plan
 from genrender.media.images import write_png
 from genrender.options.commands import Render
+from genrender.options.groups import ProgressAs
 from genrender.options.job import render_job
 from genrender.runs.folder import RunFolder
+from genrender.runs.hooks import RunHooks
 
 
 def render(options: Render, command: list[str]) -> None:
     """Makes a video; what can be wrong is found out before any slow work and before anything is written."""
-    folder = None if options.run_dir is None else RunFolder(options.run_dir)
-    planned = plan(render_job(options), folder, hooks())
-    if options.extras.seeds is not None:
-        _show_seeds(planned, options.extras.seeds)
-        return
 
-    # Only here: PyTorch and diffusers alone take seconds to import.
-    from genrender.jobs.make import make
+    def work(told: RunHooks) -> Plan:
+        folder = None if options.run_dir is None else RunFolder(options.run_dir)
+        planned = plan(render_job(options), folder, told)
+        if options.extras.seeds is None:
+            # Only here: PyTorch and diffusers alone take seconds to import.
+            from genrender.jobs.make import make
 
-    with Bars() as bars:
-        make(planned, hooks(bars), command)
-    say_places(planned)
+            make(planned, told, command)
+        return planned
+
+    if options.extras.seeds is None:
+        told_about(options.extras.progress, work)
+    else:
+        _show_seeds(work(hooks()), options.extras.seeds)
+
+
+def told_about(progress: ProgressAs, work: Callable[[RunHooks], Plan | None]) -> None:
+    """Does the work and tells how it goes, to people or to a program, and of what was made where it is."""
+    if progress == "json":
+        made, say_where = work(json_lines.HOOKS), json_lines.tell_done
+    else:
+        with Bars() as bars:
+            made = work(hooks(bars))
+        say_where = say_places
+    if made is not None:
+        say_where(made)
 
 
 def _show_seeds(planned: Plan, seeds: str) -> None:

@@ -1,10 +1,11 @@
 """`genrender resume`: a run that was stopped, carried on."""
 
-from genrender.cli.console import Bars, hooks, note
-from genrender.cli.render import say_places
+from genrender.cli.render import told_about
+from genrender.jobs.plan import Plan
 from genrender.jobs.resume import ReadWords
 from genrender.jobs.resume import resume as resume_run
 from genrender.options.commands import Resume
+from genrender.runs.hooks import RunHooks
 
 
 def resume(options: Resume, read_words: ReadWords) -> None:
@@ -13,9 +14,11 @@ def resume(options: Resume, read_words: ReadWords) -> None:
     Args:
         read_words: the job of a command line's words.
     """
-    with Bars() as bars:
-        made = resume_run(options.run_dir, hooks(bars), read_words)
-    if made is None:
-        note(f"{options.run_dir} is finished already")
-    else:
-        say_places(made)
+
+    def work(told: RunHooks) -> Plan | None:
+        made = resume_run(options.run_dir, told, read_words)
+        if made is None:
+            told.note(f"{options.run_dir} is finished already")
+        return made
+
+    told_about(options.progress, work)

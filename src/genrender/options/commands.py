@@ -33,6 +33,7 @@ from genrender.options.groups import (
     Networks,
     Objects,
     Parts,
+    ProgressAs,
     Rival,
     RunFolderPath,
     Sampling,
@@ -101,6 +102,7 @@ class Resume:
     """
 
     run_dir: RunFolderPath
+    progress: ProgressAs = "bars"
     debug: Debug = False
 
 

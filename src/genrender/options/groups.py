@@ -49,6 +49,10 @@ AllowedFolders = Annotated[
 ]
 Debug = Annotated[bool, tyro.conf.arg(help="show where an error comes from")]
 Json = Annotated[bool, tyro.conf.arg(help="print JSON and nothing else")]
+ProgressAs = Annotated[
+    Literal["bars", "json"],
+    tyro.conf.arg(help="bars for people, or lines of JSON on stdout for programs, see docs/programs.md"),
+]
 Seed = Annotated[int, tyro.conf.arg(metavar="S", help="of everything that is drawn by chance")]
 Steps = Annotated[int | None, option("N", "the preset's", "diffusion steps")]
 ModelName = Annotated[
@@ -313,7 +317,7 @@ class Looks:
 
 @dataclass(frozen=True)
 class Extras:
-    """What a video is finished with, and what is looked at before it is made, see docs/compositing.md.
+    """What a video is finished with, and what is told before and while it is made, see docs/compositing.md.
 
     Attributes:
         seeds: makes no run: four frames of the clip with each seed, on one sheet to choose from.
@@ -322,6 +326,7 @@ class Extras:
     also: Also = None
     upscale: Upscale = None
     seeds: Annotated[str | None, option("FIRST-LAST|S,S,...", "none")] = None
+    progress: ProgressAs = "bars"
 
 
 @dataclass(frozen=True)
