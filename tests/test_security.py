@@ -85,7 +85,9 @@ def test_a_harmful_pickle_does_no_harm_even_where_pickles_are_allowed(tmp_path, 
         with pytest.raises(GenRenderError, match=r"pickle|cannot be read"):
             read_embedding(str(file), allow_pickle)
     # PyTorch maps files of its own form alone into memory.
-    with pytest.raises((pickle.UnpicklingError, RuntimeError), match="Weights only load failed|mmap can only"):
+    with pytest.raises(
+        (pickle.UnpicklingError, RuntimeError), match="Weights only load failed|mmap can only"
+    ):
         read_weights(file)
     assert not harmed.exists()
     torch.load(file, weights_only=False) if is_zipped else pickle.loads(file.read_bytes())
