@@ -86,7 +86,7 @@ def test_a_harmful_pickle_does_no_harm_even_where_pickles_are_allowed(tmp_path, 
             read_embedding(str(file), allow_pickle)
     # PyTorch maps files of its own form alone into memory.
     with pytest.raises(
-        (pickle.UnpicklingError, RuntimeError), match="Weights only load failed|mmap can only"
+        (pickle.UnpicklingError, RuntimeError), match=r"Weights only load failed|mmap can only"
     ):
         read_weights(file)
     assert not harmed.exists()
