@@ -2,6 +2,8 @@
 
 import math
 import re
+import subprocess
+import sys
 from dataclasses import fields, is_dataclass
 from pathlib import Path
 
@@ -159,3 +161,10 @@ def test_a_job_as_words_is_the_job_again():
         ),
     )
     assert render_job(parse(job_words(bare, Path("here")))) == bare
+
+
+def test_the_command_line_alone_imports_neither_arrays_nor_scenes():
+    """Help and mistakes are told at once: what commands need is imported when they run."""
+    script = "import sys, genrender.cli; print(*{'numpy', 'torch', 'genrender.scene.load'} & {*sys.modules})"
+    told = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert told.stdout.strip() == ""

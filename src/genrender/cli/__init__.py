@@ -22,7 +22,6 @@ from typing import Annotated, Any
 import tyro
 
 import genrender
-from genrender.cli import json_lines
 from genrender.cli.console import note, tell_error
 from genrender.errors import GenRenderError, MediaError
 from genrender.options.commands import (
@@ -123,6 +122,8 @@ def _answer(words: list[str]) -> int:
             raise
         text = " ".join(str(error).splitlines())
         if getattr(getattr(command, "extras", command), "progress", "bars") == "json":
+            from genrender.cli import json_lines  # it knows plans, which take half a second to import
+
             json_lines.tell("error", text=text)
         tell_error(text)
         return 2

@@ -25,8 +25,10 @@ from genrender.storage.untrusted import SHOWN_LENGTH, shown
 Kind = Literal["text", "integer", "number", "flag", "choice", "texts"]
 # Options about this machine's files, and about the command itself.
 NO_SETTINGS = frozenset(
-    {"scene", "out", "run_dir", "debug", "exr_map", "allow_folder", "allow_pickle", "device"}
-    | {"only", "keyframes_from", "also", "upscale", "seeds"}
+    (
+        *("scene", "out", "run_dir", "debug", "exr_map", "allow_folder", "allow_pickle", "device"),
+        *("only", "keyframes_from", "also", "upscale", "seeds"),
+    )
 )
 
 
