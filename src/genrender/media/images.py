@@ -34,28 +34,22 @@ def write_png(
     Raises:
         MediaError: the file cannot be written. Nothing half-written stays behind.
     """
-    with atomic_write(path) as part:
-        Image.fromarray(picture).save(part, format="PNG", pnginfo=_info(texts or {}))
+    _write(path, picture, texts or {})
 
 
 def write_rgba(path: str | os.PathLike[str], picture: UInt8[np.ndarray, "H W 4"]) -> None:
-    """Writes an RGB picture with straight alpha.
-
-    Raises:
-        MediaError: the file cannot be written. Nothing half-written stays behind.
-    """
-    with atomic_write(path) as part:
-        Image.fromarray(picture).save(part, format="PNG")
+    """Writes an RGB picture with straight alpha; raises as `write_png`."""
+    _write(path, picture)
 
 
 def write_gray16(path: str | os.PathLike[str], picture: UInt16[np.ndarray, "H W"]) -> None:
-    """Writes one channel of 16 bits.
+    """Writes one channel of 16 bits; raises as `write_png`."""
+    _write(path, picture)
 
-    Raises:
-        MediaError: the file cannot be written. Nothing half-written stays behind.
-    """
+
+def _write(path: str | os.PathLike[str], picture: np.ndarray, texts: Mapping[str, str] = {}) -> None:
     with atomic_write(path) as part:
-        Image.fromarray(picture).save(part, format="PNG")
+        Image.fromarray(picture).save(part, format="PNG", pnginfo=_info(texts))
 
 
 def with_texts(data: bytes, texts: Mapping[str, str]) -> bytes:

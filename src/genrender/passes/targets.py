@@ -3,30 +3,34 @@
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 from jaxtyping import Shaped, UInt8
 
 from genrender.config import NoiseConfig
-from genrender.gbuffer.control_normal import view_normals
-from genrender.gbuffer.control_pictures import ControlPictures
-from genrender.gbuffer.exr.frame import write_channels
+from genrender.gbuffer.control import inverse_depth_range, scale_inverse_depth
+from genrender.gbuffer.control_lineart import lineart_control
+from genrender.gbuffer.control_normal import normal_control, view_normals
+from genrender.gbuffer.control_segmentation import segmentation_control
+from genrender.gbuffer.exr.frame import gbuffer_channels, write_channels
 from genrender.gbuffer.exr.mattes import object_mattes
 from genrender.gbuffer.gbuffer import GBuffer
-from genrender.gbuffer.preview import object_picture, shaded_picture, to_picture, uv_picture
+from genrender.gbuffer.preview import depth_picture, object_picture, shaded_picture, uv_picture
 from genrender.media.images import write_gray16, write_png
 from genrender.media.video import write_video
 from genrender.noise.initial import surface_noise
 from genrender.passes.motion import first_inverse_range, motion_vectors, tracking_picture
 from genrender.passes.samples import N_SAMPLES, sampled_ids
 from genrender.scene.backdrop_ids import BACKDROP_NAMES
-from genrender.shots.clip import Clip
+from genrender.shots.clip import Clip, Report
 
 # Pixels along a side of a latent pixel, and channels of the latents, of CogVideoX and Wan 2.1.
 VIDEO_VAE_FACTOR, VIDEO_CHANNELS = 8, 16
 
-Report = Callable[[str, int, int], None]
+# What a frame's G-buffer looks like in a video.
+Picture = Callable[[GBuffer], UInt8[np.ndarray, "H W 3"]]
 
 
 @dataclass(frozen=True)
@@ -55,72 +59,50 @@ class Target:
 
 
 def _comfyui(clip: Clip, folder: Path, report: Report, seed: int) -> None:  # noqa: ARG001 (all targets alike)
-    pictures = ControlPictures(clip.gbuffers)
-    gbuffers = clip.gbuffers
-
-    def depth(frame: int) -> Shaped[np.ndarray, "H W 1"]:
-        return pictures.of("depth", frame)
-
-    _video(clip, folder / "depth.mp4", lambda frame: to_picture(np.repeat(depth(frame), 3, axis=2)), report)
+    inverse_range = inverse_depth_range(clip.gbuffers)
     (folder / "depth16").mkdir()
-    for frame in range(len(gbuffers)):
-        gray = np.round(depth(frame)[..., 0] * 65535).astype(np.uint16)
+    for frame, gbuffer in enumerate(clip.gbuffers):
+        gray = np.round(scale_inverse_depth(gbuffer, inverse_range) * 65535).astype(np.uint16)
         write_gray16(folder / "depth16" / f"{frame:05d}.png", gray)
-    if gbuffers[0].lens is not None:
-        _video(clip, folder / "normal.mp4", lambda frame: pictures.of("normal", frame), report)
-        _video(
-            clip,
-            folder / "lineart.mp4",
-            lambda frame: np.repeat(pictures.of("lineart", frame), 3, axis=2),
-            report,
-        )
-    _video(clip, folder / "segmentation.mp4", lambda frame: pictures.of("segmentation", frame), report)
-    _video(clip, folder / "uv.mp4", lambda frame: uv_picture(gbuffers[frame]), report)
+    made: dict[str, Picture] = {"depth": partial(depth_picture, inverse_range=inverse_range)}
+    if clip.gbuffers[0].lens is not None:
+        made |= {"normal": normal_control, "lineart": lambda g: _three(lineart_control(g))}
+    made |= {"segmentation": segmentation_control, "uv": uv_picture}
+    for name, picture in made.items():
+        _video(clip, folder / f"{name}.mp4", picture, report)
     (folder / "masks").mkdir()
     for object_id, name in object_names(clip).items():
         path = folder / "masks" / f"{object_id:03d}_{_file_word(name)}.mp4"
-        _video(clip, path, lambda frame, i=object_id: _mask(gbuffers[frame], i), report)
+        _video(clip, path, partial(_mask, object_id=object_id), report)
 
 
 def _wan_vace(clip: Clip, folder: Path, report: Report, seed: int) -> None:  # noqa: ARG001
-    pictures = ControlPictures(clip.gbuffers)
-
-    def depth(frame: int) -> UInt8[np.ndarray, "H W 3"]:
-        return to_picture(np.repeat(pictures.of("depth", frame), 3, axis=2))
-
+    depth = partial(depth_picture, inverse_range=inverse_depth_range(clip.gbuffers))
     _video(clip, folder / "src_video.mp4", depth, report)
-    _video(clip, folder / "src_mask.mp4", lambda frame: np.full_like(depth(frame), 255), report)
+    _video(clip, folder / "src_mask.mp4", lambda g: np.full((g.height, g.width, 3), 255, np.uint8), report)
 
 
 def _das(clip: Clip, folder: Path, report: Report, seed: int) -> None:  # noqa: ARG001
-    inverse_range = first_inverse_range(clip)
-    _video(
-        clip,
-        folder / "tracking_video.mp4",
-        lambda frame: tracking_picture(clip, frame, inverse_range),
-        report,
-    )
-    write_png(folder / "first_frame_depth.png", _first_depth(clip))
+    inverse_range, path = first_inverse_range(clip), folder / "tracking_video.mp4"
+    numbers = (frame for frame, _ in _counted(clip, path.name, report))
+    write_video(path, (tracking_picture(clip, frame, inverse_range) for frame in numbers), clip.fps)
+    first = depth_picture(clip.gbuffers[0], inverse_depth_range(clip.gbuffers))
+    write_png(folder / "first_frame_depth.png", first)  # for the model that paints the first frame
 
 
 def _go_with_the_flow(clip: Clip, folder: Path, report: Report, seed: int) -> None:
     noise = np.stack(list(_noises(clip, report, seed)))
     np.save(folder / "noises.npy", noise, allow_pickle=False)
-    _video(clip, folder / "input.mp4", lambda frame: _opaque(clip.gbuffers[frame]), report)
+    _video(clip, folder / "input.mp4", _opaque, report)
 
 
 def _after_effects(clip: Clip, folder: Path, report: Report, seed: int) -> None:  # noqa: ARG001
     n_frames, names = len(clip.gbuffers), object_names(clip)
-    report("passes", 0, n_frames)
-    for frame, gbuffer in enumerate(clip.gbuffers):
+    for frame, gbuffer in _counted(clip, "passes", report):
         header, channels = object_mattes(sampled_ids(clip, frame), N_SAMPLES, names)
-        visible = gbuffer.visible
         plain = object_picture(gbuffer).astype(np.float32) / 255
-        channels |= _named("", "RGBA", np.dstack([plain, visible.astype(np.float32)]))
-        channels["Depth.Z"] = np.where(visible, gbuffer.depth, np.float32(1e10))
-        upwards = np.where(visible, 1 - gbuffer.uv[..., 1], np.float32(0))
-        channels |= {"UV.U": gbuffer.uv[..., 0], "UV.V": upwards}
-        channels["IndexOB.X"] = gbuffer.object_id.astype(np.float32)
+        channels |= _named("", "RGBA", np.dstack([plain, gbuffer.visible.astype(np.float32)]))
+        channels |= gbuffer_channels(gbuffer)
         if gbuffer.lens is not None:
             channels |= _named("Normal.", "XYZ", view_normals(gbuffer))
         if clip.has_geometry:
@@ -128,7 +110,6 @@ def _after_effects(clip: Clip, folder: Path, report: Report, seed: int) -> None:
             channels |= _named("MotionForward.", "XY", motion_vectors(clip, frame, later))
             channels |= _named("MotionBackward.", "XY", motion_vectors(clip, frame, earlier))
         write_channels(folder / f"passes_{frame:05d}.exr", channels, header)
-        report("passes", frame + 1, n_frames)
 
 
 TARGETS: Mapping[str, Target] = {
@@ -178,35 +159,30 @@ def object_names(clip: Clip) -> dict[int, str]:
     return {i: told.get(i, f"object {i}").removeprefix("\0") for i in shown}
 
 
-def _video(
-    clip: Clip, path: Path, picture: Callable[[int], UInt8[np.ndarray, "H W 3"]], report: Report
-) -> None:
-    def pictures() -> Iterator[UInt8[np.ndarray, "H W 3"]]:
-        report(path.name, 0, len(clip.gbuffers))
-        for frame in range(len(clip.gbuffers)):
-            yield picture(frame)
-            report(path.name, frame + 1, len(clip.gbuffers))
+def _video(clip: Clip, path: Path, picture: Picture, report: Report) -> None:
+    write_video(path, (picture(gbuffer) for _, gbuffer in _counted(clip, path.name, report)), clip.fps)
 
-    write_video(path, pictures(), clip.fps)
+
+def _counted(clip: Clip, what: str, report: Report) -> Iterator[tuple[int, GBuffer]]:
+    report(what, 0, len(clip.gbuffers))
+    for frame, gbuffer in enumerate(clip.gbuffers):
+        yield frame, gbuffer
+        report(what, frame + 1, len(clip.gbuffers))
 
 
 def _noises(clip: Clip, report: Report, seed: int) -> Iterator[Shaped[np.ndarray, "h w C"]]:
     config = NoiseConfig(mode="bridge")
-    report("noise", 0, len(clip.gbuffers))
-    for frame, gbuffer in enumerate(clip.gbuffers):
+    for frame, gbuffer in _counted(clip, "noise", report):
         drawn = surface_noise([gbuffer], VIDEO_CHANNELS, VIDEO_VAE_FACTOR, seed, config, [frame])
         yield np.moveaxis(drawn[0].numpy(), 0, -1).astype(np.float16)
-        report("noise", frame + 1, len(clip.gbuffers))
-
-
-def _first_depth(clip: Clip) -> UInt8[np.ndarray, "H W 3"]:
-    """What a depth-conditioned model needs to paint the first frame."""
-    return to_picture(np.repeat(ControlPictures(clip.gbuffers).of("depth", 0), 3, axis=2))
 
 
 def _mask(gbuffer: GBuffer, object_id: int) -> UInt8[np.ndarray, "H W 3"]:
-    shown = np.where(gbuffer.object_id == object_id, np.uint8(255), np.uint8(0))
-    return np.repeat(shown[..., None], 3, axis=2)
+    return _three(np.where(gbuffer.object_id == object_id, np.uint8(255), np.uint8(0)))
+
+
+def _three(gray: UInt8[np.ndarray, "H W"]) -> UInt8[np.ndarray, "H W 3"]:
+    return np.repeat(gray[..., None], 3, axis=2)
 
 
 def _opaque(gbuffer: GBuffer) -> UInt8[np.ndarray, "H W 3"]:

@@ -88,6 +88,16 @@ def write_exr(path: str | os.PathLike[str], gbuffer: GBuffer, names: Mapping[int
     Raises:
         MediaError: the file cannot be written. Nothing half-written stays behind.
     """
+    header: dict[str, Any] = {}
+    if names:
+        header[OBJECT_NAMES] = json.dumps({str(index): name for index, name in names.items()})
+    if gbuffer.lens is not None:
+        header[LENS] = json.dumps(asdict(gbuffer.lens))
+    write_channels(path, gbuffer_channels(gbuffer), header)
+
+
+def gbuffer_channels(gbuffer: GBuffer) -> dict[str, Float32[np.ndarray, "H W"]]:
+    """Depth, texture coordinates and object indices as a file has them, by the names of `CHANNELS`."""
     visible = gbuffer.visible
     values = (
         np.where(visible, gbuffer.depth, np.float32(BACKGROUND_DEPTH)),
@@ -95,12 +105,7 @@ def write_exr(path: str | os.PathLike[str], gbuffer: GBuffer, names: Mapping[int
         np.where(visible, 1 - gbuffer.uv[..., 1], np.float32(0)),
         gbuffer.object_id.astype(np.float32),
     )
-    header: dict[str, Any] = {}
-    if names:
-        header[OBJECT_NAMES] = json.dumps({str(index): name for index, name in names.items()})
-    if gbuffer.lens is not None:
-        header[LENS] = json.dumps(asdict(gbuffer.lens))
-    write_channels(path, dict(zip(CHANNELS, values, strict=True)), header)
+    return dict(zip(CHANNELS, values, strict=True))
 
 
 def write_channels(
