@@ -37,9 +37,8 @@ from genrender.injection.keyframes import covering_frames
 from genrender.metrics.light import surviving_light
 from genrender.metrics.sharpness import sharpness
 from genrender.metrics.surface import surface_errors
-from genrender.runs.frames import MAX_VIEWS
 from genrender.surface.light import LightConfig
-from genrender.surface.lock import LockConfig, SurfaceLock, locked_frames
+from genrender.surface.lock import MAX_VIEWS, LockConfig, SurfaceLock, locked_frames
 from genrender.surface.sightings import GeometrySightings
 from genrender.surface.tracking import SurfaceTracker
 

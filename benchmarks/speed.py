@@ -52,11 +52,10 @@ from genrender.gbuffer.control import depth_control
 from genrender.injection.keyframes import covering_frames
 from genrender.methods.table import METHODS
 from genrender.pipeline import GenerativeRenderingPipeline, load_pipeline
-from genrender.runs.frames import MAX_VIEWS
 from genrender.scene.load import load_scene
 from genrender.shots.clip import Clip, ShotConfig, render_clip
 from genrender.storage.memory import gpu_peak_memory_mb, peak_memory_mb, reset_gpu_peak_memory
-from genrender.surface.lock import SurfaceLock, locked_frames
+from genrender.surface.lock import MAX_VIEWS, SurfaceLock, locked_frames
 from genrender.surface.sightings import GeometrySightings
 
 SETTINGS = ("model", "frames", "steps", "size", "chunk", "device", "dtype", "compile")

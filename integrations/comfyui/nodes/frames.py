@@ -11,13 +11,10 @@ from jaxtyping import Float32
 from genrender.errors import ConfigError
 from genrender.injection.keyframes import covering_frames
 from genrender.metrics.table import Subject, measure
-from genrender.surface.lock import SurfaceLock, locked_frames
+from genrender.surface.lock import MAX_VIEWS, SurfaceLock, locked_frames
 from genrender.surface.sightings import GeometrySightings, UvSightings
 
 from .types import CATEGORY, CLIP, RenderedClip, progress
-
-# Views lie in memory, and every frame looks at all of them.
-MAX_VIEWS = 8
 
 
 class SurfaceLockNode(io.ComfyNode):

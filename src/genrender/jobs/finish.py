@@ -1,6 +1,7 @@
 """What compositors take, made of a finished run."""
 
 from collections.abc import Callable, Collection, Iterator
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,7 @@ from genrender.passes.targets import object_names
 from genrender.runs.finished import FinishedRun, open_run
 from genrender.runs.hooks import SILENT, RunHooks
 from genrender.storage.atomic import atomic_folder
+from genrender.storage.frame_file import FrameCache
 from genrender.storage.run_files import (
     ALPHA_DIR,
     EXR_DIR,
@@ -53,24 +55,26 @@ def finish(
     """
     with gbuffer_file() as file:
         run = open_run(folder, hooks.report, gbuffer_file=file)
-        written = [_WRITERS[kind](run, hooks) for kind in kinds]
+        # Several kinds want it, and it takes sixteen rays a pixel.
+        alpha = FrameCache(partial(object_alpha, run.clip), len(run.frames), file.with_name("alpha.bin"))
+        written = [_WRITERS[kind](run, alpha, hooks) for kind in kinds]
         if upscaler is not None:
             written += _upscaled(run, upscaler, hooks)
     return written
 
 
-def _alpha(run: FinishedRun, hooks: RunHooks) -> Path:
+def _alpha(run: FinishedRun, alphas: FrameCache, hooks: RunHooks) -> Path:
     with atomic_folder(run.folder.path / ALPHA_DIR, replaces=("*.png",)) as part:
         for frame in _counted("alpha", run, hooks):
-            write_rgba(part / frame_file(frame), _rgba(run, frame))
+            write_rgba(part / frame_file(frame), _rgba(run, alphas, frame))
     return run.folder.path / ALPHA_DIR
 
 
-def _exr(run: FinishedRun, hooks: RunHooks) -> Path:
+def _exr(run: FinishedRun, alphas: FrameCache, hooks: RunHooks) -> Path:
     """Linear light with the primaries of sRGB, multiplied by alpha, as OpenEXR and compositors have it."""
     with atomic_folder(run.folder.path / EXR_DIR, replaces=("*.exr",)) as part:
         for frame in _counted("exr", run, hooks):
-            alpha = object_alpha(run.clip, frame)
+            alpha = alphas[frame]
             linear = linear_light(run.frames[frame]) * alpha[..., None]
             channels = {letter: linear[..., index] for index, letter in enumerate("RGB")} | {"A": alpha}
             halves = {name: values.astype(np.float16) for name, values in channels.items()}
@@ -78,7 +82,7 @@ def _exr(run: FinishedRun, hooks: RunHooks) -> Path:
     return run.folder.path / EXR_DIR
 
 
-def _mattes(run: FinishedRun, hooks: RunHooks) -> Path:
+def _mattes(run: FinishedRun, _alphas: FrameCache, hooks: RunHooks) -> Path:
     names = object_names(run.clip)
     with atomic_folder(run.folder.path / MATTES_DIR, replaces=("*.exr",)) as part:
         for frame in _counted("mattes", run, hooks):
@@ -90,9 +94,9 @@ def _mattes(run: FinishedRun, hooks: RunHooks) -> Path:
     return run.folder.path / MATTES_DIR
 
 
-def _prores(run: FinishedRun, hooks: RunHooks) -> Path:
-    path = run.folder.path / PRORES_FILE
-    write_prores(path, (_rgba(run, frame) for frame in _counted("prores", run, hooks)), run.clip.fps)
+def _prores(run: FinishedRun, alphas: FrameCache, hooks: RunHooks) -> Path:
+    path, frames = run.folder.path / PRORES_FILE, _counted("prores", run, hooks)
+    write_prores(path, (_rgba(run, alphas, frame) for frame in frames), run.clip.fps)
     return path
 
 
@@ -110,7 +114,7 @@ def _upscaled(run: FinishedRun, upscaler: Upscaler, hooks: RunHooks) -> list[Pat
     return [folder, video]
 
 
-_WRITERS: dict[str, Callable[[FinishedRun, RunHooks], Path]] = {
+_WRITERS: dict[str, Callable[[FinishedRun, FrameCache, RunHooks], Path]] = {
     "alpha": _alpha,
     "exr": _exr,
     "mattes": _mattes,
@@ -128,8 +132,8 @@ def linear_light(picture: Float32[np.ndarray, "H W 3"]) -> Float32[np.ndarray, "
     )
 
 
-def _rgba(run: FinishedRun, frame: int) -> UInt8[np.ndarray, "H W 4"]:
-    alpha = np.round(255 * object_alpha(run.clip, frame)).astype(np.uint8)
+def _rgba(run: FinishedRun, alphas: FrameCache, frame: int) -> UInt8[np.ndarray, "H W 4"]:
+    alpha = np.round(255 * alphas[frame]).astype(np.uint8)
     return np.dstack([to_picture(run.frames[frame]), alpha])
 
 

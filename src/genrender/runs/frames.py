@@ -17,11 +17,8 @@ from genrender.runs.part import ClipPart
 from genrender.sampling.loop import decode_frames
 from genrender.sampling.store import FinalTensors
 from genrender.shots.clip import Clip
-from genrender.surface.lock import SurfaceLock, locked_frames
+from genrender.surface.lock import MAX_VIEWS, SurfaceLock, locked_frames
 from genrender.surface.sightings import GeometrySightings, UvSightings
-
-# Views lie in memory, and every frame looks at all of them.
-MAX_VIEWS = 8
 
 
 def write_frames(

@@ -26,6 +26,8 @@ from genrender.surface.sightings import Sightings
 from genrender.surface.steady import FrameLight, steady_change
 from genrender.surface.tracking import sample_bilinear
 
+# Views lie in memory, and every frame looks at all of them.
+MAX_VIEWS = 8
 # How much inverse depth may change from pixel to pixel, relative to itself, whatever the slope around: at a
 # crease of the surface it bends.
 _CREASE_TOLERANCE = 4e-3
