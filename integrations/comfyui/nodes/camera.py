@@ -8,6 +8,7 @@ from jaxtyping import Float64
 
 from genrender.errors import ConfigError
 from genrender.scene.camera import Camera
+from genrender.scene.rig import local_from_trs
 
 
 def camera_of(info: Mapping[str, Any], models: Sequence[Mapping[str, Any]] | None = None) -> Camera:
@@ -59,12 +60,5 @@ def _vector(value: Mapping[str, Any] | None, what: str) -> Float64[np.ndarray, "
 
 
 def _rotation(quaternion: Mapping[str, Any]) -> Float64[np.ndarray, "3 3"]:
-    x, y, z, w = (float(quaternion[axis]) for axis in "xyzw")
-    x, y, z, w = np.array([x, y, z, w]) / np.sqrt(x * x + y * y + z * z + w * w)
-    return np.array(
-        [
-            [1 - 2 * (y * y + z * z), 2 * (x * y - z * w), 2 * (x * z + y * w)],
-            [2 * (x * y + z * w), 1 - 2 * (x * x + z * z), 2 * (y * z - x * w)],
-            [2 * (x * z - y * w), 2 * (y * z + x * w), 1 - 2 * (x * x + y * y)],
-        ]
-    )
+    turn = np.array([[float(quaternion[axis]) for axis in "xyzw"]])
+    return local_from_trs(np.zeros((1, 3)), turn, np.ones((1, 3)))[0, :3, :3]
