@@ -17,9 +17,10 @@ from typing import Any, get_args, get_type_hints
 from diffusers.modular_pipelines.modular_pipeline import ModularPipelineBlocks
 from diffusers.modular_pipelines.modular_pipeline_utils import ComponentSpec, InputParam, OutputParam
 
-from genrender.config import MethodConfig
+from genrender.config import ControlKind, MethodConfig
 from genrender.gbuffer.gbuffer import GBuffer
 from genrender.pipeline import GenerativeRenderingPipeline, GenerativeRenderingXLPipeline
+from genrender.sampling.appearance import Appearance
 from genrender.sampling.keywords import Keywords
 from genrender.surface.tracking import SurfaceTracker
 
@@ -33,7 +34,13 @@ _ABOUT = {
     "tracker": (SurfaceTracker, "the clip's geometry; only the `reproject` engine needs it"),
     "seed": (int, "of everything that is drawn by chance"),
     "chunk_size": (int, "frames that go through the networks at once"),
+    "appearance": (Appearance, "frames of another run, whose look this clip takes over"),
     "object_prompts": (Mapping[int, str], "what single objects show, by object id"),
+    "prompts_at": (
+        Sequence[tuple[int, str]],
+        "frames and what the clip shows there; it changes evenly",
+    ),
+    "control_kinds": (Sequence[ControlKind], "what each control network sees; depth where none are given"),
 }
 
 

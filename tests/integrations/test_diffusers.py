@@ -1,17 +1,22 @@
 """The folders that diffusers loads from disk as it would from a hub: equal to our own pipelines."""
 
+from inspect import signature
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from diffusers import DiffusionPipeline
 from diffusers.modular_pipelines import ModularPipelineBlocks
 from tiny_models import sliding_card, tiny_components
 from tiny_sdxl import sdxl_pipeline
 
+from genrender.blocks import GenerativeRenderingBlock, GenerativeRenderingXLBlock
 from genrender.config import MethodConfig
+from genrender.gbuffer.control import depth_control, inverse_depth_range
 from genrender.pipeline import GenerativeRenderingPipeline, GenerativeRenderingXLPipeline
+from genrender.sampling.appearance import Appearance
 
 FOLDERS = Path(__file__).parents[2] / "integrations" / "diffusers"
 FAMILIES = {
@@ -70,6 +75,40 @@ def test_blocks_are_loaded_and_make_a_modular_pipeline(family, components, expec
     assert np.abs(other - expected).max() > 1e-4
     with pytest.raises(ValueError, match="gbuffers"):
         pipe(prompt="a red fox")
+
+
+def borrowed() -> Appearance:
+    """A frame of another run, as its file keeps it."""
+    drawn = torch.randn(3, 1, 4, 8, 8, generator=torch.Generator().manual_seed(1))
+    control = {"depth": depth_control(CLIP)[:1, ..., None].astype(np.float32)}
+    return Appearance(drawn[:2], drawn[2], control, (CLIP[0],), (0,), inverse_depth_range(CLIP))
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        {"prompts_at": ((2, "a blue dog"),)},
+        {"control_kinds": ("segmentation",)},
+        {"appearance": borrowed(), "config": MethodConfig()},
+    ],
+    ids=lambda asked: next(iter(asked)),
+)
+def test_a_block_passes_on_what_its_pipeline_takes(family, components, asked):
+    blocks = {"stable_diffusion": GenerativeRenderingBlock, "stable_diffusion_xl": GenerativeRenderingXLBlock}
+    pipe = blocks[family]().init_pipeline()
+    pipe.update_components(**components)
+    own = FAMILIES[family][0](**components)
+    usual = own("a red fox", CLIP, **CALL, **{key: asked[key] for key in asked if key == "config"}).frames
+    expected = own("a red fox", CLIP, **CALL, **asked).frames
+    made = pipe(prompt="a red fox", gbuffers=CLIP, **CALL, **asked, output="frames")
+    np.testing.assert_array_equal(made, expected)
+    assert np.abs(made - usual).max() > 1e-4
+
+
+def test_a_block_has_every_input_of_its_pipeline(family):
+    call = signature(FAMILIES[family][0].__call__).parameters
+    names = {str(one.name) for one in GenerativeRenderingBlock().inputs}
+    assert set(call) - {"self", "keywords"} <= names
 
 
 def test_the_stored_settings_are_what_the_block_says(tmp_path, family):
