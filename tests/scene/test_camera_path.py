@@ -9,6 +9,7 @@ from gltf_builder import TRIANGLE, GltfBuilder, one_triangle
 from whole_scenes import outside, scene_file
 
 from genrender.errors import ConfigError, SceneError
+from genrender.scene.camera import Camera
 from genrender.scene.cameras.file import read_camera_file
 from genrender.scene.cameras.framing import MARGIN
 from genrender.scene.cameras.path import camera_path
@@ -206,9 +207,57 @@ def test_a_camera_file_with_several_cameras_is_interpolated(tmp_path):
         assert camera.yfov_deg == pytest.approx(yfov_deg)
 
 
+def circling(tmp_path, *keys):
+    scene = load_scene(one_triangle().save(tmp_path / "a.gltf"))
+    file = tmp_path / "camera.json"
+    file.write_text(json.dumps([{"orbit": True, **key} for key in keys]))
+    return camera_path(str(file), scene, None, [0.0], 1.0)
+
+
+def test_a_camera_that_orbits_goes_around_its_target_and_not_through_it(tmp_path):
+    path = circling(
+        tmp_path,
+        {"time": 0, "eye": [0, 0, 4], "target": [0, 0, 0]},
+        {"time": 2, "eye": [0, 0, -9], "target": [0, 0, 0]},
+    )
+    for time_s, azimuth_deg, distance in ((0, 0, 4), (0.5, 45, 4 * 1.5**0.5), (1, 90, 6), (2, 180, 9)):
+        pose = path.at(time_s).world_from_camera
+        expected = distance * np.array([np.sin(np.deg2rad(azimuth_deg)), 0, np.cos(np.deg2rad(azimuth_deg))])
+        np.testing.assert_allclose(pose[:3, 3], expected, atol=1e-9)
+        np.testing.assert_allclose(pose[:3, 2] * distance, expected, atol=1e-9)  # it looks at its target
+        np.testing.assert_allclose(pose[:3, 1], [0, 1, 0], atol=1e-9)
+
+
+def test_a_camera_that_orbits_meets_its_views(tmp_path):
+    rng = np.random.default_rng(0)
+    places = (5 * rng.normal(size=(4, 3)), *rng.normal(size=(2, 4, 3)))
+    rows = np.stack(places, axis=1).tolist()
+    keys = [{"time": k, "eye": eye, "target": target, "up": up} for k, (eye, target, up) in enumerate(rows)]
+    path = circling(tmp_path, *keys)
+    for key in keys:
+        expected = Camera.look_at(*(np.array(key[name]) for name in ("eye", "target", "up")))
+        np.testing.assert_allclose(
+            path.at(key["time"]).world_from_camera, expected.world_from_camera, atol=1e-9
+        )
+    # The shorter way round, across the seam of the angles.
+    path = circling(
+        tmp_path,
+        {"time": 0, "eye": [1, 0, -9], "target": [0, 0, 0]},
+        {"time": 1, "eye": [-1, 0, -9], "target": [0, 0, 0]},
+    )
+    assert path.at(0.5).world_from_camera[2, 3] == pytest.approx(-np.hypot(1, 9))
+
+
 @pytest.mark.parametrize(
     ("content", "pattern"),
     [
+        (
+            '[{"eye": [0,0,1], "target": [0,0,0], "time":1, "orbit": true},'
+            '{"eye": [0,0,2], "target": [0,0,0], "time":2}]',
+            "to all or to none",
+        ),
+        ('{"eye": [0, 0, 1], "target": [0, 0, 0], "orbit": 1}', "orbit 1, expected true or false"),
+        ('{"eye": [0, 1, 0], "target": [0, 0, 0], "orbit": true}', "straight up or down.*leave orbit out"),
         ("nonsense", "its JSON cannot be read .*expected a camera file"),
         ("[]", "not a camera file"),
         ("3", "not a camera file"),

@@ -1,6 +1,6 @@
 """Camera files: JSON with one camera, or with several and a smooth path through them."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,11 +9,12 @@ from jaxtyping import Float64
 
 from genrender.errors import SceneError
 from genrender.scene.camera import Camera
+from genrender.scene.cameras.circling import circling_keys, circling_pose
 from genrender.scene.cameras.framing import yfov_of_focal_length
 from genrender.storage.limits import MAX_TIME_S
 from genrender.storage.untrusted import SHOWN_LENGTH, read_json, shown
 
-ENTRIES = ("eye", "target", "up", "yfov_deg", "focal_mm", "ymag", "time")
+ENTRIES = ("eye", "target", "up", "yfov_deg", "focal_mm", "ymag", "time", "orbit")
 # What a lens may be, and what it means. Beyond these a picture shows one point, or all of the scene in one.
 LENSES = {
     "yfov_deg": (1e-3, 179.9, "a vertical field of view in degrees"),
@@ -83,10 +84,11 @@ def read_camera_file(path: Path) -> Callable[[float], Camera]:
     is_orthographic = ["ymag" in entry for entry in entries]
     if len(set(is_orthographic)) > 1:
         raise SceneError(f"{path.name}: some cameras have ymag and some have none; give it to all or to none")
-    splines = [Spline(times_s, values[:, part]) for part in (EYE, TARGET, UP, LENS)]
+    pose_at = _pose_at(path, times_s, values, [entry.get("orbit", False) for entry in entries])
+    lens_at = Spline(times_s, values[:, LENS])
 
     def camera_at(time_s: float) -> Camera:
-        eye, target, up, lens = (spline(time_s) for spline in splines)
+        (eye, target, up), lens = pose_at(time_s), lens_at(time_s)
         if np.linalg.norm(eye - target) < MIN_LENGTH or np.linalg.norm(up) < MIN_LENGTH:
             raise SceneError(f"{path.name}: eye meets target at {time_s:g} s; put another camera in between")
         # A curve may swing beyond its keys, a lens may not.
@@ -96,6 +98,34 @@ def read_camera_file(path: Path) -> Callable[[float], Camera]:
         return Camera.look_at(eye, target, up, size)
 
     return camera_at
+
+
+def _pose_at(
+    path: Path,
+    times_s: Float64[np.ndarray, "K"],
+    values: Float64[np.ndarray, "K C"],
+    circles: list[bool],
+) -> Callable[[float], Iterable[Float64[np.ndarray, "3"]]]:
+    """Eye, target and up at any time."""
+    if len(set(circles)) > 1:
+        raise SceneError(
+            f"{path.name}: some cameras have orbit and some have none; give it to all or to none"
+        )
+    if not circles[0]:
+        splines = [Spline(times_s, values[:, part]) for part in (EYE, TARGET, UP)]
+        return lambda time_s: (spline(time_s) for spline in splines)
+    try:
+        keys = circling_keys(values[:, EYE], values[:, TARGET], values[:, UP])
+    except ValueError as error:
+        raise SceneError(f"{path.name}: {error}; leave orbit out") from error
+    key_at, target_at = Spline(times_s, keys), Spline(times_s, values[:, TARGET])
+
+    def pose_at(time_s: float) -> Iterable[Float64[np.ndarray, "3"]]:
+        target = target_at(time_s)
+        eye, up = circling_pose(key_at(time_s), target)
+        return eye, target, up
+
+    return pose_at
 
 
 def _read(path: Path) -> list[dict]:
@@ -126,6 +156,8 @@ def _key(path: Path, index: int, entry: dict, needs_time: bool) -> list[float]:
     time_s = entry.get("time", 0)
     if not _is_number(time_s, -MAX_TIME_S, MAX_TIME_S):
         raise SceneError(f"{where} has the time {_short(time_s)}, expected seconds")
+    if not isinstance(entry.get("orbit", False), bool):
+        raise SceneError(f"{where} has orbit {_short(entry['orbit'])}, expected true or false")
     return [float(time_s), *eye, *target, *up, _lens(where, entry)]
 
 

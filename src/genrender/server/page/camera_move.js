@@ -7,10 +7,14 @@ const SAME_S = 1e-5;
 
 const isAt = (time) => (view) => Math.abs(view.time - time) < SAME_S;
 
+/** A view of a move: between two of them the camera circles around what it looks at. */
+const ofMove = (view) => ({ ...view, orbit: true });
+
 /** The setting with a view in it; where the camera does not move, it is the only one. */
 export function withView(setting, view) {
   if (!Array.isArray(setting)) return view;
-  return [...setting.filter((one) => !isAt(view.time)(one)), view].sort((a, b) => a.time - b.time);
+  const others = setting.filter((one) => !isAt(view.time)(one));
+  return [...others, view].map(ofMove).sort((a, b) => a.time - b.time);
 }
 
 /** The setting without the view of a moment; the last one that is left stands still. */
@@ -42,7 +46,7 @@ export function cameraMove(on) {
     if (!Array.isArray(setting)) {
       fill(
         whole,
-        button("Move the camera…", "Begins a move with the view that is seen at this moment", () => on.set([seen])),
+        button("Move the camera…", "Begins a move with the view that is seen at this moment", () => on.set([ofMove(seen)])),
       );
       return;
     }
