@@ -1,5 +1,9 @@
 """What compositors take: alpha, linear EXR, cryptomattes, ProRes, upscaled frames, a sheet of seeds."""
 
+import signal
+import subprocess
+import sys
+import time
 from fractions import Fraction
 from pathlib import Path
 
@@ -11,6 +15,7 @@ import torch
 from PIL import Image
 from transformers import Swin2SRConfig, Swin2SRForImageSuperResolution
 
+import genrender.jobs.finish
 from genrender.gbuffer.exr.cryptomatte import crypto_names, manifest
 from genrender.gbuffer.exr.mattes import name_id
 from genrender.media.images import read_png
@@ -197,3 +202,127 @@ def test_finish_without_a_wish_or_a_run(call, tmp_path):
     assert "nothing to add" in call("finish", "run").err
     assert call("finish", "run", "--also", "alpha").code == 2
     assert "no run folder gone" in call("finish", "gone", "--also", "alpha").err
+
+
+def kept(run: Path, kind: str) -> list[Path]:
+    return sorted((run / "finishing" / kind).glob("[0-9]*"))
+
+
+def killed(words: list[str], until) -> None:
+    """A process that gets SIGKILL as soon as something is there."""
+    process = subprocess.Popen([sys.executable, "-m", "genrender", *words], stderr=subprocess.PIPE)
+    deadline = time.monotonic() + 120
+    while not until() and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.001)
+    process.send_signal(signal.SIGKILL)
+    _, err = process.communicate()
+    assert process.returncode == -signal.SIGKILL, err.decode()
+
+
+@pytest.mark.slow
+def test_what_is_killed_while_files_are_added_goes_on(call, words, tmp_path, upscaler):
+    """Once in `render`, once more in `resume`, which `finish` then carries on with."""
+    words = [*words, "--frames", "12", "--size", "128", "--steps", "1"]
+    also = ["--also", "mattes,alpha,exr", "--upscale", str(upscaler)]
+    assert call(*words, "--run-dir", "whole").code == 0
+    assert call("finish", "whole", *also).code == 0
+    run = tmp_path / "run"
+    killed([*words, *also], lambda: len(kept(run, "mattes")) >= 2)
+    assert not (run / "mattes").exists()
+    assert not (run / "unfinished").exists()
+    first = kept(run, "mattes")
+    assert 2 <= len(first) < 12
+    times = [file.stat().st_mtime_ns for file in first]
+    killed(["resume", "run"], lambda: len(kept(run, "alpha")) >= 1)
+    assert [file.stat().st_mtime_ns for file in first] == times  # not made again
+    assert len(kept(run, "alpha")) < 12
+    result = call("resume", "run")
+    assert result.code == 0, result.err
+    for name in ("mattes", "alpha", "exr", "upscaled", "upscaled.mp4"):
+        assert f"{name} " in result.out
+    whole, other = files(tmp_path / "whole"), files(run)
+    assert whole.keys() == other.keys()
+    made = [name for name in whole if name.split("/")[0] in ("mattes", "alpha", "exr", "upscaled")]
+    assert len(made) == 4 * 12
+    assert {name: whole[name] for name in made} == {name: other[name] for name in made}
+    assert "is finished already" in call("resume", "run").err
+
+
+def interrupted_after(n_frames: int, monkeypatch) -> None:
+    """Ctrl-C when so many frames have their alpha."""
+    original, found = genrender.jobs.finish.object_alpha, []
+
+    def alpha(clip, frame):
+        if len(found) == n_frames:
+            raise KeyboardInterrupt
+        found.append(frame)
+        return original(clip, frame)
+
+    monkeypatch.setattr(genrender.jobs.finish, "object_alpha", alpha)
+
+
+def test_kept_frames_count_for_the_same_frames_and_scene_alone(call, words, tmp_path, scene, monkeypatch):
+    own, run = tmp_path / "scene.glb", tmp_path / "run"
+    own.write_bytes(scene.read_bytes())
+    assert call("render", own, *words[2:]).code == 0
+
+    def stopped() -> None:
+        with monkeypatch.context() as stop:
+            interrupted_after(2, stop)
+            result = call("finish", "run", "--also", "alpha")
+        assert result.code == 130
+        assert "go on from the last frame with: genrender resume run" in result.err
+        assert len(kept(run, "alpha")) == 2
+
+    def finished() -> int:
+        """How many frames were looked at."""
+        seen = []
+        original = genrender.jobs.finish.object_alpha
+        with monkeypatch.context() as watched:
+            watched.setattr(
+                genrender.jobs.finish,
+                "object_alpha",
+                lambda clip, frame: (seen.append(frame), original(clip, frame))[1],
+            )
+            assert call("finish", "run", "--also", "alpha").code == 0
+        assert not (run / "finishing").exists()
+        return len(seen)
+
+    stopped()
+    assert finished() == N_FRAMES - 2
+    stopped()
+    one, other = np.float32(1).tobytes(), np.float32(1.25).tobytes()
+    own.write_bytes(scene.read_bytes().replace(one, other))  # the scene has changed
+    assert finished() == N_FRAMES
+    own.write_bytes(scene.read_bytes())
+    stopped()
+    frame = run / "frames" / "00000.png"
+    Image.fromarray(255 - np.array(Image.open(frame))).save(frame)  # a frame has
+    assert finished() == N_FRAMES
+    stopped()
+    assert call("render", own, *words[2:], "--seed", "5").code == 0  # another run is here
+    assert not (run / "finishing").exists()
+
+
+def test_what_fails_before_it_begins_leaves_nothing(call, words, tmp_path, scene):
+    own = tmp_path / "scene.glb"
+    own.write_bytes(scene.read_bytes())
+    assert call("render", own, *words[2:]).code == 0
+    before = files(tmp_path / "run")
+    own.unlink()
+    assert call("finish", "run", "--also", "alpha").code == 2
+    assert files(tmp_path / "run") == before
+
+
+def test_a_damaged_request_is_told(call, words, tmp_path, monkeypatch):
+    assert call(*words).code == 0
+    with monkeypatch.context() as stop:
+        interrupted_after(1, stop)
+        call("finish", "run", "--also", "alpha")
+    request = tmp_path / "run" / "finishing" / "request.json"
+    request.write_text(request.read_text()[:-20])
+    result = call("resume", "run")
+    assert result.code == 2
+    assert "give genrender finish with its options again" in result.err
+    assert call("finish", "run", "--also", "alpha").code == 0
+    assert len(list((tmp_path / "run" / "alpha").iterdir())) == N_FRAMES

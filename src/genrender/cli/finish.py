@@ -1,6 +1,7 @@
 """`genrender finish`: what compositors take, added to a finished run."""
 
-from genrender.cli.console import Bars, hooks, say
+from genrender.cli.console import Bars, hooks
+from genrender.cli.render import say_written
 from genrender.errors import ConfigError
 from genrender.jobs.also import KINDS, read_kinds
 from genrender.jobs.finish import finish as finish_run
@@ -20,5 +21,4 @@ def finish(options: Finish) -> None:
     upscaler = None if options.upscale is None else Upscaler.load(options.upscale)
     with Bars() as bars:
         written = finish_run(options.run_dir, kinds, upscaler, hooks(bars))
-    for path in written:
-        say(f"{path.name:<14} {path}")
+    say_written(written)

@@ -4,6 +4,7 @@ docs/programs.md lists them.
 """
 
 import json
+from pathlib import Path
 from typing import Any
 
 from genrender.jobs.plan import Plan
@@ -31,3 +32,8 @@ def tell_done(plan: Plan) -> None:
         "run_dir": folder.path,
     }
     tell("done", **{name: str(path.resolve()) for name, path in places.items()})
+
+
+def tell_files(files: list[Path]) -> None:
+    """Likewise, of files that a finished run got."""
+    tell("done", files=[str(path.resolve()) for path in files])

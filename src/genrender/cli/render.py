@@ -1,6 +1,7 @@
 """`genrender render`: a scene and a sentence in, a video out."""
 
 from collections.abc import Callable
+from pathlib import Path
 
 from genrender.cli import json_lines
 from genrender.cli.console import Bars, hooks, say
@@ -32,16 +33,18 @@ def render(options: Render, command: list[str]) -> None:
         _show_seeds(work(hooks()), options.extras.seeds)
 
 
-def told_about(progress: ProgressAs, work: Callable[[RunHooks], Plan | None]) -> None:
+def told_about(progress: ProgressAs, work: Callable[[RunHooks], Plan | list[Path]]) -> None:
     """Does the work and tells how it goes, to people or to a program, and of what was made where it is."""
     if progress == "json":
-        made, say_where = work(json_lines.HOOKS), json_lines.tell_done
+        made, say_where, say_files = work(json_lines.HOOKS), json_lines.tell_done, json_lines.tell_files
     else:
         with Bars() as bars:
             made = work(hooks(bars))
-        say_where = say_places
-    if made is not None:
+        say_where, say_files = say_places, say_written
+    if isinstance(made, Plan):
         say_where(made)
+    elif made:
+        say_files(made)
 
 
 def _show_seeds(planned: Plan, seeds: str) -> None:
@@ -55,6 +58,12 @@ def _show_seeds(planned: Plan, seeds: str) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     write_png(path, sheet)
     say(f"seeds          {path}")
+
+
+def say_written(files: list[Path]) -> None:
+    """Tells where files are that a finished run got."""
+    for path in files:
+        say(f"{path.name:<14} {path}")
 
 
 def say_places(plan: Plan) -> None:

@@ -1,5 +1,7 @@
 """`genrender resume`: a run that was stopped, carried on."""
 
+from pathlib import Path
+
 from genrender.cli.render import told_about
 from genrender.jobs.plan import Plan
 from genrender.jobs.resume import ReadWords
@@ -15,9 +17,9 @@ def resume(options: Resume, read_words: ReadWords) -> None:
         read_words: the job of a command line's words.
     """
 
-    def work(told: RunHooks) -> Plan | None:
+    def work(told: RunHooks) -> Plan | list[Path]:
         made = resume_run(options.run_dir, told, read_words)
-        if made is None:
+        if not made:
             told.note(f"{options.run_dir} is finished already")
         return made
 

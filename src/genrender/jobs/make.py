@@ -24,7 +24,8 @@ from genrender.errors import ConfigError
 from genrender.gbuffer.control import shows_own_object
 from genrender.jobs.also import read_kinds
 from genrender.jobs.clips import with_all_uvs
-from genrender.jobs.finish import finish
+from genrender.jobs.finish import finish, wish_of
+from genrender.jobs.finishing import drop_wish, keep_wish
 from genrender.jobs.job import RenderJob, job_to_json
 from genrender.jobs.pace import Estimate, frames_at_once, seconds_per_frame
 from genrender.jobs.parts import lent_appearance, rendered_part, sampled_frames
@@ -64,6 +65,7 @@ def make(
     job, config, shot, folder = plan.job, plan.config, plan.shot, plan.folder
     words = ["genrender", *job_words(job, folder.path)] if command is None else command
     _check_memory(plan)
+    kinds = read_kinds(job.also)
     upscaler = None if job.upscale is None else Upscaler.load(job.upscale, job.recipe.device)
     digest = recipe_digest(job.recipe)  # it may read a gigabyte
     with logged_warnings(hooks):
@@ -100,9 +102,13 @@ def make(
         inputs = Inputs(origin, appearance, part, words_are_looked_at=True)
         flagged = make_video(pipeline, clip, config, folder, inputs, METHODS[job.method], unfinished, hooks)
         _copy_out(job, folder)
-    if job.also is not None or job.upscale is not None:
-        with _finish_hint(job, folder, hooks):
-            finish(folder.path, read_kinds(job.also), upscaler, hooks)
+        # Before the run counts as finished: what is killed in between is not forgotten.
+        if kinds or upscaler is not None:
+            keep_wish(folder, wish_of(kinds, upscaler))
+        else:
+            drop_wish(folder.path)  # an earlier run's
+    if kinds or upscaler is not None:
+        finish(folder.path, kinds, upscaler, hooks)
     if flagged:
         hooks.warn(f"the model's safety checker blackened {_frames(flagged)}; try another prompt or seed")
 
@@ -123,19 +129,6 @@ def _resume_hint(unfinished: UnfinishedRun, folder: RunFolder, hooks: RunHooks) 
     except BaseException:
         if unfinished.is_begun and unfinished.can_be_resumed:
             hooks.note(f"go on from the last step with: genrender resume {shlex.quote(str(folder.path))}")
-        raise
-
-
-@contextmanager
-def _finish_hint(job: RenderJob, folder: RunFolder, hooks: RunHooks) -> Iterator[None]:
-    """The run is finished already: what stops here has nothing to resume."""
-    try:
-        yield
-    except BaseException:
-        asked = {"--also": job.also, "--upscale": job.upscale}
-        options = [word for flag, value in asked.items() if value is not None for word in (flag, value)]
-        words = shlex.join(["genrender", "finish", str(folder.path), *options])
-        hooks.note(f"the video is there; go on with: {words}")
         raise
 
 

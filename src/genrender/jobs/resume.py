@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from genrender.errors import ConfigError, MediaError
+from genrender.jobs.finishing import kept_wish
 from genrender.jobs.job import RenderJob, job_from_json
 from genrender.jobs.plan import Plan, plan
 from genrender.runs.folder import RunFolder
@@ -31,8 +32,10 @@ class Begun:
     place: Path
 
 
-def resume(folder: Path, hooks: RunHooks = SILENT, read_words: ReadWords | None = None) -> Plan | None:
+def resume(folder: Path, hooks: RunHooks = SILENT, read_words: ReadWords | None = None) -> Plan | list[Path]:
     """Carries on with an unfinished run, from the last step that it finished.
+
+    A finished run gets the files that it was still to get, from the last frame of theirs.
 
     The process works in the folder where the run was begun while this lasts: relative paths were meant from
     there.
@@ -43,7 +46,7 @@ def resume(folder: Path, hooks: RunHooks = SILENT, read_words: ReadWords | None 
             nothing else.
 
     Returns:
-        What was made; None: the run was finished already.
+        What was made; the files that a finished run got, of which there may be none.
 
     Raises:
         MediaError: there is no run, or what it depends on has changed.
@@ -53,7 +56,11 @@ def resume(folder: Path, hooks: RunHooks = SILENT, read_words: ReadWords | None 
         raise MediaError(f"no run folder {folder}: expected the folder of a run that was stopped")
     if not (path / UNFINISHED_DIR / REQUEST_FILE).exists() and (path / CONFIG_FILE).exists():
         tidy_finished_run(path)
-        return None
+        if kept_wish(path) is None:
+            return []
+        from genrender.jobs.finish import go_on
+
+        return go_on(path, hooks)
     begun = read_begun(path, read_words)
     if not begun.place.is_dir():
         raise MediaError(f"cannot resume {folder}: the folder {begun.place}, where it was begun, is gone")

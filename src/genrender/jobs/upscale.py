@@ -1,5 +1,7 @@
 """Finished frames enlarged by a network, each by itself."""
 
+import hashlib
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,10 +14,26 @@ from genrender.metrics.pretrained import load_pretrained
 
 
 class Upscaler:
-    """A Swin2SR network, which knows itself how many times larger its pictures are."""
+    """A Swin2SR network, which knows itself how many times larger its pictures are.
 
-    def __init__(self, model: Any) -> None:
+    Attributes:
+        source: where it is from, a whole path or a hub id.
+        device: where it was asked to compute; None: where models do.
+    """
+
+    def __init__(self, model: Any, source: str, device: str | None = None) -> None:
         self.model = model.eval()
+        self.source = source
+        self.device = device
+
+    @property
+    def digest(self) -> str:
+        """A short name for its weights."""
+        digest = hashlib.sha256()
+        for name, weights in self.model.state_dict().items():
+            digest.update(name.encode())
+            digest.update(weights.cpu().contiguous().numpy().tobytes())
+        return digest.hexdigest()[:16]
 
     @classmethod
     def load(cls, source: str, device: str | None = None) -> "Upscaler":
@@ -29,7 +47,8 @@ class Upscaler:
             ModelError: there is no such network.
         """
         (model,) = load_pretrained("upscaler", source, Swin2SRForImageSuperResolution)
-        return cls(model.to(default_device() if device is None else device))
+        place = str(Path(source).resolve()) if Path(source).exists() else source
+        return cls(model.to(default_device() if device is None else device), place, device)
 
     def __call__(self, picture: Float32[np.ndarray, "H W 3"]) -> Float32[np.ndarray, "rows columns 3"]:
         """One picture with values in [0, 1], enlarged."""

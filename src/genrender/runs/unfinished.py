@@ -80,7 +80,7 @@ class UnfinishedRun:
         self._made = [place for place in (self.path, *self.path.parents) if not place.exists()]
         try:
             self._folder.path.mkdir(parents=True, exist_ok=True)
-            self._lock = _locked(self._folder.path)
+            self._lock = lock_folder(self._folder.path)
             if not self._resume:
                 self._remove()
             self.path.mkdir(exist_ok=True)
@@ -211,7 +211,7 @@ def tidy_finished_run(folder: Path) -> None:
         MediaError: another process is at work there, or what is left cannot be removed.
     """
     unfinished = folder / UNFINISHED_DIR
-    lock = _locked(folder)
+    lock = lock_folder(folder)
     try:
         remove_leftovers(folder, kinds=("part", "probe", "old"))
         if unfinished.exists():
@@ -230,7 +230,7 @@ def _remove_unfinished(path: Path) -> None:
     shutil.rmtree(path, ignore_errors=True)
 
 
-def _locked(folder: Path) -> int | None:
+def lock_folder(folder: Path) -> int | None:
     """A lock on a folder until it is closed, so that two processes never work on one run."""
     if fcntl is None:
         return None

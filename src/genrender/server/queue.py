@@ -207,7 +207,7 @@ class Queue:
             station.run = None
             self.progress.pop(entry.id, None)
         # The hint how to resume it on a command line is of no use here.
-        notes = [note for note in notes if not note.startswith("go on from the last step with")]
+        notes = [note for note in notes if not note.startswith("go on from the last ")]
         self._database.change_run(
             entry.id, ("running",), ended=now(), notes=notes, warnings=warnings, **changes
         )

@@ -26,6 +26,10 @@ OF_FINISHED = (
     *OF_ALSO,
 )
 
+# Files under way that a finished run is to get, in a folder of its own inside the run folder.
+FINISHING_DIR = "finishing"
+ALPHAS_FILE = "alpha.bin"
+
 # A run under way, in a folder of its own inside the run folder.
 UNFINISHED_DIR = "unfinished"
 # What was asked for.
