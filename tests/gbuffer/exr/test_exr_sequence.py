@@ -78,6 +78,24 @@ def blender_crypto(folder: Path, frame: int, gbuffer: GBuffer) -> None:
     write(folder / f"{frame:04d}.exr", channels, crypto_header("ViewLayer.CryptoObject"))
 
 
+def blender_5(folder: Path, frame: int, gbuffer: GBuffer) -> None:
+    """A part for every pass, the cryptomatte's names in the first of them, as Blender 5.0 writes it."""
+    p, layer = passes(gbuffer), "ViewLayer"
+    layers = {
+        "Combined": dict.fromkeys("RGBA", p["grey"]),
+        "Depth": {"Z": np.ascontiguousarray(p["z"])},
+        "UV": {"U": p["u"].copy(), "V": p["v"], "A": p["grey"]},
+        "CryptoObject00": {c: crypto(gbuffer) if c == "r" else p["grey"] for c in "rgba"},
+    }
+    parts = []
+    for name, channels in layers.items():
+        header = crypto_header(f"{layer}.CryptoObject") if not parts else {}
+        named = {f"{layer}.{name}.{c}": values for c, values in channels.items()}
+        parts.append(OpenEXR.Part({"name": f"{layer}.{name}", **header}, named))
+    folder.mkdir(parents=True, exist_ok=True)
+    OpenEXR.File(parts).write(str(folder / f"frame_{frame:04d}.exr"))
+
+
 def blender_file_per_pass(folder: Path, frame: int, gbuffer: GBuffer) -> None:
     """The File Output node: a file per socket, a colour picture each."""
     p = passes(gbuffer)
@@ -118,7 +136,7 @@ def assert_alike(found: GBuffer, expected: GBuffer) -> None:
     np.testing.assert_allclose(found.uv, expected.uv, atol=1e-7)
 
 
-@pytest.mark.parametrize("writer", [blender, blender_crypto, blender_file_per_pass, houdini, unreal])
+@pytest.mark.parametrize("writer", [blender, blender_crypto, blender_5, blender_file_per_pass, houdini, unreal])
 def test_the_channels_of_other_software_are_found(tmp_path, truth, writer):
     for frame, gbuffer in enumerate(truth, start=1001):
         writer(tmp_path / "clip", frame, gbuffer)

@@ -139,8 +139,11 @@ class ExrSequence:
         return None
 
     def _manifest(self, header: ExrHeader, channel: str) -> Mapping[int, str]:
-        attributes = header.attributes[header.parts[channel]]
-        return manifest(attributes, str(self.channels.cryptomatte), header.path)
+        # Blender 5 gives every pass a part of its own, and tells of all cryptomattes in the first.
+        own = header.parts[channel]
+        parts = [header.attributes[own], *header.attributes[:own], *header.attributes[own + 1 :]]
+        told = (manifest(attributes, str(self.channels.cryptomatte), header.path) for attributes in parts)
+        return next((names for names in told if names), {})
 
     @cached_property
     def _seen(self) -> tuple[np.ndarray, tuple[str, ...]]:

@@ -1,0 +1,15 @@
+"""genrender in Blender: the scene's animation and a sentence become a video whose surfaces keep their look."""
+
+from . import operators, panel, preferences, properties, watch
+
+PARTS = (preferences, properties, operators, panel, watch)
+
+
+def register() -> None:
+    for part in PARTS:
+        part.register()
+
+
+def unregister() -> None:
+    for part in reversed(PARTS):
+        part.unregister()

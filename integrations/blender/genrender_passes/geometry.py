@@ -1,0 +1,69 @@
+"""The scene itself, as USD or glTF: the engine finds exact surface points in triangles."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+import addon_utils
+import bpy
+
+from genrender_passes.objects import key, reachable
+from genrender_passes.told import PassError, tell
+
+
+def write(scene, request: dict[str, Any], folder: Path) -> None:
+    """Exports a job's frames; the file is whole or not there.
+
+    Raises:
+        PassError: the exporter did not write it.
+    """
+    unwanted = {tuple(one) for one in request["left_out"]}
+    for thing in reachable(bpy.context.view_layer):
+        if key(thing) in unwanted or not thing.visible_camera:
+            thing.hide_render = True
+    scene.frame_start, scene.frame_end, scene.frame_step = request["frames"][0], request["frames"][-1], 1
+    # The camera's shape is that of the pictures.
+    scene.render.resolution_x, scene.render.resolution_y = request["size"]
+    scene.render.pixel_aspect_x, scene.render.pixel_aspect_y = request["pixel_aspect"]
+    scene.render.resolution_percentage = 100
+    tell("progress", work=f"writing {request['road']}", done=0, total=1)
+    (folder / "passes").mkdir(exist_ok=True)
+    suffix = {"usd": ".usdc", "glb": ".glb"}[request["road"]]
+    beside = folder / f"unfinished{suffix}"
+    EXPORTERS[request["road"]](beside)
+    if not beside.is_file():
+        raise PassError(f"Blender's exporter wrote no {suffix} file, see log.txt in {folder}")
+    os.replace(beside, folder / "passes" / f"scene{suffix}")
+    tell("progress", work=f"writing {request['road']}", done=1, total=1)
+
+
+def _export_usd(file: Path) -> None:
+    bpy.ops.wm.usd_export(
+        filepath=str(file),
+        export_animation=True,
+        # Off: points of every frame, with all modifiers. On: a skeleton, without the modifiers behind it.
+        export_armatures=False,
+        export_shapekeys=False,
+        evaluation_mode="RENDER",
+        export_textures_mode="KEEP",
+    )
+
+
+def _export_glb(file: Path) -> None:
+    addon_utils.enable("io_scene_gltf2")
+    bpy.ops.export_scene.gltf(
+        filepath=str(file),
+        export_format="GLB",
+        export_cameras=True,
+        use_renderable=True,
+        export_apply=True,
+        # One animation that plays what the timeline plays, a key on every frame.
+        export_animation_mode="SCENE",
+        export_anim_scene_split_object=False,
+        export_force_sampling=True,
+        export_frame_range=True,
+        export_optimize_animation_size=False,
+    )
+
+
+EXPORTERS = {"usd": _export_usd, "glb": _export_glb}

@@ -1,0 +1,81 @@
+"""Which objects are seen."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from genrender_passes.told import PassError, tell
+
+# What has no surface that texture coordinates could lie on.
+NO_SURFACE = {
+    "CURVES": "hair",
+    "VOLUME": "a volume",
+    "POINTCLOUD": "a point cloud",
+    "GPENCIL": "grease pencil",
+}
+NO_SURFACE["GREASEPENCIL"] = NO_SURFACE["GPENCIL"]
+
+
+def read_request(folder: Path) -> dict[str, Any]:
+    return json.loads((folder / "job.json").read_text(encoding="utf-8"))
+
+
+def key(thing) -> tuple[str, str]:
+    """What tells a datablock from others: its name, and the file of a linked one."""
+    return thing.name, thing.library.filepath if thing.library else ""
+
+
+def leave_out(scene, layer, left_out: list[list[str]]) -> None:
+    """Hides objects from cameras: those that the user leaves out, and those without a surface.
+
+    They stay in the scene, because others may be built upon them.
+
+    Raises:
+        PassError: nothing is left.
+    """
+    unwanted = {tuple(one) for one in left_out}
+    hidden: dict[str, list[str]] = {}
+    n_seen = 0
+    for thing in reachable(layer):
+        if key(thing) in unwanted:
+            thing.visible_camera = False
+        elif thing.type in NO_SURFACE:
+            thing.visible_camera = False
+            hidden.setdefault(NO_SURFACE[thing.type], []).append(thing.name)
+        elif thing.type in ("MESH", "CURVE", "SURFACE", "FONT", "META"):
+            n_seen += not thing.hide_render
+            if _hide_strands(thing):
+                hidden.setdefault("hair", []).append(thing.name)
+    for what, names in hidden.items():
+        tell(
+            "note",
+            text=f"left out, because it has no surface to paint on: {what} ({', '.join(sorted(set(names)))})",
+        )
+    if not n_seen:
+        raise PassError(f"scene {scene.name}: no object with a surface takes part; let one take part")
+
+
+def reachable(layer) -> list:
+    """The objects of a view layer, and those that its instances show."""
+    found: dict = {}
+    todo = [thing for thing in layer.objects]
+    while todo:
+        thing = todo.pop()
+        if thing in found:
+            continue
+        found[thing] = None
+        if thing.instance_type == "COLLECTION" and thing.instance_collection is not None:
+            todo += thing.instance_collection.all_objects
+    return list(found)
+
+
+def _hide_strands(thing) -> bool:
+    """Switches particle systems off that show strands; those that show objects stay."""
+    is_any = False
+    for modifier in thing.modifiers:
+        if modifier.type == "PARTICLE_SYSTEM":
+            settings = modifier.particle_system.settings
+            if settings.type == "HAIR" and settings.render_type == "PATH" and modifier.show_render:
+                modifier.show_render = False
+                is_any = True
+    return is_any
