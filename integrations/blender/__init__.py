@@ -1,4 +1,4 @@
-"""genrender in Blender: the scene's animation and a sentence become a video whose surfaces keep their look."""
+"""genrender in Blender: an animation and a sentence become a video whose surfaces keep their look."""
 
 from . import operators, panel, preferences, properties, watch
 

@@ -134,7 +134,7 @@ def as_pattern(name: str) -> str:
 
 
 def picture_shape(scene) -> tuple[list[int], list[float]]:
-    """Width and height of the passes, and the shape of a pixel with which the camera sees what it sees now."""
+    """Width and height of the passes, and the shape of a pixel with which the camera sees the same."""
     render = scene.render
     wide = render.resolution_x * render.pixel_aspect_x
     high = render.resolution_y * render.pixel_aspect_y

@@ -41,9 +41,7 @@ def find_engine(told: str) -> Engine:
             for program in (candidate, candidate.with_name(candidate.name + ".exe")):
                 if program.is_file() and os.access(program, os.X_OK):
                     return Engine((str(program.absolute()),), "the preferences")
-        raise EngineError(
-            f"there is no {PROGRAM} at {told}, expected the program or its environment's folder"
-        )
+        raise EngineError(f"there is no {PROGRAM} at {told}: {HOW}")
     if found := shutil.which(PROGRAM):
         return Engine((found,), "PATH")
     raise EngineError(f"no {PROGRAM} on PATH: {HOW}")

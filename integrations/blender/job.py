@@ -1,8 +1,8 @@
-"""One video in the making: passes by a second Blender, then frames by the engine, in a folder that can be gone on from.
+"""One video in the making: passes by a second Blender, then frames by the engine, in a folder to go on from.
 
 The folder has `job.json` (what was asked for), `scene.blend` (a copy, until the passes are there), `passes`,
-`run` (the engine's) or `preview`, and `log.txt`. Everything that decides how to go on is read from these files,
-so a job that was cancelled, or whose Blender was closed, goes on in any other Blender.
+`run` (the engine's) or `preview`, and `log.txt`. What decides how to go on is read from these files, so
+a job that was cancelled, or whose Blender was closed, goes on in any other Blender.
 """
 
 import json
@@ -138,6 +138,11 @@ class Job:
     def stage(self) -> str:
         """`passes` or `engine`; empty before and after."""
         return self._stage
+
+    @property
+    def progress(self) -> str:
+        """What is being done, in a few words."""
+        return f"{self.work} {self.done}/{self.total}" if self.total else self.work
 
     @property
     def preview(self) -> Path | None:

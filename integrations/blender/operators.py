@@ -20,7 +20,7 @@ class Begins(bpy.types.Operator):
     _timer = None
 
     @classmethod
-    def poll(cls, context) -> bool:
+    def poll(cls, _context) -> bool:
         if watch.is_busy:
             cls.poll_message_set("a video is in the making")
             return False
@@ -47,9 +47,7 @@ class Begins(bpy.types.Operator):
             if event.type == "ESC" and event.value == "PRESS":
                 watch.cancel()
             else:
-                context.workspace.status_text_set(
-                    f"genrender: {job.work} {job.done}/{job.total}   Esc: Cancel"
-                )
+                context.workspace.status_text_set(f"genrender: {job.progress}   Esc: Cancel")
                 return {"PASS_THROUGH"}
         context.workspace.status_text_set(None)
         context.window_manager.event_timer_remove(self._timer)

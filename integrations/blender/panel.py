@@ -57,9 +57,7 @@ def draw_progress(layout) -> None:
         return
     if job.is_under_way:
         row = layout.row(align=True)
-        row.progress(
-            factor=job.done / job.total if job.total else 0.0, text=f"{job.work} {job.done}/{job.total}"
-        )
+        row.progress(factor=job.done / job.total if job.total else 0.0, text=job.progress)
         row.operator("genrender.cancel", text="", icon="X")
     elif job.error:
         box = layout.box()

@@ -1,5 +1,6 @@
 """Another program that tells by lines of JSON what it does; nothing here waits for it."""
 
+import contextlib
 import json
 import queue
 import subprocess
@@ -49,17 +50,16 @@ class Process:
     def _read(self) -> None:
         """Runs beside Blender and touches nothing of it: lines go into a queue."""
         assert self._popen.stdout is not None
-        for line in self._popen.stdout:
-            event = None
-            if line.startswith("{"):
-                try:
-                    event = json.loads(line)
-                except ValueError:
-                    pass  # no line of ours; it goes into the log
-            if isinstance(event, dict) and "event" in event:
-                self._events.put(event)
-            else:
-                self._log.write(line)
+        with self._popen.stdout as lines, self._log as log:
+            for line in lines:
+                event = None
+                if line.startswith("{"):
+                    with contextlib.suppress(ValueError):  # no line of ours; it goes into the log
+                        event = json.loads(line)
+                if isinstance(event, dict) and "event" in event:
+                    self._events.put(event)
+                else:
+                    log.write(line)
 
     def events(self) -> list[dict[str, Any]]:
         """What was told since the last call."""
@@ -72,7 +72,6 @@ class Process:
         """The exit code, once the program has ended and all that it told was read."""
         if self._popen.poll() is None or self._reader.is_alive():
             return None
-        self._log.close()
         return self._popen.returncode
 
     def end(self) -> None:

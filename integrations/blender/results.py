@@ -128,8 +128,8 @@ def without_material(scene, _folder: Path) -> str:
 def projector(scene, request: Request, image, frames: list[Path]):
     """A material that shows, at every point, what the camera sees there at that frame.
 
-    A point's place in the camera's space, divided by its depth (perspective) and scaled by the lens, is its place
-    in the picture. Drivers follow the lens, so the camera may zoom.
+    A point's place in the camera's space, divided by its depth (perspective) and scaled by the lens, is its
+    place in the picture. Drivers follow the lens, so the camera may zoom.
     """
     camera, (width, height) = scene.camera, request.size
     aspect = (width * request.pixel_aspect[0]) / (height * request.pixel_aspect[1])
@@ -156,7 +156,7 @@ def projector(scene, request: Request, image, frames: list[Path]):
     if camera.data.type == "PERSP":
         depth = maths("MULTIPLY", z, -1.0)
         x, y = maths("DIVIDE", x, depth), maths("DIVIDE", y, depth)
-    zoom = _zoom(tree, camera, aspect)
+    zoom = _zoom(tree, camera)
     wide, high = (1.0, aspect) if _is_wide(camera, aspect) else (1 / aspect, 1.0)
     join = node("ShaderNodeCombineXYZ")
     for socket, value, scale, shift in ((0, x, wide, "shift_x"), (1, y, high, "shift_y")):
@@ -182,7 +182,7 @@ def _is_wide(camera, aspect: float) -> bool:
     return fit == "HORIZONTAL" or (fit == "AUTO" and aspect >= 1)
 
 
-def _zoom(tree, camera, aspect: float):
+def _zoom(tree, camera):
     """Widths (or heights) of the picture that a unit at distance 1 takes."""
     if camera.data.type == "ORTHO":
         return _driven(tree, camera, "ortho_scale", "1 / value")

@@ -1,6 +1,7 @@
 """The job under way: looked at by a timer, so that Blender stays usable, and told to the panel.
 
-A timer and no modal operator goes along with the long part: Blender does not save automatically while a modal operator runs.
+A timer, and no modal operator, goes along with the long part: while a modal operator runs, Blender does not save
+automatically.
 """
 
 from pathlib import Path
@@ -9,6 +10,7 @@ import bpy
 import bpy.utils.previews
 
 from . import results
+from .ask import output_folder
 from .job import FINISHED, JOB_FILE, UNFINISHED, Job, Programs, Request, state
 
 INTERVAL_S = 0.25
@@ -129,8 +131,6 @@ def is_finished(scene) -> bool:
 
 def find_jobs(_file=None, _more=None) -> None:
     """After a file was opened: a job that was begun after the file was last saved is found in its folder."""
-    from .ask import output_folder
-
     if not bpy.data.filepath:
         return
     for scene in bpy.data.scenes:

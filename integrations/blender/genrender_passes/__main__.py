@@ -11,9 +11,9 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-import bpy  # noqa: E402
-from genrender_passes import charts, exr, geometry, objects  # noqa: E402
-from genrender_passes.told import PassError, tell  # noqa: E402
+import bpy
+from genrender_passes import charts, exr, geometry, objects
+from genrender_passes.told import PassError, tell
 
 
 def main(folder: Path) -> int:

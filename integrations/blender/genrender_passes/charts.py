@@ -1,8 +1,8 @@
-"""Texture coordinates for objects that have none, or whose charts lie over each other, at the end of all modifiers.
+"""Texture coordinates where there are none, or charts lie over each other, behind all modifiers.
 
-The evaluated mesh of the first frame is unwrapped, and a geometry nodes modifier behind all others gives every
-corner the coordinates of the corner of the same number. So mirrored and repeated parts get charts of their own,
-and the charts stay on the surface while it moves. All of it happens on a copy of the file.
+The evaluated mesh of the first frame is unwrapped, and a geometry nodes modifier behind all others gives
+every corner the coordinates of the corner of the same number. So mirrored and repeated parts get charts of
+their own, and the charts stay on the surface while it moves. All of it happens on a copy of the file.
 """
 
 from collections.abc import Sequence
@@ -30,10 +30,9 @@ def make_charts(scene, layer, frames: Sequence[int], also_overlaps: bool) -> Non
         why = _why(thing, also_overlaps)
         if why is None:
             continue
-        if thing.type != "MESH":
-            if thing.type == "META" or not _to_mesh(thing, layer):
-                without.append(thing.name)
-                continue
+        if thing.type != "MESH" and (thing.type == "META" or not _to_mesh(thing, layer)):
+            without.append(thing.name)
+            continue
         if _shape(thing) != _shape_at(scene, thing, frames[-1]) or _shape(thing) != _shape_at(
             scene, thing, frames[len(frames) // 2]
         ):
@@ -48,8 +47,8 @@ def make_charts(scene, layer, frames: Sequence[int], also_overlaps: bool) -> Non
     if changing or without:
         tell(
             "warning",
-            text=f"texture coordinates cannot be made for {_listed(changing + without)}, whose faces change over "
-            "time: their look may swim",
+            text=f"no texture coordinates can be made for {_listed(changing + without)}, whose faces "
+            "change over time: their look may swim",
         )
 
 
@@ -58,7 +57,7 @@ def _listed(names: Sequence[str]) -> str:
 
 
 def like_render(scene, layer) -> None:
-    """Makes the viewport evaluate what a render does, so that meshes looked at here are those that are rendered."""
+    """Makes the viewport evaluate what a render does, so that meshes here are those that are rendered."""
     scene.render.simplify_subdivision = scene.render.simplify_subdivision_render
     for collection in [scene.collection, *scene.collection.children_recursive]:
         if collection is not scene.collection:

@@ -1,4 +1,4 @@
-"""Depth, texture coordinates and cryptomatte by Cycles: one sample in the middle of every pixel, 32-bit floats."""
+"""Depth, texture coordinates and cryptomatte by Cycles: one sample in the middle of every pixel."""
 
 import os
 from collections.abc import Sequence
@@ -6,7 +6,6 @@ from pathlib import Path
 
 import addon_utils
 import bpy
-
 from genrender_passes.told import PassError, tell
 
 
@@ -47,7 +46,7 @@ def set_up(scene, layer, size: Sequence[int], pixel_aspect: Sequence[float]) -> 
         camera.dof.use_dof = False
     for one in scene.view_layers:
         one.use = one == layer
-    for name in layer.bl_rna.properties.keys():
+    for name in layer.bl_rna.properties.keys():  # noqa: SIM118 (a collection)
         if name.startswith("use_pass_"):
             setattr(layer, name, name in ("use_pass_z", "use_pass_uv", "use_pass_cryptomatte_object"))
     layer.material_override = None

@@ -6,7 +6,6 @@ from typing import Any
 
 import addon_utils
 import bpy
-
 from genrender_passes.objects import key, reachable
 from genrender_passes.told import PassError, tell
 

@@ -13,7 +13,7 @@ NO_SURFACE = {
     "POINTCLOUD": "a point cloud",
     "GPENCIL": "grease pencil",
 }
-NO_SURFACE["GREASEPENCIL"] = NO_SURFACE["GPENCIL"]
+NO_SURFACE["GREASEPENCIL"] = NO_SURFACE["GPENCIL"]  # since Blender 4.3
 
 
 def read_request(folder: Path) -> dict[str, Any]:
@@ -58,7 +58,7 @@ def leave_out(scene, layer, left_out: list[list[str]]) -> None:
 def reachable(layer) -> list:
     """The objects of a view layer, and those that its instances show."""
     found: dict = {}
-    todo = [thing for thing in layer.objects]
+    todo = list(layer.objects)
     while todo:
         thing = todo.pop()
         if thing in found:

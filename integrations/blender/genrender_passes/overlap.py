@@ -9,7 +9,7 @@ TOGETHER = 4
 
 
 def bad_share(mesh, uv_layer) -> float:
-    """The larger of two shares, 0..1: covered cells that several triangles cover, and surface without area there.
+    """The larger of two shares, 0..1: cells that several triangles cover, and surface without area there.
 
     Coordinates beyond 0..1 repeat. A coordinate set that spans more than its square twice over is all bad.
     """

@@ -136,7 +136,10 @@ def assert_alike(found: GBuffer, expected: GBuffer) -> None:
     np.testing.assert_allclose(found.uv, expected.uv, atol=1e-7)
 
 
-@pytest.mark.parametrize("writer", [blender, blender_crypto, blender_5, blender_file_per_pass, houdini, unreal])
+WRITERS = (blender, blender_crypto, blender_5, blender_file_per_pass, houdini, unreal)
+
+
+@pytest.mark.parametrize("writer", WRITERS)
 def test_the_channels_of_other_software_are_found(tmp_path, truth, writer):
     for frame, gbuffer in enumerate(truth, start=1001):
         writer(tmp_path / "clip", frame, gbuffer)

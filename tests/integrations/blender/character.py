@@ -1,4 +1,4 @@
-"""A Blender scene made for the tests: a rigged character of half a mesh, with modifiers, a crate and a ground."""
+"""A scene made for the tests: a rigged character of half a mesh, with modifiers, a crate and a ground."""
 
 import math
 from pathlib import Path

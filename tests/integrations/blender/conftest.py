@@ -1,0 +1,104 @@
+"""Installs the extension from its zip, as a user would, and makes one video that the tests share."""
+
+import importlib
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+if "GENRENDER_PYTHON" in os.environ:
+    import bpy
+    import character
+
+    ROOT = Path(__file__).parents[3]
+    SOURCE = ROOT / "integrations" / "blender"
+    MODULE = "bl_ext.user_default.genrender"
+    # No test waits longer for anything.
+    PATIENCE_S = 240
+
+    def extension_tool(*words: str | Path) -> str:
+        """Blender's own program that builds and checks extensions; what it says."""
+        (folder,) = [
+            path for path in bpy.utils.script_paths(subdir="addons_core") if (Path(path) / "bl_pkg").is_dir()
+        ]
+        command = [sys.executable, Path(folder) / "bl_pkg" / "cli" / "blender_ext.py", *words]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+    @pytest.fixture(scope="session")
+    def package(tmp_path_factory: pytest.TempPathFactory) -> Path:
+        """The extension's zip."""
+        file = tmp_path_factory.mktemp("package") / "genrender.zip"
+        extension_tool("build", "--source-dir", SOURCE, "--output-filepath", file)
+        return file
+
+    @pytest.fixture(scope="session")
+    def engine(tmp_path_factory: pytest.TempPathFactory) -> Path:
+        """A folder that looks like the engine's environment, with blanks in its name; the program is that of .venv."""
+        folder = tmp_path_factory.mktemp("my engine") / "bin"
+        folder.mkdir()
+        program = folder / "genrender"
+        program.write_text(
+            f'#!/bin/sh\nPYTHONPATH="{ROOT / "src"}" exec "{os.environ["GENRENDER_PYTHON"]}" -m genrender "$@"\n'
+        )
+        program.chmod(0o755)
+        return folder.parent
+
+    @pytest.fixture(scope="session")
+    def extension(package: Path, engine: Path) -> SimpleNamespace:
+        """The extension's modules, installed and enabled; the engine stands in its preferences."""
+        bpy.ops.extensions.package_install_files(
+            filepath=str(package), repo="user_default", enable_on_install=True
+        )
+        assert MODULE in bpy.context.preferences.addons
+        names = ("ask", "engine", "job", "panel", "preferences", "results", "watch")
+        modules = {name: importlib.import_module(f"{MODULE}.{name}") for name in names}
+        bpy.context.preferences.addons[MODULE].preferences.engine = str(engine)
+        return SimpleNamespace(**modules)
+
+    @pytest.fixture(scope="session")
+    def wait(extension: SimpleNamespace) -> Callable[..., object]:
+        """Looks at the job until it ends, or until something is so: without a window, no timer of Blender runs."""
+
+        def look(until: Callable[[object], bool] = lambda _job: False) -> object:
+            job = extension.watch.watch.job
+            end = time.monotonic() + PATIENCE_S
+            while job.is_under_way and not until(job):
+                assert time.monotonic() < end, (job.work, job.done, job.total)
+                extension.watch.tick()
+                time.sleep(0.05)
+            return job
+
+        return look
+
+    @pytest.fixture
+    def scene(extension: SimpleNamespace, tmp_path: Path) -> object:
+        """A scene that was saved, in a folder with blanks and letters beyond ASCII in its name."""
+        made = character.make_scene()
+        made.genrender.prompt, made.genrender.size = "a red robot on a green background", 64
+        made.genrender.preset, made.genrender.options = "preview", "--steps 2"
+        character.save(tmp_path / "Ordner mit ä")
+        yield made
+        extension.watch.watch.cancel()
+
+    @pytest.fixture(scope="session")
+    def finished(extension, wait, tmp_path_factory) -> SimpleNamespace:
+        """One video from the button to the sequencer: its job, its file, and the frames."""
+        scene = character.make_scene()
+        scene.genrender.prompt, scene.genrender.size = "a red robot on a green background", 64
+        scene.genrender.preset, scene.genrender.options = "preview", "--steps 2"
+        bpy.data.objects[character.GROUND].genrender.takes_part = False
+        bpy.data.objects[character.CRATE].genrender.prompt = "a blue cube"
+        file = character.save(tmp_path_factory.mktemp("Ordner mit ä"))
+        assert bpy.ops.genrender.generate() == {"FINISHED"}
+        job = wait()
+        character.save(file.parent, file.name)
+        assert job.is_done, job.error
+        frames = [path.read_bytes() for path in extension.job.frame_files(job.folder)]
+        return SimpleNamespace(job=job, file=file, frames=frames)
