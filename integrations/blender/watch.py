@@ -1,7 +1,7 @@
 """The job under way: looked at by a timer, so that Blender stays usable, and told to the panel.
 
-A timer, and no modal operator, goes along with the long part: while a modal operator runs, Blender does not save
-automatically.
+A timer, and no modal operator, goes along with the long part: while a modal operator runs, Blender does not
+save automatically.
 """
 
 from pathlib import Path

@@ -40,13 +40,12 @@ if "GENRENDER_PYTHON" in os.environ:
 
     @pytest.fixture(scope="session")
     def engine(tmp_path_factory: pytest.TempPathFactory) -> Path:
-        """A folder that looks like the engine's environment, with blanks in its name; the program is that of .venv."""
+        """A folder like the engine's environment, with a blank in its name; the program is that of .venv."""
         folder = tmp_path_factory.mktemp("my engine") / "bin"
         folder.mkdir()
         program = folder / "genrender"
-        program.write_text(
-            f'#!/bin/sh\nPYTHONPATH="{ROOT / "src"}" exec "{os.environ["GENRENDER_PYTHON"]}" -m genrender "$@"\n'
-        )
+        python = os.environ["GENRENDER_PYTHON"]
+        program.write_text(f'#!/bin/sh\nPYTHONPATH="{ROOT / "src"}" exec "{python}" -m genrender "$@"\n')
         program.chmod(0o755)
         return folder.parent
 
@@ -64,7 +63,7 @@ if "GENRENDER_PYTHON" in os.environ:
 
     @pytest.fixture(scope="session")
     def wait(extension: SimpleNamespace) -> Callable[..., object]:
-        """Looks at the job until it ends, or until something is so: without a window, no timer of Blender runs."""
+        """Looks at the job until it ends, or something is so: without a window, no timer of Blender runs."""
 
         def look(until: Callable[[object], bool] = lambda _job: False) -> object:
             job = extension.watch.watch.job

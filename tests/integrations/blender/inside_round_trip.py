@@ -22,7 +22,7 @@ def test_the_package_is_valid_and_has_no_more_than_it_needs(package):
     assert {Path(name).suffix for name in names} == {".py", ".toml"}
 
 
-def test_a_character_becomes_a_strip(finished, extension):
+def test_a_character_becomes_a_strip(finished):
     scene = opened(finished)
     (strip,) = scene.sequence_editor.strips
     first, last = character.FRAMES
