@@ -192,10 +192,10 @@ def test_what_is_verified_needs_triangles(call, passes):
 
 
 def test_a_study_leaves_out_what_needs_triangles(passes):
-    from genrender.cli.study import study_job
     from genrender.errors import ConfigError
     from genrender.evaluation.study import possible_cells, study_cells
     from genrender.options.commands import Study
+    from genrender.options.measured import study_job
     from genrender.runs.hooks import SILENT, RunHooks
 
     def cells(name):

@@ -186,6 +186,7 @@ def _holds(sheet, picture) -> bool:
     [
         (["--also", "alpha,tiff"], "there is no 'tiff', expected some of alpha, exr, mattes, prores"),
         (["--upscale", "nowhere"], "no upscaler nowhere"),
+        (["--upscale", " "], "no upscaler  : ' ' is no folder here, and no model of a hub is called so"),
         (["--seeds", "7-0"], "--seeds '7-0': expected at most 64 numbers"),
         (["--seeds", "0-100"], "--seeds '0-100': expected at most 64 numbers"),
     ],

@@ -76,7 +76,7 @@ def test_help_is_read_in_one_screen_and_names_every_option(name, capsys, monkeyp
     assert sum(math.ceil(max(1, len(line)) / 100) for line in text.splitlines()) <= 60
     assert main([name, ALL_HELP]) == 0
     whole = capsys.readouterr().out
-    positional = {"scene", "name", "shots", "run-dir", "run-dirs", "model", "shell"}
+    positional = {"scene", "name", "shots", "jobs", "run-dir", "run-dirs", "model", "shell"}
     for flag in {*flags_of(COMMANDS[name])} - positional:
         assert re.search(rf"--{flag}\b", text), flag
         assert re.search(rf"(?m)^\W*--{flag}\b", whole), flag

@@ -7,13 +7,13 @@ from pathlib import Path
 import pytest
 
 from genrender.cli import main
-from genrender.cli.study import parse_seeds, parse_shot
 from genrender.errors import ConfigError
 from genrender.evaluation.studies import STUDIES
 from genrender.evaluation.study import changed
 from genrender.evaluation.study_report import Measured, write_study
 from genrender.jobs.job import ClipJob, RenderJob
 from genrender.jobs.plan import run_config
+from genrender.options.measured import parse_seeds, parse_shot
 
 MADE_WITH = {"device": "cpu", "torch": "2.0"}
 SCENE = Path(__file__).parents[2] / "examples" / "scenes" / "walking_biped.glb"

@@ -79,7 +79,7 @@ def test_a_cancelled_run_goes_on_to_the_same_frames(tmp_path, capsys):
     assert frames(stopped) == frames(whole)
     assert len(frames(whole)) == 3
     assert is_done(job, stopped)
-    assert resume(stopped.path) is None
+    assert resume(stopped.path) == []
     captured = capsys.readouterr()
     assert (captured.out, captured.err) == ("", "")
 

@@ -14,10 +14,12 @@ from huggingface_hub.errors import (
     EntryNotFoundError,
     GatedRepoError,
     HfHubHTTPError,
+    HFValidationError,
     LocalEntryNotFoundError,
     RepositoryNotFoundError,
     RevisionNotFoundError,
 )
+from huggingface_hub.utils import validate_repo_id
 
 from genrender.backbones.sources import WEIGHT_SUFFIXES
 from genrender.errors import ModelError
@@ -51,6 +53,12 @@ def hub_folder(location: str, choice: Choice, revision: str | None = None) -> Pa
     Raises:
         ModelError: some are not there, and the hub cannot be reached or does not give them.
     """
+    try:
+        validate_repo_id(location)
+    except HFValidationError:
+        raise ModelError(
+            f"{location!r} is no folder here, and no model of a hub is called so: expected OWNER/NAME"
+        ) from None
     folder = cached_folder(location, revision)
     if folder is not None and _holds(folder, choice):
         return folder

@@ -25,6 +25,7 @@ import genrender
 from genrender.cli.console import note, tell_error
 from genrender.errors import GenRenderError, MediaError
 from genrender.options.commands import (
+    Batch,
     Compare,
     Completion,
     Diagnose,
@@ -66,6 +67,7 @@ COMMANDS: dict[str, type] = {
     "join": Join,
     "compare": Compare,
     "study": Study,
+    "batch": Batch,
     "gbuffers": Gbuffers,
     "passes": Passes,
     "preview": Preview,
@@ -246,6 +248,10 @@ def _run(command: Any, words: list[str]) -> int:
             from genrender.cli.study import study
 
             study(command)
+        case Batch():
+            from genrender.cli.batch import batch
+
+            return batch(command)
         case Evaluate():
             check_run_dir(command.run_dir)
             from genrender.cli.evaluate import evaluate

@@ -1,7 +1,6 @@
 """`genrender compare`: one shot by several methods, side by side in figures."""
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from rich import box
@@ -9,13 +8,11 @@ from rich.console import Console
 from rich.table import Table
 
 from genrender.cli.console import Bars, cell, hooks, say, say_json
-from genrender.evaluation.compare import CompareJob, method_names
 from genrender.evaluation.compare import compare as compare_methods
 from genrender.evaluation.runs import note_missing_geometry
 from genrender.metrics.table import COMPARED, FIGURES, look_up
 from genrender.options.commands import Compare
-from genrender.options.job import render_job
-from genrender.scene.load import scene_label
+from genrender.options.measured import compare_job
 
 # The longest part of a method's name, and what separates columns.
 COLUMN_WIDTH = 11
@@ -28,18 +25,7 @@ def compare(options: Compare) -> None:
         ConfigError: an unknown method, or a run that fails.
         ModelError: a network that was asked for is not there; told in the end, with all other figures.
     """
-    names = method_names(options.methods)
-    folder = options.run_dir or Path("runs") / f"compare-{scene_label(options.scene)}"
-    judging = options.judging
-    asked = CompareJob(
-        render_job(options),
-        names,
-        folder,
-        judging.clip,
-        judging.depth_model,
-        options.report,
-        options.debug,
-    )
+    asked = compare_job(options)
     with Bars(shows_memory=False) as bars:
         made = compare_methods(asked, hooks(bars))
     note_missing_geometry(made.has_geometry, hooks())
@@ -47,7 +33,7 @@ def compare(options: Compare) -> None:
         say_json(made.results)
     else:
         print_table(f"{options.scene.name}: {options.prompt}", made.results)
-        say(f"runs  {folder}")
+        say(f"runs  {asked.folder}")
     made.judges.check()
 
 

@@ -76,6 +76,37 @@ def compare(asked: CompareJob, hooks: RunHooks = SILENT) -> Comparison:
         SceneError: the scene cannot be used.
     """
     # 1. What is wrong is told before any slow work.
+    jobs = checked_jobs(asked, hooks)
+    folders = {name: RunFolder(asked.folder / name) for name in jobs}
+    judges = load_judges(asked.clip_model, asked.depth_model, hooks)
+
+    # 2. Runs that are not there yet, and their figures.
+    runs: dict[str, FinishedRun] = {}
+    clip: Clip | None = None
+    results: dict[str, dict[str, Any]] = {}
+    with gbuffer_file() as file, Worker(asked.debug) as worker:
+        for number, (name, job) in enumerate(jobs.items(), start=1):
+            label = f"{name} ({number} of {len(jobs)})"
+            runs[name] = finished_run(job, folders[name], label, worker, file, clip, hooks)
+            clip = runs[name].clip
+        for name, run in runs.items():
+            metrics = evaluate(run, judges, runs.get(REFERENCE))
+            keep_metrics(run, metrics, hooks)
+            results[name] = metrics | asdict(run.record.cost)
+        if asked.report is not None:
+            write_page(asked.report, runs, results, {name: METHODS[name].summary for name in jobs})
+            hooks.note(f"report {asked.report}")
+    return Comparison(results, clip is None or clip.has_geometry, judges)
+
+
+def checked_jobs(asked: CompareJob, hooks: RunHooks = SILENT) -> dict[MethodName, RenderJob]:
+    """The job of every method; finds out what can be wrong before any network is loaded.
+
+    Raises:
+        ConfigError: a setting is wrong.
+        MediaError: a file cannot be read or written.
+        SceneError: the scene cannot be used.
+    """
     clip_job = asked.job.clip
     names = without_baked(asked.methods, hooks) if clip_job.is_exr else asked.methods
     jobs = {name: job_of(asked.job, name) for name in names}
@@ -90,28 +121,9 @@ def compare(asked: CompareJob, hooks: RunHooks = SILENT) -> Comparison:
         raise ConfigError("frames is 1, expected at least 2: one frame has nothing to agree with")
     if asked.report is not None:
         check_report(asked.report)
-    judges = load_judges(asked.clip_model, asked.depth_model, hooks)
-    folders = {name: RunFolder(asked.folder / name) for name in names}
     for name, job in jobs.items():
-        check_can_be_had(job, folders[name])
-
-    # 2. Runs that are not there yet, and their figures.
-    runs: dict[str, FinishedRun] = {}
-    clip: Clip | None = None
-    results: dict[str, dict[str, Any]] = {}
-    with gbuffer_file() as file, Worker(asked.debug) as worker:
-        for number, (name, job) in enumerate(jobs.items(), start=1):
-            label = f"{name} ({number} of {len(names)})"
-            runs[name] = finished_run(job, folders[name], label, worker, file, clip, hooks)
-            clip = runs[name].clip
-        for name, run in runs.items():
-            metrics = evaluate(run, judges, runs.get(REFERENCE))
-            keep_metrics(run, metrics, hooks)
-            results[name] = metrics | asdict(run.record.cost)
-        if asked.report is not None:
-            write_page(asked.report, runs, results, {name: METHODS[name].summary for name in names})
-            hooks.note(f"report {asked.report}")
-    return Comparison(results, clip is None or clip.has_geometry, judges)
+        check_can_be_had(job, RunFolder(asked.folder / name))
+    return jobs
 
 
 def job_of(job: RenderJob, name: MethodName) -> RenderJob:

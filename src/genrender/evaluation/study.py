@@ -89,24 +89,13 @@ def study(asked: StudyJob, hooks: RunHooks = SILENT) -> Judges:
         SceneError: a scene cannot be used.
     """
     # 1. What is wrong is told before any slow work.
-    check_plots()
+    cells, n_triangles = checked_cells(asked, hooks)
     labels = _labels(asked.shots)
-    n_frames = asked.job.clip.shot.n_frames or 0
-    cells = study_cells(asked)
-    for cell in cells:
-        run_config(cell.job).check()
-    cells = possible_cells(cells, hooks)
-    allow_folder = asked.job.clip.allow_folder
-    n_triangles = {scene: _n_triangles(scene, allow_folder) for scene, _ in asked.shots}
-    if n_frames < 2:
-        raise ConfigError(f"frames is {n_frames}, expected at least 2: one has nothing to agree with")
     try:
         asked.out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise MediaError(f"cannot make folder {asked.out}: {error.strerror}; choose another place") from error
-    folders = [
-        RunFolder(asked.folder / labels[cell.scene] / str(cell.seed) / cell.variant.name) for cell in cells
-    ]
+    folders = [RunFolder(folder_of(cell, asked)) for cell in cells]
     is_new = [not is_done(cell.job, folder) for cell, folder in zip(cells, folders, strict=True)]
     for folder, new in zip(folders, is_new, strict=True):
         if new:
@@ -147,6 +136,27 @@ def study(asked: StudyJob, hooks: RunHooks = SILENT) -> Judges:
     return judges
 
 
+def checked_cells(asked: StudyJob, hooks: RunHooks = SILENT) -> tuple[list[Cell], dict[Path, int]]:
+    """The runs of a study, and how many triangles its scenes have; finds out what can be wrong, quickly.
+
+    Raises:
+        ConfigError: a setting is wrong.
+        SceneError: a scene cannot be used.
+    """
+    check_plots()
+    _labels(asked.shots)
+    n_frames = asked.job.clip.shot.n_frames or 0
+    cells = study_cells(asked)
+    for cell in cells:
+        run_config(cell.job).check()
+    cells = possible_cells(cells, hooks)
+    allow_folder = asked.job.clip.allow_folder
+    n_triangles = {scene: _n_triangles(scene, allow_folder) for scene, _ in asked.shots}
+    if n_frames < 2:
+        raise ConfigError(f"frames is {n_frames}, expected at least 2: one has nothing to agree with")
+    return cells, n_triangles
+
+
 class _Pace:
     """How long runs take, from those that were made."""
 
@@ -159,6 +169,11 @@ class _Pace:
 
     def seconds(self, frame_steps: int) -> float:
         return self._seconds * frame_steps / self._frame_steps
+
+
+def folder_of(cell: Cell, asked: StudyJob) -> Path:
+    """Where a run of a study is or will be."""
+    return asked.folder / scene_label(cell.scene) / str(cell.seed) / cell.variant.name
 
 
 def study_cells(asked: StudyJob) -> list[Cell]:

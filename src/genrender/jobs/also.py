@@ -1,8 +1,14 @@
 """What a run may hold beside its video, by name."""
 
-from genrender.errors import ConfigError
+from pathlib import Path
 
-KINDS = ("alpha", "exr", "mattes", "prores")
+from genrender.errors import ConfigError
+from genrender.jobs.job import RenderJob
+from genrender.storage.run_files import ALPHA_DIR, EXR_DIR, MATTES_DIR, PRORES_FILE, UPSCALED_FILE
+
+# What appears last of each kind.
+_PLACES = {"alpha": ALPHA_DIR, "exr": EXR_DIR, "mattes": MATTES_DIR, "prores": PRORES_FILE}
+KINDS = tuple(_PLACES)
 
 
 def read_kinds(text: str | None) -> tuple[str, ...]:
@@ -16,3 +22,9 @@ def read_kinds(text: str | None) -> tuple[str, ...]:
         if name not in KINDS:
             raise ConfigError(f"--also {text!r}: there is no {name!r}, expected some of {', '.join(KINDS)}")
     return names
+
+
+def missing_kinds(job: RenderJob, folder: Path) -> tuple[tuple[str, ...], str | None]:
+    """What a job asks for and its finished run does not hold yet: kinds, and the network that enlarges."""
+    kinds = tuple(kind for kind in read_kinds(job.also) if not (folder / _PLACES[kind]).exists())
+    return kinds, None if (folder / UPSCALED_FILE).exists() else job.upscale

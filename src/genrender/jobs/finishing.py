@@ -17,8 +17,9 @@ from pathlib import Path
 from genrender.errors import MediaError
 from genrender.jobs.also import KINDS
 from genrender.runs.folder import RunFolder
-from genrender.runs.unfinished import file_digest, lock_folder
+from genrender.runs.unfinished import file_digest
 from genrender.storage.atomic import atomic_folder, atomic_write, remove_leftovers
+from genrender.storage.folder_lock import lock_folder
 from genrender.storage.json_kinds import from_json, misfit
 from genrender.storage.run_files import (
     ALPHAS_FILE,

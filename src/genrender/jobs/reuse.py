@@ -1,17 +1,23 @@
-"""Runs that are there already: whether a folder holds what a job would make."""
+"""Runs that are there already, whole or begun: whether a folder holds what a job would make."""
 
 import datetime
+import json
+import math
+from collections.abc import Sequence
 from pathlib import Path
 
 import genrender
 from genrender.backbones.recipe_files import recipe_files
 from genrender.errors import MediaError
 from genrender.gbuffer.exr.files import exr_files
-from genrender.jobs.job import RenderJob
+from genrender.jobs.job import RenderJob, job_to_json
 from genrender.jobs.words import job_words, same_words
 from genrender.runs.folder import RunFolder
+from genrender.runs.record import versions
+from genrender.runs.unfinished import read_request
 from genrender.scene.load import scene_files
-from genrender.storage.run_files import APPEARANCE_FILE
+from genrender.storage.run_files import APPEARANCE_FILE, REQUEST_FILE
+from genrender.storage.untrusted import json_text
 
 
 def check_can_be_had(job: RenderJob, folder: RunFolder) -> None:
@@ -35,8 +41,12 @@ def inputs(job: RenderJob) -> list[Path]:
     return files
 
 
-def is_done(job: RenderJob, folder: RunFolder) -> bool:
-    """Whether the folder holds, complete, what this job makes of the files as they are now."""
+def is_done(job: RenderJob, folder: RunFolder, command: Sequence[str] | None = None) -> bool:
+    """Whether the folder holds, complete, what this job makes of the files as they are now.
+
+    Args:
+        command: the words that ask for it; None: those that `make` finds for the job by itself.
+    """
     try:
         record = folder.read_record()
     except MediaError:
@@ -49,8 +59,31 @@ def is_done(job: RenderJob, folder: RunFolder) -> bool:
     except (ValueError, OverflowError):
         return False
     return (
-        same_words(record.command, ["genrender", *job_words(job, folder.path)])
+        same_words(record.command, command or ["genrender", *job_words(job, folder.path)])
         and Path(record.shot.scene) == job.clip.scene.resolve()
         and record.versions["genrender"] == genrender.__version__
-        and max(file.stat().st_mtime for file in inputs(job)) <= begun
+        and _newest(job) <= begun
+    )
+
+
+def _newest(job: RenderJob) -> float:
+    """When the last of the files changed that runs depend on; where one has gone, nothing is old enough."""
+    try:
+        return max(file.stat().st_mtime for file in inputs(job))
+    except FileNotFoundError:
+        return math.inf
+
+
+def is_begun(job: RenderJob, folder: RunFolder) -> bool:
+    """Whether an earlier attempt at this job stopped there, by this version and with the files of now."""
+    try:
+        stored = read_request(folder.path)
+    except MediaError:
+        return False
+    begun = (folder.unfinished_dir / REQUEST_FILE).stat().st_mtime
+    return (
+        stored.get("job") == json.loads(json_text(job_to_json(job)))
+        and stored["versions"] == versions()
+        and stored["request"].get("scene") == str(job.clip.scene.resolve())
+        and _newest(job) <= begun
     )

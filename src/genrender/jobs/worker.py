@@ -16,7 +16,7 @@ import threading
 import traceback
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from types import FrameType, TracebackType
 from typing import Any
@@ -24,8 +24,10 @@ from typing import Any
 from genrender.errors import ConfigError, GenRenderError
 from genrender.jobs.child import requests
 from genrender.jobs.job import RenderJob, job_from_json, job_to_json
+from genrender.jobs.once import make_once
 from genrender.jobs.plan import plan
 from genrender.jobs.resume import resume
+from genrender.jobs.words import job_words
 from genrender.runs.folder import RunFolder
 from genrender.runs.hooks import SILENT, Cancelled, RunHooks
 from genrender.storage.memory import reset_peak_memory
@@ -34,19 +36,38 @@ from genrender.storage.memory import reset_peak_memory
 PATIENCE_S = 10.0
 
 
+class WorkerLost(ConfigError):
+    """The process that made a run has ended before it was done: another attempt may succeed."""
+
+
+@dataclass(frozen=True)
+class WorkPlace:
+    """Where a run is made, which its words do not tell.
+
+    Attributes:
+        device: instead of the job's.
+        log: where stderr goes meanwhile, at the end of the file; None: to that of this process.
+    """
+
+    device: str | None = None
+    log: Path | None = None
+
+
 class Worker:
     """Makes runs in a process apart, as a context.
 
     Args:
         debug: show on stderr where an error of a run comes from.
+        apart: a Ctrl-C in the terminal does not reach the process; whoever asks ends it.
 
     Example:
         >>> with Worker() as worker:
         ...     worker.make(RenderJob(ClipJob(Path("fox.glb")), "a fox"), RunFolder("runs/fox"))
     """
 
-    def __init__(self, debug: bool = False) -> None:
+    def __init__(self, debug: bool = False, apart: bool = False) -> None:
         self._debug = debug
+        self._apart = apart
         self._process: subprocess.Popen[str] | None = None
         self._is_interrupted = False
 
@@ -83,14 +104,22 @@ class Worker:
             self._end()
             impatience.cancel()
 
-    def make(self, job: RenderJob, folder: RunFolder, hooks: RunHooks = SILENT) -> None:
-        """Makes a job's run in a folder.
+    def make(
+        self,
+        job: RenderJob,
+        folder: RunFolder,
+        hooks: RunHooks = SILENT,
+        place: WorkPlace = WorkPlace(),
+    ) -> None:
+        """Makes a job's run in a folder, as `genrender.jobs.once.make_once` does.
 
         Raises:
             Cancelled: the hooks say so, or `interrupt` was called. The run keeps the steps that it has done.
-            ConfigError: the run fails, or its process is gone, killed for its memory for instance.
+            ConfigError: the run fails.
+            WorkerLost: its process is gone, killed for its memory for instance.
         """
-        self._ask({"job": job_to_json(job), "folder": str(folder.path)}, hooks)
+        where = {"device": place.device, "stderr": None if place.log is None else str(place.log)}
+        self._ask({"job": job_to_json(job), "folder": str(folder.path), **where}, hooks)
 
     def resume(self, folder: Path, hooks: RunHooks = SILENT) -> None:
         """Carries on with an unfinished run of which the job is kept; raises what `make` does."""
@@ -121,9 +150,19 @@ class Worker:
         if self._process is None:
             # What libraries warn of is about their insides.
             child = [sys.executable, "-W", "ignore", "-m", "genrender.jobs.worker"]
-            self._process = subprocess.Popen(child, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+            self._process = subprocess.Popen(
+                child,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                text=True,
+                process_group=0 if self._apart else None,
+            )
         try:
             is_done, answer = self._answer_of(self._process, {**asked, "debug": self._debug}, hooks)
+        except WorkerLost:
+            if self._is_interrupted:
+                raise Cancelled("cancelled") from None
+            raise
         except BaseException:
             # Cancelled, or interrupted, or the hooks fail: nobody waits for the run any more.
             self._stop(hooks)
@@ -149,7 +188,7 @@ class Worker:
             if hooks.is_cancelled():
                 raise Cancelled("cancelled")
         self._end()
-        return False, (
+        raise WorkerLost(
             "its process has ended before the run was done, perhaps for want of memory: resume it, or take a "
             "smaller size or fewer keyframes"
         )
@@ -175,6 +214,8 @@ def serve() -> None:
         for line in requests():
             reset_peak_memory()
             asked = json.loads(line)
+            if asked.get("stderr") is not None:
+                _send_stderr(asked["stderr"])
             try:
                 tell("done", _answer(asked, hooks))
             except GenRenderError as error:
@@ -189,15 +230,26 @@ def _answer(asked: Mapping[str, Any], hooks: RunHooks) -> dict[str, Any] | None:
     if asked["job"] is None:
         resume(Path(asked["folder"]), hooks)
         return None
-    planned = plan(job_from_json(asked["job"]), RunFolder(asked["folder"]), hooks)
+    job, folder = job_from_json(asked["job"]), RunFolder(asked["folder"])
+    if not asked.get("estimate"):
+        words = ["genrender", *job_words(job, folder.path)]
+        if asked.get("device") is not None:
+            job = replace(job, recipe=replace(job.recipe, device=asked["device"]))
+        make_once(job, folder, hooks, words)
+        return None
+    planned = plan(job, folder, hooks)
     # Only here: PyTorch takes seconds to import, and most that is wrong with a job is found before.
-    from genrender.jobs.make import estimate, make
+    from genrender.jobs.make import estimate
 
-    if asked.get("estimate"):
-        ahead = estimate(planned, hooks)
-        return {**asdict(ahead), "seconds": ahead.seconds}
-    make(planned, hooks)
-    return None
+    ahead = estimate(planned, hooks)
+    return {**asdict(ahead), "seconds": ahead.seconds}
+
+
+def _send_stderr(file: str) -> None:
+    """To the end of a file, whoever writes to it in this process."""
+    handle = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+    os.dup2(handle, sys.stderr.fileno())
+    os.close(handle)
 
 
 def _let_be_interrupted() -> None:

@@ -22,6 +22,7 @@ from genrender.options.groups import (
     Content,
     Debug,
     Device,
+    Devices,
     ExrMapFile,
     Extras,
     Json,
@@ -184,6 +185,29 @@ class Study:
     out: Annotated[Path, tyro.conf.arg(metavar="DIR")] = Path("studies")
     run_dir: Annotated[Path | None, option("DIR", "runs/study-NAME")] = None
     allow_folder: AllowedFolders = ()
+    debug: Debug = False
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Make many renders, comparisons and studies, of a file with one JSON object a line; see docs/batches.md.
+
+    A line has the options of its command by name: {"scene": "fox.glb", "prompt": "a red fox", "seed": 3}. All
+    lines are checked before the first begins. The same command again goes on where it was stopped.
+
+    Attributes:
+        jobs: the file.
+        run_dir: folder for runs, logs and the summary.
+        device: one worker for each; may be given several times.
+        retries: how often a job is begun again whose process has died.
+        check: only check the lines.
+    """
+
+    jobs: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="JOBS.jsonl")]
+    run_dir: Annotated[Path | None, option("DIR", "runs/batch-JOBS")] = None
+    device: Devices = ()
+    retries: Annotated[int, tyro.conf.arg(metavar="N")] = 1
+    check: bool = False
     debug: Debug = False
 
 

@@ -80,6 +80,10 @@ Device = Annotated[
         "where to compute, for instance cpu or cuda:1",
     ),
 ]
+Devices = Annotated[
+    tyro.conf.UseAppendAction[tuple[str, ...]],
+    option("DEVICE", "cuda where there is one, else mps, else cpu"),
+]
 Camera = Annotated[
     str | None,
     option(

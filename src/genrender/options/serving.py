@@ -7,7 +7,7 @@ from typing import Annotated
 import tyro
 
 from genrender.options.commands import Render
-from genrender.options.groups import STUDIO, Connection, Debug, Json, StudioFolder, Token, option
+from genrender.options.groups import STUDIO, Connection, Debug, Devices, Json, StudioFolder, Token, option
 
 
 @dataclass(frozen=True)
@@ -33,10 +33,7 @@ class Serve:
     token: Token = None
     name: Annotated[tyro.conf.UseAppendAction[tuple[str, ...]], option("NAME", "none")] = ()
     source: Annotated[tyro.conf.UseAppendAction[tuple[str, ...]], option("SOURCE", "none")] = ()
-    device: Annotated[
-        tyro.conf.UseAppendAction[tuple[str, ...]],
-        option("DEVICE", "cuda where there is one, else mps, else cpu"),
-    ] = ()
+    device: Devices = ()
     max_upload_mb: Annotated[int, tyro.conf.arg(metavar="MB")] = 1000
     max_frames: Annotated[int, tyro.conf.arg(metavar="N")] = 2000
     max_size: Annotated[int, tyro.conf.arg(metavar="N")] = 4096

@@ -5,29 +5,28 @@ Example:
     24
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, dataclass, fields, is_dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, get_args, get_origin, get_type_hints
 
 from docstring_parser import parse
 
 from genrender.errors import ConfigError
 from genrender.jobs.job import ClipJob, RenderJob
+from genrender.options.by_name import Kind, choices_of, command_of, kind_of, option_groups
 from genrender.options.commands import Render
-from genrender.options.given import check_given, given
+from genrender.options.given import given
 from genrender.options.groups import FOLDED
 from genrender.options.job import render_job
-from genrender.storage.json_kinds import from_json, misfit
 from genrender.storage.untrusted import SHOWN_LENGTH, shown
 
-Kind = Literal["text", "integer", "number", "flag", "choice", "texts"]
 # Options about this machine's files, and about the command itself.
 NO_SETTINGS = frozenset(
     (
         *("scene", "out", "run_dir", "debug", "exr_map", "allow_folder", "allow_pickle", "device"),
-        *("only", "keyframes_from", "also", "upscale", "seeds"),
+        *("only", "keyframes_from", "also", "upscale", "seeds", "progress", "resume"),
     )
 )
 
@@ -76,33 +75,15 @@ def job_of(settings: Mapping[str, Any], scene: Path, exr_map: Path | None = None
     Raises:
         ConfigError: there is no such setting, or a value is of another kind or form.
     """
-    asked = {name: value for name, value in settings.items() if value is not None}
-    known = {setting.name: setting for group in setting_groups() for setting in group.settings}
-    for name in asked:
-        if name not in known:
+    known = [setting.name for group in setting_groups() for setting in group.settings]
+    for name, value in settings.items():
+        if value is not None and name not in known:
             raise ConfigError(
                 f"there is no setting {shown(name, SHOWN_LENGTH)!r}, expected one of {', '.join(known)}"
             )
-    # Sizes and moments are texts, in which a program may well give a number.
-    texts = {name for name, setting in known.items() if setting.kind == "text"}
-    asked = {
-        name: f"{value:g}" if name in texts and _is_number(value) else value for name, value in asked.items()
-    }
-    nested: dict[str, Any] = {"scene": str(scene), "prompt": asked.get("prompt", "")}
-    if exr_map is not None:
-        nested["content"] = {"exr_map": str(exr_map)}
-    for owner, kind, names in _groups():
-        values = {name: asked[name] for name in names if name in asked}
-        wrong = misfit({**nested, **values} if owner is None else values, kind, "")
-        if wrong is not None:
-            raise ConfigError(wrong)
-        if owner is None:
-            nested.update(values)
-        else:
-            nested[owner] = {**nested.get(owner, {}), **values}
-    options = from_json(Render, nested)
-    check_given(options)
-    return render_job(options)
+    asked = {"prompt": "", **{name: value for name, value in settings.items() if value is not None}}
+    own = {"scene": str(scene), "exr_map": None if exr_map is None else str(exr_map)}
+    return render_job(command_of(Render, {**asked, **own}))
 
 
 def setting_in(text: str) -> str | None:
@@ -173,26 +154,11 @@ def clip_of(settings: Mapping[str, Any], scene: Path, exr_map: Path | None = Non
     return job_of(settings, scene, exr_map).clip
 
 
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
-
-
-def _groups() -> Iterator[tuple[str | None, type, list[str]]]:
-    """Single options and groups of `genrender render`: the field that holds them, the type, their names."""
-    hints = get_type_hints(Render)
-    grouped = [(one.name, hints[one.name]) for one in fields(Render) if is_dataclass(hints[one.name])]
-    inside = {name for name, _ in grouped}
-    yield None, Render, [one.name for one in fields(Render) if one.name not in inside]
-    for name, kind in grouped:
-        assert isinstance(kind, type)
-        yield name, kind, [one.name for one in fields(kind)]
-
-
 @lru_cache(maxsize=1)
 def setting_groups() -> tuple[SettingGroup, ...]:
     """All settings, in the order of `genrender render --help-all`."""
     groups = []
-    for owner, kind, names in _groups():
+    for owner, kind, names in option_groups(Render):
         settings = tuple(_setting(kind, name) for name in names if name not in NO_SETTINGS)
         if owner is None:
             groups.append(SettingGroup("shown", "What the video shows.", False, settings))
@@ -214,10 +180,10 @@ def _setting(kind: type, name: str) -> Setting:
         default_text = str(default_text).removeprefix("(default: ").removesuffix(")")
     elif default is not None:
         default_text = {True: "yes", False: "no"}[default] if isinstance(default, bool) else str(default)
-    choices = _choices(inner)
+    choices = choices_of(inner)
     return Setting(
         name,
-        _kind(inner),
+        kind_of(inner),
         list(default) if isinstance(default, tuple) else default,
         default_text,
         getattr(told, "help", None) or _documented(kind).get(name, name.replace("_", " ")),
@@ -234,21 +200,3 @@ def _documented(kind: type) -> dict[str, str]:
         if is_dataclass(base)
         for param in parse(base.__doc__ or "").params
     }
-
-
-def _choices(hint: Any) -> tuple[str, ...] | None:
-    options = [one for one in (get_args(hint) or (hint,)) if one is not type(None)]
-    if get_origin(hint) is Literal:
-        return get_args(hint)
-    return next((get_args(one) for one in options if get_origin(one) is Literal), None)
-
-
-def _kind(hint: Any) -> Kind:
-    if _choices(hint) is not None:
-        return "choice"
-    if get_origin(hint) is tuple:
-        return "texts"
-    options = {hint, *get_args(hint)}
-    if bool in options:
-        return "flag"
-    return "integer" if int in options else "number" if float in options else "text"

@@ -14,16 +14,12 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-try:
-    import fcntl
-except ImportError:  # on Windows
-    fcntl = None
-
 from genrender.errors import MediaError
 from genrender.runs.folder import RunFolder, to_plain
 from genrender.runs.record import Request, differences, versions
 from genrender.storage.atomic import atomic_write, remove_leftovers
 from genrender.storage.checked_file import DamagedFile, checksum, read_checked, write_checked
+from genrender.storage.folder_lock import lock_folder
 from genrender.storage.json_kinds import misfit
 from genrender.storage.run_files import (
     GBUFFERS_FILE,
@@ -228,21 +224,6 @@ def _remove_unfinished(path: Path) -> None:
     for name in (STATE_FILE, REQUEST_FILE):
         (path / name).unlink(missing_ok=True)
     shutil.rmtree(path, ignore_errors=True)
-
-
-def lock_folder(folder: Path) -> int | None:
-    """A lock on a folder until it is closed, so that two processes never work on one run."""
-    if fcntl is None:
-        return None
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        os.close(handle)
-        raise MediaError(f"another process is at work in {folder}: wait for it, or choose another") from error
-    except OSError:
-        pass  # not every network file system has locks
-    return handle
 
 
 def file_digest(path: Path) -> str:
