@@ -52,22 +52,17 @@ WORDS = {
     "...": "a red fox on a green background",
     "TEXT": "a red fox on a green background",
     "SCENE": "SCENE.glb",
-    "SCENE=TEXT": "SCENE.glb=a red fox",
     "shot/scene.usda": "shot/scene.glb",
     "/projects/shared": "library",
     "path/to/a/diffusers/folder": "sd",
     "sd15": "sd",
+    "model": "none",  # --offload: there may be no graphics card
     "my_sd15": "sd",
     "sdxl-folder": "sdxl",
     "models/anything.safetensors": "sd",
     "models/depth.safetensors": "sd/controlnet",
     "owner/name": "inkwash.safetensors",
     "madebyollin/taesd": "taesd",
-    "$FOX": "fox.glb=a red fox",
-    "$BIPED": f"{EXAMPLES / 'walking_biped.glb'}=a red biped",
-    "$ROBOT": "my_character.glb=a red robot",
-    "$TABLE": f"{EXAMPLES / 'still_life.glb'}=a blue table",
-    "$QUADRUPED": f"{EXAMPLES / 'trotting_quadruped.glb'}=a red dog",
 }
 PARTS = {
     "lllyasviel/control_v11f1p_sd15_depth": "sd/controlnet",

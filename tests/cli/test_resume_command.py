@@ -106,7 +106,7 @@ def test_a_preview_shows_what_the_frames_will_be(call, words, tmp_path, monkeypa
     monkeypatch.setattr("genrender.runs.progress.PREVIEW_EVERY_S", 0.0)
     with monkeypatch.context() as stopped:
         stop_after(4, stopped, KeyboardInterrupt())
-        call(*words)
+        assert call(*words, "--frames", "20").code == 130  # more than a preview shows
     assert (tmp_path / "run" / "unfinished" / "preview.png").stat().st_size > 1000
     call("resume", "run")
     assert not (tmp_path / "run" / "unfinished").exists()

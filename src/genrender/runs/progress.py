@@ -71,5 +71,8 @@ class Feedback(Hooks):
         places = spread(len(self._frames), PREVIEW_FRAMES)
         decoded = decode_frames(self._backbone, predicted_x0([self._frames[place] for place in places]))
         pictures = {place: to_picture(picture) for place, picture in zip(places, decoded, strict=True)}
-        row = PerFrame(lambda place: pictures[place], len(self._frames))
+        # Of the others the nearest of these stands in: nobody sees it, but a sequence has all its frames.
+        row = PerFrame(
+            lambda place: pictures[min(places, key=lambda shown: abs(shown - place))], len(self._frames)
+        )
         write_png(self._unfinished.preview_file, contact_sheet({f"step {step + 1}": row}, PREVIEW_FRAMES))
