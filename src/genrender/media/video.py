@@ -8,6 +8,7 @@ from pathlib import Path
 import av
 import av.error
 import numpy as np
+from av.video.codeccontext import VideoCodecContext
 from av.video.reformatter import ColorRange, Colorspace
 from jaxtyping import UInt8
 
@@ -95,7 +96,7 @@ def _encode(
             container.mux(packet)
 
 
-def tag_colours(codec: av.VideoCodecContext) -> None:
+def tag_colours(codec: VideoCodecContext) -> None:
     """Says in the file which RGB its numbers mean; a player that has to guess shows other colours."""
     codec.colorspace = BT709
     codec.color_range = ColorRange.MPEG
