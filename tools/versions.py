@@ -4,9 +4,9 @@
     python tools/versions.py newest --python python3.13      # on another Python
     python tools/versions.py lowest -- tests/scene -q        # with arguments for pytest
 
-`uv` resolves what pyproject.toml allows, from wheels alone, and makes the environment `build/versions/lowest-3.11`,
-say; the list of what is in it is written beside it. What the tests run with (pytest and its like) is no
-dependency of genrender: for `lowest` it has the versions of constraints.txt.
+`uv` resolves what pyproject.toml allows, from wheels alone, and makes the environment
+`build/versions/lowest-3.11`, say, with the list of what is in it beside it. What the tests run with (pytest
+and its like) is no dependency of genrender: for `lowest` it has the versions of constraints.txt.
 """
 
 import argparse

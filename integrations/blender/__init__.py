@@ -1,8 +1,8 @@
 """genrender in Blender: an animation and a sentence become a video whose surfaces keep their look."""
 
-from . import operators, panel, preferences, properties, watch
+from . import installing, operators, panel, preferences, properties, watch
 
-PARTS = (preferences, properties, operators, panel, watch)
+PARTS = (installing, preferences, properties, operators, panel, watch)
 
 
 def register() -> None:

@@ -2,11 +2,14 @@
 
 import os
 import shutil
+import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 
-PROGRAM = "genrender"
-HOW = "say in the add-on's preferences where genrender is installed"
+from .install import PROGRAM, exe, installed, is_incomplete, isolated, programs
+
+HOW = "install it in the add-on's preferences, or say there where it is"
+AGAIN = "install it again in the add-on's preferences"
 
 
 class EngineError(Exception):
@@ -19,21 +22,28 @@ class Engine:
 
     Attributes:
         command: program and first arguments.
-        where: what found it: the preferences, or PATH.
+        where: what found it: the preferences, the add-on, or PATH.
     """
 
     command: tuple[str, ...]
     where: str
 
 
-def find_engine(told: str) -> Engine:
-    """The engine that the user names, else the one on PATH.
+def wanted_version() -> str:
+    """The version of genrender that belongs to this add-on: its own."""
+    manifest = Path(__file__).with_name("blender_manifest.toml").read_text(encoding="utf-8")
+    return tomllib.loads(manifest)["version"]
+
+
+def find_engine(told: str, own: Path) -> Engine:
+    """The engine that the user names, else the one that the add-on has installed, else the one on PATH.
 
     Args:
         told: the program, or the folder of the environment that it is installed in; empty: none is named.
+        own: where the add-on installs the engine.
 
     Raises:
-        EngineError: there is no such program.
+        EngineError: there is no such program, or the add-on's own one is not whole or another version.
     """
     if told:
         place = Path(told).expanduser()
@@ -42,6 +52,15 @@ def find_engine(told: str) -> Engine:
                 if program.is_file() and os.access(program, os.X_OK):
                     return Engine((str(program.absolute()),), "the preferences")
         raise EngineError(f"there is no {PROGRAM} at {told}: {HOW}")
+    if found := installed(own):
+        version, environment = found
+        if version != wanted_version():
+            raise EngineError(f"the engine is genrender {version}, expected {wanted_version()}: {AGAIN}")
+        if not (programs(environment) / exe("python")).exists():
+            raise EngineError(f"the engine's Python is gone, as when Blender is moved or updated: {AGAIN}")
+        return Engine((*isolated(environment), "-m", PROGRAM), "the add-on")
+    if is_incomplete(own):
+        raise EngineError(f"the engine was not installed to the end: {AGAIN}")
     if found := shutil.which(PROGRAM):
         return Engine((found,), "PATH")
     raise EngineError(f"no {PROGRAM} on PATH: {HOW}")

@@ -3,9 +3,9 @@
 import bpy
 
 from . import ask, results
-from .engine import EngineError, find_engine
+from .engine import EngineError
 from .job import JOB_FILE, Request
-from .preferences import preferences
+from .preferences import engine_of
 from .watch import INTERVAL_S, is_finished, is_resumable, last_job, watch
 
 
@@ -56,7 +56,7 @@ class Begins(bpy.types.Operator):
     def start(self, context, folder) -> bool:
         """Starts the job of a folder; says why where that cannot be."""
         try:
-            engine = find_engine(preferences(context).engine)
+            engine = engine_of(context)
             watch.start(folder, ask.programs(engine.command))
         except (EngineError, OSError, ValueError, TypeError) as error:
             self.report({"ERROR"}, str(error))
@@ -65,7 +65,7 @@ class Begins(bpy.types.Operator):
 
     def begin_new(self, context, kind: str) -> bool:
         try:
-            find_engine(preferences(context).engine)  # before anything is written
+            engine_of(context)  # before anything is written
             folder = ask.make_job(context.scene, context.view_layer, kind)
         except (EngineError, ask.AskError) as error:
             self.report({"ERROR"}, str(error))

@@ -3,8 +3,10 @@
 import bpy
 
 from .ask import things
-from .engine import EngineError, find_engine
-from .preferences import preferences
+from .engine import EngineError
+from .installing import draw_install, installing
+from .labels import lines
+from .preferences import engine_of
 from .watch import is_finished, is_resumable, watch
 
 # Objects with prompts of their own that are listed.
@@ -26,11 +28,13 @@ class GENRENDER_PT_main(GenrenderPanel):
         layout.use_property_split = True
         layout.use_property_decorate = False
         try:
-            find_engine(preferences(context).engine)
+            engine_of(context)
         except EngineError as error:
             box = layout.box()
-            box.label(text="The engine is not here", icon="ERROR")
-            _lines(box, str(error))
+            if not installing.is_busy:
+                box.label(text="The engine is not here", icon="ERROR")
+                lines(box.column(align=True), str(error))
+            draw_install(box)
             box.operator("preferences.addon_show", text="Preferences").module = __package__
         column = layout.column()
         column.prop(settings, "prompt")
@@ -62,26 +66,15 @@ def draw_progress(layout) -> None:
     elif job.error:
         box = layout.box()
         box.label(text="It ended with an error", icon="ERROR")
-        _lines(box, job.error)
+        lines(box, job.error)
     elif job.is_cancelled:
         layout.label(text="Cancelled", icon="CANCEL")
     if watch.message:
-        _lines(layout.column(align=True), watch.message)
+        lines(layout.column(align=True), watch.message)
     if icon := watch.picture():
         layout.template_icon(icon_value=icon, scale=10)
     for note in job.notes:
-        _lines(layout.column(align=True), note, icon="INFO")
-
-
-def _lines(layout, text: str, icon: str = "NONE") -> None:
-    """A text on several lines: labels do not break."""
-    line = ""
-    for word in text.split():
-        if line and len(line) + len(word) > 42:
-            layout.label(text=line, icon=icon)
-            line, icon = "", "BLANK1" if icon != "NONE" else "NONE"
-        line = f"{line} {word}".strip()
-    layout.label(text=line, icon=icon)
+        lines(layout.column(align=True), note, icon="INFO")
 
 
 class GENRENDER_PT_objects(GenrenderPanel):

@@ -6,7 +6,7 @@ import queue
 import subprocess
 import sys
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,9 +21,17 @@ class Process:
         command: program and arguments.
         environment: its variables.
         log: where everything else goes that it says; written on at the end.
+        understand: what a line that is no event tells, if anything; the line goes into the log, too.
     """
 
-    def __init__(self, command: Sequence[str], environment: Mapping[str, str], log: Path) -> None:
+    def __init__(
+        self,
+        command: Sequence[str],
+        environment: Mapping[str, str],
+        log: Path,
+        understand: Callable[[str], dict[str, Any] | None] = lambda _line: None,
+    ) -> None:
+        self._understand = understand
         self._log = log.open("a", encoding="utf-8", errors="replace")
         self._log.write("\n" + " ".join(command) + "\n")
         self._log.flush()
@@ -60,6 +68,8 @@ class Process:
                     self._events.put(event)
                 else:
                     log.write(line)
+                    if told := self._understand(line):
+                        self._events.put(told)
 
     def events(self) -> list[dict[str, Any]]:
         """What was told since the last call."""

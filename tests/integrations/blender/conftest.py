@@ -56,7 +56,7 @@ if "GENRENDER_PYTHON" in os.environ:
             filepath=str(package), repo="user_default", enable_on_install=True
         )
         assert MODULE in bpy.context.preferences.addons
-        names = ("ask", "engine", "job", "panel", "preferences", "results", "watch")
+        names = ("ask", "engine", "install", "installing", "job", "panel", "preferences", "results", "watch")
         modules = {name: importlib.import_module(f"{MODULE}.{name}") for name in names}
         bpy.context.preferences.addons[MODULE].preferences.engine = str(engine)
         return SimpleNamespace(**modules)
