@@ -18,6 +18,13 @@ PROGRAM = "genrender"
 VERSION_FILE, LOG_FILE, INCOMPLETE = "version", "log.txt", "incomplete"
 # What the add-on's ways to the engine need: USD files, LoRAs and weighted prompts among the options.
 PACKAGE = "genrender[lora,prompts,usd]"
+_PIP_OPTIONS = (
+    "--disable-pip-version-check",
+    "--no-input",
+    "--progress-bar=off",
+    "--no-compile",
+    "--only-binary=:all:",
+)
 _REMOVE = "import shutil, sys\nfor folder in sys.argv[1:]: shutil.rmtree(folder, ignore_errors=True)"
 
 
@@ -141,8 +148,7 @@ class Install:
         # A name of its own: what an earlier try still holds open is in nobody's way.
         self._env = Path(tempfile.mkdtemp(prefix="env-", dir=self.folder))
         python = isolated(self._env)
-        pip = [*python, *"-m pip install --disable-pip-version-check --no-input --progress-bar off".split()]
-        pip += ["--no-compile", "--only-binary", ":all:", *words, f"{PACKAGE}=={self.version}"]
+        pip = [*python, "-m", "pip", "install", *_PIP_OPTIONS, *words, f"{PACKAGE}=={self.version}"]
         remove = [self.python, "-I", "-c", _REMOVE, *left]
         self._stages = [("removing what was there", remove)] if left else []
         self._stages += [

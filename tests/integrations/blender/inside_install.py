@@ -1,5 +1,6 @@
 """The engine is installed by real environments and pip, from a wheel of a small program of its name."""
 
+import shutil
 import time
 import zipfile
 from pathlib import Path
@@ -32,6 +33,7 @@ def settings(extension, monkeypatch):
     monkeypatch.setenv("PYTHONPATH", str(ROOT / "src"))  # another genrender, without what it needs
     settings = bpy.context.preferences.addons[MODULE].preferences
     told, settings.engine = settings.engine, ""
+    shutil.rmtree(extension.installing.engine_folder(), ignore_errors=True)
     yield settings
     extension.installing.installing.cancel()
     settings.engine, settings.source = told, ""
