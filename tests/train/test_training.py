@@ -24,8 +24,9 @@ from genrender.scene.procedural.primitives import sphere
 from genrender.train import data as shards
 from genrender.train.clip import look_loss, word_loss
 from genrender.train.diffusion import cleaner_region, encode_pictures, spread_timesteps, weights_hash
-from genrender.train.loop import PAUSE_FILE, LoopConfig, learning_rate, train
+from genrender.train.loop import LoopConfig, learning_rate, train
 from genrender.train.models import SIZES, make_clip, make_vae, text_tower
+from genrender.train.pause import PAUSE_FILE
 from genrender.train.pocket import PocketTraining, pictures_folder, train_pocket
 from genrender.train.report import ReportConfig, report
 from genrender.train.tokenizer import write_tokenizer
@@ -120,7 +121,7 @@ def test_training_stands_still_while_a_file_called_pause_is_there(tmp_path):
         assert len(waited) == 3
         return model(torch.ones(1, 1, dtype=next(model.parameters()).dtype)).sum(), {}
 
-    with patch("genrender.train.loop.time.sleep", sleep):
+    with patch("genrender.train.pause.time.sleep", sleep):
         train(torch.nn.Linear(1, 1), loss_at, LoopConfig(steps=1), tmp_path / "c.pt", "test")
     assert torch.load(tmp_path / "c.pt", weights_only=True)["step"] == 1
 

@@ -30,8 +30,9 @@ class Train:
         batch: pictures per step of the diffusion model.
         learning_rate: of the diffusion model.
         characters: scene files that the report paints besides unseen shapes, for instance Fox.glb=fox.
-        init: pocket model folder whose weights to start from, instead of random ones; for motion the model
-            that the modules are for, instead of the packaged one.
+        init: pocket model folder whose weights to start from, instead of random ones; pocket is the packaged
+            one, from whose 128 pixels those for 256 are made. For motion the model that the modules are for,
+            instead of the packaged one.
         stage: all, or one stage alone. vision and decoder, which are no part of all, train the CLIP but for
             its text tower, and the autoencoder but for its encoder: what the diffusion model reads stays.
         report: train nothing; paint unseen shapes, print how well that goes, and write figures and pictures

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 import genrender
-from genrender.train.loop import PAUSE_FILE
+from genrender.train.pause import PAUSE_FILE
 
 
 def start_in_background(command: list[str], work_dir: Path) -> tuple[int, Path]:

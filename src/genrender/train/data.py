@@ -14,6 +14,7 @@ from rich.progress import track
 
 from genrender.errors import ConfigError
 from genrender.storage.atomic import atomic_write
+from genrender.train.pause import wait_while_paused
 from genrender.train.world import Sample, make_sample
 
 SHARD_SIZE = 512
@@ -44,6 +45,7 @@ def write_shard(folder: Path, size: int, latent_side: int, index: int) -> None:
     names = _names(folder, index)
     if names["captions"].exists():
         return
+    wait_while_paused(folder.parent, PROGRESS)
     samples: list[Sample] = [make_sample((size, index, i), size, latent_side) for i in range(SHARD_SIZE)]
     for key in ("image", "depth", "object_id"):
         with atomic_write(names[key]) as part:

@@ -23,6 +23,7 @@ from transformers import CLIPTextModel, CLIPTokenizer
 from genrender.train.data import PROGRESS, complete_shards, read_shard
 from genrender.train.loop import LoopConfig, save_checkpoint, train, working_copy
 from genrender.train.models import Denoiser, PocketSize, make_scheduler
+from genrender.train.pause import wait_while_paused
 from genrender.train.tokenizer import tokenize
 
 TEXT_DROPOUT = 0.1
@@ -74,6 +75,7 @@ def encode_pictures(folder: Path, vae: AutoencoderTiny, tokenizer: CLIPTokenizer
         shard = read_shard(folder, index)
         cache = folder / f"{index:05d}.latents-{encoder_hash}.pt"
         if not cache.exists():
+            wait_while_paused(folder.parent, PROGRESS)
             images = torch.from_numpy(np.array(shard.image)).permute(0, 3, 1, 2)
             both = []
             for pictures in (images, images.flip(3)):

@@ -14,9 +14,7 @@ from torch import Tensor, nn
 
 from genrender.backbones.precision import computes_in_bfloat16
 from genrender.storage.atomic import atomic_write
-
-# While a file of this name lies in the working folder, training stands still.
-PAUSE_FILE = "pause"
+from genrender.train.pause import wait_while_paused
 
 
 @dataclass(frozen=True)
@@ -71,15 +69,6 @@ def _move_gradients(weights: Sequence[Tensor], masters: Sequence[Tensor]) -> Non
     for weight, master in zip(weights, masters, strict=True):
         master.grad = None if weight.grad is None else weight.grad.float()
         weight.grad = None
-
-
-def _wait_while_paused(pause_file: Path, progress: Progress) -> None:
-    """Stand still while a file of that name lies beside the checkpoint, so that something can be timed."""
-    if not pause_file.exists():
-        return
-    progress.console.print(f"paused until {pause_file} is removed", highlight=False)
-    while pause_file.exists():
-        time.sleep(1)
 
 
 def train(
@@ -143,7 +132,7 @@ def train(
     with progress:
         task = progress.add_task(label, total=config.steps, completed=first, figures="")
         for step in range(first, config.steps):
-            _wait_while_paused(checkpoint.parent / PAUSE_FILE, progress)
+            wait_while_paused(checkpoint.parent, progress.console)
             for group in optimizer.param_groups:
                 group["lr"] = learning_rate(config, step)
             loss, figures = loss_at(working, step)

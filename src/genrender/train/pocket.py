@@ -13,6 +13,7 @@ from diffusers.models.autoencoders.autoencoder_tiny import AutoencoderTiny
 from torch import nn
 from transformers import CLIPModel, CLIPTokenizer
 
+from genrender.backbones.sources import POCKET_FOLDER
 from genrender.errors import ConfigError, MediaError
 from genrender.pipeline import GenerativeRenderingPipeline
 from genrender.storage.atomic import atomic_write, check_writable, exchanged_folder
@@ -28,6 +29,7 @@ from genrender.train.subjects import parse_character
 from genrender.train.tokenizer import write_tokenizer
 from genrender.train.vae import train_vae
 from genrender.train.vocabulary import vocabulary
+from genrender.train.warm_start import smaller_encoder, start_weights
 from genrender.train.words import confused_words
 
 # What `genrender render` uses with the finished model; more makes its colours garish (see docs/pocket.md).
@@ -63,7 +65,9 @@ class PocketTraining:
         device: where to train.
         workers: processes that make pictures.
         characters: scene files that the report paints besides unseen shapes, each as `FILE=NOUN`.
-        init: pocket model folder whose weights to start from, instead of random ones.
+        init: pocket model folder whose weights to start from, instead of random ones; `pocket` is the
+            packaged one. It may be made for half the picture's side. What its UNet reads stays: the text
+            tower, and the latents, or four of their channels where it is smaller.
     """
 
     work_dir: Path
@@ -117,18 +121,21 @@ def train_pocket(config: PocketTraining) -> None:
         check_writable(pictures)
     if "export" in stages:
         check_replaceable(config.out)
-    if config.init is not None:
-        _take_over(config, config.init)
+    smaller = None
+    if (init := config.init) is not None:
+        init = POCKET_FOLDER if str(init) == "pocket" else init
+        _take_over(config, init)
+        smaller = smaller_encoder(init, size)
     if "data" in stages:
         write_shards(pictures, config.shards, size.image, size.latent_side, config.workers)
     if "vae" in stages or "decoder" in stages:
         loop = LoopConfig(config.vae_steps, batch=16, learning_rate=1e-3, warmup=100, ema=0.99)
-        train_vae(pictures, size, _vae_file(config), loop, config.device, "decoder" in stages)
+        is_locked = "decoder" in stages or (init is not None and smaller is None)
+        train_vae(pictures, size, _vae_file(config), loop, config.device, is_locked, smaller)
     if "clip" in stages or "vision" in stages:
         loop = LoopConfig(config.clip_steps, batch=128, learning_rate=1e-3, warmup=100, ema=0.995)
-        train_clip(
-            pictures, _tokenizer(config), size, _clip_file(config), loop, config.device, "vision" in stages
-        )
+        is_locked = "vision" in stages or init is not None
+        train_clip(pictures, _tokenizer(config), size, _clip_file(config), loop, config.device, is_locked)
     if "judge" in stages:
         loop = LoopConfig(config.judge_steps, batch=32, learning_rate=2e-3, warmup=100, ema=0.995)
         train_judge(pictures, _judge_file(config), loop, config.device)
@@ -185,38 +192,33 @@ def _require(is_there: bool, what: str, stage: str) -> None:
 
 
 def _take_over(config: PocketTraining, init: Path) -> None:
-    """Write the checkpoints that are not there yet with the weights of the pocket model in `init`.
+    """Write the checkpoints that are not there yet with what the pocket model in `init` knows.
 
     Raises:
         ConfigError: there is no model, or one of another size or vocabulary.
     """
-    words = init / "vocabulary.json"
-    if not words.is_file():
-        raise ConfigError(f"no pocket model in {init} (no vocabulary.json there); give --init its folder")
-    if json.loads(words.read_text()) != vocabulary():
-        raise ConfigError(f"the model in {init} knows other words than this version trains; leave --init out")
-    size = SIZES[config.size]
+    parts = {
+        _vae_file(config): ("vae",),
+        _clip_file(config): ("clip",),
+        _denoiser_file(config): ("unet", "controlnet"),
+    }
+    if all(checkpoint.exists() for checkpoint in parts):
+        return
+    try:
+        networks = start_weights(init, SIZES[config.size], _tokenizer(config))
+    except (OSError, RuntimeError) as error:
+        raise ConfigError(
+            f"the weights in {init} do not fit size {config.size!r} ({str(error).splitlines()[0]}); "
+            "choose another --size or leave --init out"
+        ) from error
     told = init / "training.json"
     seen = json.loads(told.read_text()).get("pictures_seen", 0) if told.is_file() else 0
-    denoiser = Denoiser(size)
-    parts: tuple[tuple[Path, nn.Module, dict[str, Any]], ...] = (
-        (_vae_file(config), vae := cast(nn.Module, make_vae(size)), {"vae": vae}),
-        (_clip_file(config), clip := make_clip(_tokenizer(config), size), {"clip": clip}),
-        (_denoiser_file(config), denoiser, {"unet": denoiser.unet, "controlnet": denoiser.controlnet}),
-    )
-    for checkpoint, module, folders in parts:
+    for checkpoint, names in parts.items():
         if checkpoint.exists():
             continue
-        try:
-            for name, part in folders.items():
-                trained = type(part).from_pretrained(init / name, torch_dtype=torch.float32)
-                part.load_state_dict(trained.state_dict())
-        except (OSError, RuntimeError) as error:
-            raise ConfigError(
-                f"the weights in {init} do not fit size {config.size!r} ({str(error).splitlines()[0]}); "
-                "choose another --size or leave --init out"
-            ) from error
-        state = module.state_dict()
+        one = networks[names[0]]
+        whole = one if len(names) == 1 else nn.ModuleDict({name: networks[name] for name in names})
+        state = whole.state_dict()
         save_checkpoint(checkpoint, {"model": state, "averaged": state, "step": 0, "seen": seen})
 
 
