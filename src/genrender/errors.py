@@ -4,6 +4,9 @@ A message is one line: what is wrong, where, what was expected, how to mend it. 
 line and exits with code 2; a library user catches `GenRenderError`, or the fitting builtin.
 """
 
+# Exit codes of a process that was stopped, as shells count signals.
+INTERRUPTED, TERMINATED = 130, 143
+
 
 class GenRenderError(Exception):
     """Base class of all errors that a user can cause and mend."""
@@ -23,3 +26,7 @@ class ModelError(GenRenderError, RuntimeError):
 
 class MediaError(GenRenderError, OSError):
     """An image, video or run folder cannot be read or written."""
+
+
+class Terminated(KeyboardInterrupt):
+    """This process is to end (SIGTERM): farms and service managers ask so. It does what Ctrl-C does."""

@@ -1,8 +1,8 @@
 """The command line `genrender`.
 
-Exit codes: 0, everything done; 1, `inspect` found what keeps files from being rendered; 2, a mistake that the
-user can mend, told in one line on stderr; 130, interrupted; 141, nobody reads the output. Results go to
-stdout, everything else to stderr.
+Exit codes: 0, everything done; 1, `inspect` found what keeps files from being rendered, or some jobs of a
+`batch` have failed; 2, a mistake that the user can mend, told in one line on stderr; 130, interrupted; 141,
+nobody reads the output; 143, terminated. Results go to stdout, everything else to stderr.
 """
 
 import io
@@ -23,7 +23,7 @@ import tyro
 
 import genrender
 from genrender.cli.console import note, tell_error
-from genrender.errors import GenRenderError, MediaError
+from genrender.errors import INTERRUPTED, TERMINATED, GenRenderError, MediaError, Terminated
 from genrender.options.commands import (
     Batch,
     Compare,
@@ -123,15 +123,19 @@ def _answer(words: list[str]) -> int:
         if command.debug:
             raise
         text = " ".join(str(error).splitlines())
-        if getattr(getattr(command, "extras", command), "progress", "bars") == "json":
-            from genrender.cli import json_lines  # it knows plans, which take half a second to import
+        match getattr(getattr(command, "extras", command), "progress", "bars"):
+            case "json":
+                from genrender.cli import json_lines  # it knows plans, which take half a second to import
 
-            json_lines.tell("error", text=text)
+                json_lines.tell("error", text=text)
+            case "openjd":
+                print(f"openjd_fail: {shown(text)}")
         tell_error(text)
         return 2
-    except KeyboardInterrupt:
-        note("interrupted")
-        return 130
+    except KeyboardInterrupt as stop:
+        is_term = isinstance(stop, Terminated)
+        note("terminated" if is_term else "interrupted")
+        return TERMINATED if is_term else INTERRUPTED
 
 
 def parse(words: Sequence[str]) -> Any:

@@ -5,6 +5,9 @@ from pathlib import Path
 
 from genrender.cli import json_lines
 from genrender.cli.console import Bars, hooks, say
+from genrender.cli.percent_lines import PercentLines
+from genrender.errors import ConfigError
+from genrender.jobs.once import make_once
 from genrender.jobs.plan import Plan, plan
 from genrender.media.images import write_png
 from genrender.options.commands import Render
@@ -17,30 +20,43 @@ from genrender.runs.hooks import RunHooks
 def render(options: Render, command: list[str]) -> None:
     """Makes a video; what can be wrong is found out before any slow work and before anything is written."""
 
-    def work(told: RunHooks) -> Plan:
-        folder = None if options.run_dir is None else RunFolder(options.run_dir)
-        planned = plan(render_job(options), folder, told)
-        if options.extras.seeds is None:
-            # Only here: PyTorch and diffusers alone take seconds to import.
-            from genrender.jobs.make import make
+    folder = None if options.run_dir is None else RunFolder(options.run_dir)
 
-            make(planned, told, command)
+    def work(told: RunHooks) -> Plan:
+        planned = plan(render_job(options), folder, told)
+        # Only here: PyTorch and diffusers alone take seconds to import.
+        from genrender.jobs.make import make
+
+        make(planned, told, command)
         return planned
 
-    if options.extras.seeds is None:
-        told_about(options.extras.progress, work)
+    def work_once(told: RunHooks) -> Plan | list[Path]:
+        assert folder is not None
+        made = make_once(render_job(options), folder, told, command)
+        if not made:
+            told.note(f"{folder.path} is finished already")
+        return made
+
+    if options.extras.resume and (folder is None or options.extras.seeds is not None):
+        raise ConfigError("--resume goes on with a run in its folder: give --run-dir, and leave out --seeds")
+    if options.extras.seeds is not None:
+        _show_seeds(plan(render_job(options), folder, hooks()), options.extras.seeds)
     else:
-        _show_seeds(work(hooks()), options.extras.seeds)
+        told_about(options.extras.progress, work_once if options.extras.resume else work)
 
 
 def told_about(progress: ProgressAs, work: Callable[[RunHooks], Plan | list[Path]]) -> None:
     """Does the work and tells how it goes, to people or to a program, and of what was made where it is."""
+    say_where, say_files = say_places, say_written
     if progress == "json":
         made, say_where, say_files = work(json_lines.HOOKS), json_lines.tell_done, json_lines.tell_files
+    elif progress != "bars":
+        lines = PercentLines(progress)
+        made = work(lines.hooks)
+        lines.tell(100)
     else:
         with Bars() as bars:
             made = work(hooks(bars))
-        say_where, say_files = say_places, say_written
     if isinstance(made, Plan):
         say_where(made)
     elif made:

@@ -22,8 +22,13 @@ def submit(options: Submit) -> None:
     for name in NOT_SENT:
         if given[name]:
             raise ConfigError(f"--{name.replace('_', '-')} cannot be sent to a server; leave it out")
-    if options.extras.progress == "json":
-        raise ConfigError("--progress json is of runs on this machine; leave it out, or ask the server's API")
+    if options.extras.progress != "bars":
+        raise ConfigError(
+            f"--progress {options.extras.progress} is of runs on this machine; leave it out, or ask the "
+            "server's API"
+        )
+    if options.extras.resume:
+        raise ConfigError("--resume is of runs on this machine; genrender jobs --resume RUN goes on with one")
     if options.out is not None and options.out.suffix.lower() != ".mp4":
         raise MediaError(f"cannot write {options.out}: expected the name of an MP4 file")
     client = _client(options)

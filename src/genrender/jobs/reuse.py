@@ -58,8 +58,12 @@ def is_done(job: RenderJob, folder: RunFolder, command: Sequence[str] | None = N
         begun = datetime.datetime.fromisoformat(record.created).timestamp() - took_s
     except (ValueError, OverflowError):
         return False
+    if command is None:
+        is_asked = same_words(record.command, ["genrender", *job_words(job, folder.path)])
+    else:  # as somebody typed them: options and values are words of their own
+        is_asked = record.command == tuple(command)
     return (
-        same_words(record.command, command or ["genrender", *job_words(job, folder.path)])
+        is_asked
         and Path(record.shot.scene) == job.clip.scene.resolve()
         and record.versions["genrender"] == genrender.__version__
         and _newest(job) <= begun

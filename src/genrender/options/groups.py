@@ -50,8 +50,11 @@ AllowedFolders = Annotated[
 Debug = Annotated[bool, tyro.conf.arg(help="show where an error comes from")]
 Json = Annotated[bool, tyro.conf.arg(help="print JSON and nothing else")]
 ProgressAs = Annotated[
-    Literal["bars", "json"],
-    tyro.conf.arg(help="bars for people, or lines of JSON on stdout for programs, see docs/programs.md"),
+    Literal["bars", "json", "percent", "openjd"],
+    tyro.conf.arg(
+        help="bars for people; on stdout lines of JSON for programs (docs/programs.md), or percent for "
+        "farms: `Progress: 42%%`, or as Open Job Description has it (docs/farm.md)"
+    ),
 ]
 Seed = Annotated[int, tyro.conf.arg(metavar="S", help="of everything that is drawn by chance")]
 Steps = Annotated[int | None, option("N", "the preset's", "diffusion steps")]
@@ -325,11 +328,14 @@ class Extras:
 
     Attributes:
         seeds: makes no run: four frames of the clip with each seed, on one sheet to choose from.
+        resume: go on where an earlier attempt at the same command stopped in --run-dir; where that is
+            finished, do nothing. For farms, which give the same command again.
     """
 
     also: Also = None
     upscale: Upscale = None
     seeds: Annotated[str | None, option("FIRST-LAST|S,S,...", "none")] = None
+    resume: bool = False
     progress: ProgressAs = "bars"
 
 
