@@ -10,7 +10,7 @@ from genrender.jobs.plan import Plan, plan
 from genrender.jobs.reuse import is_begun, is_done
 from genrender.runs.folder import RunFolder
 from genrender.runs.hooks import SILENT, RunHooks
-from genrender.runs.unfinished import tidy_finished_run
+from genrender.runs.unfinished import read_request, tidy_finished_run
 from genrender.storage.atomic import atomic_write
 
 
@@ -35,11 +35,22 @@ def make_once(
     # Only here: PyTorch takes seconds to import.
     from genrender.jobs.make import make
 
-    goes_on = is_begun(job, folder)
+    goes_on = is_begun(job, folder) and _is_device_the_same(job, folder)
     if goes_on:
         hooks.note("going on where an earlier attempt stopped")
     make(planned, hooks, command, resume=goes_on)
     return planned
+
+
+def _is_device_the_same(job: RenderJob, folder: RunFolder) -> bool:
+    """Whether a begun run computes here where it did: on another kind of device its frames would be others."""
+    import torch
+
+    from genrender.backbones.loading import default_device
+
+    before = torch.device(read_request(folder.path)["request"].get("device", "cpu"))
+    now = torch.device(job.recipe.device or default_device())
+    return (before.type, before.index or 0) == (now.type, now.index or 0)
 
 
 def is_complete(job: RenderJob, folder: RunFolder) -> bool:
