@@ -43,7 +43,7 @@ def make_once(
 
 
 def _is_device_the_same(job: RenderJob, folder: RunFolder) -> bool:
-    """Whether a begun run computes here where it did: on another kind of device its frames would be others."""
+    """Whether a begun run computes where it did; elsewhere its frames would be others."""
     import torch
 
     from genrender.backbones.loading import default_device
