@@ -47,6 +47,7 @@ def export_usd(out: Path) -> None:
         # Off: points of every frame, with all modifiers. On: a skeleton, without the modifiers behind it.
         export_armatures=False,
         export_shapekeys=False,
+        export_subdivision="TESSELLATE",  # else the cage alone, where subdivision is the last modifier
         evaluation_mode="RENDER",
         export_textures_mode="KEEP",
     )

@@ -73,11 +73,13 @@ def make_request(scene, layer, kind: str) -> Request:
     frames = list(range(scene.frame_start, scene.frame_end + 1))
     if kind == "preview":
         frames = frames[:: -(-len(frames) // N_PREVIEWED)]
+    road = "exr" if kind == "preview" else settings.road
     size, pixel_aspect = picture_shape(scene)
+    if road != "exr":
+        pixel_aspect = [1.0, 1.0]  # the engine's pixels are squares; what does not fit is cut off
     objects = things(scene)
     if not any(takes_part for _, takes_part, _ in objects):
         raise AskError(f"scene {scene.name}: no object takes part; let one take part")
-    road = "exr" if kind == "preview" else settings.road
     return Request(
         kind=kind,
         scene=scene.name,

@@ -193,8 +193,9 @@ class Job:
         if not self._has_passes():
             self._start("passes", [*self.programs.blender, str(self.folder)])
             return
-        # The copy has served; it may be large.
-        (self.folder / SCENE_FILE).unlink(missing_ok=True)
+        # The copy has served; it may be large. So have pictures that a killed Blender was at.
+        for file in (self.folder / SCENE_FILE, *self.folder.glob("unfinished-*")):
+            file.unlink(missing_ok=True)
         self._start("engine", [*self.programs.engine, *self._words()])
 
     def _has_passes(self) -> bool:

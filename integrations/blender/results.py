@@ -35,7 +35,7 @@ def as_strip(scene, folder: Path) -> str:
     taken = {one.channel for one in strips if one.frame_final_start < last and one.frame_final_end > first}
     channel = next(number for number in range(1, 129) if number not in taken)
     strip = strips.new_image(
-        name="genrender", filepath=str(frames[0]), channel=channel, frame_start=first, fit_method="FIT"
+        name="genrender", filepath=str(frames[0]), channel=channel, frame_start=first, fit_method="STRETCH"
     )
     for file in frames[1:]:
         strip.elements.append(file.name)

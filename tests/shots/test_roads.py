@@ -14,7 +14,8 @@ import OpenEXR
 import pytest
 from scene.gltf_builder import GltfBuilder
 
-from genrender.config import NoiseConfig
+from genrender.config import NoiseConfig, RunConfig
+from genrender.errors import SceneError
 from genrender.gbuffer.exr.survey import open_sequence
 from genrender.gbuffer.gbuffer import GBuffer
 from genrender.noise.initial import surface_noise
@@ -22,6 +23,7 @@ from genrender.scene.load import load_scene
 from genrender.scene.procedural.primitives import MeshPart, box, sphere
 from genrender.shots.clip import Clip, ShotConfig, render_clip, render_shot
 from genrender.shots.exr_shot import ExrShot
+from genrender.shots.objects import prompts_by_id
 
 RATE, FIRST, N = 30, 5, 6
 FRAMES = np.arange(FIRST, FIRST + N)
@@ -140,7 +142,9 @@ def as_exr(folder: Path) -> Path:
     bits = {index: 0x3F000000 + 7919 * (10 - index) for index in names}
     header = {
         "cryptomatte/1a2b3c4/name": "CryptoObject",
-        "cryptomatte/1a2b3c4/manifest": json.dumps({names[i]: f"{bits[i]:08x}" for i in names}),
+        "cryptomatte/1a2b3c4/manifest": json.dumps(
+            {names[i]: f"{bits[i]:08x}" for i in names} | {"Off Screen": "3f123456"}
+        ),
         "framesPerSecond": float(RATE),
         "compression": OpenEXR.ZIP_COMPRESSION,
         "type": OpenEXR.scanlineimage,
@@ -229,6 +233,16 @@ def test_every_road_wears_the_same_noise(tmp_path, gltf, road, mode):
     shown = np.stack([one.visible.reshape(9, 8, 16, 8).any((1, 3)) for one in truth.gbuffers])
     assert is_same[shown].mean() > 0.6
     assert np.corrcoef(expected[:, 0][shown], found[:, 0][shown])[0, 1] > 0.95
+
+
+def test_what_no_frame_shows_may_have_a_prompt(tmp_path):
+    """As in a scene; passes know such objects from the cryptomatte."""
+    clip = by_exr(as_exr(tmp_path))
+    first = min(MESHES)  # ids go by names
+    texts = ((first, "a red box"), ("Off Screen", "a blue box"))
+    assert prompts_by_id(clip, RunConfig(object_prompts=texts)) == {1: "a red box"}
+    with pytest.raises(SceneError, match=r"no object is called 'Nobody'; it has: .*Off Screen"):
+        prompts_by_id(clip, RunConfig(object_prompts=(("Nobody", "a box"),)))
 
 
 def test_all_three_actions_play(gltf):

@@ -8,13 +8,15 @@ their own, and the charts stay on the surface while it moves. All of it happens 
 from collections.abc import Sequence
 
 import bpy
-from genrender_passes.objects import reachable
+from genrender_passes.objects import like_render, reachable
 from genrender_passes.overlap import bad_share
 from genrender_passes.told import tell
 
 # Surface that shares its coordinates, or has none, above which there are new ones.
 MOST_BAD = 0.05
 CHARTS = "genrender_charts"
+# Instances with more faces than this in all stay as they are.
+MOST_FACES = 2_000_000
 
 
 def make_charts(scene, layer, frames: Sequence[int], also_overlaps: bool) -> None:
@@ -24,6 +26,7 @@ def make_charts(scene, layer, frames: Sequence[int], also_overlaps: bool) -> Non
     things = [thing for thing in reachable(layer) if not thing.hide_render and thing.visible_camera]
     made: dict[str, list[str]] = {}
     changing, without = [], []
+    realise_instances(things)
     for thing in things:
         if thing.type not in ("MESH", "CURVE", "SURFACE", "FONT", "META"):
             continue
@@ -33,12 +36,10 @@ def make_charts(scene, layer, frames: Sequence[int], also_overlaps: bool) -> Non
         if thing.type != "MESH" and (thing.type == "META" or not _to_mesh(thing, layer)):
             without.append(thing.name)
             continue
-        if _shape(thing) != _shape_at(scene, thing, frames[-1]) or _shape(thing) != _shape_at(
-            scene, thing, frames[len(frames) // 2]
-        ):
+        looked_at = (frames[len(frames) // 2], frames[-1], frames[0])
+        if len({_shape_at(scene, thing, frame) for frame in looked_at}) > 1:
             changing.append(thing.name)
             continue
-        scene.frame_set(frames[0])
         _chart(thing, scene)
         made.setdefault(why, []).append(thing.name)
     scene.frame_set(frames[0])
@@ -52,30 +53,38 @@ def make_charts(scene, layer, frames: Sequence[int], also_overlaps: bool) -> Non
         )
 
 
+def realise_instances(things: Sequence) -> None:
+    """Makes instances of nameless geometry part of the object whose geometry nodes make them.
+
+    Instances of objects stay: they have the coordinates and the name of what they show.
+    """
+    wanted = dict.fromkeys(thing for thing in things if any(one.type == "NODES" for one in thing.modifiers))
+    faces = dict.fromkeys(wanted, 0)
+    for one in bpy.context.evaluated_depsgraph_get().object_instances:
+        if one.is_instance and one.object.type == "MESH" and one.object.original == one.parent.original:
+            thing = one.parent.original
+            if thing in faces:
+                faces[thing] += len(one.object.data.polygons)
+    for thing, n_faces in faces.items():
+        if n_faces > MOST_FACES:
+            tell("warning", text=f"{thing.name}: its {n_faces} faces in instances are not unwrapped")
+        elif n_faces:
+            _local(thing)
+            group, start, end = _group(CHARTS)
+            real = group.nodes.new("GeometryNodeRealizeInstances")
+            group.links.new(start.outputs[0], real.inputs[0])
+            group.links.new(real.outputs[0], end.inputs[0])
+            thing.modifiers.new(CHARTS, "NODES").node_group = group
+
+
+def _local(thing) -> None:
+    """Of this file, so that modifiers can be added; those of other files are read only."""
+    if thing.library:
+        thing.make_local()
+
+
 def _listed(names: Sequence[str]) -> str:
     return ", ".join(sorted(names))
-
-
-def like_render(scene, layer) -> None:
-    """Makes the viewport evaluate what a render does, so that meshes here are those that are rendered."""
-    scene.render.simplify_subdivision = scene.render.simplify_subdivision_render
-    for collection in [scene.collection, *scene.collection.children_recursive]:
-        if collection is not scene.collection:
-            collection.hide_viewport = collection.hide_render
-    todo = [layer.layer_collection]
-    while todo:
-        one = todo.pop()
-        one.hide_viewport = False
-        todo += one.children
-    for thing in reachable(layer):
-        thing.hide_viewport = thing.hide_render
-        if thing.name in layer.objects:
-            thing.hide_set(False, view_layer=layer)
-        for modifier in thing.modifiers:
-            modifier.show_viewport = modifier.show_render
-            if modifier.type in ("SUBSURF", "MULTIRES"):
-                modifier.levels = modifier.render_levels
-    layer.update()
 
 
 def _evaluated(thing):
@@ -135,8 +144,7 @@ def _alone(thing):
 
 
 def _chart(thing, scene) -> None:
-    if thing.library:
-        thing.make_local()
+    _local(thing)
     evaluated = _evaluated(thing)
     names = [uv.name for uv in evaluated.data.uv_layers if uv.active_render]
     mesh = bpy.data.meshes.new_from_object(evaluated, depsgraph=bpy.context.evaluated_depsgraph_get())
@@ -158,11 +166,8 @@ def _chart(thing, scene) -> None:
 
 def _nodes(model, name: str):
     """Geometry nodes that store the coordinates of another object's corners, number by number."""
-    group = bpy.data.node_groups.new(CHARTS, "GeometryNodeTree")
-    group.interface.new_socket("Geometry", in_out="INPUT", socket_type="NodeSocketGeometry")
-    group.interface.new_socket("Geometry", in_out="OUTPUT", socket_type="NodeSocketGeometry")
+    group, start, end = _group(CHARTS)
     node, link = group.nodes.new, group.links.new
-    start, end = node("NodeGroupInput"), node("NodeGroupOutput")
     info, index, sample = (
         node("GeometryNodeObjectInfo"),
         node("GeometryNodeInputIndex"),
@@ -182,6 +187,14 @@ def _nodes(model, name: str):
     link(_enabled(sample.outputs, "Value"), _enabled(store.inputs, "Value"))
     link(store.outputs["Geometry"], end.inputs[0])
     return group
+
+
+def _group(name: str) -> tuple:
+    """Geometry nodes with nothing between their input and output yet."""
+    group = bpy.data.node_groups.new(name, "GeometryNodeTree")
+    for way in ("INPUT", "OUTPUT"):
+        group.interface.new_socket("Geometry", in_out=way, socket_type="NodeSocketGeometry")
+    return group, group.nodes.new("NodeGroupInput"), group.nodes.new("NodeGroupOutput")
 
 
 def _enabled(sockets, name: str):

@@ -59,7 +59,7 @@ def set_up(scene, layer, size: Sequence[int], pixel_aspect: Sequence[float]) -> 
 def render(scene, frames: Sequence[int], folder: Path) -> None:
     """Renders the frames whose files are not there, each whole or not at all."""
     (folder / "passes").mkdir(exist_ok=True)
-    beside = folder / "unfinished.exr"
+    beside = folder / f"unfinished-{os.getpid()}.exr"  # another Blender may not have ended yet
     tell("progress", work="passes", done=0, total=len(frames))
     for done, frame in enumerate(frames, start=1):
         file = folder / "passes" / f"frame_{frame:04d}.exr"

@@ -6,7 +6,7 @@ from typing import Any
 
 import addon_utils
 import bpy
-from genrender_passes.objects import key, reachable
+from genrender_passes.objects import key, like_render, reachable
 from genrender_passes.told import PassError, tell
 
 
@@ -20,6 +20,7 @@ def write(scene, request: dict[str, Any], folder: Path) -> None:
     for thing in reachable(bpy.context.view_layer):
         if key(thing) in unwanted or not thing.visible_camera:
             thing.hide_render = True
+    like_render(scene, bpy.context.view_layer)  # glTF has what the viewport shows
     scene.frame_start, scene.frame_end, scene.frame_step = request["frames"][0], request["frames"][-1], 1
     # The camera's shape is that of the pictures.
     scene.render.resolution_x, scene.render.resolution_y = request["size"]
@@ -28,7 +29,7 @@ def write(scene, request: dict[str, Any], folder: Path) -> None:
     tell("progress", work=f"writing {request['road']}", done=0, total=1)
     (folder / "passes").mkdir(exist_ok=True)
     suffix = {"usd": ".usdc", "glb": ".glb"}[request["road"]]
-    beside = folder / f"unfinished{suffix}"
+    beside = folder / f"unfinished-{os.getpid()}{suffix}"
     EXPORTERS[request["road"]](beside)
     if not beside.is_file():
         raise PassError(f"Blender's exporter wrote no {suffix} file, see log.txt in {folder}")
@@ -43,6 +44,8 @@ def _export_usd(file: Path) -> None:
         # Off: points of every frame, with all modifiers. On: a skeleton, without the modifiers behind it.
         export_armatures=False,
         export_shapekeys=False,
+        export_subdivision="TESSELLATE",  # else the cage alone, and word that it is to be subdivided
+        allow_unicode=True,  # in names
         evaluation_mode="RENDER",
         export_textures_mode="KEEP",
     )

@@ -69,6 +69,28 @@ def reachable(layer) -> list:
     return list(found)
 
 
+def like_render(scene, layer) -> None:
+    """Makes the viewport evaluate what a render does, so that meshes here are those that are rendered."""
+    scene.render.simplify_subdivision = scene.render.simplify_subdivision_render
+    for collection in [scene.collection, *scene.collection.children_recursive]:
+        if collection is not scene.collection:
+            collection.hide_viewport = collection.hide_render
+    todo = [layer.layer_collection]
+    while todo:
+        one = todo.pop()
+        one.hide_viewport = False
+        todo += one.children
+    for thing in reachable(layer):
+        thing.hide_viewport = thing.hide_render
+        if thing.name in layer.objects:
+            thing.hide_set(False, view_layer=layer)
+        for modifier in thing.modifiers:
+            modifier.show_viewport = modifier.show_render
+            if modifier.type in ("SUBSURF", "MULTIRES"):
+                modifier.levels = modifier.render_levels
+    layer.update()
+
+
 def _hide_strands(thing) -> bool:
     """Switches particle systems off that show strands; those that show objects stay."""
     is_any = False

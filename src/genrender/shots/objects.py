@@ -43,5 +43,9 @@ def prompts_by_id(clip: Clip, config: RunConfig) -> dict[int, str]:
     if isinstance(clip.shot, Shot):
         find = clip.shot.scene.find_objects
     else:
-        find = partial(find_by_name, _exr_objects(clip), clip.shot.sequence.path.name)
-    return {i: text for name, text in config.object_prompts for i in find(name)}
+        seen, sequence = _exr_objects(clip), clip.shot.sequence
+        # As in scenes, it is no mistake to name what no frame shows; such objects have no id, so 0 and below.
+        unseen = sorted(sequence.manifest_names - set(seen.values()))
+        names = {-number: name for number, name in enumerate(unseen)} | seen
+        find = partial(find_by_name, names, sequence.path.name)
+    return {i: text for name, text in config.object_prompts for i in find(name) if i > 0}

@@ -99,3 +99,12 @@ def save(folder: Path, name: str = "Szene ä.blend") -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     bpy.ops.wm.save_as_mainfile(filepath=str(folder / name))
     return folder / name
+
+
+def set_up(scene: bpy.types.Scene) -> None:
+    """What all videos of the tests are asked for: the same, so that they have the same frames."""
+    settings = scene.genrender
+    settings.prompt, settings.size, settings.preset = "a red robot on a green background", 64, "preview"
+    settings.options = "--steps 2"
+    bpy.data.objects[GROUND].genrender.takes_part = False
+    bpy.data.objects[CRATE].genrender.prompt = "a blue cube"

@@ -5,9 +5,10 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -62,10 +63,10 @@ if "GENRENDER_PYTHON" in os.environ:
         return SimpleNamespace(**modules)
 
     @pytest.fixture(scope="session")
-    def wait(extension: SimpleNamespace) -> Callable[..., object]:
+    def wait(extension: SimpleNamespace) -> Callable[..., Any]:
         """Looks at the job until it ends, or something is so: without a window, no timer of Blender runs."""
 
-        def look(until: Callable[[object], bool] = lambda _job: False) -> object:
+        def look(until: Callable[[Any], bool] = lambda _job: False) -> Any:
             job = extension.watch.watch.job
             end = time.monotonic() + PATIENCE_S
             while job.is_under_way and not until(job):
@@ -77,27 +78,25 @@ if "GENRENDER_PYTHON" in os.environ:
         return look
 
     @pytest.fixture
-    def scene(extension: SimpleNamespace, tmp_path: Path) -> object:
-        """A scene that was saved, in a folder with blanks and letters beyond ASCII in its name."""
+    def scene(extension: SimpleNamespace, tmp_path: Path) -> Iterator[bpy.types.Scene]:
+        """The shared video's scene, saved anew in a folder of its own."""
         made = character.make_scene()
-        made.genrender.prompt, made.genrender.size = "a red robot on a green background", 64
-        made.genrender.preset, made.genrender.options = "preview", "--steps 2"
+        character.set_up(made)
         character.save(tmp_path / "Ordner mit ä")
         yield made
         extension.watch.watch.cancel()
 
     @pytest.fixture(scope="session")
-    def finished(extension, wait, tmp_path_factory) -> SimpleNamespace:
-        """One video from the button to the sequencer: its job, its file, and the frames."""
-        scene = character.make_scene()
-        scene.genrender.prompt, scene.genrender.size = "a red robot on a green background", 64
-        scene.genrender.preset, scene.genrender.options = "preview", "--steps 2"
-        bpy.data.objects[character.GROUND].genrender.takes_part = False
-        bpy.data.objects[character.CRATE].genrender.prompt = "a blue cube"
+    def finished(wait: Callable[..., Any], tmp_path_factory: pytest.TempPathFactory) -> SimpleNamespace:
+        """One video from the button to the sequencer: its job, the saved file, and the frames."""
+        character.set_up(character.make_scene())
         file = character.save(tmp_path_factory.mktemp("Ordner mit ä"))
         assert bpy.ops.genrender.generate() == {"FINISHED"}
         job = wait()
-        character.save(file.parent, file.name)
         assert job.is_done, job.error
-        frames = [path.read_bytes() for path in extension.job.frame_files(job.folder)]
-        return SimpleNamespace(job=job, file=file, frames=frames)
+        character.save(file.parent, file.name)
+        return SimpleNamespace(job=job, file=file, frames=frames_of(job.folder))
+
+    def frames_of(folder: Path) -> list[bytes]:
+        """The files of a job's frames, in order."""
+        return [file.read_bytes() for file in sorted((folder / "run" / "frames").glob("*.png"))]

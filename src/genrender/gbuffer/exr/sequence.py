@@ -123,6 +123,13 @@ class ExrSequence:
             return {}  # not ours: indices go by their numbers
 
     @property
+    def manifest_names(self) -> frozenset[str]:
+        """All objects that the first frame's cryptomatte tells of, seen or not; none where it tells nothing."""
+        if self.channels.cryptomatte is None or self.manifest_fault is not None:
+            return frozenset()
+        return frozenset(self._manifest(*self._at(0, self.channels.object)).values())
+
+    @property
     def manifest_fault(self) -> str | None:
         """What is wrong with the first cryptomatte manifest that cannot be understood, if there is one."""
         if self.channels.cryptomatte is None:
