@@ -124,7 +124,7 @@ class ExrSequence:
 
     @property
     def manifest_names(self) -> frozenset[str]:
-        """All objects that the first frame's cryptomatte tells of, seen or not; none where it tells nothing."""
+        """All objects that the first frame's cryptomatte tells of, seen or not; perhaps none."""
         if self.channels.cryptomatte is None or self.manifest_fault is not None:
             return frozenset()
         return frozenset(self._manifest(*self._at(0, self.channels.object)).values())
