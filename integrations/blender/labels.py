@@ -8,7 +8,7 @@ LETTER, BESIDE = 7.0, 60
 
 def lines(layout, text: str, icon: str = "NONE") -> None:
     """A text on as many lines as the region's width asks for."""
-    scale = bpy.context.preferences.system.ui_scale
+    scale = bpy.context.preferences.system.ui_scale or 1.0  # 0: Blender has no window
     letters = max(20, int((bpy.context.region.width / scale - BESIDE) / LETTER))
     line = ""
     for word in text.split():

@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 import zipfile
+from functools import partial
 from pathlib import Path
 
 import bpy
@@ -149,7 +150,7 @@ def test_errors_of_both_programs_arrive(scene, wait):
 
 
 def test_an_engine_that_is_not_there(extension, monkeypatch, tmp_path):
-    find = extension.engine.find_engine
+    find = partial(extension.engine.find_engine, own=tmp_path / "nothing")
     with pytest.raises(extension.engine.EngineError, match="there is no genrender at"):
         find(str(tmp_path))
     monkeypatch.setenv("PATH", str(tmp_path))
