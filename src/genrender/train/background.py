@@ -9,6 +9,9 @@ from pathlib import Path
 import genrender
 from genrender.train.pause import PAUSE_FILE
 
+# Niceness of what gets only what is left.
+LOWEST = 19
+
 
 def start_in_background(command: list[str], work_dir: Path) -> tuple[int, Path]:
     """Run a genrender command that goes on when this process ends.
@@ -32,11 +35,24 @@ def start_in_background(command: list[str], work_dir: Path) -> tuple[int, Path]:
     log = work_dir / "train.log"
     with log.open("ab") as out:
         process = subprocess.Popen(
-            ["nice", "-n", "19", sys.executable, "-m", "genrender", *command],
+            [sys.executable, "-m", "genrender", *command],
             stdin=subprocess.DEVNULL,
             stdout=out,
             stderr=out,
             env={**os.environ, "PYTHONPATH": str(code.absolute())},
             start_new_session=True,
         )
+    yield_to_all(process.pid)
     return process.pid, log
+
+
+def yield_to_all(pid: int) -> None:
+    """Let a process run when nothing else wants to.
+
+    Linux may share processor time between sessions first and by niceness only within them, so a process that
+    leads a session of its own would get as much as all that one works with in another.
+    """
+    os.setpriority(os.PRIO_PROCESS, pid, LOWEST)
+    autogroup = Path(f"/proc/{pid}/autogroup")
+    if autogroup.exists():
+        autogroup.write_text(str(LOWEST))
