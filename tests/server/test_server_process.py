@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 from server.scene_files import SCENES
 
+from genrender.runs.unfinished import has_steps
 from genrender.server.client import Client, run_path
-from genrender.server.queue import has_steps
 from genrender.server.studio import held_by
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="needs signals and locks")

@@ -7,11 +7,13 @@ import time
 import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from genrender.batches.child import Child
 from genrender.batches.lines import Task
 from genrender.batches.state import JobState, Work, new_state, read_summary, write_summary
+from genrender.distributed.process import LocalProcess
 from genrender.errors import GenRenderError
 from genrender.jobs.worker import Worker, WorkerLost, WorkPlace
 from genrender.runs.folder import RunFolder
@@ -145,7 +147,7 @@ class Station:
         self._batch = batch
         self._device = device
         self._config = config
-        self.worker = Worker(config.debug, apart=True)
+        self.worker = Worker(config.debug, partial(LocalProcess, apart=True))
         self.child = Child()
         self._is_cancelled = False
         self.thread = threading.Thread(target=self._work, daemon=True)

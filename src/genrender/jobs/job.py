@@ -90,6 +90,8 @@ class RenderJob:
         appearance_from: folder of a run whose look this one takes over.
         only: the part of the clip that is made: `keyframes`, or numbers from 0 as `0-49`; None: all.
         keyframes_from: folder of the run with the keyframes that the frames are made against.
+        workers: how many processes make parts of the clip side by side; None: one makes it as a whole.
+        ray: address of the Ray cluster that they are in; None: they are on this machine.
         out: where the video goes beside the run folder.
         also: what a compositor takes as well, see `genrender.jobs.also.KINDS`, separated by commas.
         upscale: network that enlarges the finished frames, a folder or a hub id.
@@ -122,6 +124,8 @@ class RenderJob:
     appearance_from: Path | None = None
     only: str | None = None
     keyframes_from: Path | None = None
+    workers: int | None = None
+    ray: str | None = None
     out: Path | None = None
     also: str | None = None
     upscale: str | None = None

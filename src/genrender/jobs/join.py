@@ -41,16 +41,8 @@ def join(folders: Sequence[Path], out: Path, hooks: RunHooks = SILENT) -> range:
     if out.suffix.lower() != ".mp4":
         raise MediaError(f"cannot write {out}: expected the name of an MP4 file, for instance {out.stem}.mp4")
     check_writable(out.parent)
-    read = [(folder, RunFolder(folder).read_record()) for folder in folders]
-    runs = sorted(read, key=lambda run: run[1].shot.shown)
+    runs, frames = read_parts(folders)
     first = runs[0][1]
-    _check_one_clip(runs)
-    frames = _check_follow(runs)
-    for folder, record in runs:
-        if len(found := RunFolder(folder).frame_files()) != len(record.shot.shown):
-            raise MediaError(
-                f"{folder} holds {len(found)} of {len(record.shot.shown)} frames: render it again"
-            )
 
     def pictures() -> Iterator[np.ndarray]:
         repeat, done = first.making.settings.others.get("repeat", 1), 0
@@ -64,6 +56,20 @@ def join(folders: Sequence[Path], out: Path, hooks: RunHooks = SILENT) -> range:
     scale = _scale(first)
     write_video(out, pictures(), first.shot.fps, told_of(replace(first, command=_of_whole(first.command))))
     return frames
+
+
+def read_parts(folders: Sequence[Path]) -> tuple[list[tuple[Path, RunRecord]], range]:
+    """Runs that are parts of one clip, in order, and which frames they hold together; raises as `join`."""
+    read = [(folder, RunFolder(folder).read_record()) for folder in folders]
+    runs = sorted(read, key=lambda run: run[1].shot.shown)
+    _check_one_clip(runs)
+    frames = _check_follow(runs)
+    for folder, record in runs:
+        if len(found := RunFolder(folder).frame_files()) != len(record.shot.shown):
+            raise MediaError(
+                f"{folder} holds {len(found)} of {len(record.shot.shown)} frames: render it again"
+            )
+    return runs, frames
 
 
 def _check_one_clip(runs: Sequence[tuple[Path, RunRecord]]) -> None:

@@ -2,10 +2,10 @@
 
 import shlex
 import shutil
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any
 
 import diffusers.utils.logging
@@ -25,10 +25,11 @@ from genrender.gbuffer.control import shows_own_object
 from genrender.jobs.also import read_kinds
 from genrender.jobs.clips import with_all_uvs
 from genrender.jobs.finish import finish, wish_of
-from genrender.jobs.finishing import drop_wish, keep_wish
+from genrender.jobs.finishing import Wish, drop_wish, keep_wish
+from genrender.jobs.in_parts import make_in_parts
 from genrender.jobs.job import RenderJob, job_to_json
 from genrender.jobs.pace import Estimate, frames_at_once, seconds_per_frame
-from genrender.jobs.parts import lent_appearance, rendered_part, sampled_frames
+from genrender.jobs.parts import lent_appearance, read_keyframes, rendered_part, sampled_frames
 from genrender.jobs.plan import Plan
 from genrender.jobs.upscale import Upscaler
 from genrender.jobs.words import job_words
@@ -38,6 +39,7 @@ from genrender.runs.hooks import SILENT, RunHooks, logged_warnings
 from genrender.runs.make import Inputs, conditions_of, make_video, resolved
 from genrender.runs.record import Origin
 from genrender.runs.unfinished import UnfinishedRun, file_digest
+from genrender.sampling.appearance import Appearance
 from genrender.sampling.scheduler import set_noise_levels
 from genrender.shots.clip import Shot
 from genrender.storage.atomic import atomic_write
@@ -62,11 +64,49 @@ def make(
         Cancelled: the hooks say so.
         GenRenderError: the device, the model, the clip or the disk does not suffice.
     """
-    job, config, shot, folder = plan.job, plan.config, plan.shot, plan.folder
+    job, folder = plan.job, plan.folder
     words = ["genrender", *job_words(job, folder.path)] if command is None else command
     _check_memory(plan)
     kinds = read_kinds(job.also)
     upscaler = None if job.upscale is None else Upscaler.load(job.upscale, job.recipe.device)
+    wish = wish_of(kinds, upscaler) if kinds or upscaler is not None else None
+    begun = partial(_begun, plan, hooks, words, resume, wish)
+    if job.workers is None:
+        flagged = _make_here(plan, hooks, begun)
+    else:
+        with begun() as unfinished:
+            flagged = make_in_parts(plan, unfinished, hooks)
+    if wish is not None:
+        finish(folder.path, kinds, upscaler, hooks)
+    if flagged:
+        hooks.warn(f"the model's safety checker blackened {_frames(flagged)}; try another prompt or seed")
+
+
+@contextmanager
+def _begun(
+    plan: Plan, hooks: RunHooks, words: Sequence[str], resume: bool, wish: Wish | None
+) -> Iterator[UnfinishedRun]:
+    """The run under way, and what it needs beside its folder to count as finished."""
+    folder = plan.folder
+    with (
+        logged_warnings(hooks),
+        UnfinishedRun(folder, words, resume, job_to_json(plan.job)) as unfinished,
+        _resume_hint(unfinished, folder, hooks),
+    ):
+        yield unfinished
+        _copy_out(plan.job, folder)
+        # Before the run counts as finished: what is killed in between is not forgotten.
+        if wish is not None:
+            keep_wish(folder, wish)
+        else:
+            drop_wish(folder.path)  # an earlier run's
+
+
+def _make_here(
+    plan: Plan, hooks: RunHooks, begun: Callable[[], AbstractContextManager[UnfinishedRun]]
+) -> list[int]:
+    """A whole run, or a part of a clip, by this process; returns what `make_video` does."""
+    job, config, shot, folder = plan.job, plan.config, plan.shot, plan.folder
     digest = recipe_digest(job.recipe)  # it may read a gigabyte
     with logged_warnings(hooks):
         pipeline = _load(plan, digest, hooks)
@@ -79,15 +119,12 @@ def make(
     if isinstance(shot, Shot):
         shot = with_all_uvs(shot, hooks)
     origin = Origin(job.recipe, job.preset, job.method, digest)
-    with (
-        logged_warnings(hooks),
-        UnfinishedRun(folder, words, resume, job_to_json(job)) as unfinished,
-        _resume_hint(unfinished, folder, hooks),
-    ):
-        ahead = _estimate(pipeline, plan)
+    with begun() as unfinished:
+        keyframes = read_keyframes(job)
+        ahead = _estimate(pipeline, plan, keyframes)
         hooks.note(ahead.words((shot.width, shot.height), backbone_of(pipeline).device.type))
         settled = resolved(config, shot.n_frames, pipeline)
-        clip, part = rendered_part(job, shot, settled, hooks, unfinished.gbuffer_file)
+        clip, part = rendered_part(job, keyframes, shot, settled, hooks, unfinished.gbuffer_file)
         shown = range(shot.n_frames) if part is None else part.frames
         if not any(shows_own_object(clip.gbuffers[frame]).any() for frame in shown):
             hooks.warn("the camera sees nothing of the scene in any frame; choose another --camera")
@@ -100,17 +137,7 @@ def make(
         if job.keyframes_from is not None:
             origin = replace(origin, keyframes=file_digest(job.keyframes_from / APPEARANCE_FILE))
         inputs = Inputs(origin, appearance, part, words_are_looked_at=True)
-        flagged = make_video(pipeline, clip, config, folder, inputs, METHODS[job.method], unfinished, hooks)
-        _copy_out(job, folder)
-        # Before the run counts as finished: what is killed in between is not forgotten.
-        if kinds or upscaler is not None:
-            keep_wish(folder, wish_of(kinds, upscaler))
-        else:
-            drop_wish(folder.path)  # an earlier run's
-    if kinds or upscaler is not None:
-        finish(folder.path, kinds, upscaler, hooks)
-    if flagged:
-        hooks.warn(f"the model's safety checker blackened {_frames(flagged)}; try another prompt or seed")
+        return make_video(pipeline, clip, config, folder, inputs, METHODS[job.method], unfinished, hooks)
 
 
 def _warn_of_one_branch(config: RunConfig, hooks: RunHooks) -> None:
@@ -190,10 +217,11 @@ def estimate(plan: Plan, hooks: RunHooks = SILENT) -> Estimate:
         GenRenderError: the device, the model or the memory does not suffice.
     """
     _check_memory(plan)
-    return _estimate(_load(plan, recipe_digest(plan.job.recipe), hooks), plan)
+    pipeline = _load(plan, recipe_digest(plan.job.recipe), hooks)
+    return _estimate(pipeline, plan, read_keyframes(plan.job))
 
 
-def _estimate(pipeline: Any, plan: Plan) -> Estimate:
+def _estimate(pipeline: Any, plan: Plan, keyframes: Appearance | None) -> Estimate:
     """Time, from one timed pass of the networks, memory and disk."""
     shot, backbone = plan.shot, backbone_of(pipeline)
     config = resolved(plan.config, shot.n_frames, pipeline)
@@ -201,7 +229,7 @@ def _estimate(pipeline: Any, plan: Plan) -> Estimate:
     conditions = conditions_of(config, plan.job.recipe)
     frame_s = seconds_per_frame(backbone, conditions, (shot.height // factor, shot.width // factor))
     share = pipeline.unet.dtype.itemsize / torch.float32.itemsize
-    n_frames = sampled_frames(plan.job, config, shot.n_frames)
+    n_frames = sampled_frames(plan.job, keyframes, config, shot.n_frames)
     at_once = min(frames_at_once(pipeline.unet, config.chunk_size), n_frames)
     memory = round(share * network_memory(n_pixels, at_once))
     if backbone.device.type == "cpu":

@@ -24,6 +24,8 @@ from genrender.shots.objects import atlas_ids_by_name
 from genrender.storage.run_files import APPEARANCE_FILE
 
 KEYFRAMES = "keyframes"
+# Beyond that parts of a clip are too short for what each costs.
+MAX_WORKERS = 1000
 # Settings of a range that keyframes do not depend on.
 _OF_RANGES = ("chunk_size", "lock", "repeat", "background_color")
 
@@ -51,14 +53,15 @@ def read_range(job: RenderJob, n_frames: int) -> range:
 
 def check_part(job: RenderJob, n_frames: int) -> None:
     """Raises ConfigError where a job's frames cannot be made apart from the rest of the clip."""
-    if job.only is None and job.keyframes_from is None:
+    _check_workers(job)
+    if job.only is None and job.keyframes_from is None and job.workers is None:
         return
+    asked = "--only and --keyframes-from" if job.workers is None else "--workers"
     if job.method != "generative":
-        raise ConfigError("--only and --keyframes-from are parts of --method generative; leave them out")
+        raise ConfigError(f"{asked}: parts are made by --method generative alone; leave one of them out")
     if job.recipe.motion_adapter is not None:
         raise ConfigError(
-            "--only and --keyframes-from make frames apart, and --motion-adapter sees them together; leave "
-            "one of them out"
+            f"{asked}: parts are made apart, and --motion-adapter sees frames together; leave one of them out"
         )
     if job.only == KEYFRAMES:
         if job.keyframes_from is not None:
@@ -67,6 +70,8 @@ def check_part(job: RenderJob, n_frames: int) -> None:
             )
         return
     if job.keyframes_from is None:
+        if job.workers is not None:
+            return
         raise ConfigError(
             "--only has frames and nothing to make them against: run it with --only keyframes first, and "
             "give that run's folder as --keyframes-from"
@@ -77,6 +82,19 @@ def check_part(job: RenderJob, n_frames: int) -> None:
             "was taken over when they were made"
         )
     read_range(job, n_frames)
+
+
+def _check_workers(job: RenderJob) -> None:
+    if job.ray is not None and job.workers is None:
+        raise ConfigError(
+            f"--ray {job.ray} has no --workers: give how many of the cluster's GPUs make the clip"
+        )
+    if job.workers is None:
+        return
+    if not 1 <= job.workers <= MAX_WORKERS:
+        raise ConfigError(f"--workers is {job.workers}, expected 1 to {MAX_WORKERS}")
+    if job.only is not None:
+        raise ConfigError("--workers makes a clip of all its parts, and --only makes one: leave one out")
 
 
 def check_lender(path: Path, job: RenderJob, config: RunConfig, shot: Shot | ExrShot) -> Making:

@@ -25,13 +25,30 @@ from genrender.storage.run_files import APPEARANCE_FILE
 _OTHER_PIXELS = 1e-3
 
 
+def read_keyframes(job: RenderJob) -> Appearance | None:
+    """What a job's frames are made against; None: keyframes of its own.
+
+    Raises:
+        MediaError: it cannot be read.
+    """
+    if job.keyframes_from is None:
+        return None
+    return read_appearance(job.keyframes_from / APPEARANCE_FILE).as_keyframes()
+
+
 def rendered_part(
-    job: RenderJob, shot: Shot | ExrShot, config: RunConfig, hooks: RunHooks, file: Path
+    job: RenderJob,
+    keyframes: Appearance | None,
+    shot: Shot | ExrShot,
+    config: RunConfig,
+    hooks: RunHooks,
+    file: Path,
 ) -> tuple[Clip, ClipPart | None]:
     """The clip with the G-buffers that a job needs, and which part of it is made; None: all.
 
     Args:
         job: what was asked for.
+        keyframes: as `read_keyframes` gives them.
         shot: the whole clip, with texture coordinates on every object.
         config: resolved.
         hooks: told about every G-buffer.
@@ -39,16 +56,14 @@ def rendered_part(
 
     Raises:
         ConfigError: the keyframes show another clip.
-        MediaError: they cannot be read.
     """
-    if job.keyframes_from is None:
+    if job.keyframes_from is None or keyframes is None:
         clip = render_shot(shot, hooks.report, file)
         n_keyframes = config.method.injection.n_keyframes
         assert n_keyframes is not None
         if job.only != KEYFRAMES:
             return clip, None
         return clip, ClipPart(tuple(covering_frames(clip.gbuffers, n_keyframes, config.seed)))
-    keyframes = _keyframes(job.keyframes_from)
     part = ClipPart(tuple(read_range(job, shot.n_frames)), keyframes)
     needed = sorted({*part.sampled(config, shot.n_frames), *keyframes.frames})
     if isinstance(shot, ExrShot):
@@ -65,20 +80,20 @@ def rendered_part(
     return clip, part
 
 
-def sampled_frames(job: RenderJob, config: RunConfig, n_frames: int) -> int:
+def sampled_frames(job: RenderJob, keyframes: Appearance | None, config: RunConfig, n_frames: int) -> int:
     """How many frames of a clip go through the networks.
 
     Args:
         job: what was asked for.
+        keyframes: as `read_keyframes` gives them.
         config: resolved.
         n_frames: of the clip.
     """
     if job.only == KEYFRAMES:
         assert config.method.injection.n_keyframes is not None
         return config.method.injection.n_keyframes
-    if job.keyframes_from is None:
+    if keyframes is None:
         return n_frames
-    keyframes = _keyframes(job.keyframes_from)
     part = ClipPart(tuple(read_range(job, n_frames)), keyframes)
     return len({*part.sampled(config, n_frames), *keyframes.frames})
 
@@ -90,10 +105,6 @@ def lent_appearance(path: Path, clip: Clip, hooks: RunHooks) -> Appearance:
         note_partners(path, theirs, ours, hooks)
     theirs = {our: theirs[their] for our, their in partners(ours, theirs).items()}
     return read_appearance(path / APPEARANCE_FILE).matched(theirs, ours, clip_objects(clip))
-
-
-def _keyframes(path: Path) -> Appearance:
-    return read_appearance(path / APPEARANCE_FILE).as_keyframes()
 
 
 def _check_same(found: GBuffer, kept: GBuffer, frame: int, path: Path) -> None:

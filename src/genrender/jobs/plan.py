@@ -55,7 +55,7 @@ class Plan:
     def disk_bytes(self) -> int:
         """What the run takes on the disk while it goes on."""
         n_frames = self.shot.n_frames
-        if self.job.keyframes_from is not None:
+        if self.job.keyframes_from is not None and self.job.workers is None:
             n_around = _AROUND_RANGE + 2 * self.job.chunk
             n_frames = min(n_frames, len(read_range(self.job, n_frames)) + n_around)
         return RUN_BYTES * self.shot.width * self.shot.height * n_frames

@@ -28,6 +28,11 @@ def check_can_be_had(job: RenderJob, folder: RunFolder) -> None:
 
 def inputs(job: RenderJob) -> list[Path]:
     """The files that runs depend on, as far as they are on this machine."""
+    return [*clip_inputs(job), *recipe_files(job.recipe)]
+
+
+def clip_inputs(job: RenderJob) -> list[Path]:
+    """The same without the files of the model."""
     clip, camera = job.clip, job.clip.shot.camera
     files = exr_files(clip.scene) if clip.is_exr else scene_files(clip.scene, clip.allow_folder)
     if clip.exr_map is not None:
@@ -37,7 +42,6 @@ def inputs(job: RenderJob) -> list[Path]:
     for lender in (job.appearance_from, job.keyframes_from):
         if lender is not None and (lent := lender / APPEARANCE_FILE).exists():
             files.append(lent)
-    files += recipe_files(job.recipe)
     return files
 
 

@@ -10,7 +10,6 @@ peak memory is their own. It ends at once when whoever asked is killed.
 import json
 import os
 import signal
-import subprocess
 import sys
 import threading
 import traceback
@@ -21,6 +20,7 @@ from pathlib import Path
 from types import FrameType, TracebackType
 from typing import Any
 
+from genrender.distributed.process import LocalProcess, Process, Start
 from genrender.errors import ConfigError, GenRenderError
 from genrender.jobs.child import requests
 from genrender.jobs.job import RenderJob, job_from_json, job_to_json
@@ -34,6 +34,8 @@ from genrender.storage.memory import reset_peak_memory
 
 # How long a process may take to tidy up when it is not wanted any more.
 PATIENCE_S = 10.0
+# What libraries warn of is about their insides.
+_ARGUMENTS = ("-W", "ignore", "-m", "genrender.jobs.worker")
 
 
 class WorkerLost(ConfigError):
@@ -58,17 +60,17 @@ class Worker:
 
     Args:
         debug: show on stderr where an error of a run comes from.
-        apart: a Ctrl-C in the terminal does not reach the process; whoever asks ends it.
+        start: starts the process, on this machine or on another one.
 
     Example:
         >>> with Worker() as worker:
         ...     worker.make(RenderJob(ClipJob(Path("fox.glb")), "a fox"), RunFolder("runs/fox"))
     """
 
-    def __init__(self, debug: bool = False, apart: bool = False) -> None:
+    def __init__(self, debug: bool = False, start: Start = LocalProcess) -> None:
         self._debug = debug
-        self._apart = apart
-        self._process: subprocess.Popen[str] | None = None
+        self._start = start
+        self._process: Process | None = None
         self._is_interrupted = False
 
     def __enter__(self) -> "Worker":
@@ -82,8 +84,7 @@ class Worker:
     def _end(self) -> None:
         """Lets the process go."""
         if self._process is not None:
-            with suppress(BrokenPipeError), self._process:
-                pass  # closes the pipes, which ends it, and waits
+            self._process.close()
             self._process = None
 
     def _stop(self, hooks: RunHooks) -> None:
@@ -91,12 +92,11 @@ class Worker:
         process = self._process
         if process is None:
             return
-        assert process.stdout is not None
         process.terminate()
         impatience = threading.Timer(PATIENCE_S, process.kill)
         impatience.start()
         try:
-            for line in process.stdout:
+            for line in process.answers():
                 kind, *told = json.loads(line)
                 if kind in ("note", "warn"):
                     getattr(hooks, kind)(*told)
@@ -148,18 +148,11 @@ class Worker:
         """What the process answers at the end."""
         self._is_interrupted = False
         if self._process is None:
-            # What libraries warn of is about their insides.
-            child = [sys.executable, "-W", "ignore", "-m", "genrender.jobs.worker"]
-            self._process = subprocess.Popen(
-                child,
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                text=True,
-                process_group=0 if self._apart else None,
-            )
+            self._process = self._start(_ARGUMENTS)
         try:
             is_done, answer = self._answer_of(self._process, {**asked, "debug": self._debug}, hooks)
         except WorkerLost:
+            self._end()
             if self._is_interrupted:
                 raise Cancelled("cancelled") from None
             raise
@@ -171,23 +164,16 @@ class Worker:
             return answer
         raise Cancelled("cancelled") if self._is_interrupted else ConfigError(answer)
 
-    def _answer_of(
-        self, process: "subprocess.Popen[str]", asked: Mapping[str, Any], hooks: RunHooks
-    ) -> tuple[bool, Any]:
+    def _answer_of(self, process: Process, asked: Mapping[str, Any], hooks: RunHooks) -> tuple[bool, Any]:
         """Whether it is done, and what has come of it; else why it has failed."""
-        assert process.stdin is not None
-        assert process.stdout is not None
-        with suppress(BrokenPipeError):
-            process.stdin.write(json.dumps(asked) + "\n")
-            process.stdin.flush()
-        for line in process.stdout:
+        process.ask(json.dumps(asked))
+        for line in process.answers():
             kind, *told = json.loads(line)
             if kind in ("done", "error"):
                 return kind == "done", told[0]
             getattr(hooks, kind)(*told)
             if hooks.is_cancelled():
                 raise Cancelled("cancelled")
-        self._end()
         raise WorkerLost(
             "its process has ended before the run was done, perhaps for want of memory: resume it, or take a "
             "smaller size or fewer keyframes"

@@ -347,10 +347,15 @@ class Parts:
         only: the keyframes, or frames by their numbers from 0, such as 0-49. All other options say what the
             whole clip is, and are the same for all parts.
         keyframes_from: run folder of the keyframes.
+        workers: processes that make parts of the clip side by side, against keyframes that are made first; on
+            one machine a GPU for each, as far as there are. The frames are the same whatever their number.
+        ray: address of a Ray cluster whose machines they are on, such as auto or HOST:PORT.
     """
 
     only: Annotated[str | None, option("keyframes|FIRST-LAST", "the whole clip")] = None
     keyframes_from: Annotated[Path | None, option("RUN_DIR", "drawn anew at every step")] = None
+    workers: Annotated[int | None, option("N", "the whole clip in one process")] = None
+    ray: Annotated[str | None, option("ADDRESS", "this machine")] = None
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from genrender.storage.untrusted import json_text, parse_json
 # What it is called in files.
 KEY = "genrender"
 # Options that are about the machine where the run was made, with a value or without one.
-_OF_THE_MACHINE = ("--run-dir", "--out", "--allow-folder", "--exr-map", "--device", "--progress")
+_OF_THE_MACHINE = ("--run-dir", "--out", "--allow-folder", "--exr-map", "--device", "--progress", "--ray")
 _ALONE = ("--debug", "--resume")
 # Those that may name files, of which the name is told and no folder; hub ids such as owner/name stay.
 _OF_FILES = (

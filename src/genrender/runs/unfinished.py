@@ -9,6 +9,7 @@ import hashlib
 import json
 import os
 import shutil
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -23,6 +24,7 @@ from genrender.storage.folder_lock import lock_folder
 from genrender.storage.json_kinds import misfit
 from genrender.storage.run_files import (
     GBUFFERS_FILE,
+    PARTS_DIR,
     PREVIEW_FILE,
     REQUEST_FILE,
     SECONDS_FILE,
@@ -30,6 +32,8 @@ from genrender.storage.run_files import (
     UNFINISHED_DIR,
 )
 from genrender.storage.untrusted import json_text, read_json
+
+_LOOK_EVERY_S = 0.1
 
 
 class UnfinishedRun:
@@ -116,7 +120,7 @@ class UnfinishedRun:
     @property
     def can_be_resumed(self) -> bool:
         """Whether a step has been done whose result is here."""
-        return (self.path / STATE_FILE).exists() and (self.path / REQUEST_FILE).exists()
+        return has_steps(self._folder.path)
 
     def begin(self, request: Mapping[str, Any]) -> float:
         """Write down what is asked for, or make sure that it is what the earlier attempt was asked for.
@@ -174,6 +178,32 @@ class UnfinishedRun:
                 return 0.0  # it was stopped before its first step was over
             # At most as long as this, if it was never left alone.
             return max(0.0, state.stat().st_mtime - (self.path / REQUEST_FILE).stat().st_mtime)
+
+
+def has_steps(folder: Path) -> bool:
+    """Whether a run folder keeps steps that its run can go on from."""
+    unfinished = folder / UNFINISHED_DIR
+    is_begun = (unfinished / STATE_FILE).exists() or (unfinished / PARTS_DIR).exists()
+    return is_begun and (unfinished / REQUEST_FILE).exists()
+
+
+def wait_until_idle(folder: Path, patience_s: float) -> None:
+    """Waits until no other process is at work in a run folder, but no longer than so many seconds."""
+    until_s = time.monotonic() + patience_s
+    while _is_at_work(folder) and time.monotonic() < until_s:
+        time.sleep(_LOOK_EVERY_S)
+
+
+def _is_at_work(folder: Path) -> bool:
+    if not folder.is_dir():
+        return False
+    try:
+        lock = lock_folder(folder)
+    except MediaError:
+        return True
+    if lock is not None:
+        os.close(lock)
+    return False
 
 
 def read_request(folder: Path) -> dict[str, Any]:

@@ -20,9 +20,9 @@ from genrender.jobs.job import RenderJob, job_from_json
 from genrender.jobs.worker import Worker
 from genrender.runs.folder import RunFolder
 from genrender.runs.hooks import Cancelled, RunHooks
+from genrender.runs.unfinished import has_steps
 from genrender.server.database import Database, RunEntry
 from genrender.server.events import Events
-from genrender.storage.run_files import REQUEST_FILE, STATE_FILE, UNFINISHED_DIR
 
 # Estimates that wait; only the last ones are of interest.
 KEPT_ESTIMATES = 4
@@ -32,12 +32,6 @@ KEPT_LINES = 50
 def now() -> str:
     """Date and time in ISO's form."""
     return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-
-
-def has_steps(folder: Path) -> bool:
-    """Whether a run keeps steps that it can go on from."""
-    unfinished = folder / UNFINISHED_DIR
-    return (unfinished / STATE_FILE).exists() and (unfinished / REQUEST_FILE).exists()
 
 
 def pace_key(job: RenderJob, width: int, height: int) -> str:

@@ -10,11 +10,11 @@ from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import StreamingResponse
 
 from genrender.errors import ConfigError
+from genrender.runs.unfinished import has_steps
 from genrender.server import answers, forms
 from genrender.server.answers import tells
 from genrender.server.asking import ask, check, find_run, submit
 from genrender.server.database import RunEntry
-from genrender.server.queue import has_steps
 from genrender.server.reception import receive_files
 from genrender.server.recovery import recover
 from genrender.server.refused import conflict

@@ -25,10 +25,11 @@ from genrender.jobs.job import job_to_json
 from genrender.jobs.resume import read_begun
 from genrender.options.settings import job_of, settings_of_words
 from genrender.runs.folder import RunFolder
+from genrender.runs.unfinished import has_steps
 from genrender.server.database import Database, RunEntry, SceneEntry
 from genrender.server.events import Events
 from genrender.server.helper import Helper
-from genrender.server.queue import Queue, has_steps, now
+from genrender.server.queue import Queue, now
 from genrender.server.uploads import UploadLimits
 from genrender.storage.atomic import check_can_hold_files
 from genrender.storage.limits import available_memory

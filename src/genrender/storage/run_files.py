@@ -42,7 +42,11 @@ GBUFFERS_FILE = "gbuffers.bin"
 OUTPUTS_FILE = "outputs.bin"
 # The latents that become the appearance file.
 RECORDED_FILE = "appearance.bin"
-OF_UNFINISHED = re.compile(r"(\w+|latents-\d|scheduler-\d-\d+|texels-\d+x\d+-\d+)\.(bin|pt|json|png)")
+# The run folders of its keyframes and parts, where several workers make it.
+PARTS_DIR = "parts"
+OF_UNFINISHED = re.compile(
+    rf"(\w+|latents-\d|scheduler-\d-\d+|texels-\d+x\d+-\d+)\.(bin|pt|json|png)|{PARTS_DIR}"
+)
 
 
 def frame_file(frame: int) -> str:
