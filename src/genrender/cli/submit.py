@@ -13,12 +13,15 @@ from genrender.server.client import Client, run_path
 from genrender.storage.untrusted import read_json
 
 # Options of `render` that a server decides, or that mean files of this machine.
-NOT_SENT = ("run_dir", "exr_map", "allow_folder", "allow_pickle", "device")
+NOT_SENT = (
+    *("run_dir", "exr_map", "allow_folder", "allow_pickle", "device"),
+    *("only", "keyframes_from", "workers", "ray"),
+)
 
 
 def submit(options: Submit) -> None:
     """Sends the scene, asks for the run, and follows it where that is wanted."""
-    given = {**vars(options), **vars(options.content), **vars(options.networks)}
+    given = {**vars(options), **vars(options.content), **vars(options.networks), **vars(options.parts)}
     for name in NOT_SENT:
         if given[name]:
             raise ConfigError(f"--{name.replace('_', '-')} cannot be sent to a server; leave it out")
