@@ -48,7 +48,7 @@ def test_a_process_that_dies_is_an_error_and_the_next_run_has_another(tmp_path):
         process = worker._process
         assert process is not None
         process.kill()
-        process.close()
+        assert list(process.answers()) == []
         with pytest.raises(ConfigError, match="its process has ended before the run was done"):
             worker.make(wrong, RunFolder(tmp_path / "run"))
         with pytest.raises(ConfigError, match="steps is 0"):

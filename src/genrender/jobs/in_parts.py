@@ -15,6 +15,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+from genrender.backbones.loading import default_device
 from genrender.config import RunConfig
 from genrender.distributed.cluster import cluster
 from genrender.distributed.process import LocalProcess, Start
@@ -48,7 +49,12 @@ def make_in_parts(plan: Plan, unfinished: UnfinishedRun, hooks: RunHooks) -> lis
     job = plan.job
     assert job.workers is not None
     started_s = time.monotonic()
-    request = {"scene": job.clip.scene.resolve(), "job": job_to_json(job), "files": _stamps(clip_inputs(job))}
+    request = {
+        "scene": job.clip.scene.resolve(),
+        "job": job_to_json(job),
+        "files": _stamps(clip_inputs(job)),
+        "device": str(job.recipe.device or default_device()),
+    }
     spent_s = unfinished.begin(request)
     home = unfinished.path.resolve() / PARTS_DIR
     home.mkdir(exist_ok=True)
