@@ -6,6 +6,7 @@ import subprocess
 import sys
 import tomllib
 from functools import cache
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -69,6 +70,10 @@ def test_other_commands_name_what_is_there(command):
                     assert set(extra.split(",")) <= set(extras)
         case "blender":
             assert (ROOT / words[words.index("--python") + 1]).is_file()
+        case "openjd":
+            template = (ROOT / words[1]).read_text()
+            for value in (one for flag, one in pairwise(words) if flag == "-p"):
+                assert f"- name: {value.partition('=')[0]}\n" in template, value
         case "ruff" | "basedpyright" | "lint-imports" | "mkdocs":
             pass  # tools of the extra dev; `make test` runs them
         case ".":

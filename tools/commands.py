@@ -15,7 +15,19 @@ from pathlib import Path
 from markdown_it import MarkdownIt
 
 ROOT = Path(__file__).resolve().parents[1]
-PROGRAMS = ("genrender", "python", "pip", "make", "hf", "blender", "git", "cd", ".", ".venv/bin/python")
+PROGRAMS = (
+    "genrender",
+    "python",
+    "pip",
+    "make",
+    "hf",
+    "blender",
+    "git",
+    "cd",
+    "openjd",
+    ".",
+    ".venv/bin/python",
+)
 _VARIABLE = re.compile(r"[A-Z_]+=\S*")
 _SHELLS = ("", "sh", "bash", "shell", "console")
 

@@ -39,6 +39,11 @@ def test_parts_are_frames_of_the_whole_and_join_to_its_video(look, tmp_path):
             assert picture.read_bytes() == (whole / "frames" / picture.name).read_bytes()
     assert join(parts, tmp_path / "joined.mp4") == range(6)
     assert (tmp_path / "joined.mp4").stat().st_size > 1000
+    (tmp_path / "parts").mkdir()
+    for part in parts:
+        (tmp_path / "parts" / part.name).symlink_to(part)
+    assert join([tmp_path / "parts"], tmp_path / "again.mp4") == range(6)
+    assert (tmp_path / "again.mp4").read_bytes() == (tmp_path / "joined.mp4").read_bytes()
     assert is_done(end, RunFolder(parts[0]))
     assert not is_done(replace(end, only="3-5"), RunFolder(parts[0]))
     # A part can be opened as any run, and shows what the whole clip shows there.

@@ -18,6 +18,7 @@ from genrender.runs.hooks import SILENT, RunHooks
 from genrender.runs.record import RunRecord, differences
 from genrender.runs.told import told_of
 from genrender.storage.atomic import check_writable
+from genrender.storage.run_files import CONFIG_FILE
 
 # Entries of `config.json` in which parts of one clip may differ.
 _OF_PARTS = ("clip_frames", "device", "flagged_frames")
@@ -27,7 +28,8 @@ def join(folders: Sequence[Path], out: Path, hooks: RunHooks = SILENT) -> range:
     """Writes the frames of parts as one video.
 
     Args:
-        folders: run folders in any order, whose frames follow each other when they are sorted.
+        folders: run folders in any order, whose frames follow each other when they are sorted; or a folder
+            that holds them.
         out: the video.
         hooks: told about every frame.
 
@@ -41,7 +43,7 @@ def join(folders: Sequence[Path], out: Path, hooks: RunHooks = SILENT) -> range:
     if out.suffix.lower() != ".mp4":
         raise MediaError(f"cannot write {out}: expected the name of an MP4 file, for instance {out.stem}.mp4")
     check_writable(out.parent)
-    runs, frames = read_parts(folders)
+    runs, frames = read_parts(tuple(_run_folders(folders)))
     first = runs[0][1]
 
     def pictures() -> Iterator[np.ndarray]:
@@ -70,6 +72,16 @@ def read_parts(folders: Sequence[Path]) -> tuple[list[tuple[Path, RunRecord]], r
                 f"{folder} holds {len(found)} of {len(record.shot.shown)} frames: render it again"
             )
     return runs, frames
+
+
+def _run_folders(folders: Sequence[Path]) -> Iterator[Path]:
+    """The folders, and instead of one that holds run folders those."""
+    for folder in folders:
+        held = sorted(folder.glob(f"*/{CONFIG_FILE}"))
+        if held and not (folder / CONFIG_FILE).exists():
+            yield from (file.parent for file in held)
+        else:
+            yield folder
 
 
 def _check_one_clip(runs: Sequence[tuple[Path, RunRecord]]) -> None:

@@ -112,7 +112,8 @@ class Join:
     """Write the frames of several runs, parts of one clip, as one video.
 
     Attributes:
-        run_dirs: run folders of `genrender render --only FIRST-LAST`, in any order.
+        run_dirs: run folders of `genrender render --only FIRST-LAST`, in any order; or the folder that holds
+            them.
         out: the video.
     """
 
