@@ -64,7 +64,7 @@ def photograph(address: str, folder: Path) -> None:
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=found, args=["--no-sandbox"])
         page = browser.new_context(viewport=WIDE, color_scheme="dark").new_page()
-        page.set_default_timeout(180_000)
+        page.set_default_timeout(600_000)
         camera = Camera(page, folder)
         page.goto(address)
         page.get_by_role("button", name="Choose a file").wait_for()
@@ -87,7 +87,11 @@ def photograph(address: str, folder: Path) -> None:
         camera.take("making")
         page.get_by_role("button", name="try background").click()
         page.wait_for_timeout(1000)
-        page.get_by_role("button", name="Make the video").click()
+        page.get_by_role("button", name="Try four seeds").click()
+        page.locator("img.sheet").wait_for()
+        camera.take("seeds")
+        page.get_by_role("button", name="Seed 0").click()
+        page.locator("img.sheet").wait_for(state="detached")
         page.locator(".live:visible, article.result").first.wait_for()
         camera.take("running")
         page.locator("article.result").wait_for()
@@ -101,6 +105,10 @@ def photograph(address: str, folder: Path) -> None:
         page.locator("td.value").first.wait_for()
         page.locator(".symptoms").scroll_into_view_if_needed()
         camera.take("advice")
+        page.get_by_label("Frames with alpha").check()
+        page.get_by_label("Video with alpha").check()
+        page.get_by_role("button", name="Make these files").click()
+        page.get_by_role("link", name="Video with alpha").wait_for()
 
         for prompt, seed in RUNS:
             page.goto(f"{address}/#make")

@@ -73,6 +73,7 @@ def test_a_token_is_asked_for(opened, tmp_path):
         page.get_by_role("button", name="Open the page").click()
         page.get_by_role("heading", name="Begin with a scene").wait_for()
         assert "secret" not in page.url
+        page.close()  # before the server ends, which it would complain of
 
 
 def test_a_large_file_that_holds_nothing_is_sent_and_refused(opened, served, tmp_path):

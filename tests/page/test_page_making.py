@@ -181,6 +181,30 @@ def test_passes_of_other_software_are_a_scene(opened, served, finished, tmp_path
     assert page.get_by_role("button", name="Make the video").is_enabled()
 
 
+def test_one_of_four_seeds_becomes_a_video_and_gets_alpha(opened, served, scene):
+    sheet = served.submit(scene, seeds="2-5")
+    page = opened(f"{served.address}/#run/{sheet}")
+    page.locator("img.sheet").wait_for()
+    until(page, "() => document.querySelector('img.sheet').naturalHeight > 4 * 192")
+    page.get_by_role("button", name="Seed 4").click()
+    page.locator("article.result video").wait_for()
+    made = page.url.split("#run/")[1]
+    extras = page.locator(".extras")
+    make = extras.get_by_role("button", name="Make these files")
+    assert make.is_disabled()
+    extras.get_by_label("Frames with alpha").check()
+    make.click()
+    link = extras.get_by_role("link", name="Frames with alpha")
+    link.wait_for()
+    assert page.locator("article.result video").is_visible()
+    with page.expect_download() as downloading:
+        link.click()
+    with zipfile.ZipFile(downloading.value.path()) as packed:
+        assert len(packed.namelist()) == 4
+    run = served.ask("GET", f"runs/{made}")
+    assert (run["seed"], run["state"], run["also"]) == (4, "finished", ["alpha"])
+
+
 def test_the_advice_can_be_followed_by_a_button(opened, served, finished):
     page = opened(f"{served.address}/#run/{finished[0]['id']}")
     page.get_by_role("button", name="What could be better?").click()

@@ -143,9 +143,15 @@ def test_comfyui(tmp_path, clip):
         assert frames_of(out / f"{name}.mp4") == (5, (96, 64), 24)
     expected = depth_control(clip.gbuffers)
     for frame in range(5):
-        found = np.asarray(Image.open(out / "depth16" / f"{frame:05d}.png"))
+        path = out / "depth16" / f"{frame:05d}.png"
+        with av.open(str(path)) as file:
+            found = next(file.decode(video=0)).to_ndarray()
         assert found.dtype == np.uint16
-        np.testing.assert_allclose(found / 65535, expected[frame], atol=1 / 65535)
+        for channel in range(3):
+            np.testing.assert_allclose(found[..., channel] / 65535, expected[frame], atol=1 / 65535)
+        # Whoever reads 8 bits sees the same picture, and not all white.
+        seen = np.asarray(Image.open(path).convert("RGB"))
+        np.testing.assert_allclose(seen / 255, expected[frame][..., None].repeat(3, 2), atol=1 / 255)
     masks = sorted((out / "masks").iterdir())
     assert len(masks) == len({int(i) for one in clip.gbuffers for i in np.unique(one.object_id)} - {0})
     mask, _ = read_video(masks[0])

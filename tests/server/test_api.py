@@ -76,13 +76,17 @@ def test_a_camera_passes_the_views_that_were_kept(client, biped):
 
     orbits = {1: {"azimuth_deg": 70, "distance": 1.2}, 5: {"azimuth_deg": -20, "distance": 0.8}}
     kept = {frame: seen(frame, orbit=orbit)[1] for frame, orbit in orbits.items()}
-    settings = VIEW["settings"] | {"camera": list(kept.values())}
+    settings = VIEW["settings"] | {"camera": [one | {"orbit": True} for one in kept.values()]}
     for frame, camera in kept.items():
         passed = seen(frame, settings=settings)[1]
         for name in ("eye", "target", "up", "yfov_deg", "time"):
             assert passed[name] == pytest.approx(camera[name], abs=1e-5)
     between = seen(3, settings=settings)[1]["eye"]
     assert all(np.linalg.norm(np.subtract(between, one["eye"])) > 0.1 for one in kept.values())
+    # It circles around what both look at.
+    away = [np.linalg.norm(np.subtract(one["eye"], one["target"])) for one in kept.values()]
+    target = kept[1]["target"]
+    assert np.linalg.norm(np.subtract(between, target)) == pytest.approx(np.sqrt(np.prod(away)), rel=1e-3)
 
 
 def test_a_pixel_tells_its_object(client, biped):
@@ -205,9 +209,25 @@ def zipped(files: dict[str, bytes]) -> bytes:
     return made.getvalue()
 
 
+# A scene whose buffer lies where a server lets nobody lead it.
+LEADS_OUT = json.dumps(
+    {
+        "asset": {"version": "2.0"},
+        "buffers": [{"uri": "../elsewhere.bin", "byteLength": 36}],
+        "bufferViews": [{"buffer": 0, "byteLength": 36}],
+        "accessors": [{"bufferView": 0, "componentType": 5126, "count": 3, "type": "VEC3"}],
+        "meshes": [{"primitives": [{"attributes": {"POSITION": 0}}]}],
+        "nodes": [{"mesh": 0}],
+        "scenes": [{"nodes": [0]}],
+        "scene": 0,
+    }
+).encode()
+
+
 @pytest.mark.parametrize(
     ("name", "data", "words"),
     [
+        ("out.gltf", LEADS_OUT, "outside the scene's folder; send both at once, or a zip of the folder"),
         ("broken.glb", b"glTF" + b"\0" * 50, "broken.glb"),
         ("empty.glb", b"", "empty.glb"),
         ("notes.txt", b"hello", "no scene is called like that, expected .gltf"),

@@ -230,6 +230,61 @@ def test_runs_are_found_again_without_their_database(studio, run, tmp_path):
         assert found.shape == {"n_frames": 3, "fps": 24, "width": 32, "height": 32, "steps": 8}
 
 
+def test_a_finished_run_gets_files_for_compositors(studio, client, run):
+    def asked(**wish):
+        return client.post(f"/api/runs/{run}/finish", json=wish)
+
+    assert client.get(f"/api/runs/{run}/also/alpha.zip").status_code == 404
+    assert asked().status_code == 422
+    assert "there is no 'tiff'" in asked(also=["tiff"]).json()["error"]
+    refused = asked(upscale="/etc").json()
+    assert (refused["field"], "expected one of none" in refused["error"]) == ("upscale", True)
+    waiting = asked(also=["alpha", "prores"]).json()
+    assert (waiting["state"], waiting["has_video"], waiting["also"]) == ("waiting", True, [])
+    # What waits can be taken back, and the video is a result all the while.
+    assert client.get(f"/api/runs/{run}/frames.zip").status_code == 200
+    told = wait_for(client, run, lambda told: told["state"] == "finished")
+    assert (told["error"], told["also"]) == (None, ["alpha", "prores"])
+    packed = zipfile.ZipFile(io.BytesIO(client.get(f"/api/runs/{run}/also/alpha.zip").content))
+    assert packed.namelist() == [f"{frame:05d}.png" for frame in range(3)]
+    for frame in range(3):
+        assert packed.read(f"{frame:05d}.png") == (studio.runs / run / f"alpha/{frame:05d}.png").read_bytes()
+    video = client.get(f"/api/runs/{run}/also/prores.mov")
+    assert video.content == (studio.runs / run / "prores.mov").read_bytes()
+    assert video.headers["content-disposition"].endswith('prores.mov"')
+
+
+def test_files_that_cannot_be_made_leave_a_result(studio, client, biped, run):
+    entry = studio.database.run(run)
+    moved = studio.scenes / biped / "moved"
+    scene = studio.scene_path(studio.database.scene(entry.scene))
+    scene.rename(moved)
+    try:
+        client.post(f"/api/runs/{run}/finish", json={"also": ["mattes"]})
+        told = wait_for(client, run, lambda told: told["state"] not in ("waiting", "running"))
+    finally:
+        moved.rename(scene)
+    assert (told["state"], told["has_video"], "mattes" in told["also"]) == ("finished", True, False)
+    assert "scene file not found" in told["error"]
+
+
+def test_a_sheet_of_seeds_comes_before_a_video(client, biped):
+    asked = {"scene": biped, "settings": {**JOB, "seeds": "4-5"}}
+    refused = client.post("/api/runs", json={**asked, "settings": {**JOB, "seeds": "5-4"}}).json()
+    assert (refused["field"], refused["error"][:5]) == ("seeds", "seeds")
+    made = client.post("/api/runs", json=asked).json()
+    assert (made["seeds"], made["changed"]) == ("4-5", JOB)
+    told = wait_for(client, made["id"], lambda told: told["state"] not in ("waiting", "running"))
+    assert (told["state"], told["has_video"]) == ("finished", False)
+    sheet = Image.open(io.BytesIO(client.get(f"/api/runs/{made['id']}/seeds.png").content))
+    assert sheet.height > 2 * 192
+    assert client.post(f"/api/runs/{made['id']}/metrics").status_code == 409
+    assert client.post(f"/api/runs/{made['id']}/finish", json={"also": ["alpha"]}).status_code == 409
+    video = client.post("/api/runs", json={"from": made["id"], "settings": {"seed": 5}}).json()
+    assert (video["seeds"], video["seed"]) == (None, 5)
+    client.post(f"/api/runs/{video['id']}/cancel")
+
+
 def test_a_scene_of_a_run_that_is_gone_is_told(client, run):
     data = (SCENES / "walking_biped.glb").read_bytes()
     other = client.post("/api/scenes", files={"file": ("other.glb", data)}).json()["id"]

@@ -36,11 +36,11 @@ def diagnose(options: Diagnose) -> None:
         say_json(_without_nan(report))
         return
     table = Table(title=cell(options.run_dir, "table.title"), title_justify="left")
-    for column in ("signature", "value", "limit", "found"):
-        table.add_column(column, justify="right" if column in ("value", "limit") else "left")
+    for column in ("signature", "value", "good", "found"):
+        table.add_column(column, justify="right" if column in ("value", "good") else "left")
     for symptom in found:
         value = "-" if symptom.is_present is None else f"{symptom.value:.3f}"
-        table.add_row(symptom.name, value, f"{symptom.limit:.2f}", _verdict(symptom))
+        table.add_row(symptom.name, value, f"{_WAYS[symptom.better]} {symptom.limit:.2f}", _verdict(symptom))
     Console().print(table)
     for symptom in found:
         if symptom.is_present:
@@ -51,6 +51,9 @@ def diagnose(options: Diagnose) -> None:
         print("this clip does not tell any of the known signatures")
     elif not any(symptom.is_present for symptom in found):
         print("none of the known signatures is there")
+
+
+_WAYS = {"less": "below", "more": "above"}
 
 
 def _verdict(symptom: Symptom) -> str:

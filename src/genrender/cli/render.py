@@ -7,6 +7,7 @@ from genrender.cli import json_lines
 from genrender.cli.console import Bars, hooks, say
 from genrender.cli.percent_lines import PercentLines
 from genrender.errors import ConfigError
+from genrender.jobs.also import read_seeds
 from genrender.jobs.once import make_once
 from genrender.jobs.plan import Plan, plan
 from genrender.media.images import write_png
@@ -65,7 +66,7 @@ def told_about(progress: ProgressAs, work: Callable[[RunHooks], Plan | list[Path
 
 def _show_seeds(planned: Plan, seeds: str) -> None:
     """A sheet beside the run folder that may follow."""
-    from genrender.jobs.seeds import read_seeds, seed_sheet
+    from genrender.jobs.seeds import seed_sheet
 
     asked, place = read_seeds(seeds), planned.folder.path
     with Bars() as bars:

@@ -34,8 +34,12 @@ def submit(options: Submit) -> None:
         raise ConfigError("--resume is of runs on this machine; genrender jobs --resume RUN goes on with one")
     if options.out is not None and options.out.suffix.lower() != ".mp4":
         raise MediaError(f"cannot write {options.out}: expected the name of an MP4 file")
+    if options.out is not None and options.extras.seeds is not None:
+        raise ConfigError("--seeds makes no video; leave --out out, the page shows the sheet")
     client = _client(options)
     settings = settings_of(options)
+    if options.extras.seeds is not None:
+        settings["seeds"] = options.extras.seeds
     if options.adapters.ip_image:
         uploads = [client.upload("/api/pictures", [file]) for file in options.adapters.ip_image]
         settings["ip_image"] = [one["id"] for one in uploads]

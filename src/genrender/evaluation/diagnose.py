@@ -6,6 +6,7 @@ same shot with the same model, so that it does not depend on how contrasty the p
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 
@@ -51,6 +52,7 @@ class Symptom:
         name: flicker, texture sticking, blur or colour drift.
         value: the ratio or distance that tells.
         limit: from here on it is a symptom.
+        better: which way values are better than the limit.
         is_present: whether the run shows it; None where the clip cannot tell.
         meaning: what is seen of it.
         remedy: which options of the command line to change.
@@ -59,6 +61,7 @@ class Symptom:
     name: str
     value: float
     limit: float
+    better: Literal["less", "more"]
     is_present: bool | None
     meaning: str
     remedy: str
@@ -119,7 +122,7 @@ def symptoms(measured: Measurements) -> list[Symptom]:
             "flicker",
             flicker,
             0.5,
-            flicker > 0.5,
+            "less",
             "surface points change their colour from frame to frame",
             "lock them (--lock 1), use --noise bridge, raise --alpha or --keyframes; `genrender verify` "
             "tells whether the correspondence holds",
@@ -128,7 +131,7 @@ def symptoms(measured: Measurements) -> list[Symptom]:
             "texture sticking",
             sticking,
             0.8,
-            sticking < 0.8,
+            "more",
             "the picture stays put on the screen while the surface moves",
             "--noise fixed does that, and so does a very strong pre-attention; use --noise bridge, raise "
             "--alpha, or mix fresh noise in with --set noise.degradation=0.2",
@@ -137,7 +140,7 @@ def symptoms(measured: Measurements) -> list[Symptom]:
             "blur",
             blur,
             0.8,
-            blur < 0.8,
+            "more",
             "frames are less sharp than single pictures",
             "lock them (--lock 1), leave clean latents alone with --set latents.synchronise=0, blend less: "
             "--set injection.low_band=0.06 or a lower --alpha",
@@ -146,15 +149,18 @@ def symptoms(measured: Measurements) -> list[Symptom]:
             "colour drift",
             measured.color_drift,
             0.06,
-            measured.color_drift > 0.06,
+            "less",
             "an object's mean colour wanders over the clip",
             "try --set latents.normalise=objects or more --keyframes",
         ),
     ]
 
 
-def _symptom(name: str, value: float, limit: float, is_present: bool, meaning: str, remedy: str) -> Symptom:
-    return Symptom(name, value, limit, None if np.isnan(value) else bool(is_present), meaning, remedy)
+def _symptom(
+    name: str, value: float, limit: float, better: Literal["less", "more"], meaning: str, remedy: str
+) -> Symptom:
+    is_worse = value > limit if better == "less" else value < limit
+    return Symptom(name, value, limit, better, None if np.isnan(value) else bool(is_worse), meaning, remedy)
 
 
 def _contrast(frames: Pictures, clip: Clip) -> float:

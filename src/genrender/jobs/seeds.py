@@ -1,6 +1,5 @@
 """One clip with several seeds, a few frames of each, to choose from before a long run."""
 
-import re
 import tempfile
 from dataclasses import replace
 from pathlib import Path
@@ -17,23 +16,6 @@ from genrender.runs.hooks import SILENT, RunHooks
 from genrender.storage.lazy_frames import PerFrame
 
 N_FRAMES = 4
-MAX_SEEDS = 64
-
-
-def read_seeds(text: str) -> tuple[int, ...]:
-    """`0-7`, `3` or `1,5,9-12`.
-
-    Raises:
-        ConfigError: it is not of that form, or there are more than `MAX_SEEDS`.
-    """
-    seeds: list[int] = []
-    for word in text.split(","):
-        found = re.fullmatch(r"\s*(\d{1,9})(?:-(\d{1,9}))?\s*", word)
-        first, last = (int(found[1]), int(found[2] or found[1])) if found else (1, 0)
-        if first > last or len(seeds) + last - first >= MAX_SEEDS:
-            raise ConfigError(f"--seeds {text!r}: expected at most {MAX_SEEDS} numbers, such as 0-7 or 1,5,9")
-        seeds += range(first, last + 1)
-    return tuple(seeds)
 
 
 def seed_sheet(

@@ -22,15 +22,18 @@ from typing import Any
 
 from genrender.distributed.process import LocalProcess, Process, Start
 from genrender.errors import ConfigError, GenRenderError
+from genrender.jobs.also import read_kinds, read_seeds
 from genrender.jobs.child import requests
 from genrender.jobs.job import RenderJob, job_from_json, job_to_json
 from genrender.jobs.once import make_once
 from genrender.jobs.plan import plan
 from genrender.jobs.resume import resume
 from genrender.jobs.words import job_words
+from genrender.media.images import write_png
 from genrender.runs.folder import RunFolder
 from genrender.runs.hooks import SILENT, Cancelled, RunHooks
 from genrender.storage.memory import reset_peak_memory
+from genrender.storage.run_files import SEEDS_FILE
 
 # How long a process may take to tidy up when it is not wanted any more.
 PATIENCE_S = 10.0
@@ -125,6 +128,19 @@ class Worker:
         """Carries on with an unfinished run of which the job is kept; raises what `make` does."""
         self._ask({"job": None, "folder": str(folder)}, hooks)
 
+    def finish(self, folder: Path, also: str | None, upscale: str | None, hooks: RunHooks = SILENT) -> None:
+        """Adds files to a finished run; raises what `make` does. What is made stays when it stops.
+
+        Args:
+            also: as `RenderJob.also`.
+            upscale: as `RenderJob.upscale`.
+        """
+        self._ask({"folder": str(folder), "finish": {"also": also, "upscale": upscale}}, hooks)
+
+    def seeds(self, job: RenderJob, folder: RunFolder, seeds: str, hooks: RunHooks = SILENT) -> None:
+        """Makes a sheet of several seeds, `seeds.png` in the folder, and no run; raises what `make` does."""
+        self._ask({"job": job_to_json(job), "folder": str(folder.path), "seeds": seeds}, hooks)
+
     def estimate(self, job: RenderJob, folder: RunFolder, hooks: RunHooks = SILENT) -> dict[str, Any]:
         """What is ahead of a job: `genrender.jobs.pace.Estimate` with its `seconds`; raises what `make` does.
 
@@ -213,10 +229,24 @@ def serve() -> None:
 
 
 def _answer(asked: Mapping[str, Any], hooks: RunHooks) -> dict[str, Any] | None:
+    if (wish := asked.get("finish")) is not None:
+        from genrender.jobs.finish import finish
+        from genrender.jobs.upscale import Upscaler
+
+        upscaler = None if wish["upscale"] is None else Upscaler.load(wish["upscale"])
+        finish(Path(asked["folder"]), read_kinds(wish["also"]), upscaler, hooks)
+        return None
     if asked["job"] is None:
         resume(Path(asked["folder"]), hooks)
         return None
     job, folder = job_from_json(asked["job"]), RunFolder(asked["folder"])
+    if (seeds := asked.get("seeds")) is not None:
+        from genrender.jobs.seeds import seed_sheet
+
+        sheet = seed_sheet(plan(job, folder, hooks), read_seeds(seeds), hooks)
+        folder.path.mkdir(parents=True, exist_ok=True)
+        write_png(folder.path / SEEDS_FILE, sheet)
+        return None
     if not asked.get("estimate"):
         words = ["genrender", *job_words(job, folder.path)]
         if asked.get("device") is not None:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import UInt8, UInt16
+from jaxtyping import UInt8
 from PIL import Image, ImageDraw, ImageFont
 from PIL.PngImagePlugin import PngInfo
 
@@ -39,11 +39,6 @@ def write_png(
 
 def write_rgba(path: str | os.PathLike[str], picture: UInt8[np.ndarray, "H W 4"]) -> None:
     """Writes an RGB picture with straight alpha; raises as `write_png`."""
-    _write(path, picture)
-
-
-def write_gray16(path: str | os.PathLike[str], picture: UInt16[np.ndarray, "H W"]) -> None:
-    """Writes one channel of 16 bits; raises as `write_png`."""
     _write(path, picture)
 
 

@@ -26,7 +26,7 @@ from genrender.storage.untrusted import SHOWN_LENGTH, shown
 NO_SETTINGS = frozenset(
     (
         *("scene", "out", "run_dir", "debug", "exr_map", "allow_folder", "allow_pickle", "device"),
-        *("only", "keyframes_from", "workers", "ray", "also", "upscale", "seeds", "progress", "resume"),
+        *("only", "keyframes_from", "workers", "ray", "seeds", "progress", "resume"),
     )
 )
 

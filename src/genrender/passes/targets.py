@@ -18,7 +18,8 @@ from genrender.gbuffer.exr.frame import gbuffer_channels, write_channels
 from genrender.gbuffer.exr.mattes import object_mattes
 from genrender.gbuffer.gbuffer import GBuffer
 from genrender.gbuffer.preview import depth_picture, object_picture, shaded_picture, uv_picture
-from genrender.media.images import write_gray16, write_png
+from genrender.media.deep_png import write_gray16
+from genrender.media.images import write_png
 from genrender.media.video import write_video
 from genrender.noise.initial import surface_noise
 from genrender.passes.motion import first_inverse_range, motion_vectors, tracking_picture

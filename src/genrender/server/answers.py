@@ -226,6 +226,8 @@ class Run(Answer):
     width: int | None
     height: int | None
     has_video: bool
+    seeds: str | None
+    also: list[str]
     metrics: dict[str, Any] | None
     changed: dict[str, Any]
 
@@ -303,6 +305,7 @@ class Symptom(Answer):
     name: str
     value: float | None
     limit: float
+    better: Literal["less", "more"]
     is_present: bool | None
     meaning: str
     remedy: str

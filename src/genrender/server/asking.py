@@ -3,7 +3,7 @@
 import hashlib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,10 +13,11 @@ from genrender.backbones.recipe import Recipe
 from genrender.backbones.recipe_files import recipe_sources
 from genrender.backbones.spelling import control_of, lora_of
 from genrender.errors import ConfigError
+from genrender.jobs.also import KINDS, read_kinds, read_seeds
 from genrender.jobs.job import RenderJob, job_to_json
 from genrender.options.settings import job_of, setting_in
 from genrender.server.database import RunEntry, SceneEntry
-from genrender.server.queue import now, pace_key
+from genrender.server.queue import has_video, now, pace_key
 from genrender.server.refused import Refused, conflict, not_found
 from genrender.server.studio import Studio, new_id
 from genrender.server.upload_tasks import find_exr_map
@@ -32,7 +33,7 @@ _ID = re.compile(r"[\w][\w .,+=@()\[\]-]{0,120}")
 # How many times the frames of a run its video may show.
 MAX_SHOWN = 10
 # Settings that name a single source, and those that name several.
-SOURCES = ("model", "vae", "motion_adapter")
+SOURCES = ("model", "vae", "motion_adapter", "upscale")
 LISTED_SOURCES = ("lora", "embedding", "controlnet", "ip_adapter")
 
 
@@ -43,11 +44,13 @@ class Asked:
     Attributes:
         scene: what it shows; None: a scene of an adopted run, which is no upload.
         settings: as they were asked for, with ids.
+        seeds: of a sheet that is wanted instead of a video.
     """
 
     scene: SceneEntry | None
     settings: dict[str, Any]
     job: RenderJob
+    seeds: str | None = None
 
     @property
     def plain_job(self) -> dict[str, Any]:
@@ -90,6 +93,9 @@ def ask(studio: Studio, scene: str | None, settings: Mapping[str, Any], of: str 
     before = None if of is None else find_run(studio, of)
     merged = {**({} if before is None else before.settings), **settings}
     merged = {name: value for name, value in merged.items() if value is not None}
+    seeds = merged.pop("seeds", None)
+    if seeds is not None:
+        _check_seeds(seeds)
     if scene is None and before is None:
         raise Refused("no scene is named: give the id of one", field="scene")
     if scene is None and before is not None and before.scene is None:
@@ -98,7 +104,32 @@ def ask(studio: Studio, scene: str | None, settings: Mapping[str, Any], of: str 
         entry = find_scene(studio, str(scene or (before and before.scene)))
         path = studio.scene_path(entry)
     job = job_of(_resolved(studio, merged), path, find_exr_map(path))
-    return Asked(entry, merged, job)
+    return Asked(entry, merged, job, seeds)
+
+
+def _check_seeds(seeds: Any) -> None:
+    if not isinstance(seeds, str):
+        raise Refused("seeds is no text, expected numbers such as 0-3 or 1,5,9", field="seeds")
+    try:
+        read_seeds(seeds)
+    except ConfigError as error:
+        raise Refused(str(error).removeprefix("--"), field="seeds") from error
+
+
+def wish(studio: Studio, also: Sequence[str], upscale: str | None) -> dict[str, Any]:
+    """Files that a finished run is to get.
+
+    Raises:
+        Refused: there are none of these, or this server knows no such network.
+        ConfigError: likewise.
+    """
+    if not also and upscale is None:
+        raise Refused(f"nothing is asked for: name some of {', '.join(KINDS)}, or a network as upscale")
+    text = ",".join(also) or None
+    read_kinds(text)
+    if upscale is not None:
+        check_source(studio, "upscale", upscale)
+    return {"also": text, "upscale": upscale}
 
 
 def _resolved(studio: Studio, settings: Mapping[str, Any]) -> dict[str, Any]:
@@ -108,7 +139,7 @@ def _resolved(studio: Studio, settings: Mapping[str, Any]) -> dict[str, Any]:
         made["camera"] = _camera(studio, made["camera"])
     if "appearance_from" in made:
         lender = find_run(studio, str(made["appearance_from"]))
-        if lender.state != "finished":
+        if not has_video(studio.run_folder(lender)):
             raise conflict(f"the run {lender.name!r} is not finished: its look can be taken over when it is")
         made["appearance_from"] = str(studio.run_folder(lender))
     pictures = made.get("ip_image")
@@ -133,9 +164,10 @@ def _source_of(name: str, text: str) -> str:
 
 def check_source(studio: Studio, field: str, name: str) -> None:
     """Raises Refused for models and files that whoever began the server did not name."""
-    if name in (*OWN_MODELS, "own", *studio.config.sources):
+    own = () if field == "upscale" else OWN_MODELS
+    if name in (*own, *(["own"] if own else []), *studio.config.sources):
         return
-    known = ", ".join((*OWN_MODELS, *studio.config.sources))
+    known = ", ".join((*own, *studio.config.sources)) or "none, for none is named here"
     raise Refused(
         f"{field} is {shown(name, SHOWN_LENGTH)!r}, expected one of {known}; others are named when the "
         "server begins: genrender serve --source NAME",
@@ -251,6 +283,7 @@ def submit(studio: Studio, asked: Asked, name: str | None) -> RunEntry:
         notes=told["notes"],
         warnings=told["warnings"],
         shape=shape,
+        seeds=asked.seeds,
     )
     studio.database.add_run(entry)
     studio.queue.wake()

@@ -57,6 +57,8 @@ class RunEntry:
         before: the state that a deleted run had.
         shape: `n_frames`, `fps`, `width`, `height`, `steps`.
         metrics: figures, once they are measured.
+        seeds: of a sheet of several seeds, which is made instead of a video.
+        wish: `also` and `upscale` of files that a finished run is to get now; None: none.
     """
 
     id: str
@@ -75,6 +77,8 @@ class RunEntry:
     warnings: list[str] = field(default_factory=list)
     shape: dict[str, Any] = field(default_factory=dict)
     metrics: dict[str, Any] | None = None
+    seeds: str | None = None
+    wish: dict[str, Any] | None = None
 
 
 class Database:

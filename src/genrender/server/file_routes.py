@@ -16,14 +16,20 @@ from genrender.runs.folder import RunFolder
 from genrender.runs.told import KEY, told_of
 from genrender.server.asking import find_run
 from genrender.server.database import RunEntry
+from genrender.server.queue import has_video
 from genrender.server.refused import conflict, not_found
 from genrender.server.studio import Studio
 from genrender.storage.run_files import (
     CONFIG_FILE,
     CONTACT_SHEET_FILE,
+    FINISHING_DIR,
     FRAMES_DIR,
+    NUMBERED,
     PREVIEW_FILE,
+    PRORES_FILE,
+    SEEDS_FILE,
     UNFINISHED_DIR,
+    UPSCALED_FILE,
     VIDEO_FILE,
     frame_file,
 )
@@ -33,6 +39,7 @@ EXPORT_TIMEOUT_S = 3600.0
 # Finished runs do not change; one that is made anew has another id.
 KEPT = {"Cache-Control": "private, max-age=86400"}
 Frame = Annotated[int, InPath(ge=0, le=99_999)]
+OF_ALSO = {PRORES_FILE: "video/quicktime", UPSCALED_FILE: "video/mp4"}
 WHOLE_FILES = {VIDEO_FILE: "video/mp4", CONTACT_SHEET_FILE: "image/png", CONFIG_FILE: "application/json"}
 
 
@@ -47,7 +54,7 @@ def file_routes(studio: Studio) -> APIRouter:
         return FileResponse(file, 200, KEPT, media_type, filename=name)
 
     def packed(entry: RunEntry, name: str, fill: Callable[[Path], Any]) -> FileResponse:
-        if entry.state != "finished":
+        if not has_video(studio.run_folder(entry)):
             raise conflict(f"the run is {entry.state}: it can be downloaded when it is finished")
         file = studio.work_folder() / name
         try:
@@ -64,7 +71,7 @@ def file_routes(studio: Studio) -> APIRouter:
     def frame(run: str, frame: Frame, download: bool = False) -> Response:
         """A finished frame; a downloaded one tells what it was made with."""
         entry = find_run(studio, run)
-        if download and entry.state == "finished":
+        if download and has_video(studio.run_folder(entry)):
             name = frame_file(frame)
             file = studio.run_folder(entry) / FRAMES_DIR / name
             if not file.is_file():
@@ -109,6 +116,29 @@ def file_routes(studio: Studio) -> APIRouter:
 
         return packed(entry, "exr.zip", fill)
 
+    @routes.get("/also/{name}", response_class=FileResponse)
+    def also(
+        run: str,
+        name: Literal["alpha.zip", "exr.zip", "mattes.zip", "prores.mov", "upscaled.zip", "upscaled.mp4"],
+    ) -> FileResponse:
+        """Files that a finished run has got beside its own."""
+        entry = find_run(studio, run)
+        place = studio.run_folder(entry)
+        if not name.endswith(".zip"):
+            made = sent(entry, place / name, OF_ALSO[name], True)
+            made.headers["Cache-Control"] = "no-cache"  # it may be made again
+            return made
+        folder = place / name.removesuffix(".zip")
+        if not folder.is_dir():
+            raise not_found(f"{folder.name} of the run {entry.name!r}")
+        return packed(entry, name, lambda file: _zip(file, folder, f"{NUMBERED}.*"))
+
+    @routes.get("/seeds.png", response_class=FileResponse)
+    def seeds(run: str, download: bool = False) -> FileResponse:
+        """A sheet with four frames of every seed."""
+        entry = find_run(studio, run)
+        return sent(entry, studio.run_folder(entry) / SEEDS_FILE, "image/png", download)
+
     @routes.get("/{kind}/{frame}.png", response_class=Response)
     def given(run: str, kind: Literal["depth", "uv", "objects", "shaded"], frame: Frame) -> Response:
         """What the model was given at a frame, as a picture of its size."""
@@ -141,7 +171,7 @@ def _zip(target: Path, folder: Path, pattern: str) -> None:
     # PNG, MP4 and EXR files are compressed already.
     with zipfile.ZipFile(target, "w", zipfile.ZIP_STORED) as made:
         for file in sorted(folder.glob(pattern)):
-            if file.is_file():
+            if file.is_file() and FINISHING_DIR not in file.parts:
                 made.write(file, file.relative_to(folder))
 
 

@@ -85,6 +85,13 @@ class Request(Form):
     name: str | None = None
 
 
+class Wish(Form):
+    """Files that a finished run is to get."""
+
+    also: Annotated[list[str], Field(max_length=10)] = []
+    upscale: Annotated[str | None, Field(max_length=1000)] = None
+
+
 class Words(Form):
     """A text for a model."""
 

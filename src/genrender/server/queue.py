@@ -21,8 +21,9 @@ from genrender.jobs.worker import Worker
 from genrender.runs.folder import RunFolder
 from genrender.runs.hooks import Cancelled, RunHooks
 from genrender.runs.unfinished import has_steps
-from genrender.server.database import Database, RunEntry
+from genrender.server.database import Database, RunEntry, State
 from genrender.server.events import Events
+from genrender.storage.run_files import CONFIG_FILE
 
 # Estimates that wait; only the last ones are of interest.
 KEPT_ESTIMATES = 4
@@ -32,6 +33,16 @@ KEPT_LINES = 50
 def now() -> str:
     """Date and time in ISO's form."""
     return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+
+
+def has_video(folder: Path) -> bool:
+    """Whether a run is finished, whatever else it is to get."""
+    return (folder / CONFIG_FILE).is_file() and not has_steps(folder)
+
+
+def left_state(folder: Path) -> State:
+    """The state of a run that is stopped now: its video, where it has one, is a result."""
+    return "finished" if has_video(folder) else "stopped"
 
 
 def pace_key(job: RenderJob, width: int, height: int) -> str:
@@ -180,13 +191,19 @@ class Queue:
         changes: dict[str, Any] = {"state": "finished", "error": None}
         self._events.tell(entry.id)
         try:
-            if has_steps(path):
+            if entry.wish is not None:
+                station.worker.finish(path, entry.wish["also"], entry.wish["upscale"], hooks)
+            elif has_steps(path):
                 station.worker.resume(path, hooks)
             else:
                 job = job_from_json(entry.job)
                 job = replace(job, recipe=replace(job.recipe, device=station.device))
-                station.worker.make(job, RunFolder(path), hooks)
-            self._learn(path, job_from_json(entry.job))
+                if entry.seeds is None:
+                    station.worker.make(job, RunFolder(path), hooks)
+                else:
+                    station.worker.seeds(job, RunFolder(path), entry.seeds, hooks)
+            if entry.wish is None and entry.seeds is None:
+                self._learn(path, job_from_json(entry.job))
         except Cancelled:
             changes = {"state": "stopped"}
         except GenRenderError as error:
@@ -198,12 +215,14 @@ class Queue:
                 "error": f"{type(fault).__name__} in the server; its log tells more",
             }
         finally:
+            if has_video(path):
+                changes["state"] = "finished"
             station.run = None
             self.progress.pop(entry.id, None)
         # The hint how to resume it on a command line is of no use here.
         notes = [note for note in notes if not note.startswith("go on from the last ")]
         self._database.change_run(
-            entry.id, ("running",), ended=now(), notes=notes, warnings=warnings, **changes
+            entry.id, ("running",), ended=now(), wish=None, notes=notes, warnings=warnings, **changes
         )
         self._events.tell(entry.id)
 

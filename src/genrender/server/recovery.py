@@ -85,6 +85,8 @@ def _run_of_settings(studio: Studio, scene: str, words: list[str]) -> RunEntry |
     """The newest run of a scene of that name that was asked for by the same words."""
     entries, _ = studio.database.runs(states=("finished",))
     for entry in entries:
+        if entry.seeds is not None:
+            continue
         try:
             job = job_from_json(entry.job)
         except ConfigError:

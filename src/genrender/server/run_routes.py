@@ -13,19 +13,37 @@ from genrender.errors import ConfigError
 from genrender.runs.unfinished import has_steps
 from genrender.server import answers, forms
 from genrender.server.answers import tells
-from genrender.server.asking import ask, check, find_run, submit
+from genrender.server.asking import ask, check, find_run, submit, wish
 from genrender.server.database import RunEntry
+from genrender.server.queue import has_video, left_state
 from genrender.server.reception import receive_files
 from genrender.server.recovery import recover
 from genrender.server.refused import conflict
 from genrender.server.studio import Studio, new_id
-from genrender.storage.run_files import METRICS_FILE, PREVIEW_FILE, UNFINISHED_DIR
+from genrender.storage.run_files import (
+    ALPHA_DIR,
+    EXR_DIR,
+    MATTES_DIR,
+    METRICS_FILE,
+    PREVIEW_FILE,
+    PRORES_FILE,
+    UNFINISHED_DIR,
+    UPSCALED_FILE,
+)
 from genrender.storage.untrusted import check_text
 
 MEASURE_TIMEOUT_S = 3600.0
 EVENTS: dict[str, Any] = {
     "response_class": StreamingResponse,
     "responses": {200: {"content": {"text/event-stream": {}}}, "4XX": {"model": answers.Error}},
+}
+# Files that a finished run may get, by what the API calls them.
+MADE = {
+    "alpha": ALPHA_DIR,
+    "exr": EXR_DIR,
+    "mattes": MATTES_DIR,
+    "prores": PRORES_FILE,
+    "upscaled": UPSCALED_FILE,
 }
 ENDED = ("finished", "failed", "stopped")
 
@@ -64,7 +82,9 @@ def facts(studio: Studio, entry: RunEntry, positions: dict[str, int] | None = No
         "warnings": [studio.plain(text) for text in entry.warnings],
         "preview": preview,
         **{name: shape.get(name) for name in ("n_frames", "fps", "width", "height")},
-        "has_video": entry.state == "finished",
+        "has_video": has_video(place),
+        "seeds": entry.seeds,
+        "also": [name for name, file in MADE.items() if (place / file).exists()],
         "metrics": entry.metrics,
         "changed": settings,
     }
@@ -128,7 +148,8 @@ def run_routes(studio: Studio) -> APIRouter:
     @routes.post("/runs/{run}/cancel", **tells(answers.Run))
     async def cancel(run: str) -> dict[str, Any]:
         """Takes a run from the queue, or stops it after its step; it can be resumed."""
-        entry = database.change_run(run, ("waiting",), state="stopped")
+        state = left_state(studio.run_folder(find_run(studio, run)))
+        entry = database.change_run(run, ("waiting",), state=state, wish=None)
         if entry is None:
             entry = find_run(studio, run)
             if entry.state != "running":
@@ -143,6 +164,16 @@ def run_routes(studio: Studio) -> APIRouter:
         what = "only what was stopped can be resumed"
         return changed(run, ("stopped", "failed"), what, state="waiting", error=None)
 
+    @routes.post("/runs/{run}/finish", **tells(answers.Run))
+    async def finish(run: str, asked: forms.Wish) -> dict[str, Any]:
+        """Puts a finished run into the queue again, to get files that compositors take."""
+        entry = find_run(studio, run)
+        if entry.state == "finished" and not has_video(studio.run_folder(entry)):
+            raise conflict("it is a sheet of seeds: make the video with one of them first")
+        made = wish(studio, asked.also, asked.upscale)
+        what = "only what is finished can get more files"
+        return changed(run, ("finished",), what, state="waiting", error=None, wish=made)
+
     @routes.post("/runs/{run}/name", **tells(answers.Run))
     async def name(run: str, asked: forms.Name) -> dict[str, Any]:
         """Calls a run something else."""
@@ -154,7 +185,9 @@ def run_routes(studio: Studio) -> APIRouter:
         """Deletes a run; for a day it can be restored."""
         entry = find_run(studio, run)
         if entry.state == "waiting":
-            entry = database.change_run(run, ("waiting",), state="stopped") or find_run(studio, run)
+            state = left_state(studio.run_folder(entry))
+            waiting = database.change_run(run, ("waiting",), state=state, wish=None)
+            entry = waiting or find_run(studio, run)
         if entry.state not in ENDED:
             raise conflict(f"the run is {entry.state}: cancel it first")
         gone = database.change_run(run, (entry.state,), state="deleted", before=entry.state)
@@ -230,9 +263,10 @@ def _stream(studio: Studio, only: str | None) -> StreamingResponse:
 
 def _finished(studio: Studio, run: str) -> Path:
     entry = find_run(studio, run)
-    if entry.state != "finished":
-        raise conflict(f"the run is {entry.state}: only what is finished can be measured")
-    return studio.run_folder(entry)
+    place = studio.run_folder(entry)
+    if not has_video(place):
+        raise conflict(f"the run is {entry.state}, without a video: only what has one can be measured")
+    return place
 
 
 def _stored_metrics(studio: Studio, run: str) -> dict[str, Any] | None:

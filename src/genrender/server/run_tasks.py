@@ -63,6 +63,7 @@ def diagnose(folder: str) -> tuple[Any, bytes]:
             "name": one.name,
             "value": None if np.isnan(one.value) else float(one.value),
             "limit": one.limit,
+            "better": one.better,
             "is_present": one.is_present,
             "meaning": one.meaning,
             "remedy": one.remedy,

@@ -29,7 +29,7 @@ from genrender.runs.unfinished import has_steps
 from genrender.server.database import Database, RunEntry, SceneEntry
 from genrender.server.events import Events
 from genrender.server.helper import Helper
-from genrender.server.queue import Queue, now
+from genrender.server.queue import Queue, left_state, now
 from genrender.server.uploads import UploadLimits
 from genrender.storage.atomic import check_can_hold_files
 from genrender.storage.limits import available_memory
@@ -43,6 +43,17 @@ except ImportError:  # on Windows, where a second server is not noticed
 
 FOLDERS = ("scenes", "runs", "trash", "cameras", "pictures", "work")
 TRASH_S = 86_400.0
+# Remedies of the command line that nobody can follow who asks a server, and theirs.
+_OF_THE_COMMAND_LINE = (
+    (
+        "put it there, or allow its folder with --allow-folder",
+        "send both at once, or a zip of the folder that holds them",
+    ),
+    ("--exr-map", "a file exr_map.json among the passes"),
+    (", or pass --allow-pickle if you trust where it is from", ""),
+    (", or read them as they are with --allow-pickle", ""),
+    ("try --device cpu", "begin the server with another device"),
+)
 # Of the memory that is free, what one reader of files may take.
 READER_SHARE = 0.5
 # Less than this even the libraries that read do not take.
@@ -137,8 +148,10 @@ class Studio:
         return place
 
     def plain(self, text: str) -> str:
-        """A message without this server's folders, which mean nothing to whoever asks."""
+        """A message for whoever asks, who knows nothing of this server's folders nor gives it options."""
         text = re.sub(re.escape(str(self.folder)) + r"/(?:[^/\s]+/)*", "", text)
+        for words, others in _OF_THE_COMMAND_LINE:
+            text = text.replace(words, others)
         # A camera of a request lies in a file that whoever asks knows nothing of.
         return re.sub(r"\b[0-9a-f]{24}\.json\b", "the camera", text)
 
@@ -149,11 +162,12 @@ class Studio:
         )
         known = {entry.id for entry in entries}
         for entry in entries:
+            place = self.run_folder(entry)
             if entry.state == "running":
                 text = "the server ended while it went on"
                 notes = [*(note for note in entry.notes if note != text), text]
-                self.database.change_run(entry.id, state="stopped", ended=now(), notes=notes)
-            place = self.run_folder(entry)
+                state = left_state(place)
+                self.database.change_run(entry.id, state=state, ended=now(), notes=notes, wish=None)
             if entry.state == "deleted" and _is_older(place, TRASH_S):
                 shutil.rmtree(place, ignore_errors=True)
                 self.database.drop_run(entry.id)

@@ -20,6 +20,8 @@ OF_ALSO = (
     *(f"{ALPHA_DIR}/{NUMBERED}.png", f"{EXR_DIR}/{NUMBERED}.exr", f"{MATTES_DIR}/{NUMBERED}.exr"),
     *(PRORES_FILE, f"{UPSCALED_DIR}/{NUMBERED}.png", UPSCALED_FILE),
 )
+# What a front end keeps where `--seeds` makes no run.
+SEEDS_FILE = "seeds.png"
 # What an earlier run leaves in its folder, and the next one replaces.
 OF_FINISHED = (
     *(CONFIG_FILE, FRAME_FILES, VIDEO_FILE, CONTACT_SHEET_FILE, METRICS_FILE, APPEARANCE_FILE),

@@ -16,6 +16,8 @@ function wordsOf(settings) {
     .join(", ");
 }
 
+const WAYS = { less: "below", more: "above" };
+
 function symptomView(run, symptom) {
   const state =
     symptom.is_present === null
@@ -55,7 +57,7 @@ function symptomView(run, symptom) {
         el(
           "span",
           { class: "quiet small figures" },
-          ` ${figure(symptom.value)}, limit ${figure(symptom.limit)}`,
+          ` ${figure(symptom.value)}, good is ${WAYS[symptom.better]} ${figure(symptom.limit)}`,
         ),
     ),
     symptom.is_present && el("p", { class: "small" }, `${sentence(symptom.meaning)} Make it again, and:`),

@@ -112,6 +112,7 @@ export const api = {
   run: (run) => json("GET", `runs/${run}`),
   cancel: (run) => json("POST", `runs/${run}/cancel`),
   resume: (run) => json("POST", `runs/${run}/resume`),
+  finish: (run, wish) => json("POST", `runs/${run}/finish`, wish),
   name: (run, name) => json("POST", `runs/${run}/name`, { name }),
   remove: (run) => json("DELETE", `runs/${run}`),
   restore: (run) => json("POST", `runs/${run}/restore`),

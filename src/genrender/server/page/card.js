@@ -9,7 +9,8 @@ import { stateWords, timeWords } from "./wording.js";
 
 /** A still picture of a run, or null while there is none. */
 function posterOf(run) {
-  if (run.state === "finished" && run.n_frames) return `frames/${Math.floor(run.n_frames / 2)}.png`;
+  if (run.has_video && run.n_frames) return `frames/${Math.floor(run.n_frames / 2)}.png`;
+  if (run.seeds && run.state === "finished") return "seeds.png";
   return run.preview;
 }
 
@@ -102,7 +103,11 @@ export function runCard(run, { isChosen, onChoose, onGone }) {
     name.textContent = nameOf(now);
     state.textContent =
       now.state === "finished"
-        ? [stateWords(now).replace("Finished ", ""), `seed ${now.seed}`, now.scene?.name]
+        ? [
+            stateWords(now).replace("Finished ", ""),
+            now.seeds ? `seeds ${now.seeds}` : `seed ${now.seed}`,
+            now.scene?.name,
+          ]
             .filter(Boolean)
             .join(" · ")
         : [stateWords(now), timeWords(now)].filter(Boolean).join(" · ");
@@ -111,7 +116,7 @@ export function runCard(run, { isChosen, onChoose, onGone }) {
     bar.value = now.progress?.total ? now.progress.done / now.progress.total : 0;
     fill(
       buttons,
-      now.state === "finished" && el("label", { class: "check small" }, pick, "Compare"),
+      now.has_video && !isActive(now) && el("label", { class: "check small" }, pick, "Compare"),
       now.can_resume && resume,
       !isActive(now) && remove,
     );

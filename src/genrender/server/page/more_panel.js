@@ -3,6 +3,7 @@
 import { api } from "./api.js";
 import { el, field, fill } from "./dom.js";
 import { draft } from "./draft.js";
+import { kindBoxes, upscaleField } from "./extras.js";
 import { busy, notice } from "./notices.js";
 import { folded, settingField } from "./settings_form.js";
 import { list } from "./wording.js";
@@ -39,6 +40,7 @@ const TITLES = {
   networks: "Where it computes",
   consistency: "How frames agree",
   rival: "Other methods",
+  extras: "For compositing",
 };
 
 /** Reference pictures: chosen, sent at once, and named by what the server calls them. */
@@ -123,11 +125,37 @@ function asUsual() {
   notice("All settings are as usual again.", { action: ["Undo", () => draft.replace(before)] });
 }
 
+/** Files for compositors, which are made when the video is done. */
+function alsoField(setting) {
+  const boxes = kindBoxes([], (chosen) => draft.set({ [setting.name]: chosen.join(",") }));
+  boxes.show = () => boxes.choose(draft.get(setting.name, "").split(","));
+  boxes.show();
+  return boxes;
+}
+
+/** A setting's field, of its own kind where it has one; null where nothing can be chosen. */
+function fieldOf(setting, sources) {
+  if (setting.name === "ip_image") return pictureField(setting);
+  if (setting.name === "also") return alsoField(setting);
+  if (setting.name !== "upscale") return settingField(setting);
+  const larger = upscaleField(sources, draft.get("upscale"), (name) => draft.set({ upscale: name }));
+  if (larger === null) return null;
+  const { show } = larger;
+  larger.show = () => show(draft.get("upscale"));
+  return larger;
+}
+
 /** What may be named; a page names no files of the server by itself. */
 function aboutSources(sources) {
   return sources.length
     ? `What is added to the model. This server knows ${list(sources)}.`
     : "What is added to the model. This server knows no files for it; begin it with `--source FILE`, and they can be named here.";
+}
+
+function aboutGroup({ name, title }, sources) {
+  if (name === "adapters") return aboutSources(sources);
+  if (name === "extras") return "Files that are made beside the video; a finished one can get them as well.";
+  return TITLES[name] ? title : null;
 }
 
 /**
@@ -144,13 +172,11 @@ export function morePanel({ groups, schedulers, sources }) {
         ? { ...setting, kind: "choice", choices: schedulers }
         : setting,
     );
-    const fields = described.map((setting) =>
-      setting.name === "ip_image" ? pictureField(setting) : settingField(setting),
-    );
+    const fields = described.map((setting) => fieldOf(setting, sources)).filter(Boolean);
     folds.push(
       folded(
         TITLES[group.name] ?? group.title,
-        group.name === "adapters" ? aboutSources(sources) : TITLES[group.name] ? group.title : null,
+        aboutGroup(group, sources),
         fields,
         settings.map((setting) => setting.name),
       ),

@@ -6,6 +6,7 @@ import { comparison } from "./compare.js";
 import { complain, busy } from "./notices.js";
 import { draft } from "./draft.js";
 import { el, field, fill, icon } from "./dom.js";
+import { extrasPanel } from "./extras.js";
 import { metricsPanel } from "./metrics.js";
 import { factsOf, nameOf, runTitle } from "./run_parts.js";
 import { runs } from "./runs.js";
@@ -116,8 +117,9 @@ function withoutShot(settings) {
 /**
  * @param {object} run finished
  * @param {string|undefined} other id of a run to compare with at once
+ * @param {string[]} sources that the server knows
  */
-export function resultView(run, other) {
+export function resultView(run, other, sources) {
   const place = el("div", { class: "result-stage" });
   const select = el("select", { onChange: () => choose(select.value) });
   let shown = null;
@@ -157,7 +159,7 @@ export function resultView(run, other) {
   async function listOthers() {
     try {
       const answer = await api.runs({ state: "finished", limit: 50 });
-      const found = answer.runs.filter((one) => one.id !== run.id);
+      const found = answer.runs.filter((one) => one.id !== run.id && one.has_video);
       fill(
         others,
         found.map((one) =>
@@ -191,6 +193,7 @@ export function resultView(run, other) {
       ),
     ),
   );
+  const extras = extrasPanel(run, sources);
   const whole = el(
     "article",
     { class: "run result" },
@@ -207,10 +210,12 @@ export function resultView(run, other) {
         run.warnings.map((line) => el("p", { class: "care small wrap-any" }, line)),
       ),
       downloads,
+      extras,
       advicePanel(run),
       metricsPanel(run),
     ),
   );
+  whole.update = extras.update;
   whole.close = () => shown?.close?.();
   choose(other ?? "");
   listOthers();

@@ -8,6 +8,7 @@ import { busy, complain } from "./notices.js";
 import { resultView } from "./result.js";
 import { isActive, runs } from "./runs.js";
 import { factsOf, runTitle } from "./run_parts.js";
+import { sheetView } from "./sheet.js";
 import { transport } from "./transport.js";
 import { stateWords, timeWords } from "./wording.js";
 
@@ -22,13 +23,14 @@ export function runPage(main, known, path) {
   let shown = null;
 
   function show(run) {
-    const now = run.state === "finished" ? "finished" : isActive(run) ? "active" : run.state;
+    // A finished run that gets more files is a result all the while.
+    const now = viewOf(run);
     if (now !== shown) {
       close();
       shown = now;
-      const view = now === "finished" ? resultView(run, other) : workView(run);
+      const view = VIEWS[now] ? VIEWS[now](run, other, known.sources) : workView(run);
       fill(main, view);
-      close = view.close;
+      close = () => view.close?.();
       document.title = `${run.name || run.prompt} – genrender`;
       view.update?.(run);
     } else main.firstElementChild.update?.(run);
@@ -55,6 +57,15 @@ export function runPage(main, known, path) {
     close();
     document.title = "genrender";
   };
+}
+
+const VIEWS = { result: resultView, sheet: sheetView };
+
+/** Which view a run has now. */
+function viewOf(run) {
+  if (run.has_video && run.state !== "deleted") return "result";
+  if (run.seeds && run.state === "finished") return "sheet";
+  return isActive(run) ? "active" : run.state;
 }
 
 /** What the run has told on its way, for who wants to know. */

@@ -24,7 +24,7 @@ export function titleOf(name) {
 }
 
 /** The command line's words with options called as they are here. */
-const plain = (words) => words.replace(/--([a-z-]+)/g, (_, name) => `“${titleOf(name.replaceAll("-", "_"))}”`);
+export const plain = (words) => words.replace(/--([a-z-]+)/g, (_, name) => `“${titleOf(name.replaceAll("-", "_"))}”`);
 
 /** Its line of explanation, in the page's words where the command line's do not fit; none that says the title again. */
 function aboutOf(setting) {

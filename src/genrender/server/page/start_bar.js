@@ -5,6 +5,8 @@ import { el, fill, later } from "./dom.js";
 import { draft } from "./draft.js";
 import { busy } from "./notices.js";
 import { runs } from "./runs.js";
+import { plain } from "./settings_form.js";
+import { seedsFrom } from "./sheet.js";
 import { bytes, count, seconds } from "./wording.js";
 
 const AGAIN_MS = 1500;
@@ -15,11 +17,21 @@ const OF_WORDS = "the model does not know these words";
 export function startBar() {
   const words = el("p", { class: "estimate" }, "Checking…");
   const extra = el("ul", { class: "small extra" });
-  const start = el("button", { type: "button", class: "main", onClick: submit }, "Make the video");
+  const start = el("button", { type: "button", class: "main", onClick: () => submit() }, "Make the video");
+  const sheet = el(
+    "button",
+    {
+      type: "button",
+      title: "A sheet with four frames each of four seeds, to choose from before the long run",
+      onClick: () => submit(seedsFrom(draft.get("seed", 0)), sheet),
+    },
+    "Try four seeds",
+  );
   const whole = el(
     "section",
     { class: "start-bar", "aria-label": "Start" },
     el("div", { class: "start-words", role: "status" }, words, extra),
+    sheet,
     start,
   );
   let asking = null;
@@ -53,10 +65,10 @@ export function startBar() {
     const isEmpty = !draft.get("prompt", "").trim();
     // Who has not begun to write has made no mistake.
     mark(isEmpty ? null : found.error && found.field);
-    start.disabled = Boolean(found.error);
+    start.disabled = sheet.disabled = Boolean(found.error);
     words.classList.toggle("wrong", Boolean(found.error) && !isEmpty);
     if (found.error) {
-      words.textContent = isEmpty ? "Say what the video shows, and it can begin." : found.error;
+      words.textContent = isEmpty ? "Say what the video shows, and it can begin." : plain(found.error);
       fill(extra);
       return;
     }
@@ -72,14 +84,16 @@ export function startBar() {
       extra,
       (found.warnings ?? [])
         .filter((line) => !line.startsWith(OF_WORDS))
-        .map((line) => el("li", { class: "care" }, line)),
-      (found.notes ?? []).map((line) => el("li", { class: "quiet" }, line)),
+        .map((line) => el("li", { class: "care" }, plain(line))),
+      (found.notes ?? []).map((line) => el("li", { class: "quiet" }, plain(line))),
     );
   }
 
-  function submit() {
-    return busy(start, "Asking…", async () => {
-      const run = runs.note(await api.submit(draft.asked()));
+  function submit(seeds = null, button = start) {
+    return busy(button, "Asking…", async () => {
+      const asked = draft.asked();
+      if (seeds) asked.settings.seeds = seeds;
+      const run = runs.note(await api.submit(asked));
       location.hash = `#run/${run.id}`;
     });
   }

@@ -42,6 +42,11 @@ export function figure(value) {
 /** What a run is doing, as its progress names it. */
 const WORK = {
   diffusion: "Painting",
+  alpha: "Alpha",
+  exr: "Linear light",
+  mattes: "Mattes",
+  prores: "ProRes",
+  upscaled: "Enlarging",
 };
 
 /** One line about where a run is. */
