@@ -183,19 +183,22 @@ def test_passes_of_other_software_are_a_scene(opened, served, finished, tmp_path
 
 def test_one_of_four_seeds_becomes_a_video_and_gets_alpha(opened, served, scene):
     sheet = served.submit(scene, seeds="2-5")
+    served.wait_for(sheet)
     page = opened(f"{served.address}/#run/{sheet}")
     page.locator("img.sheet").wait_for()
     until(page, "() => document.querySelector('img.sheet').naturalHeight > 4 * 192")
     page.get_by_role("button", name="Seed 4").click()
-    page.locator("article.result video").wait_for()
+    until(page, "id => !location.hash.includes(id)", sheet)
     made = page.url.split("#run/")[1]
+    served.wait_for(made)
+    page.locator("article.result video").wait_for()
     extras = page.locator(".extras")
     make = extras.get_by_role("button", name="Make these files")
     assert make.is_disabled()
     extras.get_by_label("Frames with alpha").check()
     make.click()
     link = extras.get_by_role("link", name="Frames with alpha")
-    link.wait_for()
+    link.wait_for(timeout=120_000)
     assert page.locator("article.result video").is_visible()
     with page.expect_download() as downloading:
         link.click()
