@@ -350,7 +350,8 @@ def _check_pictures(network: Any, controls: tuple[Control, ...], picture_size: t
         lacking = [kind for kind in kinds if UNION_MODES[kind] >= network.config["num_control_type"]]
         if lacking:
             raise ConfigError(
-                f"{name} knows {network.config['num_control_type']} kinds of pictures and not {lacking[0]}"
+                f"{name} knows {network.config['num_control_type']} kinds of pictures and not {lacking[0]}: "
+                "choose another kind, or a network that was trained on it"
             )
         return
     if not isinstance(network, ControlNetModel | T2IAdapter):
@@ -366,7 +367,10 @@ def _check_pictures(network: Any, controls: tuple[Control, ...], picture_size: t
             f"these: give it pictures of 3 channels each, or other ones{one_channel}"
         )
     if not is_adapter and n_channels > 3 and network.config["controlnet_conditioning_channel_order"] != "rgb":
-        raise ConfigError(f"{name} sees several pictures in the order bgr, which cannot be told apart")
+        raise ConfigError(
+            f"{name} sees several pictures in the order bgr, which cannot be told apart, expected rgb: "
+            "choose another one"
+        )
     if len({replace(control, kind="depth", source=None) for control in controls}) > 1:
         raise ConfigError(
             f"{name} sees {', '.join(kinds)} as one picture: give them one scale, start and end"

@@ -103,8 +103,8 @@ def load_file_network(path: Path, kinds: Collection[str], family: Family, readin
         settings = controlnet_settings(header)
         if settings is None:
             raise ModelError(
-                f"{path}: it holds no ControlNet of Stable Diffusion 1.x, 2.x or XL; a T2I-Adapter is read "
-                "from its folder"
+                f"{path}: it holds no ControlNet of Stable Diffusion 1.x, 2.x or XL, expected one; of a "
+                "T2I-Adapter give the folder"
             )
         if "num_control_type" in settings:
             return _union(path, settings, reading)
@@ -130,7 +130,10 @@ def _union(path: Path, settings: Mapping[str, Any], reading: Reading) -> Any:
         network.load_state_dict(read_weights(path))
     except RuntimeError as error:
         reason = next(iter(str(error).splitlines()[1:]), str(error)).strip()
-        raise ModelError(f"{path}: it is no ControlNet-Union of Stable Diffusion XL ({reason})") from error
+        raise ModelError(
+            f"{path}: it is no ControlNet-Union of Stable Diffusion XL ({reason}): get it anew, or give its "
+            "folder"
+        ) from error
     return network.to(reading.torch_dtype).eval()
 
 

@@ -87,7 +87,10 @@ def _told(what: str, source: ModelSource) -> Iterator[None]:
     # their own that derive from Exception alone.
     except Exception as error:
         reason = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
-        raise ModelError(f"{what}: cannot be loaded from {source.location} ({reason.strip()})") from error
+        raise ModelError(
+            f"{what}: cannot be loaded from {source.location} ({reason.strip()}): get it anew, or choose "
+            "another"
+        ) from error
 
 
 def _own_parts(recipe: Recipe, source: ModelSource, family: Family, reading: Reading) -> dict[str, Any]:

@@ -216,7 +216,9 @@ def _load_beside(pipeline: Any, layers: Mapping[str, Layer], file: LoraFile, nam
     # diffusers and peft have no error of their own for files that they cannot place.
     except Exception as error:
         reason = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
-        raise ModelError(f"LoRA {path}: diffusers cannot load it ({reason.strip()})") from error
+        raise ModelError(
+            f"LoRA {path}: diffusers cannot load it ({reason.strip()}): get it anew, or leave it out"
+        ) from error
     adapted = {
         id(module.base_layer)
         for network in (pipeline.unet, pipeline.text_encoder, getattr(pipeline, "text_encoder_2", None))

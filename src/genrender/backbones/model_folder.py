@@ -61,7 +61,7 @@ def _read_object(source: ModelSource, path: Path, name: str, what: str) -> dict[
         found = read_json(path, fault, what)
     except OSError as error:
         reason = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
-        raise fault(f"cannot read {name} ({reason.strip()})") from error
+        raise fault(f"cannot read {name} ({reason.strip()}): get the model anew") from error
     if not isinstance(found, dict):
         raise fault(f"{name}: expected {what}")
     return found

@@ -78,7 +78,10 @@ def load_network(
     network, report = loaded
     unplaced = sorted(report["unexpected_keys"])
     if unplaced and kind in (ControlNetModel, ControlNetUnionModel, UNet2DConditionModel):
-        raise ModelError(f"{folder}: a {kind.__name__} has no place for its weights {unplaced[0]}")
+        raise ModelError(
+            f"{folder}: a {kind.__name__} has no place for its weights {unplaced[0]}, expected those of its "
+            "config.json: get it anew"
+        )
     missing = sorted(report["missing_keys"])
     if missing:
         others = f" and {len(missing) - 1} others" if len(missing) > 1 else ""

@@ -135,7 +135,10 @@ class Recipe:
         for prompt in self.image_prompts:
             for picture in prompt.pictures:
                 if not picture.is_file():
-                    raise ConfigError(f"IP-Adapter {prompt.adapter}: there is no picture {picture}")
+                    raise ConfigError(
+                        f"IP-Adapter {prompt.adapter}: there is no picture {picture}, expected a PNG or "
+                        "JPEG file"
+                    )
         if self.timesteps and self.sigmas:
             raise ConfigError("timesteps and sigmas are given, expected one of them; leave the other out")
 

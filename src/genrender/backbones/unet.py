@@ -120,7 +120,10 @@ class UNetBackbone:
         """
         guider, takes_scale = conditions.guider, self._pipeline.unet.config.time_cond_proj_dim is not None
         if takes_scale and guider is not None:
-            raise ConfigError("this model takes guidance as an input: a guider has nothing to combine")
+            raise ConfigError(
+                "this model takes guidance as an input, and a guider has nothing to combine: leave the "
+                "guider out"
+            )
         scale = 1.0 if takes_scale else float(conditions.guidance_scale)
         return Guidance(scale, conditions.guidance_rescale, guider)
 

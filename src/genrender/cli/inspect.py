@@ -43,7 +43,7 @@ def inspect(options: Inspect) -> int:
         report = _model(str(options.model))
     elif is_exr:
         if options.picture is not None:
-            raise ConfigError("--picture draws the charts of a scene; EXR files have none")
+            raise ConfigError("--picture draws the charts of a scene, and EXR files have none; leave it out")
         report = inspect_exr(options.scene, ClipJob(options.scene, exr_map=options.exr_map).read_exr_map())
     else:
         ClipJob(options.scene, exr_map=options.exr_map).read_exr_map()

@@ -136,7 +136,7 @@ def _scene(client: Client, scene: Path) -> str:
     )
     missing = [file for file in files if not file.is_file()]
     if missing:
-        raise MediaError(f"scene file not found: {missing[0]}")
+        raise MediaError(f"scene file not found: {missing[0]}; expected a file")
     return str(client.upload("/api/scenes", files)["id"])
 
 
@@ -144,7 +144,7 @@ def _camera_file(path: Path) -> Any:
     try:
         return read_json(path, ConfigError, "a camera file")
     except FileNotFoundError:
-        raise ConfigError(f"camera file not found: {path}") from None
+        raise ConfigError(f"camera file not found: {path}; mend --camera") from None
 
 
 def _done(run: dict[str, Any]) -> str:

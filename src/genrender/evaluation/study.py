@@ -228,7 +228,9 @@ def _labels(shots: Sequence[tuple[Path, str]]) -> dict[Path, str]:
         raise ConfigError('no scene is given, expected SCENE=TEXT, for instance fox.glb="a red fox"')
     labels = {scene: scene_label(scene) for scene, _ in shots}
     if len(set(labels.values())) < len(shots):
-        raise ConfigError("two scenes have the same file name, and their runs would lie in one folder")
+        raise ConfigError(
+            "two scenes have the same file name, and their runs would lie in one folder; rename one of them"
+        )
     return labels
 
 

@@ -30,7 +30,7 @@ def depth_control(gbuffers: Sequence[GBuffer]) -> Float32[np.ndarray, "F H W"]:
         ConfigError: there are no frames.
     """
     if not gbuffers:
-        raise ConfigError("no G-buffers: a depth control image needs at least 1 frame")
+        raise ConfigError("no G-buffers for a depth control image, expected at least 1")
     inverse_range = inverse_depth_range(gbuffers)
     return np.stack([scale_inverse_depth(gbuffer, inverse_range) for gbuffer in gbuffers])
 

@@ -96,7 +96,10 @@ def choose_keyframes(
         return ((edges[:-1] + edges[1:] - 1) // 2).tolist()
     if strategy == "coverage":
         if seen is None:
-            raise ConfigError("keyframes: strategy coverage needs to know which surface each frame shows")
+            raise ConfigError(
+                "keyframes: strategy coverage needs to know which surface each frame shows; give it, "
+                "or choose another strategy"
+            )
         first = int(hashed_uniform(key, np.zeros(1, np.int64))[0] * n_frames)
         return _by_coverage(seen, n_keyframes, first)
     raise ConfigError(

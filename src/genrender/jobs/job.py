@@ -147,7 +147,7 @@ def job_from_json(stored: Any) -> RenderJob:
     if wrong is None and "recipe" not in stored:
         wrong = "job.recipe is missing"
     if wrong is not None:
-        raise ConfigError(f"{wrong}: this is no job of this version")
+        raise ConfigError(f"{wrong}: this is no job of this version, expected what it writes")
     return from_json(RenderJob, stored)
 
 

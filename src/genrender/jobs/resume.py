@@ -63,7 +63,10 @@ def resume(folder: Path, hooks: RunHooks = SILENT, read_words: ReadWords | None 
         return go_on(path, hooks)
     begun = read_begun(path, read_words)
     if not begun.place.is_dir():
-        raise MediaError(f"cannot resume {folder}: the folder {begun.place}, where it was begun, is gone")
+        raise MediaError(
+            f"cannot resume {folder}: the folder {begun.place}, where it was begun, is gone; put it back, or "
+            "render the run again"
+        )
     with chdir(begun.place):
         made = plan(begun.job, RunFolder(path), hooks)
         # Only here: PyTorch takes seconds to import.

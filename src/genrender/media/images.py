@@ -89,8 +89,8 @@ def read_png(path: str | os.PathLike[str]) -> UInt8[np.ndarray, "H W 3"]:
         MediaError: the file is missing, or it is no picture.
     """
     if not Path(path).is_file():
-        raise MediaError(f"cannot read {path}: there is no such file")
-    remedy = "it is no picture, or it is damaged"
+        raise MediaError(f"cannot read {path}: there is no such file, expected a picture")
+    remedy = "it is no picture, or it is damaged: save or render it again"
     with library_errors(str(path), MediaError, remedy, Exception), Image.open(path) as image:
         return np.array(image.convert("RGB"))
 
@@ -120,7 +120,7 @@ def contact_sheet(
     counts = {label: len(frames) for label, frames in rows.items()}
     if len(set(counts.values())) != 1 or 0 in counts.values():
         got = ", ".join(f"{label} {count}" for label, count in counts.items()) or "no rows"
-        raise MediaError(f"a contact sheet needs rows of one length, at least 1 frame; got {got}")
+        raise MediaError(f"rows of a contact sheet are {got} long, expected one length, at least 1")
     columns = spread(next(iter(counts.values())), max_columns)
     height, width = np.shape(next(iter(rows.values()))[columns[0]])[:2]
     scale = cell_px / max(height, width)

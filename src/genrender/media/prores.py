@@ -47,7 +47,7 @@ def write_prores(
                     raise MediaError(f"cannot write {path}: there are no frames, expected at least 1")
                 container.mux(stream.encode())
         except av.error.FFmpegError as error:
-            raise MediaError(f"cannot write {path}: {error.strerror}") from error
+            raise MediaError(f"cannot write {path}: {error.strerror}; choose another place") from error
 
 
 def _to_yuva(frame: UInt8[np.ndarray, "H W 4"]) -> av.VideoFrame:

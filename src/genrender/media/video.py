@@ -59,7 +59,7 @@ def write_video(
         try:
             _encode(path, part, frames, Fraction(fps).limit_denominator(1001), comment)
         except av.error.FFmpegError as error:
-            raise MediaError(f"cannot write {path}: {error.strerror}") from error
+            raise MediaError(f"cannot write {path}: {error.strerror}; choose another place") from error
 
 
 def _encode(
@@ -127,7 +127,8 @@ def read_comment(path: str | os.PathLike[str]) -> str | None:
             return container.metadata.get("comment")
     except av.error.FFmpegError as error:
         raise MediaError(
-            f"cannot read {path}: it is no video, or it is damaged ({error.strerror})"
+            f"cannot read {path}: it is no video, or it is damaged ({error.strerror}); export or render it "
+            "again"
         ) from error
 
 
@@ -138,20 +139,21 @@ def read_video(path: str | os.PathLike[str]) -> tuple[UInt8[np.ndarray, "F H W 3
         MediaError: the file is missing, or it is no video.
     """
     if not Path(path).is_file():
-        raise MediaError(f"cannot read {path}: there is no such file")
+        raise MediaError(f"cannot read {path}: there is no such file, expected a video")
     try:
         with av.open(str(path)) as container:
             if not container.streams.video:
-                raise MediaError(f"cannot read {path}: it holds no video")
+                raise MediaError(f"cannot read {path}: it holds no pictures, expected a video")
             stream = container.streams.video[0]
             frames = [_to_rgb(frame) for frame in container.decode(stream)]
             rate = stream.average_rate
     except av.error.FFmpegError as error:
         raise MediaError(
-            f"cannot read {path}: it is no video, or it is damaged ({error.strerror})"
+            f"cannot read {path}: it is no video, or it is damaged ({error.strerror}); export or render it "
+            "again"
         ) from error
     if not frames or rate is None:
-        raise MediaError(f"cannot read {path}: the video has no frames")
+        raise MediaError(f"cannot read {path}: the video has no frames, expected at least 1")
     return np.stack(frames), float(rate)
 
 

@@ -122,7 +122,7 @@ class PropagatedAttention(AttentionState):
     def __post_init__(self) -> None:
         super().__post_init__()
         if not self.config.uses_surface:
-            raise ConfigError("tokenflow carries features along the surface: its alpha must be above 0")
+            raise ConfigError("alpha is 0, expected above 0: tokenflow carries features along the surface")
 
     def choose(self, n_frames: int, n_keyframes: int, seed: int, draw: int, seen: Any = None) -> list[int]:  # noqa: ARG002
         """Equally spaced frames, all shifted by what is drawn for this step."""

@@ -37,7 +37,9 @@ def surviving_light(
     """
     n_frames = len(tracker.gbuffers)
     if not len(frames) == len(light) == n_frames:
-        raise ConfigError(f"got {len(frames)} frames and {len(light)} of light for {n_frames} G-buffers")
+        raise ConfigError(
+            f"got {len(frames)} frames and {len(light)} of light for {n_frames} G-buffers, expected one each"
+        )
     product = square = 0.0
     for i, j in pairs(n_frames, stride):
         flow = follow(tracker, j, i)
@@ -45,5 +47,8 @@ def surviving_light(
         product += float((known * color_change(frames[i], frames[j], flow)).sum())
         square += float((known**2).sum())
     if square == 0:
-        raise ConfigError("the light does not change on any surface point that two frames show")
+        raise ConfigError(
+            "the light does not change on any surface point that two frames show; give frames under other "
+            "light"
+        )
     return product / square

@@ -86,7 +86,7 @@ def surface_errors(
     """
     n_frames, gbuffers = len(frames), tracker.gbuffers
     if n_frames != len(gbuffers):
-        raise ConfigError(f"surface error needs one frame per G-buffer; got {n_frames} for {len(gbuffers)}")
+        raise ConfigError(f"got {n_frames} frames for {len(gbuffers)} G-buffers, expected one for each")
     foreground, backdrop, nothing, low, high = (_Mean() for _ in range(5))
     quarters = [_Mean() for _ in range(N_QUARTERS)]
     for i, j in pairs(n_frames, stride):

@@ -338,7 +338,10 @@ def read_record(file: Path) -> RunRecord:
         # Schedulers have settings that are infinite, which earlier versions wrote as they are.
         stored = read_json(file, MediaError, expected, allow_infinity=True)
     except FileNotFoundError as error:
-        raise MediaError(f"{file.parent} is no run folder: it holds no {file.name}") from error
+        raise MediaError(
+            f"{file.parent} is no run folder: it holds no {file.name}; give one that `genrender render` "
+            "printed"
+        ) from error
     stored = _with_recipe(stored)
     if (wrong := _misfit(stored)) is not None:
         what = wrong if isinstance(stored, dict) else "it holds no entries"

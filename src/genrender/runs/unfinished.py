@@ -217,7 +217,9 @@ def read_request(folder: Path) -> dict[str, Any]:
     try:
         stored = read_json(file, MediaError, expected, allow_infinity=True)
     except FileNotFoundError as error:
-        raise MediaError(f"{folder} holds no unfinished run: there is no {file}") from error
+        raise MediaError(
+            f"{folder} holds no unfinished run: there is no {file}; give the folder of a run that was stopped"
+        ) from error
     if (wrong := misfit(stored, Request, "")) is not None:
         what = wrong if isinstance(stored, dict) else "it holds no entries"
         raise MediaError(f"{file}: {what}; it is damaged, or of another version: render the run again")

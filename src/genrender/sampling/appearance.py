@@ -197,7 +197,7 @@ def read_appearance(path: Path) -> Appearance:
         MediaError: there is none, or the file is damaged.
     """
     if not path.is_file():
-        raise MediaError(f"{path.parent} keeps no appearance: there is no {path.name} in it")
+        raise MediaError(f"{path.parent} keeps no appearance: there is no {path.name} in it; render it again")
     damaged = "it is damaged: render that run again"
     with library_errors(str(path), MediaError, damaged, Exception):
         # NumPy does not read to where an archive's reader would compare checksums.

@@ -85,7 +85,10 @@ def set_noise_levels(
         scheduler.set_timesteps(**chosen, device=device)
     except ValueError as error:
         given = ", ".join(f"{key}={value}" for key, value in chosen.items())
-        raise ConfigError(f"{name} cannot run with {given}: {' '.join(str(error).split())}") from error
+        raise ConfigError(
+            f"{name} cannot run with {given} ({' '.join(str(error).split())}): give others, or choose "
+            "another sampler"
+        ) from error
 
 
 def _check_levels(kind: str, values: Sequence[float], n_train: int) -> None:

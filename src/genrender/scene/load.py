@@ -28,7 +28,9 @@ def load_scene(path: str | Path, allowed_folders: Sequence[str | Path] = ()) -> 
     if sequence is not None:
         return load_sequence(path, sequence)
     if not path.exists():
-        raise SceneError(f"scene file not found: {path}")
+        raise SceneError(
+            f"scene file not found: {path}; expected a file, or a pattern such as frames/wave_*.obj"
+        )
     folders = Folders.of(path, allowed_folders)
     suffix = path.suffix.lower()
     if suffix in CONVERTED:

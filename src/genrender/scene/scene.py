@@ -318,7 +318,7 @@ def _find(path: Path, kind: str, names: list[str], wanted: str) -> int:
     if wanted.isdecimal() and int(wanted) < len(names):
         return int(wanted)
     if not names:
-        raise SceneError(f"{path.name}: no {kind} {wanted!r}: the file has none")
+        raise SceneError(f"{path.name}: no {kind} {wanted!r}: the file has none; leave it out")
     alike = [index for index, name in enumerate(names) if name.casefold() == wanted.casefold()]
     if not alike and (plain := plain_name(wanted)):
         alike = [index for index, name in enumerate(names) if plain_name(name) == plain]

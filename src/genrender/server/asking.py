@@ -140,7 +140,9 @@ def _resolved(studio: Studio, settings: Mapping[str, Any]) -> dict[str, Any]:
     if "appearance_from" in made:
         lender = find_run(studio, str(made["appearance_from"]))
         if not has_video(studio.run_folder(lender)):
-            raise conflict(f"the run {lender.name!r} is not finished: its look can be taken over when it is")
+            raise conflict(
+                f"the run {lender.name!r} is not finished: wait until it is, or take another run's look"
+            )
         made["appearance_from"] = str(studio.run_folder(lender))
     pictures = made.get("ip_image")
     if isinstance(pictures, list):

@@ -55,7 +55,7 @@ def file_routes(studio: Studio) -> APIRouter:
 
     def packed(entry: RunEntry, name: str, fill: Callable[[Path], Any]) -> FileResponse:
         if not has_video(studio.run_folder(entry)):
-            raise conflict(f"the run is {entry.state}: it can be downloaded when it is finished")
+            raise conflict(f"the run is {entry.state}: wait until it is finished")
         file = studio.work_folder() / name
         try:
             fill(file)

@@ -153,7 +153,9 @@ def run_routes(studio: Studio) -> APIRouter:
         if entry is None:
             entry = find_run(studio, run)
             if entry.state != "running":
-                raise conflict(f"the run is {entry.state}: only what waits or goes on can be cancelled")
+                raise conflict(
+                    f"the run is {entry.state}: only what waits or goes on can be cancelled; look again"
+                )
             studio.queue.cancel(run)
         studio.events.tell(run)
         return facts(studio, entry)
@@ -201,7 +203,7 @@ def run_routes(studio: Studio) -> APIRouter:
         """Takes a deletion back."""
         entry = find_run(studio, run)
         if entry.state != "deleted":
-            raise conflict(f"the run is {entry.state}: only what was deleted can be restored")
+            raise conflict(f"the run is {entry.state}: only what was deleted can be restored; look again")
         await run_in_threadpool(_move, studio.folder / "trash" / run, studio.runs / run)
         return changed(run, ("deleted",), "", state=entry.before or "stopped", before=None)
 
@@ -265,7 +267,7 @@ def _finished(studio: Studio, run: str) -> Path:
     entry = find_run(studio, run)
     place = studio.run_folder(entry)
     if not has_video(place):
-        raise conflict(f"the run is {entry.state}, without a video: only what has one can be measured")
+        raise conflict(f"the run is {entry.state}, without a video: only what has one can be measured; wait for it")
     return place
 
 

@@ -115,7 +115,7 @@ def _chosen(
     chosen = tuple(index for index, number in enumerate(numbers) if first <= number <= last)
     there = f"{sequence.path} holds frames {numbers[0]} to {numbers[-1]}"
     if not chosen or first < numbers[0] or last > numbers[-1]:
-        raise ConfigError(f"frames {first:g} to {last:g} are asked for, and {there}")
+        raise ConfigError(f"frames {first:g} to {last:g} are asked for, and {there}; take others")
     if n_frames is not None and not 1 <= n_frames <= len(chosen):
         after = "" if start is None else f", {len(chosen)} of them from {first:g} on"
         raise ConfigError(f"frames is {n_frames}, expected 1 to {len(chosen)}: {there}{after}")

@@ -56,7 +56,9 @@ def atomic_write(path: str | os.PathLike[str]) -> Iterator[Path]:
         raise
     except OSError as error:
         if error.filename is None or str(error.filename) == str(part):
-            raise MediaError(f"cannot write {path}: {error.strerror or error}") from error
+            raise MediaError(
+                f"cannot write {path}: {error.strerror or error}; choose another place"
+            ) from error
         raise  # not about this file: it came from whatever feeds the block
     finally:
         part.unlink(missing_ok=True)

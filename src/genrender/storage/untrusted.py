@@ -244,7 +244,9 @@ def check_path(name: str, path: Path, error: ErrorKind) -> None:
         try:
             n_bytes = len(os.fsencode(part))
         except UnicodeEncodeError:
-            raise error(f"{name} is '{shown(text, SHOWN_LENGTH)}', which is no valid text") from None
+            raise error(
+                f"{name} is '{shown(text, SHOWN_LENGTH)}', which is no valid text: give it in UTF-8"
+            ) from None
         if n_bytes > limit:
             raise error(
                 f"{name} has {what} of {n_bytes:,} bytes ({shown(part, 24)}), expected at most {limit:,}: "

@@ -53,8 +53,8 @@ class SurfaceTracker:
     ):
         if not len(gbuffers) == len(verts) == len(cameras):
             raise ConfigError(
-                f"surface points need one G-buffer, vertex array and camera per frame; got {len(gbuffers)} "
-                f"G-buffers, {len(verts)} vertex arrays, {len(cameras)} cameras"
+                f"got {len(gbuffers)} G-buffers, {len(verts)} vertex arrays and {len(cameras)} cameras, "
+                "expected one of each per frame"
             )
         check_triangles(gbuffers[0])
         self.gbuffers = gbuffers

@@ -112,7 +112,7 @@ def read_exr_map(path: Path) -> ExrMap:
     try:
         stored = read_json(path, ConfigError, "an EXR map, see docs/exr.md")
     except FileNotFoundError:
-        raise ConfigError(f"cannot read the EXR map {path}: there is no such file") from None
+        raise ConfigError(f"cannot read the EXR map {path}: there is no such file; mend --exr-map") from None
     known = [field.name for field in fields(ExrMap)]
     unknown = sorted(set(stored) - set(known)) if isinstance(stored, dict) else ["not an object"]
     if unknown:

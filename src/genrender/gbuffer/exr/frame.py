@@ -221,7 +221,7 @@ def _say_window(window: Any) -> str:
 
 def _open(path: Path, header_only: bool = False) -> Any:
     if not path.is_file():
-        raise MediaError(f"cannot read {path}: there is no such file")
+        raise MediaError(f"cannot read {path}: there is no such file; render that frame again")
     remedy = "it is no OpenEXR file, or it is damaged: render it again"
     with library_errors(str(path), MediaError, remedy), silent_library():
         return OpenEXR.File(str(path), separate_channels=True, header_only=header_only)

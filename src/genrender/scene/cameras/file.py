@@ -132,7 +132,7 @@ def _read(path: Path) -> list[dict]:
     try:
         content = read_json(path, SceneError, EXPECTED)
     except FileNotFoundError:
-        raise SceneError(f"camera file not found: {path}") from None
+        raise SceneError(f"camera file not found: {path}; mend --camera") from None
     entries = content if isinstance(content, list) else [content]
     if not entries or not all(isinstance(entry, dict) for entry in entries):
         raise SceneError(f"{path.name}: not a camera file; expected {EXPECTED}")
@@ -145,7 +145,7 @@ def _key(path: Path, index: int, entry: dict, needs_time: bool) -> list[float]:
     if unknown:
         raise SceneError(f"{where} has the unknown entry {_short(unknown[0])}; expected {', '.join(ENTRIES)}")
     if needs_time and "time" not in entry:
-        raise SceneError(f'{where} has no "time"; each camera of a list needs one, in seconds')
+        raise SceneError(f'{where} has no "time", expected one in seconds for each camera of a list')
     eye = _vector(where, "eye", entry.get("eye"))
     target = _vector(where, "target", entry.get("target"))
     up = _vector(where, "up", entry.get("up", [0, 1, 0]))

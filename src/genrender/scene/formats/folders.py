@@ -52,7 +52,9 @@ class Folders:
         try:
             resolved = target.resolve()
         except (OSError, RuntimeError, ValueError) as error:  # links in a circle, null characters
-            raise SceneError(f"{self.scene.name}: {what} at {uri[:80]!r} cannot be read: {error}") from None
+            raise SceneError(
+                f"{self.scene.name}: {what} at {uri[:80]!r} cannot be read: {error}; mend its path"
+            ) from None
         folders = (self.scene.parent.resolve(), *self.allowed)
         if not any(resolved.is_relative_to(folder) for folder in folders):
             raise self.outside(what, uri)

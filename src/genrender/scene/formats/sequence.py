@@ -98,7 +98,7 @@ def find_sequence(path: Path) -> FileSequence | None:
     plain = path.with_name(path.name[: rate.start()]) if rate else path
     fps = float(rate[1]) if rate else FPS
     if fps == 0:
-        raise SceneError(f"{path}: a sequence has more than 0 frames per second, for example @30")
+        raise SceneError(f"{path}: expected more than 0 frames per second behind @, for example @30")
     if plain.is_dir():
         files = [file for file in plain.iterdir() if file.suffix.lower() in MOMENT_SUFFIXES]
     elif WILDCARD.search(plain.name):
@@ -215,7 +215,7 @@ def _read(file: Path) -> MeshFile:
     try:
         return read_moment(file)
     except OSError as error:
-        raise SceneError(f"{file}: cannot be read: {error.strerror or error}") from None
+        raise SceneError(f"{file}: cannot be read: {error.strerror or error}; mend its permissions") from None
 
 
 def _check_same_faces(file: Path, moment: MeshFile, first_file: Path, first: MeshFile) -> None:

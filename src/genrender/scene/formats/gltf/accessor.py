@@ -88,7 +88,10 @@ def _read(
     columns, rows = SHAPES[accessor.type]
     if decoded is not None:
         if decoded.shape[1] != columns * rows:
-            raise file.error(f"{where} is a {accessor.type}, but Draco has {decoded.shape[1]} numbers for it")
+            raise file.error(
+                f"{where} is a {accessor.type}, but Draco has {decoded.shape[1]} numbers for it; "
+                "export it again"
+            )
         values = decoded.astype(dtype)
     elif accessor.bufferView is not None:
         values = _view(file, where, accessor.bufferView, accessor.byteOffset, n, accessor.type, dtype)
@@ -118,7 +121,9 @@ def _with_sparse(file: GltfFile, where: str, accessor: pygltflib.Accessor, value
         file, where, sparse.indices.bufferView, sparse.indices.byteOffset, n, "SCALAR", index_dtype
     ).ravel()
     if n and rows.max() >= len(values):
-        raise file.error(f"{where} has the sparse index {rows.max()}, but only {len(values)} elements")
+        raise file.error(
+            f"{where} has the sparse index {rows.max()}, but only {len(values)} elements; export it again"
+        )
     replaced = values.copy()
     replaced[rows] = _view(
         file, where, sparse.values.bufferView, sparse.values.byteOffset, n, accessor.type, values.dtype
@@ -152,7 +157,9 @@ def _view(
     )
     stride = stride or element_bytes
     if stride < used_bytes:
-        raise file.error(f"{view_where} has byteStride {stride}, but an element takes {used_bytes} bytes")
+        raise file.error(
+            f"{view_where} has byteStride {stride}, but an element takes {used_bytes} bytes; export it again"
+        )
     end = offset + (count - 1) * stride + used_bytes if count else offset
     if end > length:
         raise file.error(

@@ -78,7 +78,7 @@ class GltfFile:
                 f"refers to {singular} {index!r}, but the file has {len(items)}; export it again"
             )
         if items[index] is None:
-            raise self.error(f"{singular} {index} is empty")
+            raise self.error(f"{singular} {index} is empty; export it again")
         return items[index]
 
     def buffer(self, index: Any) -> memoryview:
@@ -200,13 +200,15 @@ class GltfFile:
             return memoryview(read_file(target, left))
         except FileNotFoundError:
             raise self.error(
-                f"buffer {index} is missing: there is no {uri[:80]!r} beside the scene"
+                f"buffer {index} is missing: there is no {uri[:80]!r} beside the scene; put it there"
             ) from None
         except (OSError, ValueError, RuntimeError) as error:
             reason = getattr(error, "strerror", None) or error
             if isinstance(error, SceneError):
                 raise
-            raise self.error(f"buffer {index} at {uri[:80]!r} cannot be read: {reason}") from None
+            raise self.error(
+                f"buffer {index} at {uri[:80]!r} cannot be read: {reason}; put it there again"
+            ) from None
 
 
 def is_index(value: object, n: int) -> bool:
@@ -228,7 +230,9 @@ def open_gltf(path: Path, allowed_folders: Iterable[Path] = ()) -> GltfFile:
     except FileNotFoundError:
         raise SceneError(f"scene file not found: {path}") from None
     except OSError as error:
-        raise SceneError(f"scene file cannot be read: {path}: {error.strerror or error}") from None
+        raise SceneError(
+            f"scene file cannot be read: {path}: {error.strerror or error}; mend its permissions"
+        ) from None
     blob = None
     if data[:4] == b"glTF":
         text, blob = _split_glb(path, memoryview(data))

@@ -211,7 +211,8 @@ def _read_skin(file: GltfFile, index: int) -> Skin:
         rows = read_floats(file, skin.inverseBindMatrices, ("MAT4",))
         if len(rows) < len(joints) or not np.isfinite(rows).all():
             raise file.error(
-                f"skin {index} has {len(rows)} inverse bind matrices for {len(joints)} joints, or not finite"
+                f"skin {index} has {len(rows)} inverse bind matrices for {len(joints)} joints, "
+                "or some that are not finite; export it again"
             )
         # Some exporters write more matrices than joints; the first ones count.
         inverse_bind = rows[: len(joints)].reshape(-1, 4, 4).transpose(0, 2, 1).astype(np.float64)

@@ -153,7 +153,9 @@ class _Rewriter:
         """A copy of some rows of an accessor, one for each vertex."""
         values, is_normalized = read_as_stored(self.file, accessor)
         if len(values) != n_verts:
-            raise self.file.error(f"accessor {accessor} has {len(values)} elements for {n_verts} vertices")
+            raise self.file.error(
+                f"accessor {accessor} has {len(values)} elements for {n_verts} vertices; export it again"
+            )
         fields: dict[str, Any] = {"type": self.file.raw["accessors"][accessor]["type"]}
         if is_normalized:
             fields["normalized"] = True
