@@ -274,7 +274,9 @@ class MethodConfig:
         if self.correspondence.engine != "texture":
             raise ConfigError("an appearance is carried by the texture engine alone; choose that")
         if not (self.injection.pre_attn or self.injection.uses_surface):
-            raise ConfigError("an appearance reaches frames through injections, and all are off")
+            raise ConfigError(
+                "an appearance reaches frames through injections, and all are off: leave the appearance out"
+            )
 
 
 # Every frame on its own: what an image model does without this project.

@@ -161,5 +161,5 @@ def test_a_share_beyond_one_is_refused(pipe, clip, unit_latents):
 def test_a_model_that_takes_guidance_as_an_input_has_nothing_for_a_guider(clip, unit_latents):
     pipe = make_pipe()
     pipe.register_modules(unet=tiny_unet(time_cond_proj_dim=8), controlnet=tiny_controlnet(tiny_unet()))
-    with pytest.raises(ConfigError, match="takes guidance as an input: a guider has nothing to combine"):
+    with pytest.raises(ConfigError, match="takes guidance as an input, and a guider has nothing to combine"):
         ours(pipe, clip, unit_latents, guider=GUIDERS["plain"]())

@@ -1,10 +1,10 @@
-"""A folder of files that commands cannot use, or not for what is asked: what the table of provocations names."""
+"""A folder of files that commands cannot use: what the table of provocations names."""
 
 import io
 import json
+import os
 import shutil
 import struct
-import zipfile
 from collections.abc import Callable
 from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
@@ -15,21 +15,20 @@ import OpenEXR
 import torch
 from PIL import Image
 from safetensors.torch import save_file
-from scene.gltf_builder import SQUARE, TRIANGLE, GltfBuilder, one_triangle
-from scene.test_rig import morphing, skinned_strip
+from scene.gltf_builder import SQUARE, TRIANGLE, GltfBuilder, morphing, one_triangle, skinned_strip
 
 from genrender.cli import main
 from genrender.runs.folder import RunFolder
 from genrender.sampling.store import RunStore
 
 Doc = dict[str, Any]
-SCENES = Path(__file__).resolve().parents[2] / "examples" / "scenes"
 
 
 def primitive(doc: Doc) -> Doc:
     return doc["meshes"][0]["primitives"][0]
 
 
+DRACO = "KHR_draco_mesh_compression"
 # One triangle, with one mistake each.
 CHANGES: dict[str, Callable[[Doc], Any]] = {
     "accessor": lambda d: d["accessors"][0].update(count=4),
@@ -58,9 +57,16 @@ CHANGES: dict[str, Callable[[Doc], Any]] = {
     "no_blob": lambda d: d["buffers"][0].update(uri=None),
     "structure": lambda d: d["nodes"][0].update(children=7),
     "parents": lambda d: d["nodes"].extend([{"children": [0]}, {"children": [0]}]),
-    "weights": lambda d: d["meshes"][0].update(weights=[0.5]),
-    "draco": lambda d: primitive(d).update(extensions={"KHR_draco_mesh_compression": {"bufferView": 0}}),
+    "draco_data": lambda d: (
+        primitive(d).update(extensions={DRACO: {"bufferView": 0, "attributes": {"POSITION": 0}}}),
+        d.update(extensionsRequired=[DRACO]),
+    ),
+    "draco": lambda d: primitive(d).update(extensions={DRACO: {"bufferView": 0}}),
 }
+CARD = (
+    'def Mesh "Card"\n{\n    int[] faceVertexCounts = [3]\n    int[] faceVertexIndices = [0, 1, 2]\n'
+    "    point3f[] points = [(0, 0, 0), (1, 0, 0), (0, 1, 0)]\n}\n"
+)
 TEXTS = {
     "notes.txt": "no scene",
     "letter.glb": "Dear Sir or Madam,",
@@ -74,12 +80,14 @@ TEXTS = {
     "face.obj": "v 0 0 0\nv 1 0 0\nv 0 1 0\nf 1 2 x\n",
     "corner.obj": "v 0 0 0\nv 1 0 0\nv 0 1 0\nf 1 2 9\n",
     "junk.ply": "ply\nformat ascii 1.0\n",
-    "row.ply": "ply\nformat ascii 1.0\nelement vertex 1\nproperty float x\nproperty float y\nproperty float z\n"
+    "row.ply": "ply\nformat ascii 1.0\nelement vertex 1\nproperty float x\nproperty float y\n"
+    "property float z\n"
     "element face 0\nproperty list uchar int vertex_indices\nend_header\n0 x 0\n",
     "syntax.usda": '#usda 1.0\ndef Mesh "Card"\n{\n    int[] faceVertexCounts = [3\n}\n',
     "bare.usda": '#usda 1.0\ndef Xform "Top"\n{\n}\n',
     "rate.usda": "#usda 1.0\n(\n    timeCodesPerSecond = 0\n)\n",
-    "unit.usda": '#usda 1.0\n(\n    metersPerUnit = 0\n)\ndef Mesh "Card"\n{\n}\n',
+    "unit.usda": f"#usda 1.0\n(\n    metersPerUnit = 0\n)\n{CARD}",
+    "axis.usda": '#usda 1.0\ndef Cylinder "Can"\n{\n    uniform token axis = "W"\n}\n',
     "corners.usda": '#usda 1.0\ndef Mesh "Card"\n{\n    int[] faceVertexCounts = [3]\n'
     "    int[] faceVertexIndices = [0, 1]\n    point3f[] points = [(0, 0, 0), (1, 0, 0), (0, 1, 0)]\n}\n",
     "far.usda": '#usda 1.0\ndef Mesh "Card"\n{\n    int[] faceVertexCounts = [3]\n'
@@ -96,7 +104,6 @@ TEXTS = {
     "pickled.pt": "",
     "model.ckpt": "",
     "cut.safetensors": "x",
-    "words.toml": "",
     "picture.png": "no picture",
 }
 CAMERAS: dict[str, Any] = {
@@ -141,7 +148,6 @@ def make_all(folder: Path, model: Path, card: Path, bare: Path) -> None:
     shutil.copytree(model, folder / "tiny")
     shutil.copy(card, folder / "card.glb")
     shutil.copy(bare, folder / "bare.glb")
-    shutil.copy(SCENES / "walking_biped.glb", folder / "biped.glb")
     for name, text in TEXTS.items():
         (folder / name).parent.mkdir(exist_ok=True)
         (folder / name).write_text(text)
@@ -213,16 +219,18 @@ def _more_scenes(folder: Path) -> None:
     builder.doc["scenes"][0]["nodes"] = [1]
     builder.animate("boom", [(1, "scale", [0, 1], [[1, 1, 1], [1e30, 1, 1]], "LINEAR")])
     builder.save(folder / "boom.glb")
-    builder = GltfBuilder()
-    for name in ("Wheel", "wheel"):
-        builder.node(mesh=builder.mesh(TRIANGLE), name=name)
-    builder.save(folder / "wheels.glb")
+    morphing([0.5]).save(folder / "morph_weights.gltf")
+    builder = morphing()
+    view = builder.doc["bufferViews"][builder.doc["accessors"][1]["bufferView"]]["byteOffset"]
+    builder.blob = builder.blob[:view] + b"\0\0\xc0\x7f" + builder.blob[view + 4 :]
+    builder.save(folder / "morphs.glb")
 
 
 def _models(folder: Path) -> None:
     for name, content in {
         "damaged": "{",
         "other": json.dumps({"sample_size": "wide"}),
+        "list": "[]",
         "sizeless": json.dumps({"sample_size": None}),
     }.items():
         for part in ("unet", "vae"):
@@ -301,7 +309,7 @@ def _runs(folder: Path) -> None:
         assert _quiet(*begin, "--frames", "3", "--animation", "Rise", "--run-dir", "stopped") == 130
     finally:
         RunStore.commit = commit
-    for name in ("lost-frame", "lost-look", "cut-look", "bad-record", "old-record", "no-video"):
+    for name in ("lost-frame", "lost-look", "cut-look", "bad-record", "old-record"):
         shutil.copytree(folder / "run", folder / name)
     next(iter(RunFolder(folder / "lost-frame").frame_files())).unlink()
     (folder / "lost-look" / "appearance.npz").unlink()
@@ -311,12 +319,19 @@ def _runs(folder: Path) -> None:
     record = json.loads((folder / "old-record" / "config.json").read_text())
     record["config"].pop("width")
     (folder / "old-record" / "config.json").write_text(json.dumps(record))
-    (folder / "no-video" / "video.mp4").write_text("")
-    for name in ("bad-request", "changed-request", "lost-latents"):
+    for name in ("bad-request", "changed-request"):
         shutil.copytree(folder / "stopped", folder / name)
     (folder / "bad-request" / "unfinished" / "request.json").write_text("{")
     request = folder / "changed-request" / "unfinished" / "request.json"
     request.write_text(request.read_text().replace("a fox", "a cat"))
-    (folder / "lost-latents" / "unfinished" / "state.pt").unlink()
-    with zipfile.ZipFile(folder / "nothing.zip", "w"):
-        pass
+    # Begun in a folder that is no more.
+    RunStore.commit = stops
+    try:
+        (folder / "gone").mkdir()
+        os.chdir(folder / "gone")
+        far = ("../card.glb", "--prompt", "a fox", "--model", "../tiny", "--steps", "2", "--size", "64")
+        assert _quiet("render", *far, "--frames", "2", "--run-dir", "../moved") == 130
+    finally:
+        RunStore.commit = commit
+        os.chdir(folder)
+        (folder / "gone").rmdir()

@@ -40,18 +40,15 @@ def call(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capture
     return run
 
 
-@pytest.fixture(scope="session")
-def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with a model that was trained on nothing, natively 64x64, and knows four words."""
-    folder = tmp_path_factory.mktemp("models") / "tiny"
+def make_model(folder: Path) -> Path:
+    """A model that was trained on nothing, natively 64x64, and knows four words."""
     pipeline = GenerativeRenderingPipeline(**tiny_components(tiny_unet(sample_size=8)))
     pipeline.save_pretrained(folder)
     (folder / "vocabulary.json").write_text(json.dumps(WORDS))
     return folder
 
 
-@pytest.fixture(scope="session")
-def scene(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def make_card(path: Path) -> Path:
     """A card with texture coordinates that can slide (for a quarter of a second) or rise, and a camera."""
     builder = GltfBuilder()
     uvs = builder.accessor([[0, 1], [1, 1], [0, 0], [1, 0]])
@@ -61,12 +58,29 @@ def scene(tmp_path_factory: pytest.TempPathFactory) -> Path:
     builder.animate("Rise", [(node, "translation", [0, 1], np.array([[0, 0, 0], [0, 1, 0]]), "LINEAR")])
     builder.doc["cameras"] = [{"type": "perspective", "perspective": {"yfov": 0.8, "znear": 0.1}}]
     builder.node(camera=0, name="Front", translation=[0.5, 0.5, 3])
-    return builder.save(tmp_path_factory.mktemp("scenes") / "card.glb")
+    return builder.save(path)
+
+
+def make_bare_card(path: Path) -> Path:
+    """A card without texture coordinates and without animation."""
+    builder = GltfBuilder()
+    builder.node(mesh=builder.mesh(SQUARE, [0, 1, 2, 2, 1, 3]), name="bare")
+    return builder.save(path)
+
+
+@pytest.fixture(scope="session")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of `make_model`."""
+    return make_model(tmp_path_factory.mktemp("models") / "tiny")
+
+
+@pytest.fixture(scope="session")
+def scene(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """File of `make_card`."""
+    return make_card(tmp_path_factory.mktemp("scenes") / "card.glb")
 
 
 @pytest.fixture(scope="session")
 def bare_scene(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A card without texture coordinates and without animation."""
-    builder = GltfBuilder()
-    builder.node(mesh=builder.mesh(SQUARE, [0, 1, 2, 2, 1, 3]), name="bare")
-    return builder.save(tmp_path_factory.mktemp("scenes") / "bare.glb")
+    """File of `make_bare_card`."""
+    return make_bare_card(tmp_path_factory.mktemp("scenes") / "bare.glb")

@@ -1,6 +1,8 @@
-"""Mistakes that a user can make: exit code 2, one line that says what is wrong, nothing written."""
+"""Mistakes that a user can make: exit code 2, one line that says what is wrong, nothing written.
 
-import json
+Those that a line of words makes are in `provocations.py`.
+"""
+
 import shutil
 import subprocess
 import sys
@@ -64,91 +66,6 @@ def test_scenes(call, model, command, file, pattern):
     assert_refused(call, [command, file, *more.get(command, [])], pattern)
 
 
-@pytest.mark.parametrize("command", ["render", "gbuffers"])
-@pytest.mark.parametrize(
-    ("words", "pattern"),
-    [
-        (["--frames", "0"], "number of frames is 0"),
-        (["--frames", "-3"], "number of frames is -3"),
-        (["--fps", "0"], "fps is 0"),
-        (["--fps", "nan"], "fps is nan"),
-        (["--size", "0"], "size is '0'"),
-        (["--size", "big"], "size is 'big', expected pixels, for instance 128 or 192x128"),
-        (["--size", "64x64x64"], "size is '64x64x64'"),
-        (["--animation", "Fly"], "no animation 'Fly'; it has: Slide, Rise"),
-        (["--animation", "2"], "no animation '2'; it has: Slide, Rise"),
-        (["--camera", "drone"], "unknown camera 'drone'"),
-        (["--camera", "scene:Back"], "no camera 'Back'; it has: Front"),
-        (["--camera", "path.json"], "camera file not found: path.json"),
-    ],
-)
-def test_shots(call, scene, model, command, words, pattern):
-    more = {"render": ["--prompt", "a fox", "--model", model, "--out", "x.mp4"], "gbuffers": ["--out", "g"]}
-    assert_refused(call, [command, scene, *more[command], *words], pattern)
-
-
-@pytest.mark.parametrize(
-    ("words", "pattern"),
-    [
-        (["--prompt", "  "], "the prompt is empty"),
-        (
-            ["--size", "60"],
-            "size is 60x60, expected multiples of 8, the model's VAE factor, for instance 64x64",
-        ),
-        (["--size", "64x60"], "size is 64x60"),
-        (["--steps", "0"], "steps is 0"),
-        (["--chunk", "0"], "chunk is 0"),
-        (["--keyframes", "0"], "keyframes is 0"),
-        (["--alpha", "1.5"], "alpha is 1.5, expected a number in 0..1"),
-        (["--alpha", "nan"], "alpha is nan"),
-        (["--guidance", "inf"], "guidance is inf"),
-        (["--seed", "-1"], "seed is -1"),
-        (["--method", "per-frame", "--alpha", "0.5"], "--alpha means nothing with --method per-frame"),
-        (["--merge", "Eye*=h*ros"], "'h*ros' is a pattern, expected the name"),
-        (["--method", "tokenflow", "--alpha", "0"], "--alpha means nothing with --method tokenflow"),
-        (["--method", "per-frame", "--keyframes", "0"], "--keyframes means nothing with --method per-frame"),
-        (["--method", "fixed-noise", "--noise", "partition"], "--noise means nothing with --method fixed-n"),
-        (["--method", "surface-noise", "--noise", "fixed"], "expected partition or bridge"),
-        (["--set", "noise.texture_side=0"], "texture side is 0, expected 1 to 16384"),
-        (["--set", "injection.layers=("], "layers '(' is no regular expression"),
-        (["--set", "injection.alpha_layers=(=0.5"], "layers '(' is no regular expression"),
-        (["--set", "correspondence.side_layers=up=0"], "texture side of layers 'up' is 0"),
-        (["--set", "correspondence.ratio=9000"], "textures of 72000 texels on a side"),
-        (["--size", "100000"], "expected at most 8192x4352"),
-        (["--frames", "1000000000"], "expected at most 99999"),
-        (["--device", "abacus"], "cannot compute on device 'abacus'"),
-        (["--model", "nothing"], "unknown model 'nothing', expected pocket, sd15"),
-        (["--model", "."], "it holds no unet/config.json"),
-        (["--out", "nowhere/x.mp4"], "no such folder"),
-        (["--out", "a-file/x.mp4"], "it is a file, expected a folder"),
-        (["--out", "a-folder.mp4"], "it is a folder"),
-        (["--out", "x.gif"], "expected the name of an MP4 file, for instance x.mp4"),
-        (["--run-dir", "a-file"], "cannot write to a-file: it is a file, expected a folder"),
-        (["--run-dir", "a-file/run"], "cannot make folder a-file/run: cannot write to"),
-        (["--run-dir", "."], "holds files but no config.json of a run"),
-    ],
-)
-def test_renders(call, tmp_path, scene, model, words, pattern):
-    (tmp_path / "a-file").write_text("")
-    (tmp_path / "a-folder.mp4").mkdir()
-    assert_refused(call, ["render", scene, "--prompt", "a fox", "--model", model, *words], pattern)
-
-
-def test_a_size_is_needed_where_the_model_tells_none(call, tmp_path, scene):
-    for component, config in (("unet", {"sample_size": None}), ("vae", {"block_out_channels": [4, 4]})):
-        (tmp_path / "odd" / component).mkdir(parents=True)
-        (tmp_path / "odd" / component / "config.json").write_text(json.dumps(config))
-    assert_refused(call, ["render", scene, "--prompt", "a fox", "--model", "odd"], "give --size")
-
-
-@pytest.mark.parametrize("content", ["{", "[]", '{"sample_size": "wide"}'])
-def test_damaged_model_configurations(call, tmp_path, scene, content):
-    for component in ("unet", "vae"):
-        (tmp_path / "odd" / component).mkdir(parents=True)
-        (tmp_path / "odd" / component / "config.json").write_text(content)
-    assert_refused(call, ["render", scene, "--prompt", "a fox", "--model", "odd"], "model odd: ")
-
-
 @pytest.mark.parametrize(
     ("words", "pattern"),
     [
@@ -167,36 +84,6 @@ def test_nothing_is_fetched_before_what_needs_no_network_is_checked(
     (tmp_path / "a-file").write_text("")
     words = [scene if word == "SCENE" else word for word in words]
     assert_refused(call, ["render", *words, "--prompt", "a fox", "--model", "somebody/model"], pattern)
-
-
-@pytest.mark.parametrize(
-    ("words", "pattern"),
-    [
-        (["--times", "0,soon"], "times are '0,soon'"),
-        (["--times", "nan"], "a time is nan, expected one or more in seconds"),
-        (
-            ["--times", "0,1", "--frames", "2"],
-            "times are given, and a number of frames, a start or an end as well",
-        ),
-        (["--out", "a-file"], "it is a file"),
-        (["--out", "a-file/g"], "cannot make folder a-file/g"),
-    ],
-)
-def test_gbuffers(call, tmp_path, scene, words, pattern):
-    (tmp_path / "a-file").write_text("")
-    assert_refused(call, ["gbuffers", scene, "--out", "g", *words], pattern)
-
-
-@pytest.mark.parametrize(
-    ("words", "pattern"),
-    [
-        (["--stage", "vae"], "--stage data"),
-        (["--stage", "export"], "--stage diffusion"),
-        (["--steps", "0"], "steps is 0"),
-    ],
-)
-def test_training(call, words, pattern):
-    assert_refused(call, ["train", "pocket", *words], pattern)
 
 
 @pytest.mark.parametrize(

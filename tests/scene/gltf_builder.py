@@ -120,3 +120,55 @@ def one_triangle(**node: Any) -> GltfBuilder:
     builder = GltfBuilder()
     builder.node(mesh=builder.mesh(TRIANGLE), **node)
     return builder
+
+
+STRIP = np.array([[x, y, 0] for y in (0, 1, 2) for x in (0, 1)], np.float32)
+STRIP_TRIS = [0, 1, 2, 2, 1, 3, 2, 3, 4, 4, 3, 5]
+
+
+def skinned_strip(
+    joint_rows=None, weights=None, inverse_bind=True, n_sets=1, joint_dtype="u1", mesh_node=None
+) -> GltfBuilder:
+    """A ribbon from y = 0 to 2, node 0 the mesh, joint nodes 1 (at the origin) and its child 2 (at y = 1)."""
+    builder = GltfBuilder()
+    if joint_rows is None:
+        joint_rows = np.tile([0, 1, 0, 0], (6, 1))
+        share = np.repeat([0, 0.5, 1], 2)
+        weights = np.stack([1 - share, share, 0 * share, 0 * share], axis=1)
+    attributes = {}
+    for index in range(n_sets):
+        part = slice(4 * index, 4 * index + 4)
+        attributes[f"JOINTS_{index}"] = builder.accessor(np.asarray(joint_rows)[:, part], joint_dtype)
+        attributes[f"WEIGHTS_{index}"] = builder.accessor(np.asarray(weights)[:, part])
+    mesh = builder.mesh(STRIP, STRIP_TRIS, attributes=attributes)
+    builder.node(mesh=mesh, skin=0, **(mesh_node or {}))
+    builder.node(children=[2], name="hip")
+    builder.node(is_root=False, translation=[0, 1, 0], name="knee")
+    skin = {"joints": [1, 2]}
+    if inverse_bind:
+        # Column by column: identity, and the inverse of the knee's translation.
+        identity = np.eye(4)
+        knee = np.eye(4)
+        knee[1, 3] = -1
+        skin["inverseBindMatrices"] = builder.accessor(np.stack([identity.T.ravel(), knee.T.ravel()]))
+    builder.doc["skins"] = [skin]
+    return builder
+
+
+def morphing(mesh_weights=None, node_weights=None, is_sparse=False) -> GltfBuilder:
+    """A square with two morph targets: one lifts a corner by 2, one moves all by 1 to the right."""
+    builder = GltfBuilder()
+    up = builder.accessor([[0, 0, 0], [0, 0, 0], [0, 2, 0], [0, 0, 0]])
+    right = builder.accessor([[1, 0, 0]] * 4)
+    if is_sparse:
+        accessor = builder.doc["accessors"][up]
+        del accessor["bufferView"]
+        accessor["sparse"] = {
+            "count": 1,
+            "indices": {"bufferView": builder.view(bytes([2])), "componentType": 5121},
+            "values": {"bufferView": builder.view(np.array([0, 2, 0], "<f4").tobytes())},
+        }
+    fields = {} if mesh_weights is None else {"weights": mesh_weights}
+    mesh = builder.mesh(SQUARE, [0, 1, 2, 2, 1, 3], targets=[{"POSITION": up}, {"POSITION": right}], **fields)
+    builder.node(mesh=mesh, **({} if node_weights is None else {"weights": node_weights}))
+    return builder

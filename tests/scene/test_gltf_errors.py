@@ -6,8 +6,7 @@ import tracemalloc
 
 import numpy as np
 import pytest
-from gltf_builder import SQUARE, TRIANGLE, GltfBuilder, one_triangle
-from test_rig import morphing, skinned_strip
+from gltf_builder import SQUARE, TRIANGLE, GltfBuilder, morphing, one_triangle, skinned_strip
 
 from genrender.errors import SceneError
 from genrender.scene.load import load_scene

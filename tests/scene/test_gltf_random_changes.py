@@ -6,7 +6,7 @@ import random
 
 import numpy as np
 import pytest
-from test_rig import morphing, skinned_strip
+from gltf_builder import morphing, skinned_strip
 
 from genrender.errors import SceneError
 from genrender.scene.load import load_scene

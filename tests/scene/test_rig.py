@@ -6,44 +6,13 @@ import itertools
 
 import numpy as np
 import pytest
-from gltf_builder import SQUARE, TRIANGLE, GltfBuilder, one_triangle
+from gltf_builder import SQUARE, STRIP, TRIANGLE, GltfBuilder, morphing, one_triangle, skinned_strip
 from whole_scenes import outside, scene_file
 
 from genrender.scene.load import load_scene
 from genrender.scene.rig import local_from_trs
 
 QUARTER_TURN = [0, 0, float(np.sqrt(0.5)), float(np.sqrt(0.5))]
-STRIP = np.array([[x, y, 0] for y in (0, 1, 2) for x in (0, 1)], np.float32)
-STRIP_TRIS = [0, 1, 2, 2, 1, 3, 2, 3, 4, 4, 3, 5]
-
-
-def skinned_strip(
-    joint_rows=None, weights=None, inverse_bind=True, n_sets=1, joint_dtype="u1", mesh_node=None
-) -> GltfBuilder:
-    """A ribbon from y = 0 to 2, node 0 the mesh, joint nodes 1 (at the origin) and its child 2 (at y = 1)."""
-    builder = GltfBuilder()
-    if joint_rows is None:
-        joint_rows = np.tile([0, 1, 0, 0], (6, 1))
-        share = np.repeat([0, 0.5, 1], 2)
-        weights = np.stack([1 - share, share, 0 * share, 0 * share], axis=1)
-    attributes = {}
-    for index in range(n_sets):
-        part = slice(4 * index, 4 * index + 4)
-        attributes[f"JOINTS_{index}"] = builder.accessor(np.asarray(joint_rows)[:, part], joint_dtype)
-        attributes[f"WEIGHTS_{index}"] = builder.accessor(np.asarray(weights)[:, part])
-    mesh = builder.mesh(STRIP, STRIP_TRIS, attributes=attributes)
-    builder.node(mesh=mesh, skin=0, **(mesh_node or {}))
-    builder.node(children=[2], name="hip")
-    builder.node(is_root=False, translation=[0, 1, 0], name="knee")
-    skin = {"joints": [1, 2]}
-    if inverse_bind:
-        # Column by column: identity, and the inverse of the knee's translation.
-        identity = np.eye(4)
-        knee = np.eye(4)
-        knee[1, 3] = -1
-        skin["inverseBindMatrices"] = builder.accessor(np.stack([identity.T.ravel(), knee.T.ravel()]))
-    builder.doc["skins"] = [skin]
-    return builder
 
 
 def test_joints_in_their_bind_pose_give_the_mesh(tmp_path):
@@ -107,24 +76,6 @@ def test_a_mesh_with_joints_on_a_node_without_skin_is_rigid(tmp_path):
     del builder.doc["nodes"][0]["skin"]
     verts = load_scene(builder.save(tmp_path / "a.glb")).rest_verts
     np.testing.assert_allclose(verts, STRIP + [5, 0, 0])
-
-
-def morphing(mesh_weights=None, node_weights=None, is_sparse=False) -> GltfBuilder:
-    builder = GltfBuilder()
-    up = builder.accessor([[0, 0, 0], [0, 0, 0], [0, 2, 0], [0, 0, 0]])
-    right = builder.accessor([[1, 0, 0]] * 4)
-    if is_sparse:
-        accessor = builder.doc["accessors"][up]
-        del accessor["bufferView"]
-        accessor["sparse"] = {
-            "count": 1,
-            "indices": {"bufferView": builder.view(bytes([2])), "componentType": 5121},
-            "values": {"bufferView": builder.view(np.array([0, 2, 0], "<f4").tobytes())},
-        }
-    fields = {} if mesh_weights is None else {"weights": mesh_weights}
-    mesh = builder.mesh(SQUARE, [0, 1, 2, 2, 1, 3], targets=[{"POSITION": up}, {"POSITION": right}], **fields)
-    builder.node(mesh=mesh, **({} if node_weights is None else {"weights": node_weights}))
-    return builder
 
 
 def morphed_square(up, right):

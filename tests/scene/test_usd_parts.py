@@ -237,9 +237,10 @@ def test_what_cannot_be_read_is_said_in_one_line(tmp_path, capfd):
     stage = new_stage(tmp_path / "counts.usda")
     add_mesh(stage, counts=(5,))
     refused(stage, "5 corners in all, but lists 4")
-    stage = new_stage(tmp_path / "units.usda", metres=0.0)
-    add_mesh(stage)
-    refused(stage, "0 metres per unit")
+    for metres in (0.0, 1e200):
+        stage = new_stage(tmp_path / f"units-{metres:g}.usda", metres=metres)
+        add_mesh(stage)
+        refused(stage, f"{metres:g} metres per unit, expected 1e-18 to 1e.18".replace("+", "."))
     for suffix in ("usd", "usda", "usdc", "usdz"):
         path = tmp_path / f"garbage.{suffix}"
         path.write_bytes(b"#usda 1.0\n(((")

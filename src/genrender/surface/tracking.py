@@ -250,7 +250,7 @@ def check_triangles(gbuffer: GBuffer) -> None:
     if not gbuffer.has_triangles:
         raise ConfigError(
             "these G-buffers know no triangles because they were read from image files; "
-            "exact surface points need G-buffers rendered from the scene"
+            "expected some that were rendered from the scene"
         )
 
 

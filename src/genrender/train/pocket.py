@@ -29,7 +29,7 @@ from genrender.train.subjects import parse_character
 from genrender.train.tokenizer import write_tokenizer
 from genrender.train.vae import train_vae
 from genrender.train.vocabulary import vocabulary
-from genrender.train.warm_start import smaller_encoder, start_weights
+from genrender.train.warm_start import read_words, smaller_encoder, start_weights
 from genrender.train.words import confused_words
 
 # What `genrender render` uses with the finished model; more makes its colours garish (see docs/pocket.md).
@@ -107,6 +107,11 @@ def train_pocket(config: PocketTraining) -> None:
     _check_inputs(config, stages[0], pictures)
     for character in config.characters:
         parse_character(character)
+    init = POCKET_FOLDER if str(config.init) == "pocket" else config.init
+    if init is not None:
+        read_words(init)
+    if "export" in stages:
+        check_replaceable(config.out)
     # The packaged model, which may be reported on, need not be writable.
     written = [config.work_dir, *([] if stages == ("report",) else [config.out.parent])]
     for folder in written:
@@ -119,11 +124,8 @@ def train_pocket(config: PocketTraining) -> None:
         check_writable(folder)
     if pictures.is_dir():
         check_writable(pictures)
-    if "export" in stages:
-        check_replaceable(config.out)
     smaller = None
-    if (init := config.init) is not None:
-        init = POCKET_FOLDER if str(init) == "pocket" else init
+    if init is not None:
         _take_over(config, init)
         smaller = smaller_encoder(init, size)
     if "data" in stages:

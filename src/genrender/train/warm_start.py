@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from transformers import CLIPTokenizer
 
 from genrender.errors import ConfigError
-from genrender.storage.untrusted import library_errors
+from genrender.storage.untrusted import library_errors, read_json
 from genrender.train.models import Denoiser, PocketSize, make_clip, make_vae
 from genrender.train.vocabulary import vocabulary
 
@@ -28,11 +28,11 @@ MOST_CHANNELS = 16
 WORDS = "text_model.embeddings.token_embedding.weight"
 
 
-def _words(init: Path) -> list[str]:
+def read_words(init: Path) -> list[str]:
     """The vocabulary of the model in `init`. Raises ConfigError where there is none."""
     if not (init / "vocabulary.json").is_file():
         raise ConfigError(f"no pocket model in {init} (no vocabulary.json there); give --init its folder")
-    return json.loads((init / "vocabulary.json").read_text())
+    return read_json(init / "vocabulary.json", ConfigError, "a list of words: give --init another folder")
 
 
 def picture_side(init: Path) -> int:
@@ -41,7 +41,7 @@ def picture_side(init: Path) -> int:
     Raises:
         ConfigError: there is no model.
     """
-    _words(init)
+    read_words(init)
     with library_errors(str(init), ConfigError, "give --init the folder of a finished model", Exception):
         levels = json.loads((init / "vae" / "config.json").read_text())["encoder_block_out_channels"]
         return json.loads((init / "unet" / "config.json").read_text())["sample_size"] << (len(levels) - 1)
@@ -66,7 +66,7 @@ def start_weights(init: Path, size: PocketSize, tokenizer: CLIPTokenizer) -> dic
         OSError: parts of it are missing.
         RuntimeError: its weights do not fit.
     """
-    words = _words(init)
+    words = read_words(init)
     is_half = set(words) <= set(vocabulary()) and 2 * picture_side(init) == size.image
     if words != vocabulary() and not is_half:
         raise ConfigError(f"the model in {init} knows other words than this version trains; leave --init out")

@@ -61,7 +61,7 @@ class ExrMap:
             raise ConfigError(f"EXR map: yfov_deg is {yfov:g}, expected degrees between 0 and 180")
         if self.depth_is == "distance" and yfov is None:
             raise ConfigError(
-                "EXR map: depth_is is distance, which needs yfov_deg, the camera's vertical field of view"
+                "EXR map: depth_is is distance, which needs yfov_deg, the camera's vertical view; give it"
             )
 
 

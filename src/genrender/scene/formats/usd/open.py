@@ -39,14 +39,12 @@ def usd_calls(path: Path) -> Iterator[None]:
         yield
     except (Tf.ErrorException, UnicodeDecodeError) as error:
         # The second is how the library's binding fails over a message of the first kind.
-        raise SceneError(
-            f"{path.name}: cannot be read as USD: {one_line(error, path)}; export it again"
-        ) from None
+        raise SceneError(f"{path.name}: cannot be read as USD: {one_line(error, path)}") from None
     except TypeError as error:
         if not is_of_binding(error):
             raise
         raise SceneError(
-            f"{path.name}: holds a value that USD cannot hand over ({one_line(error, path)}); export it again"
+            f"{path.name}: holds a value that USD cannot hand over ({one_line(error, path)})"
         ) from None
     finally:
         del quiet  # from here on the library speaks again

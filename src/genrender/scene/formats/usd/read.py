@@ -18,7 +18,7 @@ from genrender.scene.formats.usd.mesh import read_object
 from genrender.scene.formats.usd.motion import UsdMotion
 from genrender.scene.formats.usd.open import EVERYTHING, open_stage, part_reason, usd_calls
 from genrender.scene.moments import DEFAULT_FPS, tidy_rate
-from genrender.scene.motion import SceneCamera
+from genrender.scene.motion import MAX_COORDINATE, SceneCamera
 from genrender.scene.names import UniqueNames
 from genrender.scene.scene import Animation, Scene
 from genrender.storage.quiet import silent_library
@@ -133,8 +133,11 @@ def _time_codes(path: Path, stage: Usd.Stage) -> tuple[float, float]:
 def _world(path: Path, stage: Usd.Stage) -> Float64[np.ndarray, "4 4"]:
     """From the stage's units and axes to metres with +Y up."""
     metres = UsdGeom.GetStageMetersPerUnit(stage)
-    if not (np.isfinite(metres) and metres > 0):
-        raise SceneError(f"{path.name}: has {metres:g} metres per unit, expected a number above 0")
+    if not 1 / MAX_COORDINATE <= metres <= MAX_COORDINATE:
+        raise SceneError(
+            f"{path.name}: has {metres:g} metres per unit, expected {1 / MAX_COORDINATE:g} to "
+            f"{MAX_COORDINATE:g}; export it again"
+        )
     world = np.eye(4)
     if UsdGeom.GetStageUpAxis(stage) == UsdGeom.Tokens.z:
         world[:3, :3] = [[1, 0, 0], [0, 0, 1], [0, -1, 0]]
