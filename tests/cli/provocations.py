@@ -349,8 +349,8 @@ GROUPS = [
         ],
     ),
     Group(
-        "Comparing and studying",
-        "Both need two frames at least, and `--report` and studies draw with matplotlib.",
+        "Comparing, studying and batches",
+        "Comparisons and studies need two frames at least; `--report` and studies draw with matplotlib.",
         "",
         [
             'compare card.glb --prompt "a fox" --methods ours',
@@ -362,6 +362,7 @@ GROUPS = [
             *("study steps card.glb=fox --frames 1", "study steps card.glb=fox --out a-file"),
             'study steps card.glb=a "wave/../card.glb=b"',
             Row("study steps card.glb=fox", lacks="matplotlib"),
+            *("batch nowhere.jsonl", "batch a-file", "batch notes.txt --retries -1"),
         ],
     ),
     Group(

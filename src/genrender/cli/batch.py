@@ -66,7 +66,7 @@ def tell_of_lines(file: Path, read: Read) -> None:
         n_lines = len(read.tasks) + len(read.mistakes)
         raise ConfigError(
             f"{len(read.mistakes)} of {n_lines} lines of {file} cannot be used"
-            f"{f' ({more} are not told here)' if more > 0 else ''}: nothing was begun"
+            f"{f' ({more} are not told here)' if more > 0 else ''}: nothing was begun; mend them"
         )
 
 
