@@ -44,16 +44,17 @@ test: $(VENV)/installed-dev
 	$(BIN)/lint-imports --no-logo
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2 --dist worksteal
 
-# Wheel, source distribution, bill of materials; then the wheel alone makes a video in an environment of its own.
-release: $(VENV)/release/tools
+# Man page, wheel, source distribution, bill of materials; then the wheel alone makes a video in an environment of its own.
+release: $(VENV)/release/tools $(VENV)/installed-docs
 	rm -rf dist $(VENV)/release/wheel
+	$(BIN)/python tools/man.py build/man/genrender.1
 	$(TOOLS)/python -m build --outdir dist
 	$(TOOLS)/twine check --strict dist/*
 	$(PYTHON) -m venv $(VENV)/release/wheel
 	$(VENV)/release/wheel/bin/python -m pip install --disable-pip-version-check --quiet -c constraints.txt dist/*.whl
 	$(TOOLS)/cyclonedx-py environment --pyproject pyproject.toml --output-reproducible \
 		--output-file dist/genrender.cdx.json $(VENV)/release/wheel/bin/python
-	cd $(VENV)/release && wheel/bin/genrender --version && wheel/bin/genrender render \
+	cd $(VENV)/release && wheel/bin/genrender --version && test -s wheel/share/man/man1/genrender.1 && wheel/bin/genrender render \
 		../../examples/scenes/walking_biped.glb --preset preview --prompt "a red biped" --frames 2 --run-dir wheel/run
 
 # Licences of all that is pinned and installed, then the advisories about it, for which the network is needed.

@@ -2,6 +2,7 @@
 
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 import tomllib
@@ -94,6 +95,21 @@ def test_the_first_commands_of_the_tutorial_run_in_small(tmp_path, monkeypatch, 
         assert genrender([*command.words[1:], *small]) == 0, name(command)
     assert (tmp_path / "runs" / "rough" / "video.mp4").is_file()
     assert "Dance" in capsys.readouterr().out
+
+
+def test_the_man_page_has_every_command_and_option(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(str(ROOT / "tools"))
+    page = load_script(ROOT / "tools" / "man.py").man_page()
+    text = page.replace("\\-", "-").replace("\\:", "")
+    assert all(f".SS genrender {command}\n" in text for command in COMMANDS)
+    assert known_flags() <= set(re.findall(r"(?<![\w-])--[a-z][a-z-]*", text))
+    if (groff := shutil.which("groff")) is not None:
+        file = tmp_path / "genrender.1"
+        file.write_text(page, encoding="utf-8")
+        done = subprocess.run(
+            [groff, "-man", "-ww", "-Kutf8", "-Tutf8", file], capture_output=True, check=True
+        )
+        assert (done.stderr, b"genrender render" in done.stdout) == (b"", True)
 
 
 # Options and commands in running text.

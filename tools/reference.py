@@ -78,12 +78,14 @@ def command_line() -> str:
     for name, kind in COMMANDS.items():
         about = cleandoc(kind.__doc__ or "").split("Attributes:")[0].strip()
         parts += [f"## genrender {name} {{ #{name} }}", about]
-        for title, rows in _options(kind):
+        for title, options in options_of(kind):
+            rows = [f"| <code>{_cell(form)}</code> | {_cell(told)} |" for form, told in options]
             parts += [f"**{title}**", "| option | what it does |\n|---|---|\n" + "\n".join(rows)]
     return "\n\n".join(parts) + "\n"
 
 
-def _options(kind: Any) -> Iterator[tuple[str, list[str]]]:
+def options_of(kind: Any) -> Iterator[tuple[str, list[tuple[str, str]]]]:
+    """Groups of a command's options: a title, and of every option how it is typed and what it does."""
     with warnings.catch_warnings():
         # Its successor prints; what is wanted here are the options themselves.
         warnings.simplefilter("ignore", DeprecationWarning)
@@ -95,7 +97,7 @@ def _options(kind: Any) -> Iterator[tuple[str, list[str]]]:
             if action.dest != "help":
                 name = " ".join(filter(None, (", ".join(action.option_strings), str(form))))
                 told = (action.help or "").replace("%%", "%")
-                rows.append(f"| <code>{_cell(name)}</code> | {_cell(told)} |")
+                rows.append((name, told))
         if rows:
             yield (group.title or "options").removesuffix(" options").replace("-", " "), rows
 

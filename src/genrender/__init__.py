@@ -10,7 +10,7 @@ Example:
 from importlib import import_module
 from typing import Any
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 # Where each public name lives. It is imported when it is asked for: PyTorch alone takes seconds.
 _PLACES = {

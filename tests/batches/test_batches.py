@@ -129,7 +129,8 @@ def test_every_wrong_line_is_told_before_anything_begins(tmp_path, capsys, monke
     assert f"{begin}{n + 3}: the job of line {n + 2} is called 'x', too; give each another name" in told
     n_wrong, n_lines = len(WRONG) + 3, len(WRONG) + 5
     assert told[-1] == (
-        f"genrender: error: {n_wrong} of {n_lines} lines of {file} cannot be used: nothing was begun; mend them"
+        f"genrender: error: {n_wrong} of {n_lines} lines of {file} cannot be used: nothing was begun; "
+        "mend them"
     )
     assert [path.name for path in tmp_path.iterdir()] == ["jobs.jsonl"]
 

@@ -197,4 +197,4 @@ def test_a_reader_that_goes_away_is_no_error(scene):
 
 def test_the_version(capsys):
     assert main(["--version"]) == 0
-    assert capsys.readouterr().out == "0.1.0\n"
+    assert capsys.readouterr().out == "0.2.0\n"
