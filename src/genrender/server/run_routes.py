@@ -267,7 +267,9 @@ def _finished(studio: Studio, run: str) -> Path:
     entry = find_run(studio, run)
     place = studio.run_folder(entry)
     if not has_video(place):
-        raise conflict(f"the run is {entry.state}, without a video: only what has one can be measured; wait for it")
+        raise conflict(
+            f"the run is {entry.state}, without a video: only what has one can be measured; wait for it"
+        )
     return place
 
 
