@@ -31,7 +31,7 @@ def submit(options: Submit) -> None:
             "server's API"
         )
     if options.extras.resume:
-        raise ConfigError("--resume is of runs on this machine; genrender jobs --resume RUN goes on with one")
+        raise ConfigError("--resume is of runs on this machine; give genrender jobs --resume RUN instead")
     if options.out is not None and options.out.suffix.lower() != ".mp4":
         raise MediaError(f"cannot write {options.out}: expected the name of an MP4 file")
     if options.out is not None and options.extras.seeds is not None:

@@ -30,7 +30,7 @@ def check_plots() -> None:
         import matplotlib  # noqa: F401 (only whether it is there)
     except ImportError as error:
         raise ConfigError(
-            "a report's plots need matplotlib, which is not installed: pip install 'genrender[report]'"
+            "plots need matplotlib, which is not installed: pip install 'genrender[report]'"
         ) from error
 
 
