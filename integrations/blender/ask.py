@@ -36,10 +36,27 @@ def make_job(scene, layer, kind: str) -> Path:
         root.mkdir(parents=True, exist_ok=True)
         folder = _new_folder(root, f"{name}-{time.strftime('%Y%m%d-%H%M%S')}")
         bpy.ops.wm.save_as_mainfile(filepath=str(folder / SCENE_FILE), copy=True, check_existing=False)
+        _link_caches(folder)
         request.save(folder)
     except (OSError, RuntimeError) as error:
         raise AskError(f"cannot write to {root}: {error}; choose another folder") from error
     return folder
+
+
+def _link_caches(folder: Path) -> None:
+    """Baked simulations lie beside the file, in a folder that has its name."""
+    if not bpy.data.filepath:
+        return
+    file = Path(bpy.data.filepath)
+    caches = file.with_name(f"blendcache_{file.stem}")
+    if caches.is_dir():
+        beside = folder / f"blendcache_{Path(SCENE_FILE).stem}"
+        if sys.platform == "win32":
+            import _winapi
+
+            _winapi.CreateJunction(str(caches), str(beside))
+        else:
+            beside.symlink_to(caches, target_is_directory=True)
 
 
 def _new_folder(root: Path, name: str) -> Path:

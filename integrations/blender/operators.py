@@ -1,5 +1,7 @@
 """What the panel's buttons do."""
 
+from dataclasses import replace
+
 import bpy
 
 from . import ask, results
@@ -106,8 +108,7 @@ class GENRENDER_OT_resume(Begins):
         folder = last_job(context.scene)
         try:
             request = Request.load(folder)
-            if request.offline and bpy.app.online_access:
-                Request(**{**vars(request), "offline": False}).save(folder)
+            replace(request, offline=not bpy.app.online_access).save(folder)
         except (OSError, ValueError, TypeError) as error:
             self.report({"ERROR"}, f"{folder / JOB_FILE}: {error}")
             return False

@@ -24,6 +24,7 @@ def main(folder: Path) -> int:
     bpy.context.window.scene = scene
     bpy.context.window.view_layer = layer
     objects.leave_out(scene, layer, request["left_out"])
+    objects.like_render(scene, layer)
     exr.check_camera(scene, request["frames"])
     if request["road"] == "exr":
         if request["charts"] != "none":
@@ -31,7 +32,7 @@ def main(folder: Path) -> int:
                 scene, layer, request["frames"], also_overlaps=request["charts"] == "overlapping"
             )
         exr.set_up(scene, layer, request["size"], request["pixel_aspect"])
-        exr.render(scene, request["frames"], folder)
+        exr.render(scene, layer, request["frames"], folder)
     else:
         geometry.write(scene, request, folder)
     return 0

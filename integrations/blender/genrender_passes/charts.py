@@ -8,7 +8,7 @@ their own, and the charts stay on the surface while it moves. All of it happens 
 from collections.abc import Sequence
 
 import bpy
-from genrender_passes.objects import like_render, reachable
+from genrender_passes.objects import reachable
 from genrender_passes.overlap import bad_share
 from genrender_passes.told import tell
 
@@ -21,7 +21,6 @@ MOST_FACES = 2_000_000
 
 def make_charts(scene, layer, frames: Sequence[int], also_overlaps: bool) -> None:
     """Makes charts where they are missing, or would not do."""
-    like_render(scene, layer)
     scene.frame_set(frames[0])
     things = [thing for thing in reachable(layer) if not thing.hide_render and thing.visible_camera]
     made: dict[str, list[str]] = {}

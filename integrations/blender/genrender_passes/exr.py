@@ -6,6 +6,7 @@ from pathlib import Path
 
 import addon_utils
 import bpy
+from genrender_passes.simulation import moments
 from genrender_passes.told import PassError, tell
 
 
@@ -53,20 +54,26 @@ def set_up(scene, layer, size: Sequence[int], pixel_aspect: Sequence[float]) -> 
     settings = render.image_settings
     if hasattr(settings, "media_type"):  # Blender 5
         settings.media_type = "MULTI_LAYER_IMAGE"
+    if hasattr(settings, "use_exr_interleave"):
+        # In parts of their own, Blender 5.0 cannot write pixels that are no squares.
+        settings.use_exr_interleave = True
     settings.file_format, settings.color_depth, settings.exr_codec = "OPEN_EXR_MULTILAYER", "32", "ZIP"
 
 
-def render(scene, frames: Sequence[int], folder: Path) -> None:
+def render(scene, layer, frames: Sequence[int], folder: Path) -> None:
     """Renders the frames whose files are not there, each whole or not at all."""
     (folder / "passes").mkdir(exist_ok=True)
     beside = folder / f"unfinished-{os.getpid()}.exr"  # another Blender may not have ended yet
-    tell("progress", work="passes", done=0, total=len(frames))
-    for done, frame in enumerate(frames, start=1):
-        file = folder / "passes" / f"frame_{frame:04d}.exr"
-        if not file.is_file():
-            scene.frame_set(frame)
+    files = {frame: folder / "passes" / f"frame_{frame:04d}.exr" for frame in frames}
+    missing = [frame for frame in frames if not files[frame].is_file()]
+    done = len(frames) - len(missing)
+    tell("progress", work="passes", done=done, total=len(frames))
+    for frame in moments(scene, layer, missing):
+        scene.frame_set(frame)
+        if frame in missing:
             scene.camera = camera_at(scene, frame)
             scene.render.filepath = str(beside)
             bpy.ops.render.render(write_still=True, scene=scene.name)
-            os.replace(beside, file)
+            os.replace(beside, files[frame])
+            done += 1
         tell("progress", work="passes", done=done, total=len(frames))

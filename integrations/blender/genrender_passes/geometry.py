@@ -6,7 +6,7 @@ from typing import Any
 
 import addon_utils
 import bpy
-from genrender_passes.objects import key, like_render, reachable
+from genrender_passes.objects import key, reachable
 from genrender_passes.told import PassError, tell
 
 
@@ -20,7 +20,6 @@ def write(scene, request: dict[str, Any], folder: Path) -> None:
     for thing in reachable(bpy.context.view_layer):
         if key(thing) in unwanted or not thing.visible_camera:
             thing.hide_render = True
-    like_render(scene, bpy.context.view_layer)  # glTF has what the viewport shows
     scene.frame_start, scene.frame_end, scene.frame_step = request["frames"][0], request["frames"][-1], 1
     # The camera's shape is that of the pictures.
     scene.render.resolution_x, scene.render.resolution_y = request["size"]
@@ -38,6 +37,10 @@ def write(scene, request: dict[str, Any], folder: Path) -> None:
 
 
 def _export_usd(file: Path) -> None:
+    known = bpy.ops.wm.usd_export.get_rna_type().properties
+    # Before Blender 4.4 they are left out, or copied.
+    is_new = "export_textures_mode" in known
+    without_textures = {"export_textures_mode": "KEEP"} if is_new else {"export_textures": False}
     bpy.ops.wm.usd_export(
         filepath=str(file),
         export_animation=True,
@@ -47,7 +50,7 @@ def _export_usd(file: Path) -> None:
         export_subdivision="TESSELLATE",  # else the cage alone, and word that it is to be subdivided
         allow_unicode=True,  # in names
         evaluation_mode="RENDER",
-        export_textures_mode="KEEP",
+        **without_textures,
     )
 
 

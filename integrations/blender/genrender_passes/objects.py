@@ -70,7 +70,10 @@ def reachable(layer) -> list:
 
 
 def like_render(scene, layer) -> None:
-    """Makes the viewport evaluate what a render does, so that meshes here are those that are rendered."""
+    """Makes the viewport evaluate what a render does.
+
+    Meshes that are looked at here, simulations and glTF files are then those that are rendered.
+    """
     scene.render.simplify_subdivision = scene.render.simplify_subdivision_render
     for collection in [scene.collection, *scene.collection.children_recursive]:
         if collection is not scene.collection:

@@ -108,3 +108,9 @@ def set_up(scene: bpy.types.Scene) -> None:
     settings.options = "--steps 2"
     bpy.data.objects[GROUND].genrender.takes_part = False
     bpy.data.objects[CRATE].genrender.prompt = "a blue cube"
+
+
+def strips(scene: bpy.types.Scene) -> list:
+    """What lies in the sequencer; before Blender 4.4 strips were called sequences."""
+    editor = scene.sequence_editor
+    return list(editor.strips if hasattr(editor, "strips") else editor.sequences)

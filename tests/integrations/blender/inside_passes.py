@@ -57,7 +57,7 @@ def test_our_passes_of_the_scene_agree_with_those_of_cycles(extension, scene, ro
 def second(extension, monkeypatch, capfd):
     """The second Blender's modules in this one, and what they tell."""
     monkeypatch.syspath_prepend(str(Path(extension.ask.__file__).parent))
-    names = ("charts", "exr", "objects", "overlap")
+    names = ("charts", "exr", "objects", "overlap", "simulation")
     modules = {name: importlib.import_module(f"genrender_passes.{name}") for name in names}
 
     def told() -> list[str]:
@@ -78,6 +78,7 @@ def evaluated(thing) -> tuple[np.ndarray, float]:
 
 
 def chart(second, scene, also_overlaps=True) -> list[str]:
+    second.objects.like_render(scene, bpy.context.view_layer)
     second.charts.make_charts(scene, bpy.context.view_layer, range(*character.FRAMES), also_overlaps)
     return second.told()
 
@@ -188,3 +189,17 @@ def test_markers_change_the_camera(scene, second):
     marker.camera = other
     cameras = [second.exr.camera_at(scene, frame) for frame in (5, 6, 7, 8)]
     assert cameras == [scene.camera, scene.camera, other, other]
+
+
+def test_simulations_are_stepped_from_where_they_begin(extension, scene, second):
+    """A cloth that began before the frames that are shown; baked ones are found beside the copy."""
+    assert second.simulation.moments(scene, bpy.context.view_layer, [6, 8]) == [6, 8]
+    cloth = bpy.data.objects[character.CRATE].modifiers.new("Cloth", "CLOTH")
+    cloth.point_cache.frame_start = 3
+    assert second.simulation.moments(scene, bpy.context.view_layer, [6, 8]) == [3, 4, 5, 6, 7, 8]
+    file = Path(bpy.data.filepath)
+    caches = file.with_name(f"blendcache_{file.stem}")
+    caches.mkdir()
+    (caches / "baked.bphys").touch()
+    folder = extension.ask.make_job(scene, bpy.context.view_layer, "video")
+    assert (folder / "blendcache_scene" / "baked.bphys").is_file()

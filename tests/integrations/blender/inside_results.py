@@ -14,7 +14,7 @@ def shown(finished):
     """The scene of the shared video, opened anew, at the video's size and without the strip."""
     bpy.ops.wm.open_mainfile(filepath=str(finished.file))
     scene, (width, height) = bpy.context.scene, finished.job.request.size
-    scene.sequence_editor.strips[0].mute = True
+    character.strips(scene)[0].mute = True
     render = scene.render
     render.resolution_x, render.resolution_y = width, height
     render.pixel_aspect_x, render.pixel_aspect_y = finished.job.request.pixel_aspect
@@ -89,4 +89,4 @@ def test_the_camera_has_it_as_background(shown):
 
 def test_a_second_video_lies_above_the_first(shown):
     bpy.ops.genrender.show(where="STRIP")
-    assert [strip.channel for strip in shown.sequence_editor.strips] == [1, 2]
+    assert [strip.channel for strip in character.strips(shown)] == [1, 2]

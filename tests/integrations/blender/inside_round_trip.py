@@ -23,7 +23,7 @@ def test_the_package_is_valid_and_has_no_more_than_it_needs(package):
 def test_a_character_becomes_a_strip(finished):
     bpy.ops.wm.open_mainfile(filepath=str(finished.file))
     scene = bpy.context.scene
-    (strip,) = scene.sequence_editor.strips
+    (strip,) = character.strips(scene)
     first, last = character.FRAMES
     assert (strip.frame_final_start, strip.frame_final_end) == (first, last + 1)
     assert len(strip.elements) == len(finished.frames) == last - first + 1
@@ -104,7 +104,7 @@ def test_stopped_three_times_and_gone_on_with(finished, scene, engine, extension
         bpy.ops.genrender.resume()
     assert extension.watch.watch.job.is_done
     assert frames_of(job.folder) == finished.frames
-    assert len(scene.sequence_editor.strips) == 1
+    assert len(character.strips(scene)) == 1
     assert not bpy.ops.genrender.resume.poll()
 
 
