@@ -2,7 +2,7 @@
 
     make blender
     xvfb-run -s "-screen 0 1600x1000x24" blender --factory-startup --window-geometry 0 0 1600 1000 \
-        --python tools/blender_pictures.py -- build/blender/genrender-0.1.0.zip .venv
+        --python tools/blender_pictures.py -- build/blender/genrender-0.2.0.zip .venv
 
 Behind `--` stand the extension's zip and the engine's environment. X11 and ImageMagick are needed. Blender's
 settings are not saved, but the extension stays installed: give BLENDER_USER_RESOURCES a folder of its own.
