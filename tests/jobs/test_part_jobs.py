@@ -57,6 +57,14 @@ def test_parts_are_frames_of_the_whole_and_join_to_its_video(look, tmp_path):
         join([parts[0], look], tmp_path / "gap.mp4")
 
 
+def test_a_part_of_keyframes_alone_is_those_keyframes(tmp_path):
+    job = replace(tiny_job(), lock=0.0)
+    look = made(replace(job, only="keyframes"), tmp_path / "look")
+    part = made(replace(job, keyframes_from=look), tmp_path / "part")
+    for picture in RunFolder(part).frame_files():
+        assert picture.read_bytes() == (look / "frames" / picture.name).read_bytes()
+
+
 @pytest.mark.parametrize(
     ("asked", "said"),
     [

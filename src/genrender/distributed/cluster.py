@@ -9,7 +9,7 @@ import os
 import platform
 import subprocess
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from genrender.distributed.process import LocalProcess, Start
@@ -67,7 +67,9 @@ class ClusterProcess:
         self._host = actors.remote(list(arguments), os.getcwd())
 
     def ask(self, line: str) -> None:
-        self._host.ask.remote(line)
+        # An actor that does several things at once does them in any order.
+        with suppress(self._ray.exceptions.RayActorError):
+            self._ray.get(self._host.ask.remote(line))
 
     def answers(self) -> Iterator[str]:
         try:

@@ -207,7 +207,8 @@ def sample(
                 n_frames, n_keyframes, sampling.seed, draws[step], seen
             )
             # Between steps the scheduler stands alike in all chunks, except for what it keeps of latents.
-            store.recall(scheduler, 0)
+            # All of a part's frames may be keyframes, which are there already.
+            store.recall(scheduler, 0 if chunks else None)
             model_input = partial(model_input_of, store, part, scheduler, timestep, surface)
             if recorder is not None:
                 recorder.keep(step, store.latents[part.rows(recorder.frames)])

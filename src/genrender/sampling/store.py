@@ -141,9 +141,11 @@ class RunStore:
     def next_latents(self) -> FrameTensors:
         return self._latents[(self.step + 1) % 2]
 
-    def recall(self, scheduler: Any, chunk: int) -> None:
-        """Put a scheduler into the state in which it left a chunk after the last step."""
-        kept = self._memory.get(chunk, {}) if self._folder is None else self._read(chunk)
+    def recall(self, scheduler: Any, chunk: int | None) -> None:
+        """Put a scheduler into the state in which it left a chunk after the last step; None: as at first."""
+        kept: dict[str, Any] = {}
+        if chunk is not None:
+            kept = self._memory.get(chunk, {}) if self._folder is None else self._read(chunk)
         vars(scheduler).clear()
         vars(scheduler).update({name: _copied(value) for name, value in {**self._initial, **kept}.items()})
 
