@@ -1,6 +1,6 @@
 """What keyframes that stay the same cost against those that every step draws anew.
 
-    python benchmarks/fixed_keyframes.py [--frames 512] [--size 128] [--preset preview] [--folder DIR]
+    python benchmarks/fixed_keyframes.py [--frames 512] [--size 128] [--keyframes 8] [--folder DIR]
 
 makes one clip both ways: `genrender render`, and `--workers 1`, whose keyframes were made first. Both are
 measured as they are (lock 0) and locked to the views that each would be locked to (lock 1; here from their
@@ -45,6 +45,7 @@ def main() -> None:
     parser.add_argument("--frames", type=int, default=512)
     parser.add_argument("--size", type=int, default=128)
     parser.add_argument("--preset", choices=("preview", "fast", "balanced"), default="preview")
+    parser.add_argument("--keyframes", type=int, default=8)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--folder", type=Path)
     args = parser.parse_args()
@@ -75,6 +76,7 @@ def made(args: argparse.Namespace, kind: str, folder: Path) -> Path:
         args.prompt,
         recipe=recipe,
         preset=args.preset,
+        keyframes=args.keyframes,
         seed=args.seed,
         lock=0.0,
         workers=KINDS[kind],
