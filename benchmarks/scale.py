@@ -63,9 +63,9 @@ class Clip:
         n_steps: diffusion steps.
         n_keyframes: of every part, at each step.
         chunk: frames that go through the networks at once.
-        scratch_mb: that a frame takes in the shared folder while it is made, 39 bytes per pixel.
-        again: how often that is written or read over the network in all, measured with local workers as bytes
-            that a part reads and writes (docs/scale.md).
+        scratch_mb: that a worker writes for a frame, 61 bytes per pixel (measured with local workers by
+            `benchmarks/workers.py`, 64 x 64 pixels, 5 steps). What it reads again comes from its own cache.
+        shared: how much of that goes to the shared folder.
         join_s: a frame linked, and encoded into the video, by one process. Assumed.
     """
 
@@ -75,8 +75,8 @@ class Clip:
     n_steps: int = 20
     n_keyframes: int = 8
     chunk: int = 8
-    scratch_mb: float = 39 * 512 * 512 / 1e6
-    again: float = 1.0
+    scratch_mb: float = 61 * 512 * 512 / 1e6
+    shared: float = 1.0
     join_s: float = 0.005
 
 
@@ -87,7 +87,7 @@ def main() -> None:
         "one clip of 5,000 frames": [one_clip(clip, machine, n) for n in GPUS],
         "the same, a step at a time in all": [in_step(clip, machine, n) for n in GPUS],
         "a film of 90 minutes": [film(clip, machine, n) for n in GPUS],
-        "a film, scratch on disks of the hosts": [film(replace(clip, again=0.05), machine, n) for n in GPUS],
+        "a film, scratch on disks of the hosts": [film(replace(clip, shared=0.05), machine, n) for n in GPUS],
     }
     if args.json:
         print(json.dumps({"machine": asdict(machine), "clip": asdict(clip), **tables}, indent=2))
@@ -134,7 +134,7 @@ def one_clip(clip: Clip, machine: Machine, gpus: int) -> dict[str, Any]:
     # All but one load their weights after the keyframes: their first part begins then.
     free = [keyframes_s + (machine.load_s if gpu else 0.0) for gpu in range(gpus)]
     ends_s = list_scheduled(free, [part_seconds(clip, machine, part, chance) for part in parts])
-    written_gb = clip.again * clip.scratch_mb * (clip.n_frames + sum(len(part) + 32 for part in parts)) / 1e3
+    written_gb = clip.shared * clip.scratch_mb * (clip.n_frames + sum(len(part) + 32 for part in parts)) / 1e3
     serial_s = keyframes_s + clip.n_frames * clip.join_s
     return report(clip, machine, gpus, ends_s - keyframes_s, serial_s, written_gb)
 
@@ -154,7 +154,7 @@ def in_step(clip: Clip, machine: Machine, gpus: int) -> dict[str, Any]:
         if chance.random() < 1 - (1 - machine.lost_per_h * step_s / 3600) ** gpus:
             seconds += machine.back_s + machine.load_s + step_s
     seconds += (share + 16) * clip.decode_tflop / speed
-    written_gb = clip.again * clip.scratch_mb * clip.n_frames / 1e3
+    written_gb = clip.shared * clip.scratch_mb * clip.n_frames / 1e3
     return report(clip, machine, gpus, seconds, serial_s, written_gb)
 
 
@@ -171,7 +171,7 @@ def film(clip: Clip, machine: Machine, gpus: int) -> dict[str, Any]:
     ]
     seconds = list_scheduled([machine.load_s] * gpus, alone)
     whole = replace(clip, n_frames=sum(shots))
-    return report(whole, machine, gpus, seconds, 0.0, clip.again * clip.scratch_mb * sum(shots) / 1e3)
+    return report(whole, machine, gpus, seconds, 0.0, clip.shared * clip.scratch_mb * sum(shots) / 1e3)
 
 
 def list_scheduled(free_s: list[float], tasks_s: list[float]) -> float:
