@@ -6,7 +6,17 @@ import torch
 
 from genrender.errors import ModelError
 from genrender.train import data as shards
-from genrender.train.judge import SIDE, UNKNOWN, Judge, cut_out, labels_of, named_objects, score, train_judge
+from genrender.train.judge import (
+    SIDE,
+    UNKNOWN,
+    Judge,
+    cut_out,
+    labels_of,
+    named_objects,
+    score,
+    sharp_ids,
+    train_judge,
+)
 from genrender.train.loop import LoopConfig
 from genrender.train.vocabulary import COLORS, LOOKS, Described
 from genrender.train.world import make_sample
@@ -22,6 +32,26 @@ def test_instances_belong_to_the_groups_in_their_order():
     np.testing.assert_array_equal(fox_mask, object_id == 1)
     np.testing.assert_array_equal(boxes_mask, object_id == 4)  # the larger one
     assert named_objects(object_id, (FOX,)) == []  # one is named, three are seen: nobody knows which
+
+
+def test_too_small_an_object_is_not_judged():
+    object_id = np.zeros((16, 16), np.uint8)
+    object_id[:2, :3], object_id[8:, 8:] = 1, 2
+    assert [group for group, _ in named_objects(object_id, (FOX, FOX))] == [FOX]
+
+
+def test_instances_at_picture_size_follow_the_depth():
+    """Against the true ones, which the world knows at any size."""
+    errors = []
+    for seed in range(12):
+        truth = make_sample((2, seed), 128, 128)
+        sample = make_sample((2, seed), 128, 16)
+        np.testing.assert_array_equal(truth.depth, sample.depth)
+        blocks = sample.object_id.repeat(8, 0).repeat(8, 1)
+        found = sharp_ids(sample.object_id, sample.depth)
+        errors.append([np.mean(ids != truth.object_id) for ids in (found, blocks)])
+    sharp, coarse = np.mean(errors, axis=0)
+    assert sharp < 0.35 * coarse, (sharp, coarse)
 
 
 @pytest.mark.parametrize("cell", [1, 8])
