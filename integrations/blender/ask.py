@@ -132,7 +132,7 @@ def engine_options(scene, road: str, frames: list[int], size: list[int], objects
         words.append(f"--negative-prompt={settings.negative_prompt.strip()}")
     for thing, takes_part, prompt in objects:
         if takes_part and prompt.strip() and thing.type != "EMPTY":
-            words.append(f"--prompt-for={as_pattern(thing.name)}={prompt.strip()}")
+            words.append(f"--prompt-for={as_pattern(thing.name, road)}={prompt.strip()}")
     if road != "exr":
         if any(marker.camera not in (None, scene.camera) for marker in scene.timeline_markers):
             raise AskError("markers change the camera, which passes by Cycles alone can show; choose these")
@@ -147,8 +147,11 @@ def model_name(told: str) -> str:
     return bpy.path.abspath(told) if told.startswith("//") else told
 
 
-def as_pattern(name: str) -> str:
-    """A pattern that fits a name alone; a `=`, which would end it, is any character."""
+def as_pattern(name: str, road: str) -> str:
+    """A pattern that fits a name alone, as the road writes it; a `=` would end it."""
+    if road == "usd":
+        # Names there are words that begin with no digit.
+        return re.sub(r"^\d", "*", re.sub(r"\W", "_", name))
     return re.sub(r"([*?\[])", r"[\1]", name).replace("=", "?")
 
 

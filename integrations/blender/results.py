@@ -7,6 +7,7 @@ import bpy
 from .job import Request, frame_files
 
 MATERIAL = "genrender"
+NO_CAMERA = "the scene has no camera any more, through which the video could be seen"
 # What can have materials.
 SURFACES = ("MESH", "CURVE", "SURFACE", "FONT", "META")
 
@@ -62,6 +63,8 @@ def _play(user, request: Request, frames: list[Path]) -> None:
 
 def as_background(scene, folder: Path) -> str:
     """Shows the video in front of what the scene's camera sees."""
+    if scene.camera is None:
+        return NO_CAMERA
     request, frames = _video(folder)
     camera = scene.camera.data
     camera.show_background_images = True
@@ -88,6 +91,8 @@ def as_material(scene, folder: Path) -> str:
 
     Their own materials stay in their meshes: the slots of the objects show others, until `without_material`.
     """
+    if scene.camera is None:
+        return NO_CAMERA
     request, frames = _video(folder)
     without_material(scene, folder)
     material = projector(scene, request, _image(scene, folder, frames), frames)

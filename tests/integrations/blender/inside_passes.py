@@ -27,18 +27,21 @@ def render_passes(extension, scene) -> tuple[Path, list[dict]]:
 @pytest.mark.parametrize("road", ["usd", "glb"])
 def test_our_passes_of_the_scene_agree_with_those_of_cycles(extension, scene, road):
     scene.genrender.size = 128
+    bpy.data.objects[character.CHARACTER].genrender.prompt = "a man"
+    small = bpy.data.objects.new("1 cube.001", bpy.data.objects[character.CRATE].data)
+    small.location, small.scale, small.genrender.prompt = (-1, 0, 1), (0.3, 0.3, 0.3), "a cube"
+    scene.collection.objects.link(small)
     cycles, _ = render_passes(extension, scene)
     scene.genrender.road = road
     exact, _ = render_passes(extension, scene)
-    file = extension.job.Request.load(exact).passes
+    request = extension.job.Request.load(exact)
     paths = os.pathsep.join([str(HERE.parents[2] / "src"), os.environ.get("PYTHONPATH", "")])
     run = subprocess.run(
         [
             os.environ["GENRENDER_PYTHON"],
             HERE / "agree.py",
-            cycles / "passes",
-            exact / file,
-            scene.camera.name,
+            *(cycles / "passes", exact / request.passes, scene.camera.name),
+            *(word.split("=")[1] for word in request.options if word.startswith("--prompt-for=")),
         ],
         env={**os.environ, "PYTHONPATH": paths},
         capture_output=True,
@@ -47,6 +50,7 @@ def test_our_passes_of_the_scene_agree_with_those_of_cycles(extension, scene, ro
     )
     assert run.returncode == 0, run.stderr
     told = json.loads(run.stdout)
+    assert told["patterns"] == 3
     assert told["other"] < 0.005
     assert told["deeper"] < 0.005
     assert told["off"] < 0.02

@@ -87,6 +87,14 @@ def test_the_camera_has_it_as_background(shown):
     assert (user.frame_start, user.frame_duration, user.frame_offset) == (FRAMES[0], 4, -1)
 
 
+def test_the_camera_is_gone_meanwhile(shown, finished, extension):
+    shown.camera = None
+    shown.genrender.as_background = shown.genrender.as_material = True
+    said = extension.watch.finish(finished.job)
+    assert said.count("the scene has no camera any more") == 2
+    assert said.startswith("strip genrender")
+
+
 def test_a_second_video_lies_above_the_first(shown):
     bpy.ops.genrender.show(where="STRIP")
     assert [strip.channel for strip in character.strips(shown)] == [1, 2]
