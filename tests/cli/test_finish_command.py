@@ -181,6 +181,14 @@ def _holds(sheet, picture) -> bool:
     return any(np.array_equal(sheet[y : y + height, x : x + width], picture) for y, x in starts)
 
 
+def test_a_network_out_of_reach_is_told_with_what_to_fetch(call, words, tmp_path, monkeypatch):
+    monkeypatch.setattr("genrender.backbones.hub.is_reachable", lambda: False)
+    result = call(*words, "--upscale", "somebody/larger")
+    assert (result.code, len(result.err.strip().splitlines())) == (2, 1)
+    assert "`hf download somebody/larger --include '*.safetensors' '*.json'" in result.err
+    assert not (tmp_path / "run").exists()
+
+
 @pytest.mark.parametrize(
     ("options", "told"),
     [

@@ -47,8 +47,16 @@ def hub_file(location: str, name: str, revision: str | None = None) -> Path:
         return Path(hf_hub_download(location, name, revision=revision))
 
 
-def hub_folder(location: str, choice: Choice, revision: str | None = None) -> Path:
+def hub_folder(
+    location: str,
+    choice: Choice,
+    revision: str | None = None,
+    by_hand: Sequence[str] = FETCHED_BY_HAND,
+) -> Path:
     """A folder of this machine's cache with the needed files of a hub model; what lacks is fetched.
+
+    Args:
+        by_hand: patterns of what to fetch on another machine where the hub cannot be reached from this one.
 
     Raises:
         ModelError: some are not there, and the hub cannot be reached or does not give them.
@@ -62,6 +70,7 @@ def hub_folder(location: str, choice: Choice, revision: str | None = None) -> Pa
     folder = cached_folder(location, revision)
     if folder is not None and _holds(folder, choice):
         return folder
+    _check_reachable(location, revision, by_hand=by_hand)
     names = hub_names(location, revision)
     with _told(location, revision):
         return Path(snapshot_download(location, revision=revision, allow_patterns=list(choice(names))))
@@ -101,13 +110,15 @@ def _holds(folder: Path, choice: Choice) -> bool:
     return True
 
 
-def _check_reachable(location: str, revision: str | None, name: str = "") -> None:
+def _check_reachable(
+    location: str, revision: str | None, name: str = "", by_hand: Sequence[str] = FETCHED_BY_HAND
+) -> None:
     """Raises ModelError where the hub cannot be reached: what to fetch, a file of weights or a model."""
     if is_reachable():
         return
     what, files, given = f"model {location}", f"'{name}'", f"FOLDER/{name}"
     if not name.endswith(WEIGHT_SUFFIXES):
-        files, given = "--include " + " ".join(f"'{pattern}'" for pattern in FETCHED_BY_HAND), "FOLDER"
+        files, given = "--include " + " ".join(f"'{pattern}'" for pattern in by_hand), "FOLDER"
     else:
         what = f"{name} of {what}"
     of = f" --revision {revision}" if revision else ""

@@ -10,6 +10,9 @@ import transformers.utils.logging
 from genrender.backbones.hub import hub_folder
 from genrender.errors import ModelError
 
+# Of a hub model's files weights that can run no code, settings and words.
+_NEEDED = ("*.safetensors", "*.json", "*.txt", "*.model")
+
 
 def load_pretrained(what: str, source: str | Path, model: Any, *companions: Any) -> tuple[Any, ...]:
     """A network in float32, and its tokenizer, picture processor or the like.
@@ -43,14 +46,13 @@ def load_pretrained(what: str, source: str | Path, model: Any, *companions: Any)
 
 def _fetched(what: str, location: str) -> Path:
     try:
-        return hub_folder(location, _needed)
+        return hub_folder(location, _needed, by_hand=_NEEDED)
     except ModelError as error:
         raise ModelError(f"no {what} {location}: {error}") from error
 
 
 def _needed(names: Collection[str]) -> list[str]:
-    """Of a hub model's files weights that can run no code, settings and words."""
     top = [name for name in names if "/" not in name]
     if not any(name.endswith(".safetensors") for name in top):
         raise ModelError("its weights are no safetensors; choose a model that has them")
-    return [name for name in top if name.endswith((".safetensors", ".json", ".txt", ".model"))]
+    return [name for name in top if name.endswith(tuple(pattern[1:] for pattern in _NEEDED))]
