@@ -3,18 +3,21 @@
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Protocol
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 
-from genrender.batches.lines import Read, read_tasks
+from genrender.batches.lines import read_tasks
 from genrender.batches.run import Batch, BatchConfig
-from genrender.batches.state import SUMMARY_FILE, TABLE_FILE, JobState, counts_as_text
+from genrender.batches.state import SUMMARY_FILE, TABLE_FILE, JobState, Work, counts_as_text
 from genrender.cli.console import Bars, cell, hooks, note, say, tell_error, warn
+from genrender.cli.serve import token_of
 from genrender.errors import ConfigError
 from genrender.options.commands import Batch as Options
+from genrender.server.client import Client
 from genrender.storage.limits import duration_as_text
 
 # Of a file with many mistakes so many are told.
@@ -36,10 +39,16 @@ def batch(options: Options) -> int:
     """
     if options.retries < 0:
         raise ConfigError(f"--retries is {options.retries}, expected 0 or more")
+    if options.server is not None:
+        return _by_server(options, options.server)
+    if options.name is not None:
+        raise ConfigError("--name is what a server calls the batch: give --server, too, or leave it out")
     folder = options.run_dir or Path("runs") / f"batch-{options.jobs.stem}"
     with Bars(shows_memory=False) as bars:
         read = read_tasks(options.jobs, folder, hooks(bars))
-    tell_of_lines(options.jobs, read)
+    for text, lines in read.warnings.items():
+        warn(f"{_lines(lines)}: {text}")
+    tell_of_mistakes(options.jobs, read.mistakes, len(read.tasks) + len(read.mistakes))
     config = BatchConfig(options.jobs, folder, options.device or (None,), options.retries, options.debug)
     made = Batch(config, read.tasks)
     n_there = sum(job.was_there for job in made.jobs)
@@ -51,22 +60,45 @@ def batch(options: Options) -> int:
     return _result(made.jobs, folder)
 
 
-def tell_of_lines(file: Path, read: Read) -> None:
-    """Tells what is wrong with lines, all of it.
+def _by_server(options: Options, address: str) -> int:
+    """The same in a server's queue."""
+    from genrender.cli.batch_server import ServerBatch
+
+    given = {"--run-dir": options.run_dir, "--device": options.device}
+    for name, value in given.items():
+        if value:
+            raise ConfigError(f"{name} is for jobs on this machine, and --server has another make them")
+    client = Client(address, token_of(options.token))
+    made = ServerBatch(client, options.jobs, options.name or options.jobs.stem)
+    tell_of_mistakes(options.jobs, sorted(made.mistakes), len(made.jobs) + len(made.mistakes))
+    note(f"{len(made.jobs)} jobs, of which {sum(job.was_there for job in made.jobs)} are done already")
+    if options.check:
+        return 0
+    try:
+        with _Display(made) as display:
+            made.run(display.update)
+    except KeyboardInterrupt:
+        note("the server goes on with what was sent; the same command follows it again")
+        raise
+    failed = _tell_failed(made.jobs)
+    say(f"jobs  {counts_as_text(made.jobs)}")
+    say(f"page  {address.rstrip('/')}/#gallery")
+    return 1 if failed else 0
+
+
+def tell_of_mistakes(file: Path, mistakes: Sequence[tuple[int, str]], n_lines: int) -> None:
+    """Tells what is wrong with lines.
 
     Raises:
         ConfigError: something is.
     """
-    for text, lines in read.warnings.items():
-        warn(f"{_lines(lines)}: {text}")
-    for line, text in read.mistakes[:SHOWN_MISTAKES]:
+    for line, text in mistakes[:SHOWN_MISTAKES]:
         tell_error(f"{file}, line {line}: {text}")
-    if read.mistakes:
-        more = len(read.mistakes) - SHOWN_MISTAKES
-        n_lines = len(read.tasks) + len(read.mistakes)
+    if mistakes:
+        more = len(mistakes) - SHOWN_MISTAKES
         raise ConfigError(
-            f"{len(read.mistakes)} of {n_lines} lines of {file} cannot be used"
-            f"{f' ({more} are not told here)' if more > 0 else ''}: nothing was begun; mend them"
+            f"{len(mistakes)} of {n_lines} lines of {file} cannot be used"
+            f"{f' ({more} are not told here)' if more > 0 else ''}: nothing was begun"
         )
 
 
@@ -78,19 +110,32 @@ def _lines(numbers: Sequence[int]) -> str:
 
 
 def _result(jobs: Sequence[JobState], folder: Path) -> int:
-    failed = [job for job in jobs if job.state == "failed"]
-    for job in failed[:SHOWN_MISTAKES]:
-        tell_error(f"line {job.line}, {job.job}: {job.error}; see {job.log}")
+    failed = _tell_failed(jobs)
     say(f"jobs     {counts_as_text(jobs)}")
     say(f"runs     {folder / 'runs'}")
     say(f"summary  {folder / TABLE_FILE}, {folder / SUMMARY_FILE}")
     return 1 if failed else 0
 
 
+def _tell_failed(jobs: Sequence[JobState]) -> bool:
+    """Whether jobs have failed or were stopped by somebody else, and why."""
+    failed = [job for job in jobs if job.state in ("failed", "stopped")]
+    for job in failed[:SHOWN_MISTAKES]:
+        tell_error(f"line {job.line}, {job.job}: {job.error or job.state}; see {job.log}")
+    return bool(failed)
+
+
+class _Watched(Protocol):
+    """Jobs that are made, here or by a server."""
+
+    jobs: list[JobState]
+    at: dict[str, Work]
+
+
 class _Display:
     """What people see while a batch goes on: a table that is drawn anew; without a terminal, lines."""
 
-    def __init__(self, made: Batch) -> None:
+    def __init__(self, made: _Watched) -> None:
         self._batch = made
         self._console = Console(stderr=True, markup=False, highlight=False)
         self._live = Live(console=self._console, auto_refresh=False, transient=True)
@@ -162,7 +207,7 @@ class _Display:
         return Group(rows, bar, cell(self._head()))
 
 
-def _work_text(made: Batch, name: str) -> str:
+def _work_text(made: _Watched, name: str) -> str:
     at = made.at.get(name)
     if at is None or not at.what:
         return "begins"

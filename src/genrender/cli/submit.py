@@ -6,6 +6,7 @@ from typing import Any
 from genrender.cli.console import Bars, cell, note, say, say_json, stdout_console, table, warn
 from genrender.cli.serve import token_of
 from genrender.errors import ConfigError, MediaError
+from genrender.options.commands import Render
 from genrender.options.serving import Jobs, Submit
 from genrender.options.settings import settings_of
 from genrender.scene.load import scene_files
@@ -21,6 +22,24 @@ NOT_SENT = (
 
 def submit(options: Submit) -> None:
     """Sends the scene, asks for the run, and follows it where that is wanted."""
+    check_can_be_sent(options)
+    client = _client(options)
+    settings = sent_settings(client, options)
+    scene = sent_scene(client, options.scene)
+    run = client.ask("POST", "/api/runs", {"scene": scene, "settings": settings})
+    for text in run["warnings"]:
+        warn(text)
+    say(f"run    {run['id']}")
+    say(f"scene  {scene}")
+    if options.wait or options.out is not None:
+        _follow(client, run["id"])
+        if options.out is not None:
+            client.fetch(run_path(run["id"], "video.mp4"), options.out)
+            say(f"video  {options.out}")
+
+
+def check_can_be_sent(options: Render) -> None:
+    """Raises ConfigError or MediaError for what means nothing to a server."""
     given = {**vars(options), **vars(options.content), **vars(options.networks), **vars(options.parts)}
     for name in NOT_SENT:
         if given[name]:
@@ -36,7 +55,10 @@ def submit(options: Submit) -> None:
         raise MediaError(f"cannot write {options.out}: expected the name of an MP4 file")
     if options.out is not None and options.extras.seeds is not None:
         raise ConfigError("--seeds makes no video; leave --out out, the page shows the sheet")
-    client = _client(options)
+
+
+def sent_settings(client: Client, options: Render) -> dict[str, Any]:
+    """The settings that options ask for, with what they name as files sent to the server."""
     settings = settings_of(options)
     if options.extras.seeds is not None:
         settings["seeds"] = options.extras.seeds
@@ -45,17 +67,7 @@ def submit(options: Submit) -> None:
         settings["ip_image"] = [one["id"] for one in uploads]
     if options.view.camera is not None and options.view.camera.lower().endswith(".json"):
         settings["camera"] = _camera_file(Path(options.view.camera))
-    scene = _scene(client, options.scene)
-    run = client.ask("POST", "/api/runs", {"scene": scene, "settings": settings})
-    for text in run["warnings"]:
-        warn(text)
-    say(f"run    {run['id']}")
-    say(f"scene  {scene}")
-    if options.wait or options.out is not None:
-        _follow(client, run["id"])
-        if options.out is not None:
-            client.fetch(run_path(run["id"], "video.mp4"), options.out)
-            say(f"video  {options.out}")
+    return settings
 
 
 def jobs(options: Jobs) -> None:
@@ -127,7 +139,7 @@ def _client(options: Submit | Jobs) -> Client:
     return Client.of_folder(asked.folder, token) if asked.server is None else Client(asked.server, token)
 
 
-def _scene(client: Client, scene: Path) -> str:
+def sent_scene(client: Client, scene: Path) -> str:
     """The id of a scene: one that the server has, or a new one."""
     if not scene.exists() and len(scene.parts) == 1 and not scene.suffix:
         return str(client.ask("GET", f"/api/scenes/{scene.name}")["id"])

@@ -42,6 +42,7 @@ from genrender.options.groups import (
     Seed,
     Start,
     TargetName,
+    Token,
     Upscale,
     VerifiedView,
     View,
@@ -202,6 +203,8 @@ class Batch:
         device: one worker for each; may be given several times.
         retries: how often a job is begun again whose process has died.
         check: only check the lines.
+        server: have the server at this address make them, in its queue, where its page shows them.
+        name: what the batch is called there.
     """
 
     jobs: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="JOBS.jsonl")]
@@ -209,6 +212,9 @@ class Batch:
     device: Devices = ()
     retries: Annotated[int, tyro.conf.arg(metavar="N")] = 1
     check: bool = False
+    server: Annotated[str | None, option("URL", "none")] = None
+    name: Annotated[str | None, option("NAME", "that of the file")] = None
+    token: Token = None
     debug: Debug = False
 
 

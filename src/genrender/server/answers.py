@@ -230,6 +230,21 @@ class Run(Answer):
     also: list[str]
     metrics: dict[str, Any] | None
     changed: dict[str, Any]
+    batch: str | None
+
+
+class Batch(Answer):
+    """Runs that were asked for together: how many are in which state."""
+
+    name: str
+    total: int
+    counts: dict[State, int]
+
+
+class Batches(Answer):
+    """All batches, the newest first."""
+
+    batches: list[Batch]
 
 
 class Runs(Answer):

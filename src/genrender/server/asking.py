@@ -256,7 +256,7 @@ def _check_asked_numbers(studio: Studio, job: RenderJob) -> None:
         )
 
 
-def submit(studio: Studio, asked: Asked, name: str | None) -> RunEntry:
+def submit(studio: Studio, asked: Asked, name: str | None, batch: str | None = None) -> RunEntry:
     """Puts a run into the queue.
 
     Raises:
@@ -268,6 +268,8 @@ def submit(studio: Studio, asked: Asked, name: str | None) -> RunEntry:
         raise Refused(f"{waiting} runs wait already: wait until some are done, or cancel some", 429)
     title = (name or asked.job.prompt).strip()
     check_text("name", title, ConfigError, 20_000)
+    if batch is not None:
+        check_text("batch", batch, ConfigError)
     scene_name = asked.job.clip.scene.name if asked.scene is None else asked.scene.name
     id = new_id(Path(scene_name).stem)
     told = check(studio, asked, studio.runs / id)
@@ -286,6 +288,7 @@ def submit(studio: Studio, asked: Asked, name: str | None) -> RunEntry:
         warnings=told["warnings"],
         shape=shape,
         seeds=asked.seeds,
+        batch=batch,
     )
     studio.database.add_run(entry)
     studio.queue.wake()

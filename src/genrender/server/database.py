@@ -59,6 +59,7 @@ class RunEntry:
         metrics: figures, once they are measured.
         seeds: of a sheet of several seeds, which is made instead of a video.
         wish: `also` and `upscale` of files that a finished run is to get now; None: none.
+        batch: what it was asked for with others; None: alone.
     """
 
     id: str
@@ -79,6 +80,7 @@ class RunEntry:
     metrics: dict[str, Any] | None = None
     seeds: str | None = None
     wish: dict[str, Any] | None = None
+    batch: str | None = None
 
 
 class Database:
@@ -184,7 +186,12 @@ class Database:
         return RunEntry(**json.loads(found[0][0])) if found else None
 
     def runs(
-        self, search: str = "", states: Sequence[str] = (), limit: int = -1, before: str | None = None
+        self,
+        search: str = "",
+        states: Sequence[str] = (),
+        limit: int = -1,
+        before: str | None = None,
+        batch: str | None = None,
     ) -> tuple[list[RunEntry], int]:
         """The newest first, and how many there are in all.
 
@@ -192,12 +199,16 @@ class Database:
             search: words that name, prompt, scene and model hold, in any order.
             states: None but these; empty: all but deleted ones.
             before: those that are older than this one.
+            batch: those of this batch; None: all.
         """
         wanted = list(states) or ["waiting", "running", "stopped", "failed", "finished"]
         clauses, values = [f"state IN ({', '.join('?' * len(wanted))})"], list[Any](wanted)
         for word in search.casefold().split():
             clauses.append("instr(words, ?) > 0")
             values.append(word)
+        if batch is not None:
+            clauses.append("json_extract(record, '$.batch') = ?")
+            values.append(batch)
         where = " AND ".join(clauses)
         total = self._ask(f"SELECT COUNT(*) FROM runs WHERE {where}", values)[0][0]
         if before is not None:
@@ -207,6 +218,17 @@ class Database:
             f"SELECT record FROM runs WHERE {where} ORDER BY number DESC LIMIT ?", [*values, limit]
         )
         return [RunEntry(**json.loads(row[0])) for row in rows], total
+
+    def batches(self) -> dict[str, dict[str, int]]:
+        """How many runs of each batch are in which state, deleted ones apart; the newest batch first."""
+        rows = self._ask(
+            "SELECT json_extract(record, '$.batch') AS batch, state, COUNT(*), MAX(number) FROM runs "
+            "WHERE batch IS NOT NULL AND state != 'deleted' GROUP BY batch, state ORDER BY MAX(number) DESC"
+        )
+        found: dict[str, dict[str, int]] = {}
+        for batch, state, count, _ in rows:
+            found.setdefault(batch, {})[state] = count
+        return found
 
     def first_waiting(self) -> RunEntry | None:
         """Whose turn it is."""

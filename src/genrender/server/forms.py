@@ -83,6 +83,9 @@ class Request(Form):
         str | None, Field(alias="from", description="a run whose scene and settings hold as well")
     ] = None
     name: str | None = None
+    batch: Annotated[
+        str | None, Field(min_length=1, max_length=100, description="what it belongs to, with others")
+    ] = None
 
 
 class Wish(Form):

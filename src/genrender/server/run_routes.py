@@ -87,6 +87,7 @@ def facts(studio: Studio, entry: RunEntry, positions: dict[str, int] | None = No
         "also": [name for name, file in MADE.items() if (place / file).exists()],
         "metrics": entry.metrics,
         "changed": settings,
+        "batch": entry.batch,
     }
 
 
@@ -114,7 +115,15 @@ def run_routes(studio: Studio) -> APIRouter:
     def submit_(asked: forms.Request) -> dict[str, Any]:
         """Puts a run into the queue."""
         made = ask(studio, asked.scene, asked.settings, asked.of)
-        return facts(studio, submit(studio, made, asked.name))
+        return facts(studio, submit(studio, made, asked.name, asked.batch))
+
+    @routes.get("/batches", **tells(answers.Batches))
+    async def batches() -> dict[str, Any]:
+        """How far all batches are, the newest first."""
+        found = database.batches().items()
+        return {
+            "batches": [{"name": name, "total": sum(of.values()), "counts": of} for name, of in found],
+        }
 
     @routes.get("/runs", **tells(answers.Runs))
     async def runs(
@@ -122,10 +131,11 @@ def run_routes(studio: Studio) -> APIRouter:
         state: Annotated[str, Query(max_length=200)] = "",
         limit: Annotated[int, Query(ge=1, le=500)] = 50,
         before: Annotated[str | None, Query(max_length=200)] = None,
+        batch: Annotated[str | None, Query(max_length=100)] = None,
     ) -> dict[str, Any]:
         """Runs, the newest first; deleted ones where that state is asked for."""
         states = tuple(word for word in state.split(",") if word)
-        found, total = database.runs(search, states, limit, before)
+        found, total = database.runs(search, states, limit, before, batch)
         positions = database.positions()
         last = found[-1].id if len(found) == limit else None
         return {"runs": [facts(studio, entry, positions) for entry in found], "total": total, "next": last}

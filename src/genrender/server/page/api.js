@@ -109,6 +109,7 @@ export const api = {
   check: (asked, signal) => json("POST", "check", asked, signal),
   submit: (asked) => json("POST", "runs", asked),
   runs: (given) => json("GET", `runs?${query(given)}`),
+  batches: () => json("GET", "batches"),
   run: (run) => json("GET", `runs/${run}`),
   cancel: (run) => json("POST", `runs/${run}/cancel`),
   resume: (run) => json("POST", `runs/${run}/resume`),

@@ -1,6 +1,7 @@
 // All runs: found by words, resumed, compared, deleted and brought back.
 
 import { api } from "./api.js";
+import { batchList } from "./batches.js";
 import { runCard } from "./card.js";
 import { choice, el, field, fill, later } from "./dom.js";
 import { complain } from "./notices.js";
@@ -29,6 +30,7 @@ export function galleryPage(main, known, search) {
     autocomplete: "off",
   });
   const states = choice(STATES, "", () => load());
+  const batches = batchList(() => load());
   const grid = el("ul", { class: "cards" });
   const told = el("p", { class: "quiet", role: "status" });
   const more = el("button", { type: "button", hidden: true, onClick: () => load(next) }, "Show older ones");
@@ -38,7 +40,8 @@ export function galleryPage(main, known, search) {
     asked += 1;
     const own = asked;
     try {
-      const answer = await api.runs({ search: words.value.trim(), state: states.value, limit: PAGE, before });
+      const chosen = { search: words.value.trim(), state: states.value, batch: batches.chosen() };
+      const answer = await api.runs({ ...chosen, limit: PAGE, before });
       if (own !== asked || isClosed) return;
       if (before === null) {
         cards.clear();
@@ -106,12 +109,13 @@ export function galleryPage(main, known, search) {
   }
 
   function changed(run) {
+    if (!run || run.batch !== null) batches.refresh();
     if (!run) return;
     const card = cards.get(run.id);
     if (run.state === "deleted") {
       if (card) gone(run.id);
     } else if (card) card.update(run);
-    else if (isActive(run) && !words.value && !states.value) add(run, true);
+    else if (isActive(run) && !words.value && !states.value && batches.shows(run)) add(run, true);
   }
 
   const soon = later(() => load(), 250);
@@ -123,6 +127,7 @@ export function galleryPage(main, known, search) {
       "div",
       { class: "gallery" },
       el("search", { class: "gallery-head" }, field("Search", words), field("Show", states)),
+      batches.whole,
       told,
       grid,
       more,
@@ -130,6 +135,7 @@ export function galleryPage(main, known, search) {
     compare,
   );
   const stop = runs.follow(changed);
+  batches.refresh();
   load();
   return () => {
     isClosed = true;
