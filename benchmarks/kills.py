@@ -2,8 +2,8 @@
 
     python benchmarks/kills.py [--frames 5000] [--every 60] [--workers 2] [--size 64] [--steps 2] [--json]
 
-makes the clip twice, both times by `genrender render --workers`. Every `--every` seconds of the first one a
-worker that is drawn by lot is killed. Tells how many were, whether all frames are the same to the bit, what
+makes the clip twice, both times by `genrender render --workers`. Every `--every` seconds of the first one,
+when its keyframes are there, a worker that is drawn by lot is killed. Tells how many were, whether all frames are the same to the bit, what
 each took, and how the memory of the largest process went from tenth to tenth of the time. A clip that is
 there in `--folder` already is not made again.
 """
@@ -20,6 +20,8 @@ from typing import Any
 
 import psutil
 from shared import WALKING_BIPED, new_parser
+
+from genrender.storage.run_files import PARTS_DIR, UNFINISHED_DIR
 
 # How often memory is looked at.
 LOOK_EVERY_S = 1.0
@@ -76,7 +78,8 @@ def run(args: argparse.Namespace, folder: Path, lots: random.Random | None) -> d
         cpu_s |= {
             process.pid: processor_s(process) or cpu_s.get(process.pid, 0.0) for process in [driver, *workers]
         }
-        if lots is not None and workers and time.monotonic() - killed_s > args.every:
+        has_parts = any((folder / UNFINISHED_DIR / PARTS_DIR).glob("[0-9]*"))
+        if lots is not None and workers and has_parts and time.monotonic() - killed_s > args.every:
             lots.choice(workers).kill()
             killed, killed_s = killed + 1, time.monotonic()
     if driver.returncode:
