@@ -10,7 +10,8 @@ from genrender.cli import main
 pytestmark = pytest.mark.slow
 
 
-def test_a_batch_is_shown_as_one(opened, served, finished, tmp_path, capsys):
+@pytest.mark.usefixtures("finished")
+def test_a_batch_is_shown_as_one(opened, served, tmp_path, capsys):
     line = {"scene": str(BIPED), "prompt": "a blue biped", "frames": 2, "steps": 1, "size": 64}
     file = tmp_path / "walks.jsonl"
     jobs = [{**line, "job": f"walk-{seed}", "seed": seed} for seed in range(2)]
