@@ -117,7 +117,7 @@ def damaged(path: Path, rng: random.Random) -> bytes:
             rest = rest[:8] + damaged_bytes(rest[8:], rng)[: len(rest) - 8].ljust(len(rest) - 8, b"\0")
         chunks = struct.pack("<I4s", len(text), b"JSON") + text + rest
         return struct.pack("<4sII", b"glTF", 2, 12 + len(chunks)) + chunks
-    if suffix == ".gltf" and rng.random() < 0.7:
+    if suffix in (".gltf", ".json") and rng.random() < 0.7:
         return damaged_json(data, rng)
     if suffix in (".obj", ".ply", ".usda") and rng.random() < 0.6:
         return damaged_text(data, rng)

@@ -187,7 +187,7 @@ def work(seeds: list[int], pipe: Connection) -> None:
 
 
 def main() -> None:
-    parser = new_parser(__doc__, has_json=False)
+    parser = new_parser(__doc__)
     parser.add_argument("--tries", type=int, default=1000)
     parser.add_argument("--seed", type=int, default=0, help="number of the first try")
     parser.add_argument("--minutes", type=float, default=60.0, help="stop after this time")
@@ -221,6 +221,9 @@ def main() -> None:
             _count(seeds.pop(0), words, f"crash {child.exitcode}", "", counts, failures)
         child.kill()
         child.join()
+    if args.json:
+        print(json.dumps({"counts": {"all": counts}, "failures": [f"all {text}" for text in failures]}))
+        sys.exit(1 if failures else 0)
     print(f"{sum(counts.values())} tries: {', '.join(f'{n} {what}' for what, n in counts.most_common())}")
     for seconds, text in slowest:
         print(f"slow  {seconds:5.1f} s  {text!r}")
@@ -235,7 +238,7 @@ def _count(
     if outcome not in ("done", "refused"):
         failures.append(f"{seed}: {outcome}")
         said = " ".join(repr(word if len(word) < 60 else word[:60] + "...") for word in words)
-        print(f"{seed}: {outcome}: {said}\n    {detail.strip()}", flush=True)
+        print(f"{seed}: {outcome}: {said}\n    {detail.strip()}", file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":

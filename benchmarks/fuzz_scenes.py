@@ -1,14 +1,15 @@
-"""Damages scene files in thousands of ways: each must load and show, or be refused in one line.
+"""Damages files in thousands of ways: each must load and show, or be refused in one line.
 
     python benchmarks/fuzz_scenes.py [--mutations 1000] [--seed 0] [--only glb obj] [--small] [FILE ...]
 
-Bytes are flipped, cut off and inserted, numbers and keys of JSON and text changed, accessors swapped. Every
-damaged file is loaded, its animation evaluated and one small G-buffer rendered, in a process that may take
-2 GB more than it began with. Anything but success and this package's own errors is a failure, and so are more
-than `--limit` seconds. Prints counts per kind of file and the slowest; the exit code is 1
-if anything failed.
+Scenes of all formats, EXR files, and the files of `other_files.py`. Bytes are flipped, cut off and inserted,
+numbers and keys of JSON and text changed, accessors swapped. Every damaged scene is loaded, its animation
+evaluated and one small G-buffer rendered, in a process that may take 2 GB more than it began with. Anything
+but success and this package's own errors is a failure, and so are more than `--limit` seconds. Prints counts
+per kind of file and the slowest; the exit code is 1 if anything failed.
 """
 
+import json
 import multiprocessing
 import random
 import resource
@@ -25,11 +26,13 @@ from pathlib import Path
 
 import numpy as np
 from damage import damaged
+from other_files import READERS, make_other_samples
 from shared import new_parser
 
 ROOT = Path(__file__).resolve().parents[1]
 BYTES = 2**31
 SIDE = 24
+DAMAGED = "damaged-"
 OBJ = """o card
 v 0 0 0
 v 1 0 0
@@ -163,7 +166,7 @@ def default_files(folder: Path, is_small: bool) -> list[Path]:
         *(ROOT.parent / "shared" / "assets").glob("*.gl*"),
         *(ROOT / "examples" / "scenes").glob("*.glb"),
     ]
-    files = [*sorted(found), *make_samples(folder)]
+    files = [*sorted(found), *make_samples(folder), *make_other_samples(folder)]
     return [file for file in files if file.stat().st_size < 50_000] if is_small else files
 
 
@@ -177,6 +180,9 @@ def show(path: Path) -> None:
     from genrender.shots.clip import ShotConfig, plan_shot
     from genrender.shots.exr_shot import ExrShot
 
+    if (read := READERS.get(path.name.removeprefix(DAMAGED))) is not None:
+        read(path)
+        return
     if path.suffix == ".exr":
         ExrShot.of(open_sequence(path)).gbuffer(0)
         return
@@ -196,7 +202,7 @@ def work(files: list[Path], jobs: list[tuple[int, int]], folder: Path, pipe: Con
     resource.setrlimit(resource.RLIMIT_AS, (used + BYTES, used + BYTES))
     warnings.simplefilter("error")
     for index, seed in jobs:
-        path = folder / f"damaged{files[index].suffix}"
+        path = folder / f"{DAMAGED}{files[index].name}"
         path.write_bytes(damaged(files[index], random.Random(f"{files[index].name} {seed}")))
         started_s = time.process_time()  # other work on the machine is not the file's fault
         try:
@@ -249,7 +255,7 @@ def run(
 
 
 def main() -> None:
-    parser = new_parser(__doc__, has_json=False)
+    parser = new_parser(__doc__)
     parser.add_argument("files", nargs="*", type=Path, metavar="FILE", help="default: all that are at hand")
     parser.add_argument("--mutations", type=int, default=1000, help="in all, the same number of each file")
     parser.add_argument("--seed", type=int, default=0, help="number of the first mutation of each file")
@@ -279,13 +285,16 @@ def main() -> None:
             if outcome in ("shown", "refused") and seconds <= args.limit:
                 return
             failures.append(f"{file.name} {seed}: {outcome} {text}")
-            print(failures[-1], flush=True)
+            print(failures[-1], file=sys.stderr if args.json else sys.stdout, flush=True)
             if args.keep:
                 args.keep.mkdir(parents=True, exist_ok=True)
                 copy = damaged(file, random.Random(f"{file.name} {seed}"))
                 (args.keep / f"{file.stem}_{seed}{file.suffix}").write_bytes(copy)
 
         run(files, jobs, args.limit, report, time.monotonic() + 60 * args.minutes)
+    if args.json:
+        print(json.dumps({"counts": counts, "failures": failures}))
+        sys.exit(1 if failures else 0)
     for kind, of_kind in sorted(counts.items()):
         print(
             f"{kind:5} {sum(of_kind.values()):6}  "

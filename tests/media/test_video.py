@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from genrender.errors import MediaError
-from genrender.media.video import read_video, write_video
+from genrender.media.video import read_comment, read_video, write_video
 
 
 def gradient(height=48, width=64, shift=0):
@@ -126,6 +126,14 @@ def test_files_that_are_no_video(tmp_path):
         read_video(tmp_path / "a.mp4")
     with pytest.raises(MediaError, match="no such file"):
         read_video(tmp_path / "b.mp4")
+
+
+def test_a_video_whose_words_are_damaged_is_read(tmp_path):
+    path = tmp_path / "a.mp4"
+    write_video(path, [gradient()] * 2, 24, comment="a red fox")
+    path.write_bytes(path.read_bytes().replace(b"a red fox", b"a \xff\xfe\xfd fox"))
+    assert read_comment(path) == f"a {3 * chr(0xFFFD)} fox"
+    assert len(read_video(path)[0]) == 2
 
 
 @pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="needs a system that can bind to a core")

@@ -123,7 +123,7 @@ def read_comment(path: str | os.PathLike[str]) -> str | None:
         MediaError: it is no video.
     """
     try:
-        with av.open(str(path)) as container:
+        with av.open(str(path), metadata_errors="replace") as container:
             return container.metadata.get("comment")
     except av.error.FFmpegError as error:
         raise MediaError(
@@ -141,7 +141,7 @@ def read_video(path: str | os.PathLike[str]) -> tuple[UInt8[np.ndarray, "F H W 3
     if not Path(path).is_file():
         raise MediaError(f"cannot read {path}: there is no such file, expected a video")
     try:
-        with av.open(str(path)) as container:
+        with av.open(str(path), metadata_errors="replace") as container:
             if not container.streams.video:
                 raise MediaError(f"cannot read {path}: it holds no pictures, expected a video")
             stream = container.streams.video[0]
