@@ -43,11 +43,18 @@ def render(options: Render, command: list[str]) -> None:
     if options.extras.seeds is not None:
         _show_seeds(plan(render_job(options), folder, hooks()), options.extras.seeds)
     else:
-        told_about(options.extras.progress, work_once if options.extras.resume else work)
+        making = work_once if options.extras.resume else work
+        told_about(options.extras.progress, making, shows_memory=options.parts.workers is None)
 
 
-def told_about(progress: ProgressAs, work: Callable[[RunHooks], Plan | list[Path]]) -> None:
-    """Does the work and tells how it goes, to people or to a program, and of what was made where it is."""
+def told_about(
+    progress: ProgressAs, work: Callable[[RunHooks], Plan | list[Path]], shows_memory: bool = True
+) -> None:
+    """Does the work and tells how it goes, to people or to a program, and of what was made where it is.
+
+    Args:
+        shows_memory: this process does the work, and its peak is of interest.
+    """
     say_where, say_files = say_places, say_written
     if progress == "json":
         made, say_where, say_files = work(json_lines.HOOKS), json_lines.tell_done, json_lines.tell_files
@@ -56,7 +63,7 @@ def told_about(progress: ProgressAs, work: Callable[[RunHooks], Plan | list[Path
         made = work(lines.hooks)
         lines.tell(100)
     else:
-        with Bars() as bars:
+        with Bars(shows_memory=shows_memory) as bars:
             made = work(hooks(bars))
     if isinstance(made, Plan):
         say_where(made)
