@@ -63,10 +63,6 @@ def steps(package: Path, engine: Path) -> Iterator[float]:
     yield from until(lambda job: job.work == "diffusion" and job.done >= 6)
     photograph("generating", SIDEBAR)
     yield from until(lambda job: not job.is_under_way)
-    bpy.ops.genrender.show(where="BACKGROUND")
-    scene.frame_set(9)
-    yield 3
-    photograph("done", VIEW)
     frames = sorted(folder.glob("genrender/*/run/frames/[0-9]*.png"))
     picture = PICTURES / "frames.jpg"
     picked = [str(frame) for frame in frames[::4]]
@@ -110,7 +106,7 @@ def photograph(name: str, part: str) -> None:
     bpy.ops.wm.redraw_timer(type="DRAW_WIN_SWAP", iterations=1)
     file = PICTURES / f"{name}.jpg"
     subprocess.run(
-        ["import", "-window", "root", "-crop", part, "+repage", "-quality", "88", file], check=True
+        ["import", "-window", "root", "-crop", part, "+repage", "-quality", "75", file], check=True
     )
 
 

@@ -70,7 +70,7 @@ def as_background(scene, folder: Path) -> str:
     camera.show_background_images = True
     background = camera.background_images.new()
     background.image = _image(scene, folder, frames)
-    background.image.use_view_as_render = True  # else the viewport leaves out the view transform
+    background.image.colorspace_settings.name = "sRGB"  # backgrounds are shown without the view transform
     _play(background.image_user, request, frames)
     background.display_depth, background.alpha, background.frame_method = "FRONT", 1.0, "STRETCH"
     return f"background of {scene.camera.name}"

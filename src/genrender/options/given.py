@@ -51,6 +51,8 @@ def check_run_dir(path: Path) -> None:
 def _check_path(name: str, path: Path) -> None:
     check_path(name, path, ConfigError)
     try:
-        path.resolve()
-    except (OSError, RuntimeError) as error:  # up to Python 3.12 a link to itself is a RuntimeError
+        path.stat()
+    except (FileNotFoundError, NotADirectoryError, PermissionError):
+        pass  # perhaps it is to be made; else it is told where it is used
+    except OSError as error:  # a link to itself, which `resolve` lets pass since Python 3.13
         raise ConfigError(f"{name} is {path}, which cannot be looked up ({error}); give another") from error
