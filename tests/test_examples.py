@@ -296,4 +296,5 @@ def test_the_benchmark_says_what_is_wrong_in_one_line(tmp_path: Path):
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 2
     assert done.stdout == ""
-    assert done.stderr.splitlines() == [f"error: scene file not found: {tmp_path / 'no.glb'}"]
+    expected = "expected a file, or a pattern such as frames/wave_*.obj"
+    assert done.stderr.splitlines() == [f"error: scene file not found: {tmp_path / 'no.glb'}; {expected}"]

@@ -77,7 +77,7 @@ def test_nothing_visible():
 
 
 def test_no_frames():
-    with pytest.raises(ConfigError, match="at least 1 frame"):
+    with pytest.raises(ConfigError, match="no G-buffers for a depth control image, expected at least 1"):
         depth_control([])
 
 

@@ -69,7 +69,7 @@ def test_rows_may_be_arrays_and_differ_in_size():
 
 @pytest.mark.parametrize("rows", [{}, {"a": []}, {"a": [plain(0)], "b": [plain(0)] * 2}])
 def test_rows_that_make_no_sheet(rows):
-    with pytest.raises(MediaError, match="rows of one length"):
+    with pytest.raises(MediaError, match="expected one length, at least 1"):
         contact_sheet(rows)
 
 

@@ -114,7 +114,7 @@ def test_arguments_that_do_not_fit(tmp_path):
     gbuffers, tris, verts, cameras = moving_scene()
     tracker = SurfaceTracker(gbuffers, tris, verts, cameras)
     frames = np.zeros((4, SIZE, SIZE, 3), np.float32)
-    with pytest.raises(ConfigError, match="got 3 for 4"):
+    with pytest.raises(ConfigError, match="got 3 frames for 4 G-buffers, expected one for each"):
         surface_error(frames[:3], tracker)
     for stride in (0, 4):
         with pytest.raises(ConfigError, match="expected 1 to 3 for 4 frames"):

@@ -3,7 +3,7 @@
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
@@ -98,7 +98,7 @@ def tell_of_mistakes(file: Path, mistakes: Sequence[tuple[int, str]], n_lines: i
         more = len(mistakes) - SHOWN_MISTAKES
         raise ConfigError(
             f"{len(mistakes)} of {n_lines} lines of {file} cannot be used"
-            f"{f' ({more} are not told here)' if more > 0 else ''}: nothing was begun"
+            f"{f' ({more} are not told here)' if more > 0 else ''}: nothing was begun; mend them"
         )
 
 
@@ -125,6 +125,7 @@ def _tell_failed(jobs: Sequence[JobState]) -> bool:
     return bool(failed)
 
 
+@runtime_checkable
 class _Watched(Protocol):
     """Jobs that are made, here or by a server."""
 
