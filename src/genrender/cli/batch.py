@@ -67,7 +67,9 @@ def _by_server(options: Options, address: str) -> int:
     given = {"--run-dir": options.run_dir, "--device": options.device}
     for name, value in given.items():
         if value:
-            raise ConfigError(f"{name} is for jobs on this machine, and --server has another make them")
+            raise ConfigError(
+                f"{name} is for jobs on this machine, and --server has another make them; leave one of them out"
+            )
     client = Client(address, token_of(options.token))
     made = ServerBatch(client, options.jobs, options.name or options.jobs.stem)
     tell_of_mistakes(options.jobs, sorted(made.mistakes), len(made.jobs) + len(made.mistakes))
