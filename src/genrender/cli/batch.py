@@ -68,7 +68,7 @@ def _by_server(options: Options, address: str) -> int:
     for name, value in given.items():
         if value:
             raise ConfigError(
-                f"{name} is for jobs on this machine, and --server has another make them; leave one of them out"
+                f"{name} is for jobs on this machine, and --server has another make them; leave one out"
             )
     client = Client(address, token_of(options.token))
     made = ServerBatch(client, options.jobs, options.name or options.jobs.stem)
