@@ -47,7 +47,7 @@ test: $(VENV)/installed-dev
 # Man page, wheel, source distribution, bill of materials; then the wheel alone makes a video in an environment of its own.
 release: $(VENV)/release/tools $(VENV)/installed-docs
 	rm -rf dist $(VENV)/release/wheel
-	$(BIN)/python tools/man.py build/man/genrender.1
+	$(BIN)/python tools/man.py man/genrender.1
 	$(TOOLS)/python -m build --outdir dist
 	$(TOOLS)/twine check --strict dist/*
 	$(PYTHON) -m venv $(VENV)/release/wheel

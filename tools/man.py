@@ -1,6 +1,6 @@
 """Writes the man page: what the options say of themselves, and what all commands share.
 
-    python tools/man.py build/man/genrender.1
+    python tools/man.py man/genrender.1
 
 `make release` makes it, and the wheel brings it to share/man/man1. Needs `genrender[docs]`.
 """
