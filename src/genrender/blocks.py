@@ -16,6 +16,7 @@ from typing import Any, get_args, get_type_hints
 
 from diffusers.modular_pipelines.modular_pipeline import ModularPipelineBlocks
 from diffusers.modular_pipelines.modular_pipeline_utils import ComponentSpec, InputParam, OutputParam
+from transformers import CLIPImageProcessor
 
 from genrender.config import ControlKind, MethodConfig
 from genrender.gbuffer.gbuffer import GBuffer
@@ -58,14 +59,17 @@ class GenerativeRenderingBlock(ModularPipelineBlocks):
 
     @property
     def expected_components(self) -> list[ComponentSpec]:
-        """What the pipeline cannot do without."""
+        """What the pipeline cannot do without, and what IP-Adapters read pictures with."""
         hints = get_type_hints(self.pipeline_class.__init__)
-        needed = signature(self.pipeline_class).parameters.values()
-        return [
+        taken = signature(self.pipeline_class).parameters.values()
+        parts = [
             ComponentSpec(one.name, _first(hints[one.name]))
-            for one in needed
-            if one.default is Parameter.empty
+            for one in taken
+            if one.default is Parameter.empty or one.name == "image_encoder"
         ]
+        # Made, not read: models without IP-Adapters rarely have one.
+        made = ComponentSpec("feature_extractor", CLIPImageProcessor, default_creation_method="from_config")
+        return [*parts, made]
 
     @property
     def inputs(self) -> list[InputParam]:

@@ -5,15 +5,18 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import PIL.Image
 import pytest
 import torch
-from diffusers import DiffusionPipeline
-from diffusers.modular_pipelines import ModularPipelineBlocks
+from diffusers.modular_pipelines.modular_pipeline import ModularPipelineBlocks
+from diffusers.pipelines.pipeline_utils import DiffusionPipeline
+from tiny_adapters import save_ip_adapter, tiny_image_encoder
 from tiny_models import sliding_card, tiny_components
 from tiny_sdxl import sdxl_pipeline
+from transformers import CLIPImageProcessor
 
 from genrender.blocks import GenerativeRenderingBlock, GenerativeRenderingXLBlock
-from genrender.config import MethodConfig
+from genrender.config import ControlKind, MethodConfig
 from genrender.gbuffer.control import depth_control, inverse_depth_range
 from genrender.pipeline import GenerativeRenderingPipeline, GenerativeRenderingXLPipeline
 from genrender.sampling.appearance import Appearance
@@ -52,7 +55,7 @@ def expected(family, components) -> np.ndarray:
 
 def test_a_model_is_loaded_with_the_custom_pipeline(tmp_path, family, components, expected):
     FAMILIES[family][0](**components).save_pretrained(tmp_path / "model")
-    pipe = DiffusionPipeline.from_pretrained(
+    pipe: Any = DiffusionPipeline.from_pretrained(
         tmp_path / "model",
         custom_pipeline=str(FOLDERS / family),
         trust_remote_code=True,
@@ -65,9 +68,8 @@ def test_a_model_is_loaded_with_the_custom_pipeline(tmp_path, family, components
 
 def test_blocks_are_loaded_and_make_a_modular_pipeline(family, components, expected):
     blocks = ModularPipelineBlocks.from_pretrained(str(FOLDERS / family), trust_remote_code=True)
-    assert {one.name for one in blocks.expected_components} <= set(components)
     pipe = blocks.init_pipeline()
-    pipe.update_components(**{one.name: components[one.name] for one in blocks.expected_components})
+    pipe.update_components(**components)
     inputs = {"prompt": "a red fox", "gbuffers": CLIP, "negative_prompt": "blurry", **CALL}
     np.testing.assert_array_equal(pipe(**inputs, output="frames"), expected)
     # Settings of the method go through.
@@ -77,10 +79,34 @@ def test_blocks_are_loaded_and_make_a_modular_pipeline(family, components, expec
         pipe(prompt="a red fox")
 
 
+def test_a_block_reads_pictures_by_ip_adapters(tmp_path, family, components):
+    """What the model has, loaded by the block itself; adapter and encoder by diffusers' own loader."""
+    own = FAMILIES[family][0](**components)
+    own.save_pretrained(tmp_path / "model")
+    save_ip_adapter(tmp_path / "adapter.safetensors", own.unet)
+    blocks = ModularPipelineBlocks.from_pretrained(str(FOLDERS / family), trust_remote_code=True)
+    pipe = blocks.init_pipeline(str(tmp_path / "model"))
+    pipe.load_components()
+    side = {"height": 32, "width": 32}
+    pipe.update_components(
+        image_encoder=tiny_image_encoder(), feature_extractor=CLIPImageProcessor(size=side, crop_size=side)
+    )
+    parts = {name: part for name, part in pipe.components.items() if part is not None}
+    adapted = FAMILIES[family][0](**parts)
+    adapted.load_ip_adapter(
+        str(tmp_path), subfolder="", weight_name="adapter.safetensors", image_encoder_folder=None
+    )
+    picture = PIL.Image.fromarray(np.random.default_rng(0).integers(0, 255, (40, 40, 3), dtype=np.uint8))
+    made = pipe(prompt="a red fox", gbuffers=CLIP, ip_adapter_image=picture, **CALL, output="frames")
+    expected = adapted("a red fox", CLIP, ip_adapter_image=picture, **CALL).frames
+    np.testing.assert_array_equal(made, expected)
+    assert np.abs(made - own("a red fox", CLIP, **CALL).frames).max() > 1e-4
+
+
 def borrowed() -> Appearance:
     """A frame of another run, as its file keeps it."""
     drawn = torch.randn(3, 1, 4, 8, 8, generator=torch.Generator().manual_seed(1))
-    control = {"depth": depth_control(CLIP)[:1, ..., None].astype(np.float32)}
+    control: dict[ControlKind, np.ndarray] = {"depth": depth_control(CLIP)[:1, ..., None].astype(np.float32)}
     return Appearance(drawn[:2], drawn[2], control, (CLIP[0],), (0,), inverse_depth_range(CLIP))
 
 

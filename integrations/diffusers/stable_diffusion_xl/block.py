@@ -5,4 +5,4 @@ from genrender.blocks import GenerativeRenderingXLBlock as _Block
 
 class GenerativeRenderingXLBlock(_Block):
     __doc__ = _Block.__doc__
-    _requirements = {"genrender": ">=0.1", "diffusers": ">=0.37"}  # noqa: RUF012 (diffusers reads it so)
+    _requirements = {"genrender": ">=0.2.0", "diffusers": ">=0.37"}  # noqa: RUF012 (diffusers reads it so)
