@@ -1,5 +1,8 @@
 """Laws of the ray cast: what a pixel says is where the camera sees it."""
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 from hypothesis import example, given, settings
@@ -55,6 +58,30 @@ def test_both_sides_are_visible():
     front = render_one(TRIANGLE, [[0, 0], [1, 0], [0, 1]])
     back = render_one(TRIANGLE, [[0, 0], [1, 0], [0, 1]], behind)
     np.testing.assert_array_equal(front.visible, back.visible[:, ::-1])
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems do not bound a process's memory")
+@pytest.mark.parametrize(("free_mb", "n_tris"), [(100, 1), (500, 5_000_000)])
+def test_where_a_process_may_not_take_what_embree_needs_it_is_not_asked(free_mb, n_tris):
+    """It would end the process."""
+    code = (
+        "import numpy as np\n"
+        "from pathlib import Path\n"
+        "from genrender.errors import ConfigError\n"
+        "from genrender.gbuffer.raycast import accelerate\n"
+        "from genrender.storage.limits import bound_memory\n"
+        f"tris = np.zeros(({n_tris}, 3), np.int32)\n"
+        "lines = Path('/proc/self/status').read_text().splitlines()\n"
+        "data_kb = next(int(line.split()[1]) for line in lines if line.startswith('VmData'))\n"
+        f"bound_memory(1024 * data_kb + {free_mb} * 1_000_000)\n"
+        "try:\n"
+        "    accelerate(np.eye(3), tris, np.zeros(3))\n"
+        "except ConfigError as error:\n"
+        "    print(error)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith(f"rays at {n_tris:,} triangles need about ")
 
 
 @settings(max_examples=25, deadline=None)
@@ -124,7 +151,9 @@ def test_scale_and_distance_from_the_origin_do_not_matter(scale, offset):
 
 def test_texture_coordinates_repeat_and_inner_ones_stay():
     uv = np.array([[0.0, 1.0], [0.25, 1.25], [-0.25, 2.0], [3.5, -1.0]], np.float32)
-    np.testing.assert_array_equal(wrap_uv(uv), np.float32([[0, 1], [0.25, 0.25], [0.75, 0], [0.5, 0]]))
+    np.testing.assert_array_equal(
+        wrap_uv(uv), np.array([[0, 1], [0.25, 0.25], [0.75, 0], [0.5, 0]], np.float32)
+    )
 
 
 def test_a_texture_border_at_one_never_wraps_to_zero():

@@ -69,7 +69,9 @@ def test_a_killed_server_keeps_its_runs_and_their_order(tmp_path):
     )
     assert other.returncode == 2
     assert f"is served already by process {server.process.pid} on" in other.stderr
-    assert held_by(folder)["pid"] == server.process.pid
+    holder = held_by(folder)
+    assert holder is not None
+    assert holder["pid"] == server.process.pid
 
     assert server.end(signal.SIGKILL)[0] == -signal.SIGKILL
     assert not (folder / "runs" / first / "video.mp4").exists()
@@ -85,7 +87,7 @@ def test_a_killed_server_keeps_its_runs_and_their_order(tmp_path):
 def test_a_worker_ends_with_the_server_that_began_it():
     code = (
         "import sys, threading, time\n"
-        "from genrender.jobs.child import requests\n"
+        "from genrender.storage.child import requests\n"
         "for line in requests():\n"
         "    print('at work', flush=True)\n"
         "    time.sleep(600)\n"

@@ -42,7 +42,7 @@ class Child:
         self._is_interrupted = False
         error = None
         with subprocess.Popen(
-            [sys.executable, "-m", "genrender", *words],
+            [sys.executable, "-P", "-m", "genrender", *words],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,

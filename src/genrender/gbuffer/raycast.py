@@ -9,10 +9,13 @@ from genrender.errors import ConfigError
 from genrender.gbuffer.gbuffer import GBuffer
 from genrender.scene.backdrop_ids import DOME_ID, GROUND_ID
 from genrender.scene.camera import Camera
+from genrender.storage.limits import check_room
 
 # Embree takes its time over every triangle that it is given. With more than this, leaving out those that no
 # ray can meet is worth the look.
 MANY_TRIS = 2**16
+# What Embree asks for at least, and for every triangle (measured under bounds: 136 MiB, and 128 bytes).
+EMBREE_BYTES, EMBREE_TRI_BYTES = 150_000_000, 150
 
 
 def render_gbuffer(
@@ -183,7 +186,12 @@ def intersect(
 def accelerate(
     verts: Float[np.ndarray, "V 3"], tris: Int32[np.ndarray, "T 3"], centre: Float[np.ndarray, "3"]
 ) -> embreex.rtcore_scene.EmbreeScene:
-    """Triangles as Embree holds them, with `centre` as their origin; the first `trace` builds the tree."""
+    """Triangles as Embree holds them, with `centre` as their origin; the first `trace` builds the tree.
+
+    Raises:
+        ConfigError: this process may not take the memory, without which Embree would end it.
+    """
+    check_room(EMBREE_BYTES + EMBREE_TRI_BYTES * len(tris), f"rays at {len(tris):,} triangles")
     # Robust: rays through an edge that two triangles share, or close by, must not slip between them.
     scene = embreex.rtcore_scene.EmbreeScene(robust=True)
     embreex.mesh_construction.TriangleMesh(

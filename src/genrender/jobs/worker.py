@@ -23,7 +23,6 @@ from typing import Any
 from genrender.distributed.process import LocalProcess, Process, Start
 from genrender.errors import ConfigError, GenRenderError
 from genrender.jobs.also import read_kinds, read_seeds
-from genrender.jobs.child import requests
 from genrender.jobs.job import RenderJob, job_from_json, job_to_json
 from genrender.jobs.once import make_once
 from genrender.jobs.plan import plan
@@ -32,13 +31,14 @@ from genrender.jobs.words import job_words
 from genrender.media.images import write_png
 from genrender.runs.folder import RunFolder
 from genrender.runs.hooks import SILENT, Cancelled, RunHooks
+from genrender.storage.child import requests
 from genrender.storage.memory import reset_peak_memory
 from genrender.storage.run_files import SEEDS_FILE
 
 # How long a process may take to tidy up when it is not wanted any more.
 PATIENCE_S = 10.0
 # What libraries warn of is about their insides.
-_ARGUMENTS = ("-W", "ignore", "-m", "genrender.jobs.worker")
+_ARGUMENTS = ("-P", "-W", "ignore", "-m", "genrender.jobs.worker")
 
 
 class WorkerLost(ConfigError):

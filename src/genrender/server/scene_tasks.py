@@ -1,6 +1,6 @@
 """What a helper does with scenes: reports, shots, and pictures of a moment as the model will get it.
 
-Every function takes plain values and gives plain values and bytes, see `genrender.server.helper`.
+Every function takes plain values and gives plain values and bytes, see `genrender.storage.helper`.
 """
 
 import io

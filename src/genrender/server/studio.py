@@ -28,10 +28,10 @@ from genrender.runs.folder import RunFolder
 from genrender.runs.unfinished import has_steps
 from genrender.server.database import Database, RunEntry, SceneEntry
 from genrender.server.events import Events
-from genrender.server.helper import Helper
 from genrender.server.queue import Queue, left_state, now
 from genrender.server.uploads import UploadLimits
 from genrender.storage.atomic import check_can_hold_files
+from genrender.storage.helper import Helper
 from genrender.storage.limits import available_memory
 from genrender.storage.run_files import CONFIG_FILE
 from genrender.storage.untrusted import file_name, parse_json

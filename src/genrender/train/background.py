@@ -35,7 +35,7 @@ def start_in_background(command: list[str], work_dir: Path) -> tuple[int, Path]:
     log = work_dir / "train.log"
     with log.open("ab") as out:
         process = subprocess.Popen(
-            [sys.executable, "-m", "genrender", *command],
+            [sys.executable, "-P", "-m", "genrender", *command],
             stdin=subprocess.DEVNULL,
             stdout=out,
             stderr=out,

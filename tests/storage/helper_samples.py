@@ -1,5 +1,6 @@
 """Tasks for a helper that go well, or wrong in every way that a file can make them."""
 
+import mmap
 import os
 import time
 from typing import Any
@@ -13,6 +14,19 @@ def echo(value: Any) -> tuple[Any, bytes]:
 
 def hog() -> tuple[Any, bytes]:
     return len(bytearray(8_000_000_000)), b""
+
+
+def reserve() -> tuple[Any, bytes]:
+    """As threads reserve memory: mapped, and never written."""
+    with mmap.mmap(
+        -1, 8_000_000_000, prot=mmap.PROT_READ, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS
+    ) as map_:
+        return len(map_), b""
+
+
+def late() -> tuple[Any, bytes]:
+    time.sleep(1)
+    return "too late", b""
 
 
 def stall() -> tuple[Any, bytes]:

@@ -1,6 +1,7 @@
 """Whatever a file does to the process that reads it, the next request is answered."""
 
 import os
+import signal
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -8,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from genrender.errors import ConfigError, MediaError
-from genrender.server.helper import Helper
+from genrender.storage.helper import Helper
 
 HUGE = 10.0
 
@@ -17,7 +18,7 @@ HUGE = 10.0
 def helper(monkeypatch: pytest.MonkeyPatch) -> Iterator[Helper]:
     places = [str(Path(__file__).parents[1]), *filter(None, sys.path)]
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join(places))
-    made = Helper("server.helper_samples", 2_000_000_000)
+    made = Helper("storage.helper_samples", 2_000_000_000)
     yield made
     made.end()
 
@@ -38,6 +39,29 @@ def test_too_much_memory_is_told_and_costs_nobody_else(helper):
     with pytest.raises(MediaError, match="too little memory"):
         helper.call("hog", HUGE)
     assert helper.call("echo", HUGE, value=1)[0] == 1
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems bound the address space")
+def test_what_is_only_mapped_is_no_memory_that_is_taken(helper):
+    assert helper.call("reserve", HUGE)[0] == 8_000_000_000
+
+
+def test_beside_files_from_outside_no_module_is_looked_for(helper, tmp_path, monkeypatch):
+    (tmp_path / "json.py").write_text("raise SystemExit('a file from outside has run')")
+    monkeypatch.chdir(tmp_path)
+    assert helper.call("echo", HUGE, value=1)[0] == 1
+
+
+def test_an_interrupted_call_leaves_no_answer_for_the_next(helper):
+    helper.call("echo", HUGE, value=1)
+    before = signal.signal(signal.SIGALRM, signal.default_int_handler)
+    signal.setitimer(signal.ITIMER_REAL, 0.2)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            helper.call("late", HUGE)
+    finally:
+        signal.signal(signal.SIGALRM, before)
+    assert helper.call("echo", HUGE, value=2)[0] == 2
 
 
 @pytest.mark.parametrize(("task", "words"), [("stall", "took longer than 1 s"), ("die", "has ended")])

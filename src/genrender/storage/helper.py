@@ -1,6 +1,6 @@
-"""A process that looks at files for the server, so that no file can harm or delay it.
+"""A process that looks at files for another one, so that no file can harm or delay it.
 
-    python -m genrender.server.helper TASKS MEMORY_BYTES
+    python -m genrender.storage.helper TASKS MEMORY_BYTES
 
 answers requests, one from each line of stdin, by a function of the module TASKS: a line of JSON, and the
 bytes that it announces. What is read there comes from outside: a file that needs too much time or memory
@@ -21,8 +21,8 @@ from typing import Any
 
 from genrender import errors
 from genrender.errors import GenRenderError, MediaError
-from genrender.jobs.child import requests
-from genrender.storage.limits import bytes_as_text, duration_as_text
+from genrender.storage.child import requests
+from genrender.storage.limits import bound_memory, bytes_as_text, duration_as_text
 from genrender.storage.untrusted import json_text
 
 try:
@@ -31,6 +31,17 @@ except ImportError:  # on Windows, where memory has no bound
     resource = None
 
 IDLE_S = 900.0
+MODULE = "genrender.storage.helper"
+
+
+class ReaderEndedError(MediaError):
+    """A process that read a file has ended in the middle of it."""
+
+
+def is_reader() -> bool:
+    """Whether this process is one of those, and its end costs no more than its request."""
+    spec = getattr(sys.modules["__main__"], "__spec__", None)
+    return spec is not None and spec.name == MODULE
 
 
 class Helper:
@@ -38,7 +49,7 @@ class Helper:
 
     Args:
         tasks: the module whose functions answer.
-        memory_bytes: of address space that the process may take; None: no bound.
+        memory_bytes: that the process may take; None: no bound.
     """
 
     def __init__(self, tasks: str, memory_bytes: int | None = None) -> None:
@@ -52,7 +63,8 @@ class Helper:
         """What a function answers: plain values, and bytes such as those of a picture.
 
         Raises:
-            GenRenderError: what the function raises; MediaError where it takes too long or its process ends.
+            GenRenderError: what the function raises.
+            ReaderEndedError: it takes too long, or its process ends.
         """
         with self._turn:
             if self._idle is not None:
@@ -83,7 +95,8 @@ class Helper:
         if self._process is None or self._process.poll() is not None:
             self.end()
             words = (self._tasks, str(self._memory_bytes or 0))
-            child = [sys.executable, "-W", "ignore", "-m", "genrender.server.helper", *words]
+            # -P: where the command was given, beside files from outside, no module is looked for.
+            child = [sys.executable, "-P", "-W", "ignore", "-m", MODULE, *words]
             self._process = subprocess.Popen(child, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
         return self._process
 
@@ -102,11 +115,14 @@ class Helper:
             line = process.stdout.readline()
             answer = json.loads(line) if line.endswith(b"\n") else None
             data = b"" if answer is None else process.stdout.read(answer["n_bytes"])
+        except BaseException:  # Ctrl-C: nobody waits for this answer, and the next one has another process
+            self.end()
+            raise
         finally:
             impatience.cancel()
         if answer is None or len(data) < answer["n_bytes"]:
             self.end()
-            raise MediaError(self._why(time.monotonic() - started_s >= timeout_s, timeout_s))
+            raise ReaderEndedError(self._why(time.monotonic() - started_s >= timeout_s, timeout_s))
         if answer["error"] is not None:
             kind, text = answer["error"]
             raise getattr(errors, kind, GenRenderError)(text)
@@ -132,7 +148,7 @@ def serve(tasks: str, memory_bytes: int) -> None:
     if resource is not None:
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
         if memory_bytes:
-            resource.setrlimit(resource.RLIMIT_AS, (memory_bytes, memory_bytes))
+            bound_memory(memory_bytes)
     module = importlib.import_module(tasks)
     for line in requests():
         asked = json.loads(line)
