@@ -2,10 +2,11 @@
 
     python benchmarks/kills.py [--frames 5000] [--every 60] [--workers 2] [--size 64] [--steps 2] [--json]
 
-makes the clip twice, both times by `genrender render --workers`. Every `--every` seconds of the first one,
-when its keyframes are there, a worker that is drawn by lot is killed. Tells how many were, whether all
-frames are the same to the bit, what each took, and how the memory of the largest process went from tenth to
-tenth of the time. A clip that is there in `--folder` already is not made again.
+makes the clip twice, both times by `genrender render --workers`, which gets all other options as they are.
+Every `--every` seconds of the first one, when its keyframes are there, a worker that is drawn by lot is
+killed. Tells how many were, whether all frames are the same to the bit, what each took, and how the memory of
+the command's process and of its largest worker went from tenth to tenth of the time. A clip that is there in
+`--folder` already is not made again.
 """
 
 import argparse
@@ -15,6 +16,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -35,9 +37,10 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--size", type=int, default=64)
     parser.add_argument("--steps", type=int, default=2)
+    parser.add_argument("--camera", default="orbit")
     parser.add_argument("--seed", type=int, default=0, help="of the lots")
     parser.add_argument("--folder", type=Path, help="keeps both runs")
-    args = parser.parse_args()
+    args, args.others = parser.parse_known_args()
     with tempfile.TemporaryDirectory() as scratch:
         folder = args.folder or Path(scratch)
         report = {
@@ -51,11 +54,12 @@ def main() -> None:
         return
     for name in ("disturbed", "undisturbed"):
         one: dict[str, Any] = report[name]
-        memory = ", ".join(f"{mb:.0f}" for mb in one["memory_mb"])
         print(
             f"{name}: {one['killed']} workers killed, {one['seconds']:.0f} s, {one['cpu_s']:.0f} s of "
-            f"processor time, largest process {memory} MB"
+            "processor time"
         )
+        for who, tenths in one["memory_mb"].items():
+            print(f"  {who}: " + ", ".join(f"{mb:.0f}" for mb in tenths) + " MB")
     print(f"{report['different_frames']} of {args.frames} frames differ")
 
 
@@ -65,16 +69,18 @@ def run(args: argparse.Namespace, folder: Path, lots: random.Random | None) -> d
     if told.exists():
         return json.loads(told.read_text())
     words = ["render", str(WALKING_BIPED), "--prompt", "a red and white striped biped on a green background"]
-    words += ["--camera", "orbit", "--loop", "--frames", str(args.frames), "--preset", "preview"]
+    words += ["--camera", args.camera, "--loop", "--frames", str(args.frames), "--preset", "preview"]
     words += ["--size", str(args.size), "--steps", str(args.steps), "--dtype", "float32"]
-    words += ["--workers", str(args.workers), "--run-dir", str(folder)]
+    words += ["--workers", str(args.workers), "--run-dir", str(folder), *args.others]
     started_s = time.monotonic()
     driver = psutil.Popen([sys.executable, "-m", "genrender", *words], stdout=subprocess.DEVNULL)
-    killed, killed_s, memory, cpu_s = 0, started_s, list[float](), dict[int, float]()
+    killed, killed_s, cpu_s = 0, started_s, dict[int, float]()
+    memory: dict[str, list[float]] = {"driver": [], "largest worker": []}
     while driver.poll() is None:
         time.sleep(LOOK_EVERY_S)
         workers = [process for process in children(driver) if WORKER in words_of(process)]
-        memory.append(max([0.0, *map(resident_mb, [driver, *workers])]))
+        memory["driver"].append(resident_mb(driver))
+        memory["largest worker"].append(max([0.0, *map(resident_mb, workers)]))
         cpu_s |= {
             process.pid: processor_s(process) or cpu_s.get(process.pid, 0.0) for process in [driver, *workers]
         }
@@ -84,15 +90,19 @@ def run(args: argparse.Namespace, folder: Path, lots: random.Random | None) -> d
             killed, killed_s = killed + 1, time.monotonic()
     if driver.returncode:
         raise SystemExit(f"the command ended with {driver.returncode}")
-    tenths = [memory[len(memory) * tenth // 10 : len(memory) * (tenth + 1) // 10] for tenth in range(10)]
     found = {
         "killed": killed,
         "seconds": time.monotonic() - started_s,
         "cpu_s": sum(cpu_s.values()),
-        "memory_mb": [max(tenth, default=0.0) for tenth in tenths],
+        "memory_mb": {who: most_in_tenths(mb) for who, mb in memory.items()},
     }
     told.write_text(json.dumps(found))
     return found
+
+
+def most_in_tenths(values: list[float]) -> list[float]:
+    ends = [len(values) * tenth // 10 for tenth in range(11)]
+    return [max(values[first:end], default=0.0) for first, end in pairwise(ends)]
 
 
 def children(process: psutil.Process) -> list[psutil.Process]:

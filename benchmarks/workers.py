@@ -5,8 +5,9 @@
 makes the same frames against the same keyframes three times, each by workers that have loaded their networks
 before: as a whole by one, in parts by one, and in parts by several. `cost` is processor time relative to the
 whole; `efficiency` is wall time of one worker over that of several times their number, for machines that do
-nothing else meanwhile. `lines` are what goes through the workers' pipes, which is all that goes through Ray;
-`read` and `written` are bytes of files, the page cache included: what storage that is shared may see.
+nothing else meanwhile. `asking_s` is processor time of the process that asks them. `lines` are what goes
+through the workers' pipes, which is all that goes through Ray; `read` and `written` are bytes of files, the
+page cache included: what storage that is shared may see.
 """
 
 import json
@@ -22,6 +23,7 @@ import psutil
 from shared import WALKING_BIPED, new_parser
 
 from genrender.backbones.recipe import Recipe
+from genrender.config import PRESETS
 from genrender.distributed.process import LocalProcess
 from genrender.jobs.job import ClipJob, RenderJob
 from genrender.jobs.pool import Pool, Task
@@ -79,6 +81,7 @@ def main() -> None:
         "cost of parts": one["cpu_s"] / whole["cpu_s"],
         "cost of parts and workers": several["cpu_s"] / whole["cpu_s"],
         "overhead of a part, cpu_s": (one["cpu_s"] - whole["cpu_s"]) / max(args.parts - 1, 1),
+        "overhead of a step, cpu_s": several["asking_s"] / (args.parts * PRESETS[args.preset].n_steps),
         "efficiency": one["seconds"] / (args.workers * several["seconds"]),
         "keyframes_bytes": keyframes_bytes,
     }
@@ -98,18 +101,22 @@ def measured(job: RenderJob, n_frames: int, n_parts: int, n_workers: int, folder
 
     with Pool([start] * n_workers) as pool:
         pool.make([task(0, 1, f"warm-{worker}") for worker in range(n_workers)], lambda *_: None)
-        before, began_s = [used(process) for process in processes], time.monotonic()
+        before, began_s, asked_s = (
+            [used(process) for process in processes],
+            time.monotonic(),
+            time.process_time(),
+        )
         ends = [round(n_frames * part / n_parts) for part in range(n_parts + 1)]
         parts = [task(first, end, f"{first:05d}") for first, end in pairwise(ends)]
         pool.make(parts, lambda *_: None)
-        seconds = time.monotonic() - began_s
+        seconds, asking_s = time.monotonic() - began_s, time.process_time() - asked_s
         after = [used(process) for process in processes]
     names = ("cpu_s", "lines", "read", "written")
     sums = {
         name: sum(new[place] - old[place] for new, old in zip(after, before, strict=True))
         for place, name in enumerate(names)
     }
-    return {"seconds": seconds, **sums}
+    return {"seconds": seconds, "asking_s": asking_s, **sums}
 
 
 def used(process: CountedProcess) -> tuple[float, ...]:

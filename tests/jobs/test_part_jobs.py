@@ -1,10 +1,12 @@
 """A clip made in parts by jobs: keyframes once, then any frames, joined to a video."""
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
-from jobs.tiny_jobs import tiny_job
+from jobs.tiny_jobs import SCENE, tiny_job
 
 from genrender.errors import ConfigError
 from genrender.jobs.job import RenderJob
@@ -14,6 +16,7 @@ from genrender.jobs.plan import plan
 from genrender.jobs.reuse import is_done
 from genrender.runs.finished import open_run
 from genrender.runs.folder import RunFolder
+from genrender.shots.clip import Shot, plan_shot
 
 JOB = replace(tiny_job(), chunk=2)
 JOB = replace(JOB, clip=replace(JOB.clip, shot=replace(JOB.clip.shot, n_frames=6)))
@@ -87,3 +90,26 @@ def test_keyframes_of_another_view_are_refused(look, tmp_path):
     turned = replace(JOB.clip, shot=replace(JOB.clip.shot, camera="turntable"))
     with pytest.raises(ConfigError, match="shows something else than this clip"):
         made(replace(JOB, clip=turned, keyframes_from=look, only="1-2"), tmp_path / "run")
+
+
+def test_the_camera_of_a_clip_is_placed_once_and_anew_for_another_file(tmp_path):
+    scene = tmp_path / "scene.glb"
+    shutil.copy(JOB.clip.scene, scene)
+    job = replace(JOB, clip=replace(JOB.clip, scene=scene))
+    first, again = (planned(job, tmp_path) for _ in range(2))
+    assert [id(camera) for camera in again.cameras] == [id(camera) for camera in first.cameras]
+    assert again.config == first.config
+    dancing = replace(job.clip, shot=replace(job.clip.shot, animation="Dance"))
+    others = [planned(replace(job, clip=dancing), tmp_path)]
+    shutil.copy(SCENE.parent / "trotting_quadruped.glb", scene)
+    others.append(planned(job, tmp_path))
+    for shot in others:
+        placed = plan_shot(shot.scene, shot.config)
+        assert np.array_equal(placed.cameras[3].world_from_camera, shot.cameras[3].world_from_camera)
+        assert not np.array_equal(shot.cameras[3].world_from_camera, first.cameras[3].world_from_camera)
+
+
+def planned(job: RenderJob, folder: Path) -> Shot:
+    shot = plan(job, RunFolder(folder / "run")).shot
+    assert isinstance(shot, Shot)
+    return shot

@@ -5,6 +5,7 @@ What is worth knowing is told through `RunHooks`; nothing is rendered here.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import fields, replace
+from functools import lru_cache
 from typing import NoReturn
 
 import numpy as np
@@ -12,7 +13,9 @@ import numpy as np
 from genrender.errors import ConfigError, MediaError
 from genrender.gbuffer.exr.survey import survey_files
 from genrender.jobs.job import ClipJob
+from genrender.jobs.reuse import clip_files, file_stamps
 from genrender.runs.hooks import SILENT, RunHooks
+from genrender.scene.cameras.path import CameraPath
 from genrender.scene.load import load_scene
 from genrender.scene.moments import DEFAULT_ASPECT, rate_as_text, shape_as_text
 from genrender.scene.scene import Scene
@@ -43,7 +46,30 @@ def plan_clip(job: ClipJob, usual: tuple[int, int], factor: int, hooks: RunHooks
     job.read_exr_map()
     scene = load_scene(job.scene, job.allow_folder)
     size = picture_size(job.size, scene, job.shot.camera, usual, factor, hooks)
-    return plan_shot(scene, replace(job.shot, size=size))
+    return framed(scene, job, size)
+
+
+def framed(scene: Scene, job: ClipJob, size: tuple[int, int]) -> Shot:
+    """The shot of a scene that has been read; raises what `plan_shot` does.
+
+    Placing a camera takes a look at every frame. A process that makes parts of a clip one after the other
+    does so for the first.
+    """
+    config = replace(job.shot, size=size)
+    kept = _kept_paths(job, config, tuple(file_stamps(clip_files(job)).items()))
+    shot = plan_shot(scene, config, *kept)
+    if not kept:
+        cameras = dict(zip(shot.times_s, shot.cameras, strict=True))
+        kept.append(CameraPath(str(shot.config.camera), cameras.__getitem__))
+    return shot
+
+
+@lru_cache(maxsize=1)
+def _kept_paths(
+    _clip: ClipJob, _config: ShotConfig, _stamps: tuple[tuple[str, str], ...]
+) -> list[CameraPath]:
+    """Holds the camera path of the clip that was planned last, once there is one."""
+    return []
 
 
 def plan_exr_clip(job: ClipJob, hooks: RunHooks = SILENT) -> ExrShot:

@@ -23,7 +23,7 @@ from genrender.jobs.job import RenderJob, job_to_json
 from genrender.jobs.part_checks import KEYFRAMES
 from genrender.jobs.plan import Plan
 from genrender.jobs.pool import Pool, Task
-from genrender.jobs.reuse import clip_inputs
+from genrender.jobs.reuse import clip_inputs, file_stamps
 from genrender.jobs.whole import write_whole
 from genrender.runs.hooks import RunHooks
 from genrender.runs.unfinished import UnfinishedRun
@@ -54,7 +54,7 @@ def make_in_parts(plan: Plan, unfinished: UnfinishedRun, hooks: RunHooks) -> lis
     request = {
         "scene": job.clip.scene.resolve(),
         "job": job_to_json(job),
-        "files": _stamps(clip_inputs(job)),
+        "files": file_stamps(clip_inputs(job)),
         "device": str(job.recipe.device or default_device()),
     }
     spent_s = unfinished.begin(request)
@@ -103,12 +103,6 @@ def _task(job: RenderJob, part: range, home: Path) -> Task:
         replace(job, only=f"{part[0]}-{part[-1]}", appearance_from=None),
         home / f"{part[0]:05d}",
     )
-
-
-def _stamps(files: Sequence[Path]) -> dict[str, str]:
-    """What tells that a file is not what it was: a run that goes on has parts of it already."""
-    found = {str(file): file.stat() for file in files}
-    return {name: f"{one.st_size} bytes of {one.st_mtime_ns / 1e9:.3f} s" for name, one in found.items()}
 
 
 @contextmanager

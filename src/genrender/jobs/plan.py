@@ -15,7 +15,7 @@ from genrender.backbones.sources import ModelSource, read_guidance_scale
 from genrender.config import PRESETS, MethodConfig, RunConfig
 from genrender.errors import ConfigError, MediaError
 from genrender.jobs.also import read_kinds
-from genrender.jobs.clips import picture_size, plan_exr_clip, refuse_without_geometry
+from genrender.jobs.clips import framed, picture_size, plan_exr_clip, refuse_without_geometry
 from genrender.jobs.job import RenderJob
 from genrender.jobs.part_checks import check_keyframes, check_lent, check_part, read_range
 from genrender.jobs.settings import change_setting
@@ -24,7 +24,7 @@ from genrender.runs.folder import RunFolder
 from genrender.runs.hooks import SILENT, RunHooks
 from genrender.runs.words import warn_of_unknown_words
 from genrender.scene.load import load_scene, scene_label
-from genrender.shots.clip import Shot, plan_shot
+from genrender.shots.clip import Shot
 from genrender.shots.exr_shot import ExrShot
 from genrender.storage.atomic import check_writable
 from genrender.storage.limits import RUN_BYTES, bytes_on_disk, check_disk
@@ -249,7 +249,7 @@ def _plan_shot(job: RenderJob, config: RunConfig, source: ModelSource, hooks: Ru
     factor = picture.vae_factor
     size = picture_size(job.clip.size, scene, job.clip.shot.camera, usual, factor, hooks)
     _check_multiples(size, factor, "for instance ")
-    made = plan_shot(scene, replace(job.clip.shot, size=size))
+    made = framed(scene, job.clip, size)
     config.method.correspondence.check_map_size(size[1] // factor, size[0] // factor)
     for name, _ in config.object_prompts:
         made.scene.find_objects(name)

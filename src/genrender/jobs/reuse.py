@@ -10,7 +10,7 @@ import genrender
 from genrender.backbones.recipe_files import recipe_files
 from genrender.errors import MediaError
 from genrender.gbuffer.exr.files import exr_files
-from genrender.jobs.job import RenderJob, job_to_json
+from genrender.jobs.job import ClipJob, RenderJob, job_to_json
 from genrender.jobs.words import job_words, same_words
 from genrender.runs.folder import RunFolder
 from genrender.runs.record import versions
@@ -33,16 +33,26 @@ def inputs(job: RenderJob) -> list[Path]:
 
 def clip_inputs(job: RenderJob) -> list[Path]:
     """The same without the files of the model."""
-    clip, camera = job.clip, job.clip.shot.camera
+    lenders = filter(None, (job.appearance_from, job.keyframes_from))
+    lent = [lender / APPEARANCE_FILE for lender in lenders]
+    return [*clip_files(job.clip), *filter(Path.exists, lent)]
+
+
+def clip_files(clip: ClipJob) -> list[Path]:
+    """The files that a clip is read from, as far as they are there."""
+    camera = clip.shot.camera
     files = exr_files(clip.scene) if clip.is_exr else scene_files(clip.scene, clip.allow_folder)
     if clip.exr_map is not None:
         files.append(clip.exr_map)
     if camera is not None and Path(camera).is_file():
         files.append(Path(camera))
-    for lender in (job.appearance_from, job.keyframes_from):
-        if lender is not None and (lent := lender / APPEARANCE_FILE).exists():
-            files.append(lent)
     return files
+
+
+def file_stamps(files: Sequence[Path]) -> dict[str, str]:
+    """What tells, of every file, that it is not what it was."""
+    found = {str(file): file.stat() for file in files}
+    return {name: f"{one.st_size} bytes of {one.st_mtime_ns / 1e9:.3f} s" for name, one in found.items()}
 
 
 def is_done(job: RenderJob, folder: RunFolder, command: Sequence[str] | None = None) -> bool:
