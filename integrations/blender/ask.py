@@ -201,5 +201,14 @@ def programs(engine: tuple[str, ...]) -> Programs:
     blender = [sys.executable, script]
     if bpy.app.binary_path:  # else Blender is a module of Python
         access = [] if bpy.app.online_access else ["--offline-mode"]
-        blender = [bpy.app.binary_path, "--background", *access, "--python", script, "--"]
+        blender = [
+            bpy.app.binary_path,
+            "--background",
+            *access,
+            "--python-exit-code",
+            "1",
+            "--python",
+            script,
+            "--",
+        ]
     return Programs(tuple(blender), engine, surroundings())

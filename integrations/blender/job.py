@@ -7,6 +7,7 @@ a job that was cancelled, or whose Blender was closed, goes on in any other Blen
 
 import json
 import os
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -120,6 +121,7 @@ class Job:
     is_done: bool = False
     _process: Process | None = None
     _stage: str = ""
+    _log_begins: int = 0
 
     def start(self) -> None:
         """Starts with what is not there yet.
@@ -161,7 +163,8 @@ class Job:
         if code is None:
             return bool(events)
         self._process = None
-        if code == 0:
+        # Blender ends well even where it could not begin with the script.
+        if code == 0 and (self._stage != "passes" or self._has_passes()):
             self._next()
         else:
             self.error = self.error or self._last_words() or f"{self._stage} ended with code {code}"
@@ -217,12 +220,17 @@ class Job:
         environment = {**self.programs.environment, "PYTHONUNBUFFERED": "1", "PYTHONIOENCODING": "utf-8"}
         if self.request.offline:
             environment |= {"HF_HUB_OFFLINE": "1"}
-        self._process = Process(command, environment, self.folder / LOG_FILE)
+        log = self.folder / LOG_FILE
+        self._log_begins = log.stat().st_size if log.exists() else 0
+        self._process = Process(command, environment, log)
 
     def _last_words(self) -> str:
-        """The last line of the log, which is where programs say why they end."""
-        lines = (self.folder / LOG_FILE).read_text(encoding="utf-8", errors="replace").split("\n")
-        return next((line.strip() for line in reversed(lines) if line.strip()), "")
+        """The log's last line that names an error, else its last: where programs say why they end."""
+        with (self.folder / LOG_FILE).open(encoding="utf-8", errors="replace") as log:
+            log.seek(self._log_begins)
+            lines = [line.strip() for line in log if line.strip()][1:]  # the first is the command
+        errors = [line for line in lines if re.match(r"[\w.]*(Error|Exception)\b", line)]
+        return (errors or lines or [""])[-1]
 
 
 def exr_name(number: int) -> str:

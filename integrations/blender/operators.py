@@ -129,6 +129,20 @@ class GENRENDER_OT_cancel(bpy.types.Operator):
         return {"FINISHED"}
 
 
+class GENRENDER_OT_enlarge(bpy.types.Operator):
+    bl_idname = "genrender.enlarge"
+    bl_label = "Enlarge"
+    bl_description = "Show this picture in an image editor"
+
+    @classmethod
+    def poll(cls, _context) -> bool:
+        return watch.job is not None and watch.job.preview is not None
+
+    def execute(self, _context) -> set[str]:
+        results.open_picture(watch.job.preview)
+        return {"FINISHED"}
+
+
 class GENRENDER_OT_show(bpy.types.Operator):
     bl_idname = "genrender.show"
     bl_label = "Show"
@@ -165,6 +179,7 @@ CLASSES = (
     GENRENDER_OT_preview_passes,
     GENRENDER_OT_resume,
     GENRENDER_OT_cancel,
+    GENRENDER_OT_enlarge,
     GENRENDER_OT_show,
 )
 

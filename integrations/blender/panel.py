@@ -73,6 +73,7 @@ def draw_progress(layout) -> None:
         lines(layout.column(align=True), watch.message)
     if icon := watch.picture():
         layout.template_icon(icon_value=icon, scale=10)
+        layout.operator("genrender.enlarge", icon="FULLSCREEN_ENTER")
     for note in job.notes:
         lines(layout.column(align=True), note, icon="INFO")
 

@@ -7,6 +7,8 @@ import bpy
 from .job import Request, frame_files
 
 MATERIAL = "genrender"
+# What is said of pictures that were loaded here.
+OWN = "genrender"
 NO_CAMERA = "the scene has no camera any more, through which the video could be seen"
 # What can have materials.
 SURFACES = ("MESH", "CURVE", "SURFACE", "FONT", "META")
@@ -47,7 +49,7 @@ def as_strip(scene, folder: Path) -> str:
 
 def _image(scene, folder: Path, frames: list[Path]):
     image = bpy.data.images.load(str(frames[0]), check_existing=False)
-    image.name = f"genrender {folder.name}"
+    image.name, image[OWN] = f"genrender {folder.name}", True
     image.source = "SEQUENCE"
     _set_colours(image.colorspace_settings, scene)
     return image
@@ -68,8 +70,12 @@ def as_background(scene, folder: Path) -> str:
     request, frames = _video(folder)
     camera = scene.camera.data
     camera.show_background_images = True
-    background = camera.background_images.new()
+    own = (one for one in camera.background_images if one.image is not None and OWN in one.image)
+    background = next(own, None) or camera.background_images.new()
+    before = background.image
     background.image = _image(scene, folder, frames)
+    if before is not None and not before.users:
+        bpy.data.images.remove(before)
     background.image.colorspace_settings.name = "sRGB"  # backgrounds are shown without the view transform
     _play(background.image_user, request, frames)
     background.display_depth, background.alpha, background.frame_method = "FRONT", 1.0, "STRETCH"
@@ -77,13 +83,17 @@ def as_background(scene, folder: Path) -> str:
 
 
 def open_picture(file: Path) -> None:
-    """Loads a picture, and shows it where an image editor is open."""
+    """Loads a picture, and shows it where an image editor is open, else in a window of its own."""
     image = bpy.data.images.load(str(file), check_existing=True)
     image.reload()
-    for window in bpy.context.window_manager.windows:
-        for area in window.screen.areas:
-            if area.type == "IMAGE_EDITOR":
-                area.spaces.active.image = image
+    manager = bpy.context.window_manager
+    editors = [one for window in manager.windows for one in window.screen.areas if one.type == "IMAGE_EDITOR"]
+    if not editors and manager.windows and not bpy.app.background:
+        bpy.ops.wm.window_new()
+        editors = [manager.windows[-1].screen.areas[0]]
+        editors[0].type = "IMAGE_EDITOR"
+    for area in editors:
+        area.spaces.active.image = image
 
 
 def as_material(scene, folder: Path) -> str:

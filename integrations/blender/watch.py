@@ -97,7 +97,6 @@ def finish(job: Job) -> str:
     """Puts what was made where its scene wants it, if the scene is open here; what is to be said about it."""
     scene = next((one for one in bpy.data.scenes if one.genrender.job == str(job.folder)), None)
     if job.request.kind == "preview":
-        results.open_picture(job.folder / "preview" / "contact_sheet.png")
         return ""
     if scene is None:
         return f"the video is in {job.folder}; its scene is not open"

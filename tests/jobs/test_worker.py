@@ -40,6 +40,11 @@ def test_runs_of_one_process_are_those_of_single_ones(tmp_path):
     assert second.read_record().command[-1] == f"--run-dir={second.path}"
 
 
+def test_frames_are_enlarged_on_the_device_that_is_told(tmp_path):
+    with Worker() as worker, pytest.raises(ConfigError, match="cannot compute on device 'meta'"):
+        worker.finish(tmp_path, None, "somebody/larger", "meta")
+
+
 def test_a_process_that_dies_is_an_error_and_the_next_run_has_another(tmp_path):
     wrong = replace(tiny_job(), steps=0)
     with Worker() as worker:

@@ -25,7 +25,8 @@ from genrender.backbones.recipe import Control, Recipe
 from genrender.backbones.single_file import read_header
 from genrender.backbones.sources import HUB_NAME, ModelSource, find_files, find_model
 from genrender.backbones.weight_files import Reading, choose_weights, pickle_refused
-from genrender.errors import ModelError
+from genrender.errors import ConfigError, ModelError
+from genrender.storage.untrusted import LIBRARY_ERRORS
 
 logger = logging.get_logger(__name__)
 
@@ -37,6 +38,16 @@ def default_device() -> torch.device:
     if torch.cuda.is_available():
         return torch.device("cuda")
     return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+
+
+def check_device(device: str) -> None:
+    """Raises ConfigError unless this machine computes on a device."""
+    try:
+        # Some devices take numbers, but give none back.
+        (torch.zeros(1, device=device) + 1).item()
+    except (*LIBRARY_ERRORS, ImportError) as error:
+        reason = str(error).splitlines()[0].split(". ")[0].rstrip(".")
+        raise ConfigError(f"cannot compute on device {device!r} ({reason}); try --device cpu") from error
 
 
 def load_networks(recipe: Recipe) -> Any:

@@ -14,13 +14,12 @@ import transformers.utils.logging
 
 from genrender.backbones.attention_sites import select_layers
 from genrender.backbones.families import backbone_of
-from genrender.backbones.loading import default_device, load_networks
+from genrender.backbones.loading import check_device, default_device, load_networks
 from genrender.backbones.precision import default_dtype
 from genrender.backbones.recipe import Recipe
 from genrender.backbones.recipe_files import recipe_digest
 from genrender.backbones.samplers import make_sampler
 from genrender.config import RunConfig
-from genrender.errors import ConfigError
 from genrender.gbuffer.control import shows_own_object
 from genrender.jobs.also import read_kinds
 from genrender.jobs.clips import with_all_uvs
@@ -46,7 +45,6 @@ from genrender.storage.atomic import atomic_write
 from genrender.storage.limits import NETWORK_BYTES, check_memory, network_memory
 from genrender.storage.memory import peak_memory_mb
 from genrender.storage.run_files import APPEARANCE_FILE
-from genrender.storage.untrusted import LIBRARY_ERRORS
 
 
 def make(
@@ -199,7 +197,7 @@ def _check_memory(plan: Plan) -> None:
     """Raises ConfigError where the device cannot hold even the fewest frames of this size."""
     recipe, shot = plan.job.recipe, plan.shot
     if recipe.device is not None:
-        _check_device(recipe.device)
+        check_device(recipe.device)
     device = default_device() if recipe.device is None else torch.device(recipe.device)
     available = torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else None
     dtype = default_dtype(device, recipe.base == "pocket")
@@ -241,12 +239,3 @@ def _estimate(pipeline: Any, plan: Plan, keyframes: Appearance | None) -> Estima
             for tensor in network.parameters()
         )
     return Estimate(frame_s, n_frames, config.n_steps, memory, plan.disk_bytes)
-
-
-def _check_device(device: str) -> None:
-    try:
-        # Some devices take numbers, but give none back.
-        (torch.zeros(1, device=device) + 1).item()
-    except (*LIBRARY_ERRORS, ImportError) as error:
-        reason = str(error).splitlines()[0].split(". ")[0].rstrip(".")
-        raise ConfigError(f"cannot compute on device {device!r} ({reason}); try --device cpu") from error

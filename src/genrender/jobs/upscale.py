@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Float32
 from transformers import Swin2SRForImageSuperResolution
 
-from genrender.backbones.loading import default_device
+from genrender.backbones.loading import check_device, default_device
 from genrender.metrics.pretrained import load_pretrained
 
 
@@ -45,7 +45,10 @@ class Upscaler:
 
         Raises:
             ModelError: there is no such network.
+            ConfigError: this machine does not compute there.
         """
+        if device is not None:
+            check_device(device)
         (model,) = load_pretrained("upscaler", source, Swin2SRForImageSuperResolution)
         place = str(Path(source).resolve()) if Path(source).exists() else source
         return cls(model.to(default_device() if device is None else device), place, device)

@@ -128,14 +128,23 @@ class Worker:
         """Carries on with an unfinished run of which the job is kept; raises what `make` does."""
         self._ask({"job": None, "folder": str(folder)}, hooks)
 
-    def finish(self, folder: Path, also: str | None, upscale: str | None, hooks: RunHooks = SILENT) -> None:
+    def finish(
+        self,
+        folder: Path,
+        also: str | None,
+        upscale: str | None,
+        device: str | None,
+        hooks: RunHooks = SILENT,
+    ) -> None:
         """Adds files to a finished run; raises what `make` does. What is made stays when it stops.
 
         Args:
             also: as `RenderJob.also`.
             upscale: as `RenderJob.upscale`.
+            device: where it computes; None: as a model does.
         """
-        self._ask({"folder": str(folder), "finish": {"also": also, "upscale": upscale}}, hooks)
+        wish = {"also": also, "upscale": upscale, "device": device}
+        self._ask({"folder": str(folder), "finish": wish}, hooks)
 
     def seeds(self, job: RenderJob, folder: RunFolder, seeds: str, hooks: RunHooks = SILENT) -> None:
         """Makes a sheet of several seeds, `seeds.png` in the folder, and no run; raises what `make` does."""
@@ -233,7 +242,7 @@ def _answer(asked: Mapping[str, Any], hooks: RunHooks) -> dict[str, Any] | None:
         from genrender.jobs.finish import finish
         from genrender.jobs.upscale import Upscaler
 
-        upscaler = None if wish["upscale"] is None else Upscaler.load(wish["upscale"])
+        upscaler = None if wish["upscale"] is None else Upscaler.load(wish["upscale"], wish["device"])
         finish(Path(asked["folder"]), read_kinds(wish["also"]), upscaler, hooks)
         return None
     if asked["job"] is None:

@@ -192,7 +192,8 @@ class Queue:
         self._events.tell(entry.id)
         try:
             if entry.wish is not None:
-                station.worker.finish(path, entry.wish["also"], entry.wish["upscale"], hooks)
+                wish = entry.wish
+                station.worker.finish(path, wish["also"], wish["upscale"], station.device, hooks)
             elif has_steps(path):
                 station.worker.resume(path, hooks)
             else:

@@ -79,9 +79,15 @@ def test_the_strip_shows_the_frame(shown, finished, tmp_path, extension, view, m
     assert wrong < np.abs(seen - other)[..., :3].mean() / 2
 
 
-def test_the_camera_has_it_as_background(shown):
-    bpy.ops.genrender.show(where="BACKGROUND")
-    (background,) = shown.camera.data.background_images
+def test_the_camera_has_it_as_background_once(shown):
+    theirs = shown.camera.data.background_images.new()
+    theirs.image = bpy.data.images.new("theirs", 8, 8)
+    n_images = len(bpy.data.images)
+    for _ in range(2):
+        bpy.ops.genrender.show(where="BACKGROUND")
+    first, background = shown.camera.data.background_images
+    assert first.image.name == "theirs"
+    assert len(bpy.data.images) == n_images + 1
     user = background.image_user
     assert background.image.source == "SEQUENCE"
     assert (user.frame_start, user.frame_duration, user.frame_offset) == (FRAMES[0], 4, -1)

@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+import time
 import zipfile
 from functools import partial
 from pathlib import Path
@@ -117,6 +118,7 @@ def test_passes_are_looked_at_in_a_file_that_is_not_saved(extension, wait):
     assert job.is_done, job.error
     assert bpy.utils.extension_path_user(extension.watch.__package__) in str(job.folder)
     assert job.preview == job.folder / "preview" / "contact_sheet.png"
+    bpy.ops.genrender.enlarge()
     picture = next(image for image in bpy.data.images if image.filepath == str(job.preview))
     assert min(picture.size) > 100
     assert not scene.genrender.job  # a look is no video
@@ -147,6 +149,19 @@ def test_errors_of_both_programs_arrive(scene, wait):
     scene.camera.data.type = "PANO"
     bpy.ops.genrender.generate()
     assert "panoramic" in wait().error
+
+
+def test_a_blender_that_ends_without_passes_is_an_error(scene, extension):
+    """Its exit code is 0 even where a script could not begin."""
+    folder = extension.ask.make_job(scene, bpy.context.view_layer, "video")
+    says = "import sys; print('ModuleNotFoundError: no numpy', file=sys.stderr); print('Blender quit')"
+    programs = extension.job.Programs((sys.executable, "-c", says), ("genrender",), {})
+    job = extension.job.Job(folder, programs)
+    job.start()
+    while job.is_under_way:
+        job.poll()
+        time.sleep(0.05)
+    assert job.error == "ModuleNotFoundError: no numpy"
 
 
 def test_an_engine_that_is_not_there(extension, monkeypatch, tmp_path):
