@@ -8,7 +8,7 @@ their own, and the charts stay on the surface while it moves. All of it happens 
 from collections.abc import Sequence
 
 import bpy
-from genrender_passes.objects import reachable
+from genrender_passes.objects import SURFACES, changing_faces, evaluated_now, reachable
 from genrender_passes.overlap import bad_share
 from genrender_passes.told import tell
 
@@ -27,7 +27,7 @@ def make_charts(scene, layer, frames: Sequence[int], also_overlaps: bool) -> Non
     changing, without = [], []
     realise_instances(things)
     for thing in things:
-        if thing.type not in ("MESH", "CURVE", "SURFACE", "FONT", "META"):
+        if thing.type not in SURFACES:
             continue
         why = _why(thing, also_overlaps)
         if why is None:
@@ -35,8 +35,7 @@ def make_charts(scene, layer, frames: Sequence[int], also_overlaps: bool) -> Non
         if thing.type != "MESH" and (thing.type == "META" or not _to_mesh(thing, layer)):
             without.append(thing.name)
             continue
-        looked_at = (frames[len(frames) // 2], frames[-1], frames[0])
-        if len({_shape_at(scene, thing, frame) for frame in looked_at}) > 1:
+        if changing_faces(scene, [thing], frames):
             changing.append(thing.name)
             continue
         _chart(thing, scene)
@@ -86,13 +85,9 @@ def _listed(names: Sequence[str]) -> str:
     return ", ".join(sorted(names))
 
 
-def _evaluated(thing):
-    return thing.evaluated_get(bpy.context.evaluated_depsgraph_get())
-
-
 def _why(thing, also_overlaps: bool) -> str | None:
     """What is wrong with an object's coordinates, if anything is."""
-    evaluated = _evaluated(thing)
+    evaluated = evaluated_now(thing)
     mesh = evaluated.to_mesh()
     try:
         if mesh is None or not mesh.polygons:
@@ -105,20 +100,6 @@ def _why(thing, also_overlaps: bool) -> str | None:
         return "lay over each other" if bad_share(mesh, uv) > MOST_BAD else None
     finally:
         evaluated.to_mesh_clear()
-
-
-def _shape(thing) -> tuple[int, int, int]:
-    """How many vertices, corners and faces an object has now."""
-    evaluated = _evaluated(thing)
-    mesh = evaluated.to_mesh()
-    counts = (len(mesh.vertices), len(mesh.loops), len(mesh.polygons))
-    evaluated.to_mesh_clear()
-    return counts
-
-
-def _shape_at(scene, thing, frame: int) -> tuple[int, int, int]:
-    scene.frame_set(frame)
-    return _shape(thing)
 
 
 def _to_mesh(thing, layer) -> bool:
@@ -144,7 +125,7 @@ def _alone(thing):
 
 def _chart(thing, scene) -> None:
     _local(thing)
-    evaluated = _evaluated(thing)
+    evaluated = evaluated_now(thing)
     names = [uv.name for uv in evaluated.data.uv_layers if uv.active_render]
     mesh = bpy.data.meshes.new_from_object(evaluated, depsgraph=bpy.context.evaluated_depsgraph_get())
     while mesh.uv_layers:

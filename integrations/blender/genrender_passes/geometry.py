@@ -1,25 +1,43 @@
 """The scene itself, as USD or glTF: the engine finds exact surface points in triangles."""
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import addon_utils
 import bpy
-from genrender_passes.objects import key, reachable
+from genrender_passes.objects import SURFACES, changing_faces, key, reachable
 from genrender_passes.told import PassError, tell
+
+NAMES = {"usd": "USD", "glb": "glTF"}
+
+
+def check_faces(scene, layer, frames: Sequence[int], road: str) -> None:
+    """Raises PassError where faces come and go, which the exporters leave out without a word."""
+    things = [
+        thing
+        for thing in reachable(layer)
+        if thing.type in SURFACES and thing.visible_camera and not thing.hide_render
+    ]
+    if names := sorted(thing.name for thing in changing_faces(scene, things, frames)):
+        raise PassError(
+            f"{NAMES[road]} holds no faces that change over time, as those of {', '.join(names)} do; "
+            "choose passes by Cycles, or leave these out"
+        )
 
 
 def write(scene, request: dict[str, Any], folder: Path) -> None:
     """Exports a job's frames; the file is whole or not there.
 
     Raises:
-        PassError: the exporter did not write it.
+        PassError: the exporter did not write it, or would leave something out.
     """
     unwanted = {tuple(one) for one in request["left_out"]}
     for thing in reachable(bpy.context.view_layer):
         if key(thing) in unwanted or not thing.visible_camera:
             thing.hide_render = True
+    check_faces(scene, bpy.context.view_layer, request["frames"], request["road"])
     scene.frame_start, scene.frame_end, scene.frame_step = request["frames"][0], request["frames"][-1], 1
     # The camera's shape is that of the pictures.
     scene.render.resolution_x, scene.render.resolution_y = request["size"]

@@ -1,11 +1,14 @@
 """Which objects are seen."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import bpy
 from genrender_passes.told import PassError, tell
 
+SURFACES = ("MESH", "CURVE", "SURFACE", "FONT", "META")
 # What has no surface that texture coordinates could lie on.
 NO_SURFACE = {
     "CURVES": "hair",
@@ -42,7 +45,7 @@ def leave_out(scene, layer, left_out: list[list[str]]) -> None:
         elif thing.type in NO_SURFACE:
             thing.visible_camera = False
             hidden.setdefault(NO_SURFACE[thing.type], []).append(thing.name)
-        elif thing.type in ("MESH", "CURVE", "SURFACE", "FONT", "META"):
+        elif thing.type in SURFACES:
             n_seen += not thing.hide_render
             if _hide_strands(thing):
                 hidden.setdefault("hair", []).append(thing.name)
@@ -67,6 +70,24 @@ def reachable(layer) -> list:
         if thing.instance_type == "COLLECTION" and thing.instance_collection is not None:
             todo += thing.instance_collection.all_objects
     return list(found)
+
+
+def evaluated_now(thing):
+    """An object behind all its modifiers."""
+    return thing.evaluated_get(bpy.context.evaluated_depsgraph_get())
+
+
+def changing_faces(scene, things: Sequence, frames: Sequence[int]) -> list:
+    """The objects that have other numbers of vertices, corners or faces in the middle or at the end."""
+    shapes: dict = {thing: set() for thing in things}
+    for frame in (frames[len(frames) // 2], frames[-1], frames[0]):
+        scene.frame_set(frame)
+        for thing in things:
+            evaluated = evaluated_now(thing)
+            mesh = evaluated.to_mesh()
+            shapes[thing].add(mesh and (len(mesh.vertices), len(mesh.loops), len(mesh.polygons)))
+            evaluated.to_mesh_clear()
+    return [thing for thing, seen in shapes.items() if len(seen) > 1]
 
 
 def like_render(scene, layer) -> None:

@@ -61,7 +61,7 @@ def test_our_passes_of_the_scene_agree_with_those_of_cycles(extension, scene, ro
 def second(extension, monkeypatch, capfd):
     """The second Blender's modules in this one, and what they tell."""
     monkeypatch.syspath_prepend(str(Path(extension.ask.__file__).parent))
-    names = ("charts", "exr", "objects", "overlap", "simulation")
+    names = ("charts", "exr", "geometry", "objects", "overlap", "simulation")
     modules = {name: importlib.import_module(f"genrender_passes.{name}") for name in names}
 
     def told() -> list[str]:
@@ -130,6 +130,15 @@ def test_what_has_no_mesh_of_its_own(scene, second):
     )
     for thing in (bpy.data.objects["Text"], bpy.data.objects["Tube"], row):
         assert evaluated(thing)[1] < 0.05, thing.name
+
+
+def test_scene_files_hold_no_faces_that_change(scene, second):
+    layer, frames = bpy.context.view_layer, range(*character.FRAMES)
+    second.geometry.check_faces(scene, layer, frames, "usd")
+    modifier = bpy.data.objects[character.CRATE].modifiers.new("Build", "BUILD")
+    modifier.frame_start, modifier.frame_duration = character.FRAMES[0], 6
+    with pytest.raises(Exception, match=r"^glTF holds no faces that change over time, as those of Crate = "):
+        second.geometry.check_faces(scene, layer, frames, "glb")
 
 
 def rows_of_boxes(scene):

@@ -124,6 +124,14 @@ def test_passes_are_looked_at_in_a_file_that_is_not_saved(extension, wait):
     assert not scene.genrender.job  # a look is no video
 
 
+def cut_in_usd(scene):
+    scene.genrender.road = "usd"
+    cameras = scene.camera, scene.camera.copy()
+    scene.collection.objects.link(cameras[1])
+    for frame, camera in zip(character.FRAMES, cameras, strict=True):
+        scene.timeline_markers.new("cut", frame=frame).camera = camera
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -131,6 +139,7 @@ def test_passes_are_looked_at_in_a_file_that_is_not_saved(extension, wait):
         (lambda scene: setattr(scene.genrender, "prompt", " "), "the prompt is empty"),
         (lambda scene: setattr(scene.genrender, "options", "--lora 'ink"), "options"),
         (lambda scene: setattr(scene.collection.genrender, "takes_part", False), "no object takes part"),
+        (cut_in_usd, "markers change the camera, which passes by Cycles alone can show"),
         (lambda scene: setattr(scene.genrender, "folder", "/dev/null/videos"), "cannot write to /dev/null"),
     ],
 )
