@@ -9,9 +9,7 @@ from .engine import wanted_version
 from .install import Install, InstallError, Source
 from .job import surroundings
 from .labels import lines
-from .watch import redraw, watch
-
-INTERVAL_S = 0.25
+from .watch import INTERVAL_S, redraw, watch
 
 
 class Installing:
