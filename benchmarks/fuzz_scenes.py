@@ -12,6 +12,7 @@ per kind of file and the slowest; the exit code is 1 if anything failed.
 import json
 import multiprocessing
 import random
+import resource
 import shutil
 import struct
 import sys
@@ -131,7 +132,8 @@ def make_samples(folder: Path) -> list[Path]:
     shot = plan_shot(load_scene(folder / "sample.obj"), ShotConfig(size=(16, 16)))
     write_exr(folder / "sample.exr", shot.gbuffer(0))
     _write_cryptomatte(folder / "crypto.exr")
-    made = ["sample.obj", "ascii.ply", "binary.ply", "sample.exr", "crypto.exr"]
+    _write_glb(folder / "sample.glb")
+    made = ["sample.obj", "sample.glb", "ascii.ply", "binary.ply", "sample.exr", "crypto.exr"]
     (folder / "sample.usda").write_text(USDA)
     try:
         from pxr import Usd
@@ -141,6 +143,48 @@ def make_samples(folder: Path) -> list[Path]:
     except ModuleNotFoundError:
         print("usd-core is not installed: USD is left out", file=sys.stderr)
     return [folder / name for name in made]
+
+
+def _write_glb(path: Path) -> None:
+    """A square that turns."""
+    points = np.array([[0, 0, 0], [1, 0, 0], [1, 1, 0], [0, 1, 0]], np.float32)
+    turns = np.array([[0, 0, 0, 1], [0, 1, 0, 0]], np.float32)
+    parts = (
+        points,
+        points[:, :2],
+        np.array([0, 1, 2, 0, 2, 3], np.uint32),
+        np.array([0, 1], np.float32),
+        turns,
+    )
+    kinds = ("VEC3", "VEC2", "SCALAR", "SCALAR", "VEC4")
+    views, accessors, data = [], [], b""
+    for index, (part, kind) in enumerate(zip(parts, kinds, strict=True)):
+        views.append({"buffer": 0, "byteOffset": len(data), "byteLength": part.nbytes})
+        component = 5125 if part.dtype == np.uint32 else 5126
+        count = part.size if kind == "SCALAR" else len(part)
+        accessors.append({"bufferView": index, "componentType": component, "count": count, "type": kind})
+        data += part.tobytes()
+    root = {
+        "asset": {"version": "2.0"},
+        "buffers": [{"byteLength": len(data)}],
+        "bufferViews": views,
+        "accessors": accessors,
+        "meshes": [{"primitives": [{"attributes": {"POSITION": 0, "TEXCOORD_0": 1}, "indices": 2}]}],
+        "cameras": [{"type": "perspective", "perspective": {"yfov": 0.7, "znear": 0.1}}],
+        "nodes": [{"mesh": 0}, {"camera": 0, "translation": [0, 0, 4]}],
+        "scenes": [{"nodes": [0, 1]}],
+        "scene": 0,
+        "animations": [
+            {
+                "channels": [{"sampler": 0, "target": {"node": 0, "path": "rotation"}}],
+                "samplers": [{"input": 3, "output": 4}],
+            }
+        ],
+    }
+    text = json.dumps(root).encode()
+    text += b" " * (-len(text) % 4)
+    chunks = struct.pack("<I4s", len(text), b"JSON") + text + struct.pack("<I4s", len(data), b"BIN\0") + data
+    path.write_bytes(struct.pack("<4sII", b"glTF", 2, 12 + len(chunks)) + chunks)
 
 
 def _write_cryptomatte(path: Path) -> None:
@@ -204,6 +248,7 @@ def work(files: list[Path], jobs: list[tuple[int, int]], folder: Path, pipe: Con
             show(file)
     bound_memory(BYTES)
     warnings.simplefilter("error")
+    pipe.send("ready")
     for index, seed in jobs:
         path = folder / f"{DAMAGED}{files[index].name}"
         path.write_bytes(damaged(files[index], random.Random(f"{files[index].name} {seed}")))
@@ -238,11 +283,13 @@ def run(
         child.start()
         theirs.close()
         done = 0
+        if not ours.poll(300):
+            raise SystemExit("a process takes longer than five minutes to import what reads files")
+        ours.recv()  # EOFError: a whole file cannot be read, and its traceback has been printed
         try:
             while done < len(jobs) and time.monotonic() < until_s:
-                # Imports come first, and other work may slow everything down.
-                if not ours.poll(6 * limit_s + (300 if done == 0 else 0)):
-                    report(*jobs[done], "hang", "", 6 * limit_s)
+                if not ours.poll(60 * limit_s):  # other work may slow everything down
+                    report(*jobs[done], "hang", "", 60 * limit_s)
                     done += 1
                     break
                 report(*jobs[done], *ours.recv())
@@ -296,7 +343,17 @@ def main() -> None:
 
         run(files, jobs, args.limit, report, time.monotonic() + 60 * args.minutes)
     if args.json:
-        print(json.dumps({"counts": counts, "failures": failures}))
+        peak_mb = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
+        print(
+            json.dumps(
+                {
+                    "counts": counts,
+                    "failures": failures,
+                    "slowest_s": max(slowest, default=(0.0, ""))[0],
+                    "peak_mb": peak_mb,
+                }
+            )
+        )
         sys.exit(1 if failures else 0)
     for kind, of_kind in sorted(counts.items()):
         print(
