@@ -11,6 +11,7 @@ page cache included: what storage that is shared may see.
 """
 
 import json
+import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
@@ -67,13 +68,15 @@ def main() -> None:
         with Worker() as worker:
             worker.make(replace(job, only="keyframes"), RunFolder(folder / "look"))
         job = replace(job, keyframes_from=folder / "look")
-        runs = {
-            "whole, 1 worker": measured(job, args.frames, 1, 1, folder / "whole"),
-            f"{args.parts} parts, 1 worker": measured(job, args.frames, args.parts, 1, folder / "one"),
-            f"{args.parts} parts, {args.workers} workers": measured(
-                job, args.frames, args.parts, args.workers, folder / "several"
-            ),
+        asked = {
+            "whole, 1 worker": (1, 1),
+            f"{args.parts} parts, 1 worker": (args.parts, 1),
+            f"{args.parts} parts, {args.workers} workers": (args.parts, args.workers),
         }
+        runs: dict[str, dict[str, float]] = {}
+        for name, (n_parts, n_workers) in asked.items():
+            runs[name] = measured(job, args.frames, n_parts, n_workers, folder / name.replace(" ", "-"))
+            print(text({name: runs[name]}), file=sys.stderr, flush=True)
         keyframes_bytes = (folder / "look" / APPEARANCE_FILE).stat().st_size
     whole, one, several = runs.values()
     report = {

@@ -24,6 +24,7 @@ from genrender.runs.record import Request
 from genrender.runs.unfinished import UnfinishedRun
 from genrender.sampling.store import RunStore
 from genrender.storage.checked_file import checksum
+from genrender.storage.run_files import STATE_FILE
 
 N_KILLS = 12
 
@@ -173,6 +174,23 @@ def begun(tmp_path):
 def test_a_request_says_all_in_strict_json(begun):
     stored, _ = begun
     assert stored["request"] == {"seed": 7, "scheduler_config": {"lowest": "-Infinity"}, "scene": "a.glb"}
+
+
+def test_another_number_of_threads_is_warned_of(tmp_path, caplog):
+    folder = RunFolder(tmp_path / "run")
+
+    def stopped(n_threads: int) -> None:
+        resume = (folder.unfinished_dir / STATE_FILE).exists()
+        with UnfinishedRun(folder, ["genrender", "render"], resume) as unfinished:
+            unfinished.begin({"seed": 7}, n_threads)
+            (folder.unfinished_dir / STATE_FILE).touch()
+            raise KeyboardInterrupt
+
+    for n_threads, n_told in ((1, 0), (1, 0), (2, 1)):
+        with pytest.raises(KeyboardInterrupt):
+            stopped(n_threads)
+        assert len(caplog.messages) == n_told
+    assert "begun with OMP_NUM_THREADS=1 and goes on with 2" in caplog.text
 
 
 @pytest.mark.parametrize("name", sorted(Request.__required_keys__))

@@ -55,7 +55,7 @@ def write_whole(
         max((one.peak_memory_mb for one in costs if one.peak_memory_mb is not None), default=None),
         max((one.gpu_peak_memory_mb for one in costs if one.gpu_peak_memory_mb is not None), default=None),
     )
-    record = RunRecord.now(making, cost, records[0].seed, command, flagged)
+    record = RunRecord.now(making, cost, records[0].seed, command, flagged, records[0].n_threads)
     with plan.folder.replaced() as draft:
         hooks.report("joining", 0, len(frames))
         for folder, of_part in runs:

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from genrender.backbones.controls import networks_of
 from genrender.backbones.families import backbone_of
@@ -123,8 +124,9 @@ def make_video(
         networks = _networks(pipeline, backbone.scheduler)
         shot = ShotRecord.of(clip, None if part is None else part.frames)
         making = Making(shot, SettingsRecord.of(settled), networks, inputs.origin)
+        n_threads = torch.get_num_threads() if backbone.device.type == "cpu" else None
         if unfinished is not None:
-            started_s -= unfinished.begin(making.entries())
+            started_s -= unfinished.begin(making.entries(), n_threads)
         hooks.progress("diffusion", 0, settled.n_steps)
         sampled = None if part is None else part.sampled(settled, clip.shot.n_frames)
         lent = () if part is None or part.keyframes is None else part.keyframes.frames
@@ -146,7 +148,7 @@ def make_video(
         seconds = (time.perf_counter() - started_s) / len(numbers)
         cost = Cost(seconds, peak_memory_mb(), gpu_peak_memory_mb())
         words = sys.argv if unfinished is None else unfinished.command
-        record = RunRecord.now(making, cost, settled.seed, words, flagged)
+        record = RunRecord.now(making, cost, settled.seed, words, flagged, n_threads)
         draft.write_record(record)
         scale = video_scale(pipeline.name_or_path, clip.shot.width, clip.shot.height)
         draft.write_video(clip.fps, scale, settled.repeat, told_of(record))

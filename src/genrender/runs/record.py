@@ -260,6 +260,7 @@ class RunRecord:
         versions: of this package, Python and libraries, by name.
         flagged_frames: frames that the model's safety checker blackened.
         platform: the operating system.
+        n_threads: that a processor computed with; None: it was a GPU.
     """
 
     making: Making
@@ -270,15 +271,23 @@ class RunRecord:
     versions: Mapping[str, str]
     flagged_frames: tuple[int, ...] = ()
     platform: str | None = None
+    n_threads: int | None = None
 
     @classmethod
     def now(
-        cls, making: Making, cost: Cost, seed: int, command: Sequence[str], flagged_frames: Sequence[int] = ()
+        cls,
+        making: Making,
+        cost: Cost,
+        seed: int,
+        command: Sequence[str],
+        flagged_frames: Sequence[int] = (),
+        n_threads: int | None = None,
     ) -> "RunRecord":
         """The record of a run that has just been made here."""
         created = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
         system = platform.platform()
-        return cls(making, cost, seed, tuple(command), created, versions(), tuple(flagged_frames), system)
+        flagged = tuple(flagged_frames)
+        return cls(making, cost, seed, tuple(command), created, versions(), flagged, system, n_threads)
 
     @property
     def shot(self) -> ShotRecord:
@@ -294,6 +303,7 @@ class RunRecord:
             "created": self.created,
             "versions": dict(self.versions),
             "platform": self.platform,
+            "n_threads": self.n_threads,
         }
 
 
@@ -306,6 +316,7 @@ class _File(TypedDict):
     created: str
     versions: dict[str, str]
     platform: NotRequired[str | None]
+    n_threads: NotRequired[int | None]
 
 
 class _OfRecord(TypedDict):
@@ -323,6 +334,8 @@ class Request(TypedDict):
     command: list[str]
     working_directory: str
     checksum: str
+    # Of runs that a processor computes.
+    n_threads: NotRequired[int]
     # Of runs that began as a job.
     job: NotRequired[dict[str, Any]]
 
@@ -389,6 +402,7 @@ def _record_of(stored: Mapping[str, Any]) -> RunRecord:
         stored["versions"],
         tuple(config.get("flagged_frames", ())),
         stored.get("platform"),
+        stored.get("n_threads"),
     )
 
 

@@ -7,6 +7,7 @@ that a run that is killed at any moment finds the last step that was done.
 
 import hashlib
 import json
+import logging
 import os
 import shutil
 import time
@@ -33,6 +34,7 @@ from genrender.storage.run_files import (
 )
 from genrender.storage.untrusted import json_text, read_json
 
+_LOGGER = logging.getLogger(__name__)
 _LOOK_EVERY_S = 0.1
 
 
@@ -122,11 +124,12 @@ class UnfinishedRun:
         """Whether a step has been done whose result is here."""
         return has_steps(self._folder.path)
 
-    def begin(self, request: Mapping[str, Any]) -> float:
+    def begin(self, request: Mapping[str, Any], n_threads: int | None = None) -> float:
         """Write down what is asked for, or make sure that it is what the earlier attempt was asked for.
 
         Args:
             request: everything that the frames depend on, nested mappings of plain values.
+            n_threads: that a processor computes with, on which last bits depend: another number is warned of.
 
         Returns:
             The seconds that earlier attempts have taken.
@@ -139,11 +142,20 @@ class UnfinishedRun:
             "versions": versions(),
             "command": self.command,
             "working_directory": os.getcwd(),
+            **({} if n_threads is None else {"n_threads": n_threads}),
             **({} if self._job is None else {"job": json.loads(json_text(self._job))}),
         }
         seconds = 0.0
         if self._resume:
-            self._check(read_request(self._folder.path), record)
+            stored = read_request(self._folder.path)
+            self._check(stored, record)
+            if (before := stored.get("n_threads")) not in (None, n_threads):
+                _LOGGER.warning(
+                    "the run was begun with OMP_NUM_THREADS=%s and goes on with %s: frames may differ in "
+                    "their last bit from those of a run that was never stopped",
+                    before,
+                    n_threads,
+                )
             seconds = self._read_seconds()
         else:
             sealed = {**record, "checksum": _checksum_of(record)}
