@@ -1,6 +1,9 @@
 """Arrays in files: what was written is read, whatever the order, and a full disk is said in one line."""
 
+from pathlib import Path
+
 import numpy as np
+import psutil
 import pytest
 from scenes import ball_behind_slab
 
@@ -16,11 +19,22 @@ def test_frames_are_read_as_they_were_written(tmp_path):
     for frames in ([4, 2], [0, 1, 3], [6, 5]):
         file.write(frames, arrays[frames])
     np.testing.assert_array_equal(file.read([6, 0, 3]), arrays[[6, 0, 3]])
-    file.close()
     again = FrameFile(tmp_path / "a.bin", 7, (3, 5))
     np.testing.assert_array_equal(again.read(range(7)), arrays)
     with pytest.raises(IndexError):
         again.read([7])
+
+
+def test_a_file_is_open_only_while_it_is_used(tmp_path):
+    """Elsewhere an open file can neither be removed nor given another name."""
+    file = FrameFile(tmp_path / "a.bin", 1, (2,))
+    file.write([0], np.zeros((1, 2), np.float32))
+    file.read([0])
+    file.sync()
+    assert tmp_path / "a.bin" not in [Path(one.path) for one in psutil.Process().open_files()]
+    (tmp_path / "a.bin").unlink()
+    with pytest.raises(MediaError, match=r"cannot use .*a\.bin: No such file"):
+        file.read([0])
 
 
 @pytest.mark.parametrize("name", [None, "a.bin"])

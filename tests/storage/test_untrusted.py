@@ -134,6 +134,9 @@ def test_file_names_are_names_that_every_system_takes(text):
 def test_file_names_that_will_do_stay():
     assert file_name("walking_biped-2.5 Ø") == "walking_biped-2.5_Ø"
     assert file_name('wave_*: "up/down"') == "wave_up_down"
+    assert [file_name(name) for name in ("Con", "nul.v2", "COM1", "lpt12", "console")] == [
+        *("Con_", "nul_.v2", "COM1_", "lpt12", "console")
+    ]
 
 
 @pytest.mark.parametrize(

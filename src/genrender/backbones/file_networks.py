@@ -180,7 +180,7 @@ def _without_empty_warning() -> Iterator[None]:
 def _settings_folder(part: str, settings: Mapping[str, Any]) -> Iterator[str]:
     with TemporaryDirectory() as folder:
         Path(folder, part).mkdir()
-        Path(folder, part, "config.json").write_text(json.dumps(settings))
+        Path(folder, part, "config.json").write_text(json.dumps(settings), encoding="utf-8")
         yield folder
 
 

@@ -189,7 +189,7 @@ def _camera(studio: Studio, camera: Any) -> str:
     file = studio.folder / "cameras" / f"{hashlib.sha256(text.encode()).hexdigest()[:24]}.json"
     if not file.exists():
         with atomic_write(file) as part:
-            part.write_text(text)
+            part.write_text(text, encoding="utf-8")
     return str(file)
 
 

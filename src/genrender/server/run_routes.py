@@ -1,6 +1,5 @@
 """Routes about runs: asking for them, following, stopping, deleting, measuring."""
 
-import json
 import shutil
 from pathlib import Path
 from typing import Annotated, Any
@@ -9,7 +8,7 @@ from fastapi import APIRouter, Query, Request
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import StreamingResponse
 
-from genrender.errors import ConfigError
+from genrender.errors import ConfigError, MediaError
 from genrender.runs.unfinished import has_steps
 from genrender.server import answers, forms
 from genrender.server.answers import tells
@@ -30,7 +29,7 @@ from genrender.storage.run_files import (
     UNFINISHED_DIR,
     UPSCALED_FILE,
 )
-from genrender.storage.untrusted import check_text
+from genrender.storage.untrusted import check_text, read_json
 
 MEASURE_TIMEOUT_S = 3600.0
 EVENTS: dict[str, Any] = {
@@ -286,7 +285,10 @@ def _finished(studio: Studio, run: str) -> Path:
 def _stored_metrics(studio: Studio, run: str) -> dict[str, Any] | None:
     """What `genrender evaluate` has left in the run's folder."""
     file = studio.run_folder(find_run(studio, run)) / METRICS_FILE
-    return json.loads(file.read_text()) if file.is_file() else None
+    try:
+        return read_json(file, MediaError, "what measuring writes: measure the run again")
+    except FileNotFoundError:
+        return None
 
 
 def _move(source: Path, target: Path) -> None:

@@ -129,7 +129,7 @@ class Studio:
         for helper in (self.viewer, self.reader, self.judge):
             helper.end()
         self.database.close()
-        (self.folder / "server.lock").write_text("")
+        (self.folder / "server.lock").write_bytes(b"")
         if self._lock is not None:
             os.close(self._lock)
 
@@ -149,7 +149,7 @@ class Studio:
 
     def plain(self, text: str) -> str:
         """A message for whoever asks, who knows nothing of this server's folders nor gives it options."""
-        text = re.sub(re.escape(str(self.folder)) + r"/(?:[^/\s]+/)*", "", text)
+        text = re.sub(re.escape(str(self.folder)) + r"[/\\](?:[^/\\\s]+[/\\])*", "", text)
         for words, others in _OF_THE_COMMAND_LINE:
             text = text.replace(words, others)
         # A camera of a request lies in a file that whoever asks knows nothing of.
@@ -229,7 +229,7 @@ def _held(file: Path, address: str) -> int | None:
             ) from error
     facts = {"pid": os.getpid(), "host": socket.gethostname(), "address": address, "since": now()}
     os.ftruncate(handle, 0)
-    os.pwrite(handle, json.dumps(facts).encode(), 0)
+    os.write(handle, json.dumps(facts).encode())
     return handle
 
 

@@ -15,7 +15,7 @@ from genrender.gbuffer.exr.files import is_exr_sequence
 from genrender.scene.formats.sequence import find_sequence
 from genrender.scene.formats.table import BY_SUFFIX, MOMENT_SUFFIXES
 from genrender.storage.limits import bytes_as_text
-from genrender.storage.untrusted import SHOWN_LENGTH, library_errors, shown
+from genrender.storage.untrusted import DEVICE_NAME, SHOWN_LENGTH, library_errors, shown
 
 # What lies beside a scene, is named by it, and is kept under its own name.
 BESIDE = (".bin", ".mtl", ".png", ".jpg", ".jpeg", ".ktx2", ".webp", ".tga", ".exr", ".json")
@@ -23,7 +23,6 @@ BESIDE = (".bin", ".mtl", ".png", ".jpg", ".jpeg", ".ktx2", ".webp", ".tga", ".e
 EXR_MAP = "exr_map.json"
 # Names that are kept: no separators, nothing hidden, nothing that any system takes for something else.
 _NAME = re.compile(r"[\w][\w .,+=@()\[\]-]{0,120}", re.UNICODE)
-_DEVICE = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)
 _CHUNK_BYTES = 2**20
 
 
@@ -48,7 +47,7 @@ def kept_name(name: str) -> PurePosixPath:
     """
     parts = [part for part in name.replace("\\", "/").split("/") if part not in ("", ".")]
     is_fine = all(
-        _NAME.fullmatch(part) and not _DEVICE.fullmatch(part) and part[-1] not in ". " for part in parts
+        _NAME.fullmatch(part) and not DEVICE_NAME.match(part) and part[-1] not in ". " for part in parts
     )
     if not parts or not is_fine or len(parts) > 8:
         raise MediaError(

@@ -1,15 +1,17 @@
 """Arrays of all frames of a clip in one file, read and written a few frames at a time.
 
-Plain reads and writes instead of a memory map: what a map has touched counts as this process's memory. Behind
-every frame's array stands its checksum.
+Plain reads and writes instead of a memory map: what a map has touched counts as this process's memory. A file
+is open only while it is read or written: a clip is handed on, nobody knows who looks at it last, and Windows
+removes no file that is open. Behind every frame's array stands its checksum.
 """
 
 import errno
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from io import FileIO
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -54,11 +56,11 @@ class FrameFile:
             if must_exist and (not path.exists() or path.stat().st_size != size):
                 raise DamagedFile(path)
             path.touch()
-            self._file = path.open("r+b", buffering=0)
-            self._file.truncate(size)
-            if size and not is_sparse and hasattr(os, "posix_fallocate"):
-                with _only_a_full_disk():
-                    os.posix_fallocate(self._file.fileno(), 0, size)
+            with self._opened("r+b") as file:
+                file.truncate(size)
+                if size and not is_sparse and hasattr(os, "posix_fallocate"):
+                    with _only_a_full_disk():
+                        os.posix_fallocate(file.fileno(), 0, size)
         except OSError as error:
             raise self._error(error) from error
 
@@ -69,12 +71,13 @@ class FrameFile:
         """The arrays of some frames, stacked."""
         out = np.empty((len(frames), *self._shape), self._dtype)
         try:
-            for row, frame in enumerate(frames):
-                position = self._go_to(frame)
-                view: Any = out[row : row + 1].view(np.uint8)
-                n_bytes, found = self._file.readinto(view), self._file.read(CHECKSUM_BYTES)
-                if n_bytes != self._bytes or found != checksum(view.data, position):
-                    raise DamagedFile(self._path)
+            with self._opened("rb") as file:
+                for row, frame in enumerate(frames):
+                    position = self._go_to(file, frame)
+                    view: Any = out[row : row + 1].view(np.uint8)
+                    n_bytes, found = file.readinto(view), file.read(CHECKSUM_BYTES)
+                    if n_bytes != self._bytes or found != checksum(view.data, position):
+                        raise DamagedFile(self._path)
         except OSError as error:
             raise self._error(error) from error
         return out
@@ -83,12 +86,13 @@ class FrameFile:
         """Replace the arrays of some frames."""
         data = np.ascontiguousarray(arrays, self._dtype)
         try:
-            for row, frame in enumerate(frames):
-                position = self._go_to(frame)
-                array = data[row : row + 1].tobytes()
-                left = array + checksum(array, position)
-                while left:
-                    left = left[self._file.write(left) :]
+            with self._opened("r+b") as file:
+                for row, frame in enumerate(frames):
+                    position = self._go_to(file, frame)
+                    array = data[row : row + 1].tobytes()
+                    left = array + checksum(array, position)
+                    while left:
+                        left = left[file.write(left) :]
         except OSError as error:
             raise self._error(error) from error
 
@@ -100,21 +104,17 @@ class FrameFile:
     def sync(self) -> None:
         """What was written outlives a crash of the machine from here on."""
         try:
-            os.fsync(self._file.fileno())
+            with self._opened("r+b") as file:
+                os.fsync(file.fileno())
         except OSError as error:
             raise self._error(error) from error
 
-    def close(self) -> None:
-        self._file.close()
+    def _opened(self, mode: Literal["rb", "r+b"]) -> FileIO:
+        return self._path.open(mode, buffering=0)
 
-    def __del__(self) -> None:
-        # A clip is handed on and nobody knows who looks at it last.
-        if hasattr(self, "_file"):
-            self._file.close()
-
-    def _go_to(self, frame: int) -> int:
+    def _go_to(self, file: FileIO, frame: int) -> int:
         position = range(self._n_frames)[frame]
-        self._file.seek(position * (self._bytes + CHECKSUM_BYTES))
+        file.seek(position * (self._bytes + CHECKSUM_BYTES))
         return position
 
     def _error(self, error: OSError) -> MediaError:

@@ -7,6 +7,7 @@ that would have gone well.
 import shutil
 import sys
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -122,7 +123,7 @@ def check_room(needed_bytes: int, what: str) -> None:
 
 
 def bound_memory(n_bytes: int) -> None:
-    """From here on this process takes no more memory than that: what it asks for beyond fails.
+    """From here on this process takes no more memory than that, where the system bounds it: more fails.
 
     On Linux what it can write counts. Its address space would not do: there libraries lie that it has mapped
     (PyTorch 400 MB), and every thread of Embree's, one for each core, reserves up to 136 MB that it never
@@ -131,7 +132,8 @@ def bound_memory(n_bytes: int) -> None:
     import resource
 
     kind = resource.RLIMIT_DATA if sys.platform == "linux" else resource.RLIMIT_AS
-    resource.setrlimit(kind, (n_bytes, n_bytes))
+    with suppress(ValueError, OSError):  # macOS refuses any bound
+        resource.setrlimit(kind, (n_bytes, n_bytes))
 
 
 def network_memory(n_pixels: int, n_at_once: int) -> int:
@@ -172,7 +174,7 @@ def available_memory() -> int:
     """Bytes of memory that a process may still take, those in swap included."""
     available = psutil.virtual_memory().available + psutil.swap_memory().free
     for file in map(Path, _MEMORY_LIMITS):
-        if file.is_file() and (text := file.read_text().strip()).isdecimal():
+        if file.is_file() and (text := file.read_text("ascii").strip()).isdecimal():
             available = min(available, int(text))
     return available
 

@@ -12,7 +12,7 @@ def peak_memory_mb() -> float | None:
     """The largest resident memory that this process has had, in MB of a million bytes; None: unknown."""
     try:
         # On Linux ru_maxrss begins with what the parent had when it forked; VmHWM is the process's own.
-        status = Path("/proc/self/status").read_text()
+        status = Path("/proc/self/status").read_text("utf-8", "replace")
         return int(status.split("VmHWM:")[1].split()[0]) * 1024 / 1e6
     except (OSError, IndexError):
         try:
@@ -26,7 +26,7 @@ def peak_memory_mb() -> float | None:
 def reset_peak_memory() -> None:
     """From here on `peak_memory_mb` counts anew; where the system cannot do that it goes on as before."""
     with suppress(OSError):
-        Path("/proc/self/clear_refs").write_text("5")
+        Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
 
 
 def return_freed_memory() -> None:

@@ -18,7 +18,7 @@ def silent_library() -> Iterator[None]:
     """
     if sys.stderr is not None:
         sys.stderr.flush()
-    with _LOCK, open(os.devnull, "w") as nowhere, redirect_stdout(nowhere):
+    with _LOCK, open(os.devnull, "w", encoding="utf-8") as nowhere, redirect_stdout(nowhere):
         try:
             kept = os.dup(2)
         except OSError:  # there is no standard error

@@ -27,6 +27,8 @@ MAX_TEXT_LENGTH = 10_000
 MAX_NAME_LENGTH = 1_000
 # What file systems take: a name, and a whole path.
 MAX_FILE_NAME_BYTES, MAX_PATH_BYTES = 255, 4095
+# Names of Windows' devices, which no file can have there, whatever follows the first dot.
+DEVICE_NAME = re.compile(r"^(con|prn|aux|nul|conin\$|conout\$|com\d|lpt\d)(\..*)?$", re.IGNORECASE)
 MAX_WHOLE_NUMBER = 2**63 - 1
 SHOWN_LENGTH = 80
 
@@ -264,9 +266,12 @@ def file_name(text: str, room: int = 64) -> str:
     Example:
         >>> file_name('wave_*: "up/down"')
         'wave_up_down'
+        >>> file_name("con.01")
+        'con_.01'
     """
     plain = re.sub(r'[\s<>:"/\\|?*\[\]]+', "_", "".join(c for c in valid_text(text) if c.isprintable()))
     plain = re.sub(r"_+", "_", plain).strip("_. ")
+    plain = DEVICE_NAME.sub(r"\1_\2", plain)
     return plain.encode()[: MAX_FILE_NAME_BYTES - room].decode("utf-8", "ignore")
 
 
