@@ -27,7 +27,6 @@ class Family:
         parts: what its pipeline is made of beside the ControlNet: names of the classes that each may be.
         optional: what else a model may bring, likewise.
         text_width: channels of its text features, by which single files are told apart.
-        native_side: of the pictures that it was trained on, in pixels.
         controlnet: hub id of the depth ControlNet that is used where a model brings none.
     """
 
@@ -37,7 +36,6 @@ class Family:
     parts: Mapping[str, tuple[str, ...]]
     optional: Mapping[str, tuple[str, ...]]
     text_width: int
-    native_side: int
     controlnet: str
 
 
@@ -64,7 +62,6 @@ SD1 = Family(
     parts=_ONE_ENCODER,
     optional=SAFETY_PARTS,
     text_width=768,
-    native_side=512,
     controlnet="lllyasviel/control_v11f1p_sd15_depth",
 )
 SD2 = Family(
@@ -74,7 +71,6 @@ SD2 = Family(
     parts=_ONE_ENCODER,
     optional=SAFETY_PARTS,
     text_width=1024,
-    native_side=768,
     controlnet="thibaud/controlnet-sd21-depth-diffusers",
 )
 SDXL = Family(
@@ -84,7 +80,6 @@ SDXL = Family(
     parts=_TWO_ENCODERS,
     optional={},
     text_width=2048,
-    native_side=1024,
     controlnet="diffusers/controlnet-depth-sdxl-1.0",
 )
 FAMILIES = (SD1, SD2, SDXL)

@@ -18,7 +18,7 @@ from genrender.errors import MediaError
 from genrender.jobs.also import KINDS
 from genrender.runs.folder import RunFolder
 from genrender.runs.unfinished import file_digest
-from genrender.storage.atomic import atomic_folder, atomic_write, remove_leftovers
+from genrender.storage.atomic import atomic_folder, atomic_write, link_or_copy, remove_leftovers
 from genrender.storage.folder_lock import lock_folder
 from genrender.storage.json_kinds import from_json, misfit
 from genrender.storage.run_files import (
@@ -144,7 +144,7 @@ class Finishing:
         files, target = self.files(name), self._folder / name
         with atomic_folder(target, replaces=(f"*{files[0].suffix}",)) as part:
             for file in files:
-                _link(file, part / file.name)
+                link_or_copy(file, part / file.name)
         return target
 
 
@@ -213,10 +213,3 @@ def _frames_digest(folder: RunFolder) -> str:
     for file in (folder.config_file, *folder.frame_files()):
         digest.update(file.read_bytes())
     return digest.hexdigest()[:16]
-
-
-def _link(source: Path, target: Path) -> None:
-    try:
-        os.link(source, target)
-    except OSError:  # not every file system has links
-        shutil.copyfile(source, target)

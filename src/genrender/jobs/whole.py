@@ -1,7 +1,5 @@
 """Parts of a clip made one run: the same files as of a run that makes the clip at once."""
 
-import os
-import shutil
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -17,6 +15,7 @@ from genrender.runs.record import Cost, Making, RunRecord
 from genrender.runs.told import KEY, told_of
 from genrender.sampling.appearance import read_appearance
 from genrender.shots.clip import Shot
+from genrender.storage.atomic import link_or_copy
 from genrender.storage.lazy_frames import PerFrame
 
 
@@ -60,12 +59,12 @@ def write_whole(
         hooks.report("joining", 0, len(frames))
         for folder, of_part in runs:
             for file in RunFolder(folder).frame_files():
-                _link(file, draft.frames_dir / file.name)
+                link_or_copy(file, draft.frames_dir / file.name)
             hooks.report("joining", of_part.shot.shown[-1] + 1, len(frames))
         draft.write_record(record)
         scale = video_scale(plan.source.location, shot.width, shot.height)
         draft.write_video(shot.fps, scale, plan.config.repeat, told_of(record))
-        _link(source.appearance_file, draft.appearance_file)
+        link_or_copy(source.appearance_file, draft.appearance_file)
         inverse_range = read_appearance(source.appearance_file).inverse_range
         shown = with_all_uvs(shot) if isinstance(shot, Shot) else shot
         draft.write_contact_sheet(
@@ -88,11 +87,3 @@ def _making(of_part: Making, of_keyframes: Making, frames: range, repeat: int) -
         origin = replace(origin, gbuffers=of_keyframes.origin.gbuffers)
     shot = replace(of_part.shot, clip_frames=tuple(frames))
     return replace(of_part, shot=shot, settings=settings, origin=origin)
-
-
-def _link(file: Path, to: Path) -> None:
-    """The same file in another place; a copy where the disk has no links."""
-    try:
-        os.link(file, to)
-    except OSError:
-        shutil.copyfile(file, to)

@@ -14,7 +14,7 @@ from typing import Annotated, Any, get_args, get_origin, get_type_hints
 from docstring_parser import parse
 
 from genrender.errors import ConfigError
-from genrender.jobs.job import ClipJob, RenderJob
+from genrender.jobs.job import RenderJob
 from genrender.options.by_name import Kind, choices_of, command_of, kind_of, option_groups
 from genrender.options.commands import Render
 from genrender.options.given import given
@@ -147,11 +147,6 @@ def _plain(value: Any) -> Any:
     if isinstance(value, tuple):
         return [_plain(one) for one in value]
     return str(value) if isinstance(value, Path) else value
-
-
-def clip_of(settings: Mapping[str, Any], scene: Path, exr_map: Path | None = None) -> ClipJob:
-    """What settings show, whatever else they say; raises what `job_of` does."""
-    return job_of(settings, scene, exr_map).clip
 
 
 @lru_cache(maxsize=1)

@@ -279,6 +279,14 @@ def check_writable(folder: str | os.PathLike[str]) -> None:
         ) from error
 
 
+def link_or_copy(source: Path, target: Path) -> None:
+    """The same file in another place; a copy where the file system has no links."""
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copyfile(source, target)
+
+
 def check_can_hold_files(folder: str | os.PathLike[str]) -> None:
     """Raises MediaError unless files can be made in `folder`, or it is missing and can be made."""
     folder = Path(folder)
