@@ -1,6 +1,8 @@
 """What tests of more than one folder need."""
 
+import shutil
 from collections.abc import Iterator
+from typing import Any
 
 import pretend_gpu
 import pytest
@@ -38,3 +40,15 @@ def device(request: pytest.FixtureRequest) -> Iterator[torch.device]:
     before, torch.backends.cudnn.allow_tf32 = torch.backends.cudnn.allow_tf32, False
     yield torch.device(request.param)
     torch.backends.cudnn.allow_tf32 = before
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Any]:
+    sync_api = pytest.importorskip("playwright.sync_api")
+    found = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    if found is None:
+        pytest.skip("needs Chromium: apt-get install chromium")
+    with sync_api.sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path=found, args=["--no-sandbox"])
+        yield chromium
+        chromium.close()

@@ -12,6 +12,7 @@ from tiny_models import tiny_components, tiny_unet
 
 from genrender.cli import main
 from genrender.pipeline import GenerativeRenderingPipeline
+from genrender.runs.folder import RunFolder
 
 WORDS = ["a", "fox", "green", "red"]
 
@@ -66,6 +67,11 @@ def make_bare_card(path: Path) -> Path:
     builder = GltfBuilder()
     builder.node(mesh=builder.mesh(SQUARE, [0, 1, 2, 2, 1, 3]), name="bare")
     return builder.save(path)
+
+
+def frames(folder: Path) -> list[bytes]:
+    """The finished pictures of a run, as they lie on the disk."""
+    return [file.read_bytes() for file in RunFolder(folder).frame_files()]
 
 
 @pytest.fixture(scope="session")

@@ -4,16 +4,12 @@ import re
 import signal
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
+from cli.conftest import frames
 
 from genrender.cli.percent_lines import PercentLines
 from genrender.runs.folder import RunFolder
-
-
-def frames(folder: Path) -> list[bytes]:
-    return [file.read_bytes() for file in RunFolder(folder).frame_files()]
 
 
 @pytest.fixture

@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pytest
+from cli.conftest import frames
 from scene.gltf_builder import SQUARE, GltfBuilder
 
 from genrender.gbuffer.exr.frame import read_exr
@@ -33,10 +34,6 @@ def shop(tmp_path_factory):
 def words(shop, model):
     options = ["--prompt", "a red fox", "--model", model, "--frames", 4, "--size", 64, "--steps", 3]
     return ["render", shop, *options, "--camera", "orbit", *RULE]
-
-
-def frames(folder):
-    return [file.read_bytes() for file in RunFolder(folder).frame_files()]
 
 
 def test_exr_files_hold_the_objects(call, shop, tmp_path):

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from cli.conftest import frames
 
 from genrender.cli import main as genrender
 from genrender.errors import MediaError
@@ -33,10 +34,6 @@ N_KILLS = 12
 def words(scene, model):
     options = ["--prompt", "a red fox", "--model", str(model), "--animation", "Rise", "--frames", "5"]
     return ["render", str(scene), *options, "--steps", "6", "--size", "64", "--run-dir", "run"]
-
-
-def frames(folder: Path) -> list[bytes]:
-    return [file.read_bytes() for file in RunFolder(folder).frame_files()]
 
 
 def stop_after(n_steps: int, monkeypatch, error: BaseException) -> None:

@@ -1,11 +1,8 @@
 """The page of a comparison: whole in itself, with every method's video, figures and errors."""
 
 import re
-import shutil
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -72,18 +69,6 @@ def test_the_page_is_whole_in_itself(runs, tmp_path):
     assert "<td>1.5</td>" in page
     assert "<td>9</td>" in page  # more sharpness is not always better
     assert "$" not in page.split("<svg")[0].replace(shown, "")
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    sync_api = pytest.importorskip("playwright.sync_api")
-    found = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-    if found is None:
-        pytest.skip("needs Chromium: apt-get install chromium")
-    with sync_api.sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=found, args=["--no-sandbox"])
-        yield chromium
-        chromium.close()
 
 
 @pytest.mark.slow

@@ -146,7 +146,7 @@ def test_missing_and_degenerate_uvs_are_replaced(tmp_path, uv_rows):
     assert (texel_coverage(unwrapped.uvs, 64) > 0).mean() > 0.5
     assert inspect_scene(unwrapped)["objects"][0]["uv"]["state"] == "ok"
     # The scene that came in is as it was, and everything but the UVs is the same.
-    assert not scene.objects[0].has_uvs or uv_rows is not None
+    assert scene.objects[0].has_uvs == (uv_rows is not None)
     assert unwrapped.tris is scene.tris
     assert unwrapped.object_id is scene.object_id
 
