@@ -202,7 +202,10 @@ GROUPS = [
             ),
             *("--set correspondence.ratio=0", "--set correspondence.ratio=9000"),
             *("--set correspondence.side_layers=up=0", "--set correspondence.ratio_layers=up=0"),
-            "--set latents.synchronise_from=2",
+            *(
+                "--set latents.synchronise_from=2",
+                "--set correspondence.fill_order=sequence --set injection.unify=rising",
+            ),
             *(
                 "--method per-frame --alpha 0.5",
                 "--method surface-noise --noise fixed",
@@ -246,7 +249,8 @@ GROUPS = [
         RENDER,
         [
             *("--lora nowhere", "--lora plain.safetensors", "--lora misfit.safetensors"),
-            *("--lora plain.safetensors:much", "--lora :", "--lora model.ckpt", "--lora notes.txt"),
+            *("--lora plain.safetensors:much", "--lora plain.safetensors:1,2", "--lora :"),
+            *("--lora model.ckpt", "--lora notes.txt"),
             Row("--lora misfit.safetensors", lacks="peft"),
             *("--embedding plain.safetensors", "--embedding word.safetensors"),
             *("--controlnet smell=x.safetensors", "--controlnet depth=", "--controlnet plain.safetensors"),
@@ -288,7 +292,11 @@ GROUPS = [
             "--only 0-1 --frames 6 --keyframes 2 --keyframes-from keys --camera orbit",
             *("--frames 3 --appearance-from nowhere", "--frames 3 --appearance-from lost-look"),
             *(Row("--frames 3 --appearance-from cut-look", LIBRARY), "--frames 3 --appearance-from small"),
-            "--frames 3 --appearance-from stopped",
+            *(
+                "--frames 3 --appearance-from stopped",
+                "--frames 3 --appearance-from run --engine reproject",
+                "--frames 3 --appearance-from run --alpha 0 --set injection.pre_attn=false",
+            ),
         ],
     ),
     Group(
@@ -315,7 +323,8 @@ GROUPS = [
             ),
             *("finish run --upscale nowhere", "finish run --upscale a-file"),
             *("join run --out x.gif", "join nowhere --out x.mp4", "join part-0 part-4 --out x.mp4"),
-            *("join part-0 part-1 --out x.mp4", "join part-0 run --out x.mp4", "join lost-frame --out x.mp4"),
+            *("join part-0 part-1 --out x.mp4", "join lost-frame --out x.mp4"),
+            Row("join part-0 run --out x.mp4", r"(?<=keyframes is ')[0-9a-f]+"),
             "join keys --out x.mp4",
         ],
     ),
@@ -391,6 +400,8 @@ GROUPS = [
             'submit card.glb --prompt "a fox" --progress json',
             'submit card.glb --prompt "a fox" --run-dir x',
             'submit card.glb --prompt "a fox" --out x.gif',
+            'submit card.glb --prompt "a fox" --seeds 0-3 --out x.mp4',
+            'submit card.glb --prompt "a fox" --resume',
             'submit card.glb --prompt "a fox" --camera path.json --server http://127.0.0.1:9',
         ],
     ),

@@ -144,6 +144,7 @@ def test_a_check_says_what_the_command_line_would(client, biped):
         ({"appearance_from": "\ud800"}, 404, "there is no run", None),
         ({"seed": 1e400}, 422, "", None),
         ({"prompt": "x" * 20_000}, 422, "", "prompt"),
+        ({"seeds": 4}, 422, "seeds is no text, expected numbers such as 0-3 or 1,5,9", "seeds"),
     ],
 )
 def test_what_is_wrong_is_told_in_one_line_and_nothing_is_queued(
@@ -238,6 +239,11 @@ LEADS_OUT = json.dumps(
         ("bomb.zip", zipped({"a.glb": b"\0" * 3_000_000}), "more than 2 MB"),
         ("out.zip", zipped({"../../a.glb": b"x"}), "no file that is known"),
         ("many.zip", zipped({f"{i}.obj": b"" for i in range(50)}), "holds 50 files, expected at most 40"),
+        (
+            "two.zip",
+            zipped({"a/1.exr": b"x", "b/1.exr": b"x"}),
+            "the EXR files lie in 2 folders, expected one folder of one shot",
+        ),
         ("x.exr", b"\x76\x2f\x31\x01", "x.exr"),
         ("\x1b[2J<b>.glb", b"", "2J_b.glb"),
     ],
@@ -257,12 +263,17 @@ def test_uploads_that_are_too_large_are_told(client):
     assert (told.status_code, told.json()["error"][:24]) == (413, "the upload has more than")
     told = client.post("/api/scenes", files={"file": ("a.glb", b"\0" * 5_000_000)})
     assert (told.status_code, told.json()["error"][:20]) == (413, "the request has 5 MB")
-    for broken in (
-        {"content": b"x"},
-        {"data": {"a": "b"}},
-        {"content": b"--x", "headers": {"Content-Type": "multipart/form-data; boundary=x"}},
+    for broken, words in (
+        ({"content": b"x"}, "no form with files"),
+        ({"data": {"a": "b"}}, "no form with files"),
+        ({"files": {"a": (None, "b")}}, "holds no file: choose one"),
+        (
+            {"content": b"--x", "headers": {"Content-Type": "multipart/form-data; boundary=x"}},
+            "holds no file: choose one",
+        ),
     ):
-        assert client.post("/api/scenes", **broken).status_code == 422
+        told = client.post("/api/scenes", **broken)
+        assert (told.status_code, words in told.json()["error"]) == (422, True), told.text
 
 
 def test_a_zip_with_a_scene_and_what_belongs_to_it_is_read(client):
@@ -356,3 +367,7 @@ def test_pictures_are_taken_and_others_refused(client):
     assert (told.json()["width"], told.json()["height"]) == (8, 4)
     told = client.post("/api/pictures", files={"file": ("look.svg", b"<svg/>")})
     assert (told.status_code, "expected a PNG" in told.json()["error"]) == (422, True)
+    wide = io.BytesIO()
+    Image.new("RGB", (4097, 1)).save(wide, "PNG")
+    told = client.post("/api/pictures", files={"file": ("wide.png", wide.getvalue())})
+    assert (told.status_code, "wide.png: has 4097x1 pixels" in told.json()["error"]) == (422, True)

@@ -110,10 +110,11 @@ def find_scene(folder: Path) -> Path:
         return files[0]  # whoever reads it says what it is not
     exr = {file.parent for file in files if file.suffix.lower() == ".exr"}
     if not scenes and exr:
-        place = exr.pop() if len(exr) == 1 else folder
+        n_folders = len(exr)
+        place = exr.pop() if n_folders == 1 else folder
         if is_exr_sequence(place):
             return place
-        raise SceneError(f"the EXR files lie in {len(exr) + 1} folders, expected one folder of one shot")
+        raise SceneError(f"the EXR files lie in {n_folders} folders, expected one folder of one shot")
     places = {file.parent for file in scenes}
     is_moments = {file.suffix.lower() for file in scenes} <= set(MOMENT_SUFFIXES)
     if scenes and is_moments and len(places) == 1 and find_sequence(place := places.pop()) is not None:
