@@ -241,7 +241,7 @@ LEADS_OUT = json.dumps(
         ("many.zip", zipped({f"{i}.obj": b"" for i in range(50)}), "holds 50 files, expected at most 40"),
         (
             "two.zip",
-            zipped({"a/1.exr": b"x", "b/1.exr": b"x"}),
+            zipped({"x/a/1.exr": b"x", "y/b/1.exr": b"x"}),
             "the EXR files lie in 2 folders, expected one folder of one shot",
         ),
         ("x.exr", b"\x76\x2f\x31\x01", "x.exr"),
