@@ -48,18 +48,18 @@ def main(names: tyro.conf.Positional[tuple[str, ...]] = (), again: bool = False)
         depth = [depth_picture(gbuffer, inverse_range) for gbuffer in run.clip.gbuffers]
         columns = (depth, RunFolder(plain).frames(), RunFolder(ours).frames())
         pictures = [_beside(parts) for parts in zip(*columns, strict=True)]
-        size = write_loop(CLIPS / f"{name}.webp", pictures, run.clip.fps)
+        size = write_loop(CLIPS / f"{name}.webp", pictures, round(1000 / run.clip.fps))
         print(f"{name}: {len(pictures)} frames, {size / 1e3:.0f} kB")
 
 
-def write_loop(file: Path, pictures: list[Image.Image], fps: float) -> int:
+def write_loop(file: Path, pictures: list[Image.Image], durations_ms: int | list[int]) -> int:
     """A looping WebP of less than a megabyte; its size in bytes."""
     file.parent.mkdir(parents=True, exist_ok=True)
     first, *others = pictures
     for quality in (80, 70, 60, 50, 40, 30):
         with atomic_write(file) as part:
             first.save(
-                part, "WEBP", save_all=True, append_images=others, duration=round(1000 / fps), loop=0,
+                part, "WEBP", save_all=True, append_images=others, duration=durations_ms, loop=0,
                 quality=quality, method=4, minimize_size=True,
             )  # fmt: skip
         if file.stat().st_size < MOST_BYTES:
