@@ -120,7 +120,7 @@ if os.environ.get("PRETEND_SYSTEM") == "windows":
     os.mkdir, os.open = checked_mkdir, no_folders
     os.replace, os.unlink, os.remove = unless_open(os.replace), unless_open(os.unlink), unless_open(os.remove)
     os.rename = never_over(unless_open(os.rename))
-    shutil._use_fd_functions = False
+    shutil._use_fd_functions = False  # pyright: ignore[reportAttributeAccessIssue] (a switch of its own)
     POORER.update(os=poorer(os, POSIX_ALONE), signal=poorer(signal, SIGNALS_OF_POSIX))
 elif os.environ.get("PRETEND_SYSTEM") == "macos":
     import resource
