@@ -19,7 +19,7 @@ from genrender.train.world import Sample, make_sample
 
 SHARD_SIZE = 512
 # Goes up whenever the same seed makes another picture, so that old pictures are not mixed with new ones.
-WORLD_VERSION = 8
+WORLD_VERSION = 9
 # Standard output is for results.
 PROGRESS = Console(stderr=True)
 

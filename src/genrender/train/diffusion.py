@@ -113,11 +113,11 @@ def cleaner_region(rng: np.random.Generator, object_id: UInt8[np.ndarray, "h w"]
 def spread_timesteps(rng: np.random.Generator, n: int) -> Int64[np.ndarray, "n"]:
     """Timesteps from 0 to 999, one from each n-th of their distribution, so that batches resemble each other.
 
-    The middle, 150 to 649, is drawn three times as often as the rest: there a picture's patterns form. Before
-    it (noisier) only colours and silhouettes can be told, after it only details are left.
+    From 150 to 899 they are drawn twice as often as below: there a picture's patterns form, which prompt and
+    depth determine from the noisiest steps on. Below only details are left.
     """
     quantile = (rng.permutation(n) + rng.random(n)) / n
-    return np.interp(quantile, [0.0, 0.075, 0.825, 1.0], [0, 150, 650, 1000]).astype(np.int64)
+    return np.interp(quantile, [0.0, 0.08, 0.92, 1.0], [0, 150, 900, 1000]).astype(np.int64)
 
 
 def train_denoiser(

@@ -9,11 +9,11 @@ from dataclasses import dataclass
 import embreex.mesh_construction
 import embreex.rtcore_scene
 import numpy as np
-from jaxtyping import Bool, Float32, Int
+from jaxtyping import Bool, Float32, Float64, Int
 
 from genrender.scene.procedural.primitives import vertex_normals
 from genrender.train.looks import OBJECT_SIZE, paint
-from genrender.train.stages import Stage
+from genrender.train.stages import Piece, Stage, view_upright
 
 # Steps in depth, in scene units, from which outlines begin and at which they are full.
 OUTLINE_STEP = (0.02, 0.06)
@@ -65,17 +65,16 @@ class _Scene:
         self.piece = np.repeat(np.arange(len(pieces)), [len(p.prop.tris) for p in pieces])
         # An origin near the camera keeps float32 exact where it matters.
         self.verts = np.concatenate([piece.verts for piece in pieces]).astype(np.float32)
-        posed, rest, rest_normals = [], [], []
+        posed, painted, painted_normals = [], [], []
+        upright = view_upright(stage.camera)
         for piece in pieces:
-            own = vertex_normals(piece.prop.rest, piece.prop.tris)
-            center = (piece.prop.rest.max(0) + piece.prop.rest.min(0)) / 2 if piece.is_object else 0.0
-            scale = OBJECT_SIZE / float(np.ptp(piece.prop.rest, axis=0).max()) if piece.is_object else 1.0
-            rest.append((piece.prop.rest - center) * scale)
-            rest_normals.append(own)
+            own = _pattern_points(piece, upright)
+            painted.append(own)
+            painted_normals.append(vertex_normals(own, piece.prop.tris))
             posed.append(vertex_normals(piece.verts, piece.prop.tris))
         # One row a vertex, so that one look-up interpolates all.
         self.attributes = np.concatenate(
-            [np.concatenate(a) for a in (posed, rest, rest_normals)], axis=1
+            [np.concatenate(a) for a in (posed, painted, painted_normals)], axis=1
         ).astype(np.float32)
         self.pixel = float(2 * np.tan(np.deg2rad(stage.camera.yfov_deg) / 2) / size)
         self.embree = embreex.rtcore_scene.EmbreeScene()
@@ -103,8 +102,7 @@ class _Scene:
             own = piece == index
             if not own.any():
                 continue
-            scale = OBJECT_SIZE / float(np.ptp(one.prop.rest, axis=0).max()) if one.is_object else 1.0
-            footprint = depth[own] * (self.pixel * scale)
+            footprint = depth[own] * (self.pixel * _units(one))
             if not one.is_object:
                 footprint /= np.maximum(np.abs(facing[own]), 0.02)
             albedo[own] = paint(one.look, values[own, 3:6], values[own, 6:9], footprint)
@@ -127,6 +125,19 @@ class _Scene:
             np.ascontiguousarray(points), np.ascontiguousarray(directions), reaches, query="OCCLUDED"
         )
         return (found >= 0).astype(np.float32)
+
+
+def _units(piece: Piece) -> float:
+    """What one scene unit is in the units of patterns."""
+    return OBJECT_SIZE / float(np.ptp(piece.prop.rest, axis=0).max()) if piece.is_object else 1.0
+
+
+def _pattern_points(piece: Piece, upright: Float64[np.ndarray, "3 3"]) -> Float64[np.ndarray, "V 3"]:
+    """A piece's vertices in the space that its look lies in; `upright`: right, up and towards the camera."""
+    if not piece.is_object:
+        return piece.prop.rest
+    verts = piece.verts @ upright if piece.look.as_it_stands else piece.prop.rest
+    return (verts - (verts.max(0) + verts.min(0)) / 2) * _units(piece)
 
 
 def _filled(is_hit: Bool[np.ndarray, "N"], values: np.ndarray) -> np.ndarray:

@@ -1,9 +1,11 @@
-"""How surfaces of the training world look: patterns between two colours, fixed to the object at rest.
+"""How surfaces of the training world look: patterns between two colours.
 
-Patterns are flat: each part of a surface is painted as seen along that axis of rest space which it faces
-most, as with a projector from six sides. So checks are squares and spots are discs on every limb, which a
-pattern in space that a surface cuts through is not. All sizes are in units of rest space, in which objects
-are `OBJECT_SIZE` long; an object that fills a picture of 256 pixels has some 150 pixels a unit.
+Patterns are flat: each part of a surface is painted as seen along that axis of the pattern's space which it
+faces most, as with a projector from six sides. So checks are squares and spots are discs on every limb, which
+a pattern in space that a surface cuts through is not. The space of a free look is the object at rest; that of
+a named one is the object as it stands, turned towards the camera, so that the depth picture gives the
+pattern's place away without class, heading and pose. All sizes are in units in which objects at rest are
+`OBJECT_SIZE` long; an object that fills a picture of 256 pixels has some 150 pixels a unit.
 """
 
 from collections.abc import Callable
@@ -25,16 +27,18 @@ Plane = Float32[np.ndarray, "N"]
 
 @dataclass(frozen=True)
 class Look:
-    """How a surface is painted: a pattern between two colours (sRGB), placed in rest space.
+    """How a surface is painted: a pattern between two colours (sRGB), and where it lies.
 
     Attributes:
         pattern: one of `LOOKS`.
         first: main colour.
         second: the pattern's other colour.
-        rotation: from rest space to the pattern's, in which stripes follow each other along y.
+        rotation: from the object's axes to the pattern's, in which stripes follow each other along y.
         scale: size of the pattern, 1 for a named one.
         phase: where it begins, in periods; 0.5 is the object's centre.
         gloss: strength of highlights.
+        as_it_stands: whether the pattern lies on the posed object as the camera sees it (x to the right, y
+            up, z towards the camera), instead of on the object at rest.
     """
 
     pattern: str
@@ -44,6 +48,7 @@ class Look:
     scale: float = 1.0
     phase: float = 0.5
     gloss: float = 0.0
+    as_it_stands: bool = False
 
 
 def _bands(x: Plane, period: float) -> Plane:
@@ -143,23 +148,23 @@ def _marble(p: Float32[np.ndarray, "N 3"], phase: float) -> Plane:
 
 def paint(
     look: Look,
-    rest: Float32[np.ndarray, "N 3"],
+    points: Float32[np.ndarray, "N 3"],
     normal: Float32[np.ndarray, "N 3"],
     footprint: Float32[np.ndarray, "N"],
 ) -> Float32[np.ndarray, "N 3"]:
-    """Albedo (sRGB) at points in rest space.
+    """Albedo (sRGB) at points in the space that the look lies in.
 
     Args:
         look: what to paint.
-        rest: points relative to the object's centre.
-        normal: unit normals in rest space.
-        footprint: side of a pixel there, in units of rest space; finer patterns fade to their mean.
+        points: relative to the object's centre.
+        normal: unit normals there.
+        footprint: side of a pixel there, in the same units; finer patterns fade to their mean.
     """
     first, second = look.first.astype(np.float32), look.second.astype(np.float32)
     if look.pattern == "plain":
-        return np.broadcast_to(first, rest.shape)
+        return np.broadcast_to(first, points.shape)
     rotation = look.rotation.astype(np.float32)
-    p = rest @ rotation.T / np.float32(look.scale)
+    p = points @ rotation.T / np.float32(look.scale)
     p[:, 1] += np.float32((look.phase - 0.5) * 0.3)
     if look.pattern == "marble":
         signed = _marble(p, look.phase)
@@ -203,16 +208,17 @@ def random_look(
 ) -> Look:
     """A look in the named colours, or a free one: free in its colours, direction, size and place.
 
-    A named look is the same on every object: of one size, and it begins in the object's middle. What prompt
-    and depth determine is learned as fast as a silhouette; where a pattern may begin anywhere, chance has to
-    decide that for the whole object, which took more pictures than two cores can learn from. Free looks keep
+    A named look is the same on every object: of one size and upright, and it begins in the middle of the
+    object as it stands. What prompt and depth determine is learned as fast as a silhouette; where a pattern
+    may begin anywhere, or where only heading and pose tell its place, chance has to decide that for the
+    whole object, which took more pictures than two cores can learn from. Free looks keep
     the variety that only attention can carry, in colours as clean as the named ones.
 
     Args:
         rng: source of chance.
         pattern: one of `LOOKS`.
         names: colours that the caption names; none for a free look.
-        axis: direction in rest space along which stripes follow each other and wood grows.
+        axis: direction in rest space along which a free look's stripes follow each other and wood grows.
         glossy: whether the object shines where its look allows that.
     """
     is_free = not names
@@ -223,7 +229,7 @@ def random_look(
         names = ("red", "beige")
     first, second = named_color(rng, names[0]), named_color(rng, names[-1])
     along = np.asarray(axis, np.float64) / np.linalg.norm(axis)
-    if pattern not in ("striped", "wooden"):  # rows of bricks and scales lie level
+    if not is_free or pattern not in ("striped", "wooden"):  # rows of bricks and scales lie level
         along = np.array([0.0, 1.0, 0.0])
     scale, phase = 1.0, 0.5
     rotation = np.stack([side := _side(along), along, np.cross(side, along)])
@@ -232,7 +238,7 @@ def random_look(
         tilt = rng.normal(0, 0.25) if rng.random() < 0.8 else rng.uniform(0, np.pi)
         rotation = rotation @ rotation_about(rng.normal(size=3), tilt)
     gloss = 0.35 if glossy and pattern in GLOSSY_LOOKS else 0.0
-    return Look(pattern, first, second, rotation, float(scale), float(phase), gloss)
+    return Look(pattern, first, second, rotation, float(scale), float(phase), gloss, not is_free)
 
 
 def _side(along: Float64[np.ndarray, "3"]) -> Float64[np.ndarray, "3"]:

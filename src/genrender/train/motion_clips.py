@@ -102,6 +102,7 @@ def _mover(rng: np.random.Generator, n_frames: int, is_named: bool) -> _Mover:
     ]
     prop = Prop(rest, posed[0], tris)
     look = random_look(rng, pattern, colors, stripe_axis(prop, kind), glossy=kind in GLOSSY)
+    look = replace(look, as_it_stands=False)  # what moves takes its pattern along
     said = pattern if colors or rng.random() < 0.5 else None
     return _Mover(prop, look, Described(kind, 1, said, colors), np.stack(posed))
 

@@ -16,7 +16,7 @@ GROUND_RADIUS = 3000.0
 
 @dataclass(frozen=True)
 class Piece:
-    """A mesh in place. Objects are painted in their rest space, ground and walls in the world's."""
+    """A mesh in place. Objects are painted where their look lies, ground and walls in the world's axes."""
 
     prop: Prop
     look: Look
@@ -41,6 +41,14 @@ def view_axes(azimuth: float, elevation_rad: float) -> Float64[np.ndarray, "3 3"
     flat = np.cos(elevation_rad)
     eye = np.array([np.sin(azimuth) * flat, np.sin(elevation_rad), np.cos(azimuth) * flat])
     return Camera.look_at(eye, np.zeros(3)).world_from_camera[:3, :3]
+
+
+def view_upright(camera: Camera) -> Float64[np.ndarray, "3 3"]:
+    """The camera's right, the world's up and the level direction towards the camera, as columns."""
+    up = np.array([0.0, 1.0, 0.0])
+    right = camera.world_from_camera[:3, 0] * [1.0, 0.0, 1.0]
+    right /= np.linalg.norm(right)
+    return np.stack([right, up, np.cross(right, up)], axis=1)
 
 
 def _framed(
