@@ -14,9 +14,10 @@ from genrender.scene.procedural.primitives import (
     sphere,
     torus,
 )
-from genrender.train.light import box_blur, outlines
+from genrender.train.light import box_blur, outlines, render
 from genrender.train.looks import Look, paint, random_look
-from genrender.train.objects import CREATURES, STATIC, make_props
+from genrender.train.objects import CREATURES, STATIC, Prop, make_props
+from genrender.train.stages import sheet
 from genrender.train.vocabulary import (
     COLORS,
     LATER_WORDS,
@@ -170,6 +171,22 @@ def test_the_prompt_decides_a_named_look_and_chance_a_free_one(pattern):
 
     np.testing.assert_allclose(share(("red", "white"), 1), share(("red", "white"), 2), atol=1e-4)
     assert np.abs(share((), 1) - share((), 2)).mean() > 0.1
+
+
+def test_a_named_pattern_lies_where_the_camera_sees_it_and_a_free_one_on_the_object_at_rest():
+    """Turning an object about its axis moves a free pattern along, and leaves a named one where it is."""
+    ball = sphere(0.5)
+    shown = {}
+    for name, names in (("named", ("red", "white")), ("free", ())):
+        look = random_look(np.random.default_rng(3), "checkered", names, np.array([0.0, 1.0, 0.0]))
+        for turn in (0.0, 0.7):
+            posed = ball.verts @ rotation_about((0.0, 1.0, 0.0), turn).T
+            stage = sheet(np.random.default_rng(4), [(Prop(ball.verts, posed, ball.tris), look)])
+            backdrop = np.zeros((64, 64, 3), np.float32)
+            shown[name, turn] = render(np.random.default_rng(5), stage, 64, backdrop).image
+    away = {name: np.abs(shown[name, 0.0] - shown[name, 0.7]).mean() for name in ("named", "free")}
+    assert away["named"] < 0.02
+    assert away["free"] > 0.05
 
 
 def test_a_pattern_too_fine_for_a_pixel_fades_to_one_colour():

@@ -117,7 +117,7 @@ def spread_timesteps(rng: np.random.Generator, n: int) -> Int64[np.ndarray, "n"]
     depth determine from the noisiest steps on. Below only details are left.
     """
     quantile = (rng.permutation(n) + rng.random(n)) / n
-    return np.interp(quantile, [0.0, 0.08, 0.92, 1.0], [0, 150, 900, 1000]).astype(np.int64)
+    return np.interp(quantile, [0.0, 0.075, 0.925, 1.0], [0, 150, 900, 1000]).astype(np.int64)
 
 
 def train_denoiser(
