@@ -50,7 +50,7 @@ class Train:
         option("DIR", "model/ or adapter/ in the work folder; with --report the packaged pocket"),
     ] = None
     work_dir: Annotated[Path, tyro.conf.arg(metavar="DIR")] = Path("runs/train-pocket")
-    size: Literal["cpu", "gpu"] = "cpu"
+    size: Literal["small", "cpu", "gpu"] = "cpu"
     shards: Annotated[int | None, option("N", "as in genrender.train.pocket")] = None
     vae_steps: Annotated[int | None, option("N", "as in genrender.train.pocket")] = None
     clip_steps: Annotated[int | None, option("N", "as in genrender.train.pocket")] = None

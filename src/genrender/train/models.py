@@ -50,6 +50,7 @@ class PocketSize:
 
 
 SIZES = {
+    "small": PocketSize(128, 4, 4, (64, 128, 192), (1, 1, 1), (2, 4, 4), (False, True, True)),
     "cpu": PocketSize(256, 8, 8, (64, 128, 192), (1, 1, 1), (2, 4, 4), (False, True, True)),
     "gpu": PocketSize(256, 8, 8, (96, 160, 256), (1, 1, 1), (3, 5, 8), (False, True, True)),
 }
@@ -63,7 +64,7 @@ def make_vae(size: PocketSize) -> AutoencoderTiny:
     return AutoencoderTiny(
         encoder_block_out_channels=(48,) * n_levels,
         decoder_block_out_channels=(48,) * n_levels,
-        num_encoder_blocks=(0, 1, 1, 3)[-n_levels:],
+        num_encoder_blocks=(0, *(1,) * (n_levels - 2), 3),
         num_decoder_blocks=(3, 1, 1, 1)[:n_levels],
         latent_channels=size.latent_channels,
     )

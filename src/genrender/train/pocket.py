@@ -50,7 +50,8 @@ class PocketTraining:
     Attributes:
         work_dir: pictures and checkpoints; a run that was stopped goes on from here.
         out: the finished model folder, in the layout of Stable Diffusion 1.5.
-        size: `cpu` for two processor cores, `gpu` a larger network for the same 256-pixel pictures.
+        size: `cpu` for two processor cores, `gpu` a larger network for the same 256-pixel pictures, `small`
+            the network of `cpu` for pictures of 128 pixels.
         shards: training pictures in shards of 512.
         vae_steps: optimiser steps of the autoencoder, 32 crops each.
         clip_steps: optimiser steps of the CLIP, 128 pairs each.
@@ -72,7 +73,7 @@ class PocketTraining:
 
     work_dir: Path
     out: Path
-    size: Literal["cpu", "gpu"] = "cpu"
+    size: Literal["small", "cpu", "gpu"] = "cpu"
     shards: int = 32
     vae_steps: int = 3000
     clip_steps: int = 3000

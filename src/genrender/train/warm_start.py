@@ -58,17 +58,17 @@ def smaller_encoder(init: Path, size: PocketSize) -> AutoencoderTiny | None:
 def start_weights(init: Path, size: PocketSize, tokenizer: CLIPTokenizer) -> dict[str, nn.Module]:
     """The networks of `size` with what the model in `init` knows, as `vae`, `clip`, `unet` and `controlnet`.
 
-    A model of half the picture's side fills what fits: levels count from the latents, channels and words that
-    it does not have begin near zero and at random, and its CLIP sees the means of four pixels.
+    A model of half the picture's side fills what fits: levels count from the latents, channels that it does
+    not have begin near zero, and its CLIP sees the means of four pixels. Words that it does not have begin at
+    random.
 
     Raises:
         ConfigError: there is no model, or one of another vocabulary.
         OSError: parts of it are missing.
         RuntimeError: its weights do not fit.
     """
-    words = read_words(init)
-    is_half = set(words) <= set(vocabulary()) and 2 * picture_side(init) == size.image
-    if words != vocabulary() and not is_half:
+    is_half = 2 * picture_side(init) == size.image
+    if not set(read_words(init)) <= set(vocabulary()):
         raise ConfigError(f"the model in {init} knows other words than this version trains; leave --init out")
     denoiser = Denoiser(size)
     own: dict[str, nn.Module] = {
@@ -80,12 +80,12 @@ def start_weights(init: Path, size: PocketSize, tokenizer: CLIPTokenizer) -> dic
     for name, part in own.items():
         trained = cast(Any, type(part)).from_pretrained(init / name, torch_dtype=torch.float32)
         taught = trained.state_dict()
+        fresh = part.state_dict()
         if is_half:
-            fresh, taught = part.state_dict(), _enlarged(part.state_dict(), taught, name)
-            if name == "clip":
-                earlier = CLIPTokenizer.from_pretrained(init / "tokenizer")
-                before = trained.state_dict()[WORDS]
-                taught[WORDS] = _known_words(fresh[WORDS], before, tokenizer, earlier)
+            taught = _enlarged(fresh, taught, name)
+        if name == "clip":
+            earlier = CLIPTokenizer.from_pretrained(init / "tokenizer")
+            taught[WORDS] = _known_words(fresh[WORDS], trained.state_dict()[WORDS], tokenizer, earlier)
         part.load_state_dict(taught)
     return own
 
