@@ -20,6 +20,8 @@ from genrender.train.vocabulary import COLORS, LOOKS, OBJECTS, Described, Surrou
 N_ATTEMPTS = 4
 # Smaller parts of a picture than this need not be named.
 LEAST_SHARE = 0.004
+# Below this side of a picture patterns are larger, or latents could not hold them.
+COARSE_PIXELS = 192
 FAMILIAR = ("biped", "biped", "quadruped", "fox", "dog", "horse", "cat", "bird", "truck")
 
 
@@ -200,7 +202,10 @@ def make_sample(seed: int | tuple[int, ...], size: int = 256, latent_side: int =
     on_stage = rng.random() < 0.5
     made = _make_groups(rng, on_stage)
     setting = make_setting(rng, on_stage, rng.random() < 0.75)
-    instances = [(prop, look) for props, look, _ in made for prop in props]
+    coarse = max(1.0, COARSE_PIXELS / size)
+    instances = [
+        (prop, replace(look, scale=look.scale * coarse)) for props, look, _ in made for prop in props
+    ]
     of_group = np.repeat(np.arange(len(made)), [len(props) for props, _, _ in made])
     stage, rendered = _show(rng, instances, setting, size)
     for _ in range(N_ATTEMPTS - 1):
