@@ -54,6 +54,22 @@ def test_what_is_shipped_is_of_half_the_side():
     assert smaller_encoder(POCKET_FOLDER, SIZE) is not None
 
 
+def test_at_its_own_size_all_of_it_is_kept_and_new_words_join(tokenizer, shipped):
+    same = cast(Any, start_weights(POCKET_FOLDER, SIZES["small"], tokenizer))
+    for name in ("vae", "unet", "controlnet"):
+        kept, before = same[name].state_dict(), shipped[name].state_dict()
+        assert kept.keys() == before.keys()
+        for key, value in before.items():
+            torch.testing.assert_close(kept[key], value, rtol=0, atol=0)
+    earlier = CLIPTokenizer.from_pretrained(POCKET_FOLDER / "tokenizer")
+    words, known = (
+        clip.text_model.get_input_embeddings().weight for clip in (same["clip"], shipped["clip"])
+    )
+    for word in ("red", "striped", "fox"):
+        assert torch.equal(words[tokenizer(word).input_ids[1]], known[earlier(word).input_ids[1]])
+    assert (len(words), len(known)) == (len(tokenizer), len(earlier))
+
+
 @torch.no_grad()
 def test_the_first_channels_are_denoised_as_before_where_the_new_ones_hold_nothing(started, shipped):
     generator = torch.Generator().manual_seed(0)
