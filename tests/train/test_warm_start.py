@@ -62,9 +62,7 @@ def test_at_its_own_size_all_of_it_is_kept_and_new_words_join(tokenizer, shipped
         for key, value in before.items():
             torch.testing.assert_close(kept[key], value, rtol=0, atol=0)
     earlier = CLIPTokenizer.from_pretrained(POCKET_FOLDER / "tokenizer")
-    words, known = (
-        clip.text_model.get_input_embeddings().weight for clip in (same["clip"], shipped["clip"])
-    )
+    words, known = (clip.text_model.get_input_embeddings().weight for clip in (same["clip"], shipped["clip"]))
     for word in ("red", "striped", "fox"):
         assert torch.equal(words[tokenizer(word).input_ids[1]], known[earlier(word).input_ids[1]])
     assert (len(words), len(known)) == (len(tokenizer), len(earlier))
