@@ -1,11 +1,13 @@
 """A clip made in parts by jobs: keyframes once, then any frames, joined to a video."""
 
+import json
 import shutil
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from jobs.tiny_jobs import SCENE, tiny_job
 
 from genrender.errors import ConfigError
@@ -16,6 +18,7 @@ from genrender.jobs.plan import plan
 from genrender.jobs.reuse import is_done
 from genrender.runs.finished import open_run
 from genrender.runs.folder import RunFolder
+from genrender.runs.hooks import RunHooks
 from genrender.shots.clip import Shot, plan_shot
 
 JOB = replace(tiny_job(), chunk=2)
@@ -40,12 +43,19 @@ def test_parts_are_frames_of_the_whole_and_join_to_its_video(look, tmp_path):
     for part in parts:
         for picture in RunFolder(part).frame_files():
             assert picture.read_bytes() == (whole / "frames" / picture.name).read_bytes()
-    assert join(parts, tmp_path / "joined.mp4") == range(6)
+    told: list[str] = []
+    assert join(parts, tmp_path / "joined.mp4", RunHooks(warn=told.append)) == range(6)
+    assert told == []
     assert (tmp_path / "joined.mp4").stat().st_size > 1000
     (tmp_path / "parts").mkdir()
     for part in parts:
         (tmp_path / "parts" / part.name).symlink_to(part)
     assert join([tmp_path / "parts"], tmp_path / "again.mp4") == range(6)
+    of_other_threads = json.loads(RunFolder(parts[0]).config_file.read_text())
+    assert of_other_threads["n_threads"] == torch.get_num_threads()
+    RunFolder(parts[0]).config_file.write_text(json.dumps({**of_other_threads, "n_threads": 32}))
+    join(parts, tmp_path / "other.mp4", RunHooks(warn=told.append))
+    assert f"with OMP_NUM_THREADS={torch.get_num_threads()} and 32: frames may differ" in told[0]
     assert (tmp_path / "again.mp4").read_bytes() == (tmp_path / "joined.mp4").read_bytes()
     assert is_done(end, RunFolder(parts[0]))
     assert not is_done(replace(end, only="3-5"), RunFolder(parts[0]))

@@ -1,7 +1,6 @@
 """A command of this program in a process of its own, which tells what it is at."""
 
 import os
-import signal
 import subprocess
 import sys
 import threading
@@ -46,9 +45,9 @@ class Child:
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
-            text=True,
+            encoding="utf-8",
             errors="replace",
-            env={**os.environ, "PYTHONUNBUFFERED": "1"},
+            env={**os.environ, "PYTHONUNBUFFERED": "1", "PYTHONIOENCODING": "utf-8"},
             process_group=0,
         ) as process:
             self._process = process
@@ -68,11 +67,11 @@ class Child:
         raise WorkerLost(f"its process has ended with code {process.returncode}; its log tells more")
 
     def interrupt(self) -> None:
-        """Has the command that is being run in another thread stop now, as Ctrl-C would."""
+        """Has the command that is being run in another thread stop now."""
         process = self._process
         if process is not None:
             self._is_interrupted = True
-            process.send_signal(signal.SIGINT)
+            process.terminate()
             impatience = threading.Timer(PATIENCE_S, process.kill)
             impatience.daemon = True
             impatience.start()

@@ -55,7 +55,7 @@ class LocalProcess:
             [sys.executable, *arguments],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            text=True,
+            encoding="utf-8",
             env=None if environment is None else dict(environment),
             process_group=0 if apart else None,
         )

@@ -43,7 +43,7 @@ def join(folders: Sequence[Path], out: Path, hooks: RunHooks = SILENT) -> range:
     if out.suffix.lower() != ".mp4":
         raise MediaError(f"cannot write {out}: expected the name of an MP4 file, for instance {out.stem}.mp4")
     check_writable(out.parent)
-    runs, frames = read_parts(tuple(_run_folders(folders)))
+    runs, frames = read_parts(tuple(_run_folders(folders)), hooks)
     first = runs[0][1]
 
     def pictures() -> Iterator[np.ndarray]:
@@ -60,7 +60,9 @@ def join(folders: Sequence[Path], out: Path, hooks: RunHooks = SILENT) -> range:
     return frames
 
 
-def read_parts(folders: Sequence[Path]) -> tuple[list[tuple[Path, RunRecord]], range]:
+def read_parts(
+    folders: Sequence[Path], hooks: RunHooks = SILENT
+) -> tuple[list[tuple[Path, RunRecord]], range]:
     """Runs that are parts of one clip, in order, and which frames they hold together; raises as `join`."""
     read = [(folder, RunFolder(folder).read_record()) for folder in folders]
     runs = sorted(read, key=lambda run: run[1].shot.shown)
@@ -71,6 +73,13 @@ def read_parts(folders: Sequence[Path]) -> tuple[list[tuple[Path, RunRecord]], r
             raise MediaError(
                 f"{folder} holds {len(found)} of {len(record.shot.shown)} frames: render it again"
             )
+    numbers = {record.n_threads for _, record in runs} - {None}
+    if len(numbers) > 1:
+        told = " and ".join(map(str, sorted(filter(None, numbers))))
+        hooks.warn(
+            f"parts were made with OMP_NUM_THREADS={told}: frames may differ in their last bit from those "
+            "of one run; set it alike for all parts"
+        )
     return runs, frames
 
 

@@ -43,7 +43,7 @@ def write_whole(
         ConfigError: the parts do not belong together.
         MediaError: a part is no finished run, or a file cannot be written.
     """
-    runs, frames = read_parts(parts)
+    runs, frames = read_parts(parts, hooks)
     source, shot = RunFolder(keyframes), plan.shot
     records = [record for _, record in runs]
     flagged = sorted(frame for record in records for frame in record.flagged_frames)

@@ -55,4 +55,4 @@ def yield_to_all(pid: int) -> None:
     os.setpriority(os.PRIO_PROCESS, pid, LOWEST)
     autogroup = Path(f"/proc/{pid}/autogroup")
     if autogroup.exists():
-        autogroup.write_text(str(LOWEST))
+        autogroup.write_text(str(LOWEST), encoding="utf-8")

@@ -47,7 +47,7 @@ def write_image_processor(folder: Path, image: int) -> None:
         "image_mean": list(OPENAI_CLIP_MEAN),
         "image_std": list(OPENAI_CLIP_STD),
     }
-    (folder / "preprocessor_config.json").write_text(json.dumps(config, indent=2))
+    (folder / "preprocessor_config.json").write_text(json.dumps(config, indent=2), encoding="utf-8")
 
 
 def _random_views(rng: np.random.Generator, images: Float[Tensor, "N 3 H W"]) -> Float[Tensor, "N 3 H W"]:

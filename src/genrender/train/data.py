@@ -51,7 +51,7 @@ def write_shard(folder: Path, size: int, latent_side: int, index: int) -> None:
         with atomic_write(names[key]) as part:
             np.save(part, np.stack([getattr(sample, key) for sample in samples]))
     with atomic_write(names["captions"]) as part:
-        part.write_text(json.dumps([sample.caption for sample in samples]))
+        part.write_text(json.dumps([sample.caption for sample in samples]), encoding="utf-8")
 
 
 def write_shards(folder: Path, n_shards: int, size: int, latent_side: int, workers: int = 1) -> None:
@@ -78,4 +78,4 @@ def read_shard(folder: Path, index: int) -> Shard:
             f"no training pictures {names['captions']}: run `genrender train pocket --stage data` first"
         )
     arrays = {key: np.load(names[key], mmap_mode="r") for key in ("image", "depth", "object_id")}
-    return Shard(**arrays, captions=json.loads(names["captions"].read_text()))
+    return Shard(**arrays, captions=json.loads(names["captions"].read_text(encoding="utf-8")))

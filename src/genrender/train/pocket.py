@@ -215,7 +215,7 @@ def _take_over(config: PocketTraining, init: Path) -> None:
             "choose another --size or leave --init out"
         ) from error
     told = init / "training.json"
-    seen = json.loads(told.read_text()).get("pictures_seen", 0) if told.is_file() else 0
+    seen = json.loads(told.read_text(encoding="utf-8")).get("pictures_seen", 0) if told.is_file() else 0
     for checkpoint, names in parts.items():
         if checkpoint.exists():
             continue
@@ -272,7 +272,7 @@ def _train_diffusion(config: PocketTraining, pictures: Path) -> None:
     data = encode_pictures(pictures, vae, tokenizer, config.device)
     facts |= {"scaling_factor": data.scaling_factor, "n_pictures": len(data.token_ids)}
     with atomic_write(config.work_dir / "latents.json") as part:
-        part.write_text(json.dumps(facts))
+        part.write_text(json.dumps(facts), encoding="utf-8")
     loop = LoopConfig(config.steps, batch=config.batch, learning_rate=config.learning_rate)
     size, checkpoint = SIZES[config.size], _denoiser_file(config)
     train_denoiser(data, text_encoder, tokenizer, size, checkpoint, loop, config.device)
@@ -292,7 +292,7 @@ def export(config: PocketTraining) -> None:
     tokenizer = _tokenizer(config)
     denoiser = Denoiser(SIZES[config.size])
     state = _load_averaged(denoiser, _denoiser_file(config))
-    facts = json.loads((config.work_dir / "latents.json").read_text())
+    facts = json.loads((config.work_dir / "latents.json").read_text(encoding="utf-8"))
     vae, clip = _load_vae(config), _load_clip(config, tokenizer)
     text_encoder = text_tower(clip)
     if _hashes(vae, text_encoder) != facts["seen_hashes"]:
@@ -319,10 +319,10 @@ def export(config: PocketTraining) -> None:
             judge = Judge()
             _load_averaged(judge, _judge_file(config))
             judge.save(part / JUDGE_FILE)
-        (part / "vocabulary.json").write_text(json.dumps(vocabulary(), indent=0))
-        (part / "genrender.json").write_text(json.dumps(SHOWN))
+        (part / "vocabulary.json").write_text(json.dumps(vocabulary(), indent=0), encoding="utf-8")
+        (part / "genrender.json").write_text(json.dumps(SHOWN), encoding="utf-8")
         training = {"size": config.size, "pictures_seen": state["seen"], "n_pictures": facts["n_pictures"]}
-        (part / "training.json").write_text(json.dumps(training, indent=2))
+        (part / "training.json").write_text(json.dumps(training, indent=2), encoding="utf-8")
 
 
 def check_replaceable(folder: Path) -> None:

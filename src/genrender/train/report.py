@@ -248,7 +248,7 @@ def report(model: Path, out: Path, config: ReportConfig, device: str = "cpu") ->
         )
         figures["typical_three_colors"], pictures["typical"] = shown
     out.mkdir(parents=True, exist_ok=True)
-    (out / "report.json").write_text(json.dumps(figures, indent=2))
+    (out / "report.json").write_text(json.dumps(figures, indent=2), encoding="utf-8")
     for group, painted in pictures.items():
         write_png(out / f"{group}.png", _sheet(painted))
     return figures

@@ -33,9 +33,11 @@ def write_tokenizer(folder: Path, words: list[str]) -> CLIPTokenizer:
     tokens += ["<|startoftext|>", "<|endoftext|>"]
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "vocab.json").write_text(
-        json.dumps({token: i for i, token in enumerate(tokens)}, ensure_ascii=False)
+        json.dumps({token: i for i, token in enumerate(tokens)}, ensure_ascii=False), encoding="utf-8"
     )
-    (folder / "merges.txt").write_text("#version: 0.2\n" + "".join(f"{a} {b}\n" for a, b in merges))
+    (folder / "merges.txt").write_text(
+        "#version: 0.2\n" + "".join(f"{a} {b}\n" for a, b in merges), encoding="utf-8"
+    )
     config = {
         "tokenizer_class": "CLIPTokenizer",
         "model_max_length": MAX_TOKENS,
@@ -45,7 +47,7 @@ def write_tokenizer(folder: Path, words: list[str]) -> CLIPTokenizer:
         "unk_token": "<|endoftext|>",
         "do_lower_case": True,
     }
-    (folder / "tokenizer_config.json").write_text(json.dumps(config, indent=2))
+    (folder / "tokenizer_config.json").write_text(json.dumps(config, indent=2), encoding="utf-8")
     return CLIPTokenizer.from_pretrained(folder)
 
 
