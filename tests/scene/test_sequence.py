@@ -181,6 +181,12 @@ def test_changing_topology_is_refused(tmp_path):
             "v 0 0 nan\nv 1 0 0\nv 0 1 0\nf 1 2 3\n",
             "holds no triangles but 1 without an area or finite corners",
         ),
+        ("v 0 0 0\nv 1 0 0\nv 1 1 0\nf 0 1 2\n", r"line 4 is no face: 'f 0 1 2' \(indices begin at 1\)"),
+        ("v 0 0 0\nf 1 1 99999999999999999999999\n", "line 2 is no face: .*index 99999999999999999999"),
+        ("v 0 0 0\nvt 0 0\nf 1/99999999999999999999 1/1 1/1\n", "line 3 is no face"),
+        ("v 0 0 0\n\nv 1,5 0 0\n", "line 3 is 'v 1,5 0 0', expected 'v' and 3 numbers"),
+        ("v 0 0 0\nvt\nvt a 0\n", "line 2 is 'vt', expected 'vt' and 2 numbers"),
+        ("v 0 0 1.#QNAN\n", "line 1 is 'v 0 0 1.#QNAN', expected"),
         ("v 0 0 0\nl 1 1\n", "holds no triangles"),
         ("", "holds no triangles"),
     ],
@@ -306,22 +312,6 @@ def test_strips_of_triangles(tmp_path, encoding):
     assert scene.tris.tolist() == [[0, 1, 2], [2, 1, 3], [2, 3, 4], [1, 0, 2]]
     first, second, third = scene.rest_verts[scene.tris[:3]].swapaxes(0, 1)
     assert np.cross(second - first, third - first)[:, 2].tolist() == [1, 1, 1]
-
-
-@pytest.mark.parametrize(
-    ("text", "pattern"),
-    [
-        ("v 0 0 0\nv 1 0 0\nv 1 1 0\nf 0 1 2\n", r"line 4 is no face: 'f 0 1 2' \(indices begin at 1\)"),
-        ("v 0 0 0\nf 1 1 99999999999999999999999\n", "line 2 is no face: .*index 99999999999999999999"),
-        ("v 0 0 0\nvt 0 0\nf 1/99999999999999999999 1/1 1/1\n", "line 3 is no face"),
-        ("v 0 0 0\n\nv 1,5 0 0\n", "line 3 is 'v 1,5 0 0', expected 'v' and 3 numbers"),
-        ("v 0 0 0\nvt\nvt a 0\n", "line 2 is 'vt', expected 'vt' and 2 numbers"),
-        ("v 0 0 1.#QNAN\n", "line 1 is 'v 0 0 1.#QNAN', expected"),
-    ],
-)
-def test_lines_of_an_obj_that_make_no_sense_are_named(tmp_path, text, pattern):
-    (tmp_path / "a.obj").write_text(text)
-    refused(tmp_path / "a.obj", pattern)
 
 
 FACES = "element face 2\nproperty list uchar int vertex_indices\nend_header\n"
