@@ -16,7 +16,6 @@ import json
 import multiprocessing
 import os
 import random
-import resource
 import shlex
 import shutil
 import sys
@@ -34,6 +33,8 @@ from absurd_words import COMMANDS, DEFAULTS, PLACES, SCENE, TEXTS
 from damage import JUNK, places
 from fuzz_scenes import OBJ
 from shared import new_parser
+
+from genrender.storage.limits import bound_memory
 
 MEMORY_BYTES = 2**31
 LIMIT_S = 30.0
@@ -163,8 +164,7 @@ def work(seeds: list[int], pipe: Connection) -> None:
         os.chdir(folder)
         record = make_folder(folder)
         warnings.simplefilter("error")
-        used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
-        resource.setrlimit(resource.RLIMIT_AS, (used + MEMORY_BYTES, used + MEMORY_BYTES))
+        bound_memory(MEMORY_BYTES)
         for seed in seeds:
             rng = random.Random(f"command {seed}")
             words = words_of(rng)
