@@ -10,7 +10,6 @@ from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
 
-import numpy as np
 import psutil
 
 from genrender.errors import ConfigError, MediaError
@@ -114,7 +113,7 @@ def check_room(needed_bytes: int, what: str) -> None:
         ConfigError: its bound of memory (`ulimit`, a reader's) is too low.
     """
     try:
-        np.empty(needed_bytes, np.uint8)  # asked for and given back: it is never touched
+        bytes(needed_bytes)  # asked for and given back: pages of zeros are never touched
     except MemoryError:
         raise ConfigError(
             f"{what} need about {bytes_as_text(needed_bytes)} of memory, more than this process may take: "

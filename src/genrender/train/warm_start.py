@@ -71,9 +71,9 @@ def start_weights(init: Path, size: PocketSize, tokenizer: CLIPTokenizer) -> dic
         OSError: parts of it are missing.
         RuntimeError: its weights do not fit.
     """
-    is_half = 2 * picture_side(init) == size.image
     if not set(read_words(init)) <= set(vocabulary()):
         raise ConfigError(f"the model in {init} knows other words than this version trains; leave --init out")
+    is_half = 2 * picture_side(init) == size.image
     denoiser = Denoiser(size)
     own: dict[str, nn.Module] = {
         "vae": cast(nn.Module, make_vae(size)),

@@ -20,6 +20,7 @@ from comfy_api.latest import Types
 from diffusers import UNet2DConditionModel
 from families import N_FRAMES, SCENE, SIDE, Family, injected, rendered, sampled
 
+import genrender
 from genrender.backbones.attention_sites import self_attention_layers
 from genrender.backbones.families import SD1, SDXL
 from genrender.backbones.single_file import packaged_settings
@@ -66,7 +67,7 @@ def test_the_package_is_what_the_registry_takes() -> None:
     wanted = {"name", "version", "description", "license", "dependencies"}
     assert wanted <= project["project"].keys()
     needs = (engine.PACK / "requirements.txt").read_text().split()
-    assert needs == project["project"]["dependencies"] == ["genrender"]
+    assert needs == project["project"]["dependencies"] == [f"genrender>={genrender.__version__}"]
     source = [path.read_text() for path in engine.PACK.rglob("*.py")]
     assert not any("pip" in text.split() or "import subprocess" in text for text in source)
 
