@@ -85,7 +85,7 @@ def stopped(bench: Bench) -> Path:
 
 def damage_one(bench: Bench, rng: random.Random, _: str) -> Told:
     is_whole = rng.random() < 0.5
-    expected, _ = bench.expected("render")
+    expected = bench.expected("render")[0]
     folder = bench.fresh() if is_whole else stopped(bench)
     if is_whole:
         (folder / "whole").rename(folder / "run")
@@ -117,7 +117,7 @@ def _of_run(found: dict[str, bytes]) -> dict[str, bytes]:
 
 
 def fill_one(bench: Bench, rng: random.Random, _: str) -> Told:
-    expected, _ = bench.expected("render")
+    expected = bench.expected("render")[0]
     folder = bench.fresh()
     (folder / "run").mkdir()
     n_kb = rng.randrange(4, 3000)
@@ -147,7 +147,7 @@ def fill_one(bench: Bench, rng: random.Random, _: str) -> Told:
 
 
 def pair_one(bench: Bench, rng: random.Random, _: str) -> Told:
-    expected, _ = bench.expected("render")
+    expected = bench.expected("render")[0]
     folder = bench.fresh()
     first = Forked(COMMANDS["render"].words, folder)
     while not (folder / "run" / UNFINISHED_DIR).exists() and first.ends(0) is None:
