@@ -43,12 +43,10 @@ def picture_side(init: Path) -> int:
     """
     read_words(init)
     with library_errors(str(init), ConfigError, "give --init the folder of a finished model", Exception):
-        levels = json.loads((init / "vae" / "config.json").read_text(encoding="utf-8"))[
-            "encoder_block_out_channels"
-        ]
-        return json.loads((init / "unet" / "config.json").read_text(encoding="utf-8"))["sample_size"] << (
-            len(levels) - 1
+        vae, unet = (
+            json.loads((init / part / "config.json").read_text(encoding="utf-8")) for part in ("vae", "unet")
         )
+        return unet["sample_size"] << (len(vae["encoder_block_out_channels"]) - 1)
 
 
 def smaller_encoder(init: Path, size: PocketSize) -> AutoencoderTiny | None:
