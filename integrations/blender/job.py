@@ -105,7 +105,8 @@ class Job:
         work: what is being done, in words.
         done: how much of it.
         total: of how much; 0: not known yet.
-        notes: what is worth knowing about the result.
+        notes: what is worth knowing while it goes on.
+        warnings: what may be wrong with the result.
         error: why it ended, in one line.
         is_cancelled: ended because somebody wanted it to.
     """
@@ -116,6 +117,7 @@ class Job:
     done: int = 0
     total: int = 0
     notes: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
     error: str = ""
     is_cancelled: bool = False
     is_done: bool = False
@@ -183,8 +185,10 @@ class Job:
         if event["event"] == "progress":
             self.work = str(event.get("work", ""))
             self.done, self.total = int(event.get("done", 0)), int(event.get("total", 0))
-        elif event["event"] in ("note", "warning") and text not in self.notes:
-            self.notes.append(text)
+        elif event["event"] in ("note", "warning"):
+            said = self.notes if event["event"] == "note" else self.warnings
+            if text not in said:
+                said.append(text)
         elif event["event"] == "error":
             self.error = text
 

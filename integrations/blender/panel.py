@@ -74,7 +74,10 @@ def draw_progress(layout) -> None:
     if icon := watch.picture():
         layout.template_icon(icon_value=icon, scale=10)
         layout.operator("genrender.enlarge", icon="FULLSCREEN_ENTER")
-    for note in job.notes:
+    for warning in job.warnings:
+        lines(layout.column(align=True), warning, icon="ERROR")
+    # Models that are loaded, and how long it will take, are nothing to keep.
+    for note in job.notes if job.is_under_way else ():
         lines(layout.column(align=True), note, icon="INFO")
 
 

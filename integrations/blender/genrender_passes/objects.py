@@ -51,7 +51,7 @@ def leave_out(scene, layer, left_out: list[list[str]]) -> None:
                 hidden.setdefault("hair", []).append(thing.name)
     for what, names in hidden.items():
         tell(
-            "note",
+            "warning",
             text=f"left out, because it has no surface to paint on: {what} ({', '.join(sorted(set(names)))})",
         )
     if not n_seen:

@@ -118,6 +118,17 @@ def test_while_it_goes_on_and_after(extension, scene, finished, monkeypatch):
     going._process = object()  # something goes on
     monkeypatch.setattr(watch, "job", going)
     assert "diffusion 1/2" in drawn(extension)
+    # Notes are for the time in which it goes on; what may be wrong with the video stays.
+    note, warning = "loading model pocket", "left out, because it has no surface to paint on: hair (Fur)"
+    for event, text in (("note", note), ("warning", warning), ("warning", warning)):
+        going._take({"event": event, "text": text})
+    texts = " ".join(drawn(extension))
+    assert note in texts
+    assert texts.count(warning) == 1
+    going._process = None
+    texts = " ".join(drawn(extension))
+    assert note not in texts
+    assert texts.count(warning) == 1
     wrong = extension.job.Job(finished.job.folder, finished.job.programs, error="the model is not there")
     monkeypatch.setattr(watch, "job", wrong)
     assert "the model is not there" in " ".join(drawn(extension))
