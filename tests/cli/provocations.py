@@ -322,6 +322,10 @@ GROUPS = [
                 "finish stopped --also exr",
             ),
             *("finish run --upscale nowhere", "finish run --upscale a-file"),
+            *(
+                "finish run --also alpha --device cpu",
+                Row("finish run --upscale nowhere --device abacus", LIBRARY),
+            ),
             *("join run --out x.gif", "join nowhere --out x.mp4", "join part-0 part-4 --out x.mp4"),
             *("join part-0 part-1 --out x.mp4", "join lost-frame --out x.mp4"),
             Row("join part-0 run --out x.mp4", r"(?<=keyframes is ')[0-9a-f]+"),

@@ -18,6 +18,7 @@ from transformers import Swin2SRConfig, Swin2SRForImageSuperResolution
 import genrender.jobs.finish
 from genrender.gbuffer.exr.cryptomatte import crypto_names, manifest
 from genrender.gbuffer.exr.mattes import name_id
+from genrender.jobs.upscale import Upscaler
 from genrender.media.images import read_png
 from genrender.media.video import read_video, write_video
 from genrender.runs.finished import open_run
@@ -161,6 +162,31 @@ def test_frames_are_enlarged_by_a_network(call, words, tmp_path, upscaler):
             expected = network(pixel_values=pixels).reconstruction[0].clamp(0, 1).permute(1, 2, 0).numpy()
         larger = read_png(tmp_path / "run" / "upscaled" / f"{frame:05d}.png")
         assert np.abs(larger - 255 * expected).max() < 0.51
+
+
+def test_a_network_computes_where_it_is_told_after_a_stop_too(
+    call, words, tmp_path, upscaler, device, monkeypatch
+):
+    assert call(*words).code == 0
+
+    def larger():
+        return np.stack([read_png(path) for path in sorted((tmp_path / "run" / "upscaled").iterdir())])
+
+    assert call("finish", "run", "--upscale", upscaler, "--device", "cpu").code == 0
+    expected = larger().astype(int)
+    enlarge, used = Upscaler.__call__, []
+
+    def enlarge_until_stopped(self, picture):
+        used.append(self.model.device.type)
+        if len(used) == 2:
+            raise KeyboardInterrupt
+        return enlarge(self, picture)
+
+    monkeypatch.setattr(Upscaler, "__call__", enlarge_until_stopped)
+    assert call("finish", "run", "--upscale", upscaler, "--device", device).code == 130
+    assert call("resume", "run").code == 0
+    assert used == [device.type] * (N_FRAMES + 1)  # the frame at which it was stopped once more
+    assert np.abs(larger() - expected).max() <= 1
 
 
 def test_a_sheet_of_seeds_makes_no_run(call, words, tmp_path):

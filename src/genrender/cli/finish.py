@@ -13,12 +13,14 @@ def finish(options: Finish) -> None:
     """Writes what was asked for, and says where.
 
     Raises:
-        ConfigError: nothing was asked for.
+        ConfigError: nothing was asked for, or nothing that computes on a device.
     """
     kinds = read_kinds(options.also)
     if not kinds and options.upscale is None:
         raise ConfigError(f"nothing to add: give --also {','.join(KINDS)}, or --upscale MODEL")
-    upscaler = None if options.upscale is None else Upscaler.load(options.upscale)
+    if options.device is not None and options.upscale is None:
+        raise ConfigError("--device is where --upscale computes; leave it out without --upscale")
+    upscaler = None if options.upscale is None else Upscaler.load(options.upscale, options.device)
     with Bars() as bars:
         written = finish_run(options.run_dir, kinds, upscaler, hooks(bars))
     say_written(written)

@@ -134,6 +134,7 @@ class Finish:
     run_dir: RunFolderPath
     also: Also = None
     upscale: Upscale = None
+    device: Device = None
     debug: Debug = False
 
 
