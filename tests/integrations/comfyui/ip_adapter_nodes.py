@@ -12,12 +12,21 @@ from families import N_FRAMES, Family, injected, sampled
 from tiny_checkpoints import TEXT_WIDTH
 
 IMAGE_WIDTH, N_TOKENS = 8, 4
-# Where the adapter counts the cross-attention layers of Stable Diffusion 1.x, in its order.
-PLACES = [
-    *(("input", block) for block in (1, 2, 4, 5, 7, 8)),
-    *(("output", block) for block in range(3, 12)),
-    ("middle", 1),
-]
+# Of an adapter's tokens; their nodes tell SDXL by its width. What they say does not depend on the UNet's own.
+WIDTHS = {"sd15": TEXT_WIDTH, "sdxl": 2048}
+# Where their nodes look for cross-attention, in the order of an adapter's layers: blocks, and layers in each.
+PLACES = {
+    "sd15": [
+        *(("input", block, 1) for block in (1, 2, 4, 5, 7, 8)),
+        *(("output", block, 1) for block in range(3, 12)),
+        ("middle", 1, 1),
+    ],
+    "sdxl": [
+        *(("input", block, n_layers) for block, n_layers in ((4, 2), (5, 2), (7, 10), (8, 10))),
+        *(("output", block, 10 if block < 3 else 2) for block in range(6)),
+        ("middle", 1, 10),
+    ],
+}
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -26,35 +35,39 @@ def their_nodes() -> None:
     assert asyncio.run(nodes.load_custom_node(os.environ["GENRENDER_IPADAPTER_PLUS"]))
 
 
-def tiny_adapter(model: Any) -> dict[str, dict[str, torch.Tensor]]:
+def tiny_adapter(family: Family) -> dict[str, dict[str, torch.Tensor]]:
     """A plain IP-Adapter with random weights, in the layout of the published files."""
-    unet, torch_state = model.get_model_object("diffusion_model"), torch.random.get_rng_state()
+    unet, torch_state = family.model.get_model_object("diffusion_model"), torch.random.get_rng_state()
     torch.manual_seed(7)
     sides = {"input": unet.input_blocks, "output": unet.output_blocks, "middle": [unet.middle_block]}
-    layers = {}
-    for number, (side, block) in enumerate(PLACES):
+    tokens, layers, number = WIDTHS[family.name], {}, 0
+    for side, block, n_layers in PLACES[family.name]:
         blocks = sides[side]
         found = blocks[min(block, len(blocks) - 1) if side != "middle" else 0].named_modules()
         widths = [part.to_k.out_features for name, part in found if name.endswith("attn2")]
-        for name in ("to_k_ip", "to_v_ip"):
-            width = widths[0] if widths else 1  # a layer that the small network does not have
-            layers[f"{2 * number + 1}.{name}.weight"] = torch.randn(width, TEXT_WIDTH)
+        width = widths[0] if widths else 1  # layers that the small network does not have
+        for _ in range(n_layers):
+            for name in ("to_k_ip", "to_v_ip"):
+                layers[f"{2 * number + 1}.{name}.weight"] = (TEXT_WIDTH / tokens) ** 0.5 * torch.randn(
+                    width, tokens
+                )
+            number += 1
     projection = {
-        "proj.weight": torch.randn(N_TOKENS * TEXT_WIDTH, IMAGE_WIDTH),
-        "proj.bias": torch.zeros(N_TOKENS * TEXT_WIDTH),
-        "norm.weight": torch.ones(TEXT_WIDTH),
-        "norm.bias": torch.zeros(TEXT_WIDTH),
+        "proj.weight": torch.randn(N_TOKENS * tokens, IMAGE_WIDTH),
+        "proj.bias": torch.zeros(N_TOKENS * tokens),
+        "norm.weight": torch.ones(tokens),
+        "norm.bias": torch.zeros(tokens),
     }
     torch.random.set_rng_state(torch_state)
     return {"image_proj": projection, "ip_adapter": layers}
 
 
-def prompted(model: Any, pictures: torch.Tensor, weight: Any) -> Any:
+def prompted(family: Family, model: Any, pictures: torch.Tensor, weight: Any) -> Any:
     """A model after their node: one picture for all frames, or one for each."""
     return engine.call(
         "IPAdapterEmbedsBatch" if len(pictures) > 1 else "IPAdapterEmbeds",
         model=model,
-        ipadapter=tiny_adapter(model),
+        ipadapter=tiny_adapter(family),
         pos_embed=pictures,
         neg_embed=torch.zeros_like(pictures),
         weight=weight,
@@ -75,19 +88,19 @@ def embeds(n_pictures: int) -> torch.Tensor:
     ids=["a picture", "a picture a frame", "a picture and a weight a frame"],
 )
 def test_both_orders_and_chunks_of_any_size_are_alike(
-    sd15: Family, clip_and_depth: Any, n_pictures: int, weight: Any
+    family: Family, clip_and_depth: Any, n_pictures: int, weight: Any
 ) -> None:
     (clip, _), pictures = clip_and_depth, embeds(n_pictures)
-    before = sampled(sd15, injected(prompted(sd15.model, pictures, weight), clip), clip)
-    after = sampled(sd15, prompted(injected(sd15.model, clip), pictures, weight), clip)
+    before = sampled(family, injected(prompted(family, family.model, pictures, weight), clip), clip)
+    after = sampled(family, prompted(family, injected(family.model, clip), pictures, weight), clip)
     assert torch.equal(before, after)
-    without = sampled(sd15, injected(sd15.model, clip), clip)
+    without = sampled(family, injected(family.model, clip), clip)
     assert (before - without).abs().max() > 0.05
-    single = sampled(sd15, injected(prompted(sd15.model, pictures, weight), clip, chunk=1), clip)
+    single = sampled(family, injected(prompted(family, family.model, pictures, weight), clip, chunk=1), clip)
     assert torch.allclose(before, single, atol=1e-3)
 
 
-def test_each_frame_gets_its_own_picture(sd15: Family, clip_and_depth: Any) -> None:
+def test_each_frame_gets_its_own_picture(family: Family, clip_and_depth: Any) -> None:
     """Without anything that joins frames, another picture for one changes that one."""
     clip, _ = clip_and_depth
     apart = {
@@ -99,7 +112,7 @@ def test_each_frame_gets_its_own_picture(sd15: Family, clip_and_depth: Any) -> N
     changed = pictures.clone()
     changed[3] += 1
     first, second = (
-        sampled(sd15, injected(prompted(sd15.model, given, 0.8), clip, **apart), clip)
+        sampled(family, injected(prompted(family, family.model, given, 0.8), clip, **apart), clip)
         for given in (pictures, changed)
     )
     moved = (first - second).abs().amax(dim=(1, 2, 3)) > 1e-3
