@@ -31,7 +31,7 @@ PARTS = {
     "folders": (20, ("accidents.py", "folders", "--tries", "{n}", "--seed", "{seed}", "--json")),
     "disks": (10, ("accidents.py", "disks", "--tries", "{n}", "--seed", "{seed}", "--json")),
     "pairs": (6, ("accidents.py", "pairs", "--tries", "{n}", "--seed", "{seed}", "--json")),
-    "soak": (1, ("page_load.py", "--soak", "{seconds}", "--json")),
+    "soak": (1, ("page_load.py", "--soak", "{seconds}")),
 }
 
 
