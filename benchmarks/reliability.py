@@ -25,7 +25,7 @@ from shared import new_parser
 HERE = Path(__file__).resolve().parent
 # Tries of one process that is asked for, and the words that ask for them.
 PARTS = {
-    "files": (1050, ("fuzz_scenes.py", "--small", "--mutations", "{n}", "--seed", "{seed}", "--json")),
+    "files": (10500, ("fuzz_scenes.py", "--small", "--mutations", "{n}", "--seed", "{seed}", "--json")),
     "commands": (500, ("fuzz_commands.py", "--tries", "{n}", "--seed", "{seed}", "--json")),
     "kills": (9, ("accidents.py", "kills", "--tries", "{n}", "--seed", "{seed}", "--json")),
     "folders": (20, ("accidents.py", "folders", "--tries", "{n}", "--seed", "{seed}", "--json")),
