@@ -83,13 +83,17 @@ def uv(*words: str, given: str | None = None) -> None:
 
 def main() -> int:
     """Makes the environment and runs pytest in it; returns what pytest does."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(
+        description=__doc__.splitlines()[0], epilog="What follows -- is for pytest."
+    )
     parser.add_argument("which", choices=RESOLUTIONS)
     parser.add_argument("--python", default=sys.executable, help="the interpreter to run on")
-    parser.add_argument("pytest", nargs="*", help="arguments for pytest, after --")
-    asked = parser.parse_args()
+    # What follows -- is not argparse's: after an option it would not take it for the rest.
+    words = sys.argv[1:]
+    end = words.index("--") if "--" in words else len(words)
+    asked = parser.parse_args(words[:end])
     interpreter = environment(asked.which, asked.python)
-    tests = [str(interpreter), "-m", "pytest", *asked.pytest]
+    tests = [str(interpreter), "-m", "pytest", *words[end + 1 :]]
     return subprocess.run(tests, cwd=ROOT, env={**os.environ, "OMP_NUM_THREADS": "1"}).returncode
 
 
