@@ -35,6 +35,8 @@ class Machine:
         load_s: a process, its libraries and weights. Assumed.
         gbuffer_s: ray casting of a frame of 512 x 512 pixels on a core of the host, measured with the walking
             biped (0.042 s of processor time); large scenes take a second (docs/large_scenes.md).
+        placing_s: per frame of the clip, of every process before its first frame, where the camera follows what
+            moves: measured likewise, 22 s of 5,000 frames.
         spread: of a step's time from GPU to GPU and step to step, as a standard deviation. Assumed.
         lost_per_h: how often an hour a GPU is lost, as those are that cost less. Assumed.
         back_s: until another one stands in for it. Assumed.
@@ -46,6 +48,7 @@ class Machine:
     utilisation: float = 0.4
     load_s: float = 30.0
     gbuffer_s: float = 0.042
+    placing_s: float = 0.0044
     spread: float = 0.05
     lost_per_h: float = 0.05
     back_s: float = 60.0
@@ -129,10 +132,11 @@ def one_clip(clip: Clip, machine: Machine, gpus: int) -> dict[str, Any]:
     chance = random.Random(gpus)
     parts = cut(clip.n_frames, gpus, RunConfig(chunk_size=clip.chunk, lock=1.0))
     speed = machine.tflops * machine.utilisation
-    keyframes_s = machine.load_s + clip.n_frames * machine.gbuffer_s
+    begun_s = machine.load_s + clip.n_frames * machine.placing_s
+    keyframes_s = begun_s + clip.n_frames * machine.gbuffer_s
     keyframes_s += clip.n_keyframes * (clip.n_steps * clip.step_tflop + clip.decode_tflop) / speed
-    # All but one load their weights after the keyframes: their first part begins then.
-    free = [keyframes_s + (machine.load_s if gpu else 0.0) for gpu in range(gpus)]
+    # All but one load their weights and place the camera after the keyframes: their first part begins then.
+    free = [keyframes_s + (begun_s if gpu else 0.0) for gpu in range(gpus)]
     ends_s = list_scheduled(free, [part_seconds(clip, machine, part, chance) for part in parts])
     written_gb = clip.shared * clip.scratch_mb * (clip.n_frames + sum(len(part) + 32 for part in parts)) / 1e3
     serial_s = keyframes_s + clip.n_frames * clip.join_s
@@ -146,7 +150,7 @@ def in_step(clip: Clip, machine: Machine, gpus: int) -> dict[str, Any]:
     share = -(-clip.n_frames // (gpus * clip.chunk)) * clip.chunk
     step_s = (share + clip.n_keyframes) * clip.step_tflop / speed
     # Which frames may be keyframes is known when all have been looked at, as for parts.
-    serial_s = machine.load_s + clip.n_frames * (machine.gbuffer_s + clip.join_s)
+    serial_s = machine.load_s + clip.n_frames * (machine.placing_s + machine.gbuffer_s + clip.join_s)
     seconds = 0.0
     for _ in range(clip.n_steps):
         seconds += step_s * max(max(0.5, chance.gauss(1, machine.spread)) for _ in range(gpus))
@@ -166,7 +170,8 @@ def film(clip: Clip, machine: Machine, gpus: int) -> dict[str, Any]:
         shots.append(min(left, round(24 * chance.uniform(1, 10))))
         left -= shots[-1]
     alone = [
-        part_seconds(replace(clip, n_frames=n, n_keyframes=0), machine, range(n), chance)
+        n * machine.placing_s
+        + part_seconds(replace(clip, n_frames=n, n_keyframes=0), machine, range(n), chance)
         for n in sorted(shots, reverse=True)
     ]
     seconds = list_scheduled([machine.load_s] * gpus, alone)
