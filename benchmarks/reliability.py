@@ -27,10 +27,10 @@ HERE = Path(__file__).resolve().parent
 PARTS = {
     "files": (10500, ("fuzz_scenes.py", "--small", "--mutations", "{n}", "--seed", "{seed}", "--json")),
     "commands": (500, ("fuzz_commands.py", "--tries", "{n}", "--seed", "{seed}", "--json")),
-    "kills": (9, ("accidents.py", "kills", "--tries", "{n}", "--seed", "{seed}", "--json")),
-    "folders": (20, ("accidents.py", "folders", "--tries", "{n}", "--seed", "{seed}", "--json")),
-    "disks": (10, ("accidents.py", "disks", "--tries", "{n}", "--seed", "{seed}", "--json")),
-    "pairs": (6, ("accidents.py", "pairs", "--tries", "{n}", "--seed", "{seed}", "--json")),
+    "kills": (27, ("accidents.py", "kills", "--tries", "{n}", "--seed", "{seed}", "--json")),
+    "folders": (50, ("accidents.py", "folders", "--tries", "{n}", "--seed", "{seed}", "--json")),
+    "disks": (25, ("accidents.py", "disks", "--tries", "{n}", "--seed", "{seed}", "--json")),
+    "pairs": (20, ("accidents.py", "pairs", "--tries", "{n}", "--seed", "{seed}", "--json")),
     "soak": (1, ("page_load.py", "--soak", "{seconds}")),
 }
 
