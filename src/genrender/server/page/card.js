@@ -38,10 +38,13 @@ export async function removeRun(run) {
  */
 export function runCard(run, { isChosen, onChoose, onGone }) {
   const image = el("img", { alt: "", loading: "lazy", decoding: "async" });
+  // Before there is a picture: what it will be of.
+  const wanted = el("p", { class: "card-prompt small" });
   const frame = el(
     "a",
     { class: "card-picture", href: `#run/${run.id}`, tabIndex: -1, "aria-hidden": "true" },
     image,
+    wanted,
   );
   const name = el("a", { href: `#run/${run.id}`, class: "card-name" });
   const state = el("p", { class: "small quiet one-line" });
@@ -98,6 +101,8 @@ export function runCard(run, { isChosen, onChoose, onGone }) {
     now = given;
     const poster = posterOf(now);
     image.hidden = !poster;
+    wanted.hidden = Boolean(poster);
+    wanted.textContent = now.prompt;
     const address = poster && api.file(now.id, poster);
     if (poster && image.getAttribute("src") !== address) image.src = address;
     name.textContent = nameOf(now);
