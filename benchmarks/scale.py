@@ -35,7 +35,7 @@ class Machine:
         load_s: a process, its libraries and weights. Assumed.
         gbuffer_s: ray casting of a frame of 512 x 512 pixels on a core of the host, measured with the walking
             biped (0.042 s of processor time); large scenes take a second (docs/large_scenes.md).
-        placing_s: per frame of the clip, of every process before its first frame, unless the camera is a file:
+        placing_s: per frame of the clip, of each process before its first frame, unless the camera is a file:
             measured likewise, 22 s of 5,000 frames.
         spread: of a step's time from GPU to GPU and step to step, as a standard deviation. Assumed.
         lost_per_h: how often an hour a GPU is lost, as those are that cost less. Assumed.
