@@ -134,7 +134,7 @@ CONTENDERS: dict[str, Contender] = {
         )
     },
     "noise-locked": Contender(RunConfig(method=_NOISE, lock=1.0), "surface noise, and the lock"),
-    "half-alpha-locked": Contender(RunConfig(lock=1.0), "ours as it was, and the lock"),
+    "half-alpha-locked": Contender(RunConfig(lock=1.0), "half-alpha, and the lock"),
     "unsynchronised-locked": Contender.of("unsynchronised", lock=1.0),
     **{
         name: Contender.of(name)

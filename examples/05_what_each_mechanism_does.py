@@ -4,7 +4,7 @@
 
 Prints the surface error of each: how much the colour of a point of the surface changes from one frame to the
 next, where both show it. Less is steadier. What to look at: out/05/contact_sheet.png, row by row;
-`benchmarks/consistency.py` measures the same over seeds and scenes, together with sharpness and cost.
+`benchmarks/evidence.py` measures such rows over seeds and scenes, together with sharpness and cost.
 """
 
 import time

@@ -7,9 +7,11 @@ import shlex
 import shutil
 import subprocess
 import sys
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
+from page.served_page import ServedPage
 from stand_ins import make_all, stand_in
 from test_examples import load_script
 
@@ -22,9 +24,6 @@ PAGES = [page for page in told.pages() if told.commands(page)]
 # Commands, or how they begin, that are not run, and why. Everything else is.
 NOT_RUN = {
     "make": "`make test` runs these tests, and `make demo` and `make page` are run by hand before a release",
-    "genrender serve": "runs until it is ended: tests/server and tests/page use it",
-    "genrender submit": "needs a page that runs: tests/server uses it",
-    "genrender jobs": "needs a page that runs: tests/server uses it",
     "genrender study": "renders for hours: tests/evaluation runs studies at a toy size",
     "genrender train": "trains for days: tests/train runs every stage at a toy size",
     "hf": "needs a network and weights that others own",
@@ -50,6 +49,7 @@ AS_THEY_STAND = ("README", "tutorial", "gallery", "long_videos", "compositing", 
 SMALL = {
     "render": ["--frames", "3", "--steps", "1", "--size", "64"],
     "preview": ["--frames", "3", "--size", "64"],
+    "submit": ["--frames", "3", "--steps", "1", "--size", "64"],
     "benchmarks/appearance.py": ["--frames", "2", "--steps", "1"],
     "benchmarks/large_scenes.py": ["--tris", "2000", "--objects", "4", "--length", "4", "--measured", "2"],
     "benchmarks/fuzz_scenes.py": ["--mutations", "20"],
@@ -105,15 +105,24 @@ def test_commands_of_a_page_run(page, files, tmp_path, monkeypatch):
     for name in ("examples", "benchmarks", "docs", "tests", "src"):
         (tmp_path / name).symlink_to(ROOT / name)
     monkeypatch.chdir(tmp_path)
-    for command in commands:
-        words = whole(command)
-        in_small = [] if page.stem in AS_THEY_STAND else SMALL.get(words[0], [])
-        # Parts name frames of the whole clip.
-        in_small = in_small[2:] if "--only" in words else in_small
-        if command.words[0] == "genrender":
-            assert genrender([*words, *in_small]) == 0, command.text
-        else:
-            done = subprocess.run(
-                [sys.executable, *words, *in_small], capture_output=True, text=True, check=False
-            )
-            assert done.returncode == 0, f"{command.text}\n{done.stdout}{done.stderr}"
+    with ExitStack() as served:
+        for command in commands:
+            run(command, page, served)
+
+
+def run(command, page, served) -> None:
+    """Runs one command; a page that it serves answers, at a free port, until those after it are done."""
+    words = whole(command)
+    if command.words[:2] == ("genrender", "serve"):
+        served.enter_context(ServedPage(Path("genrender-studio"), *words[1:]))
+        return
+    in_small = [] if page.stem in AS_THEY_STAND else SMALL.get(words[0], [])
+    # Parts name frames of the whole clip.
+    in_small = in_small[2:] if "--only" in words else in_small
+    if command.words[0] == "genrender":
+        assert genrender([*words, *in_small]) == 0, command.text
+    else:
+        done = subprocess.run(
+            [sys.executable, *words, *in_small], capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, f"{command.text}\n{done.stdout}{done.stderr}"

@@ -1,4 +1,4 @@
-"""The example scenes, the numbered examples and the consistency benchmark: what users run first."""
+"""The example scenes, the numbered examples and the benchmarks of speed: what users run first."""
 
 import importlib.util
 import json
@@ -201,74 +201,7 @@ def test_example_05_shows_that_the_method_is_steadier(tmp_path: Path, capsys: py
     assert (tmp_path / "out" / "contact_sheet.png").is_file()
 
 
-# The benchmark
-
-
-def test_sharpness_falls_when_a_picture_is_blurred():
-    benchmark = load_script(ROOT / "benchmarks" / "consistency.py")
-    clip = render_clip(load_scene(SCENES / "still_life.glb"), ShotConfig(size=(64, 64), n_frames=2))
-    noise = np.random.default_rng(0).random((2, 64, 64, 3))
-    blurred = (noise + np.roll(noise, 1, axis=1) + np.roll(noise, 1, axis=2)) / 3
-    sharp = benchmark.sharpness(noise, clip.gbuffers)
-    assert 0 < benchmark.sharpness(blurred, clip.gbuffers) < 0.5 * sharp
-    assert benchmark.sharpness(np.full((2, 64, 64, 3), 0.5), clip.gbuffers) == pytest.approx(0)
-    # A Laplacian of independent values has 20 times their variance: 4^2 + 4 * 1.
-    of_luminance = (noise @ np.array([0.2126, 0.7152, 0.0722])).var()
-    assert sharp == pytest.approx(20e3 * of_luminance, rel=0.15)
-
-
-def test_the_benchmark_holds_every_method_against_both_baselines(capsys: pytest.CaptureFixture[str]):
-    benchmark = load_script(ROOT / "benchmarks" / "consistency.py")
-    errors = {"per-frame": 0.2, "fixed-noise": 0.1, "generative": 0.05}
-    costs = {"sharpness": 38.0, "seconds_per_frame": 2.5, "before_mb": 1434.0, "peak_mb": 1446.0}
-    runs = [
-        {"scene": "fox", "method": method, "surface_error": [error, 2 * error, None], **costs}
-        | {"gpu_peak_mb": None}
-        for method, error in errors.items()
-    ]
-    rows = benchmark.summary(runs, list(errors))
-    full = rows[2]["ratio"]
-    assert full == {
-        "per-frame": [pytest.approx(0.25), pytest.approx(0.25), None],
-        "fixed-noise": [pytest.approx(0.5), pytest.approx(0.5), None],
-    }
-    assert benchmark.summary(runs, ["generative"])[0]["ratio"] == {}
-    setting = {"frames": 16, "size": 128, "steps": 20, "seeds": [0], "model": "pocket", "cores": 2}
-    benchmark.print_tables({"summary": rows, "load_average": 0.5, **setting})
-    printed = capsys.readouterr().out
-    assert "…" not in printed  # it fits into 80 columns
-    assert "0.0500 0.1000     -    0.25     0.50" in printed
-
-
-def test_the_baselines_are_what_the_benchmark_says_they_are():
-    benchmark = load_script(ROOT / "benchmarks" / "consistency.py")
-    assert set(benchmark.BASELINES) <= set(benchmark.METHODS)
-    noise = {name: benchmark.METHODS[name].settings.noise.mode for name in benchmark.BASELINES}
-    assert noise == {"per-frame": "independent", "fixed-noise": "fixed"}
-    for name in (*benchmark.BASELINES, "surface-noise"):
-        injection = benchmark.METHODS[name].settings.injection
-        assert (injection.pre_attn, injection.alpha) == (False, 0)
-
-
-@pytest.mark.slow
-def test_the_benchmark_reports_every_method(tmp_path: Path, tiny_model: str):
-    command = [sys.executable, "benchmarks/consistency.py", "--model", tiny_model, "--prompt", "fox"]
-    command += ["--frames", "6", "--size", "64", "--steps", "1", "--methods", "per-frame", "surface-noise"]
-    command += ["--seeds", "0", "1", "--pictures", str(tmp_path), "--json"]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    report = json.loads(done.stdout)
-    assert len(report["runs"]) == 4
-    per_frame, noise = report["summary"]
-    assert (per_frame["method"], noise["method"]) == ("per-frame", "surface-noise")
-    assert per_frame["ratio"] == {"per-frame": [1.0, 1.0, None]}
-    assert noise["ratio"]["per-frame"][0] < 0.7
-    for row in report["summary"]:
-        assert 100 < row["before_mb"] <= row["peak_mb"] < 4000
-        assert row["seconds_per_frame"] > 0
-        assert row["sharpness"] > 0
-        assert row["surface_error"][2] is None  # no two frames are 8 apart
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["walking_biped_0.png", "walking_biped_1.png"]
+# Benchmarks
 
 
 @pytest.mark.slow
@@ -289,12 +222,3 @@ def test_speed_and_the_share_of_surface_work_are_measured(tiny_model: str):
     for engine in ("texture", "reproject"):
         assert set(share["engines"][engine]["seconds"]) == {"noise", "correspondence", "features"}
         assert 0 < share["engines"][engine]["share"] < 1
-
-
-def test_the_benchmark_says_what_is_wrong_in_one_line(tmp_path: Path):
-    command = [sys.executable, "benchmarks/consistency.py", "--scene", str(tmp_path / "no.glb"), "--json"]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
-    assert done.returncode == 2
-    assert done.stdout == ""
-    expected = "expected a file, or a pattern such as frames/wave_*.obj"
-    assert done.stderr.splitlines() == [f"error: scene file not found: {tmp_path / 'no.glb'}; {expected}"]

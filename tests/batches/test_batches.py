@@ -114,6 +114,20 @@ WRONG = {
 }
 
 
+@pytest.mark.parametrize("other", ["fuchs-grün", "FUCHS-GRÜN", "Fuchs-gru\u0308n"])
+def test_names_that_some_systems_take_for_one_are_refused(tmp_path, other):
+    lines = [{"job": "Fuchs-grün", **TINY}, {"job": other, **TINY, "seed": 1}]
+    ((line, text),) = read_tasks(jobs_file(tmp_path, *lines), tmp_path, SILENT).mistakes
+    assert line == 2
+    assert text == (
+        "the job of line 1 is called 'Fuchs-grün', which for Windows and macOS is the same name as "
+        f"{other!r}; give each another name"
+    )
+    outs = [{**TINY, "out": "Fox.mp4"}, {**TINY, "seed": 1, "out": "fox.mp4"}]
+    ((_, text),) = read_tasks(jobs_file(tmp_path, *outs), tmp_path, SILENT).mistakes
+    assert text == "it writes fox.mp4, and so does line 1; give another out"
+
+
 def test_every_wrong_line_is_told_before_anything_begins(tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
     good = {**TINY, "out": "a.mp4"}

@@ -113,10 +113,15 @@ def test_what_can_be_measured_is_printed_before_the_error(call, run_dir, words):
 
 @pytest.mark.parametrize("command", ["evaluate", "diagnose"])
 def test_what_is_no_finished_run_is_said(call, run_dir, tmp_path, command):
-    for path, said in ((tmp_path / "nowhere", "no run folder"), (tmp_path, "no run folder")):
+    nowhere = tmp_path / "nowhere"
+    told = {
+        nowhere: f"no run folder {nowhere}",
+        tmp_path: f"{tmp_path} is no run folder: it holds no config.json",
+    }
+    for path, said in told.items():
         result = call(command, path)
         assert result.code == 2
-        assert said in result.err or "run folder" in result.err
+        assert said in result.err
     RunFolder(run_dir).frame_files()[0].unlink()
     result = call(command, run_dir)
     assert result.code == 2

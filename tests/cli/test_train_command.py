@@ -4,9 +4,11 @@ import os
 import re
 from dataclasses import fields
 from pathlib import Path
+from typing import get_args, get_type_hints
 
 import pytest
 
+from genrender.backbones.loading import default_device
 from genrender.backbones.sources import POCKET_FOLDER
 from genrender.options.train import Train
 from genrender.train.motion import MotionTraining
@@ -49,7 +51,16 @@ def test_options_reach_the_training_code(call, configs):
 
 def test_what_is_not_given_keeps_its_default(call, configs):
     assert call("train", "pocket", "--work-dir", "w").code == 0
-    assert configs == [PocketTraining(work_dir=Path("w"), out=Path("w/model"))]
+    assert configs == [PocketTraining(work_dir=Path("w"), out=Path("w/model"), device=str(default_device()))]
+
+
+def test_defaults_are_told_as_they_are():
+    hints = get_type_hints(Train, include_extras=True)
+    for name in ("shards", "vae_steps", "clip_steps", "judge_steps", "steps", "batch", "learning_rate"):
+        (told,) = (mark.help_behavior_hint for mark in get_args(hints[name])[1:])
+        meant = [f"{getattr(PocketTraining, name)}"]
+        meant += [f"{getattr(MotionTraining, name)} for motion"] if hasattr(MotionTraining, name) else []
+        assert told == f"(default: {'; '.join(meant)})"
 
 
 def test_a_report_is_of_the_packaged_model_unless_told_otherwise(call, configs):

@@ -31,6 +31,15 @@ def test_a_variant_changes_ours():
     assert all(mine not in settings[:place] for place, mine in enumerate(settings))
 
 
+def test_baselines_have_nothing_that_makes_frames_agree_but_their_noise():
+    noises = {"per-frame": "independent", "fixed-noise": "fixed", "surface-noise": "partition"}
+    for name, mode in noises.items():
+        settings = METHODS[name].settings
+        assert (settings.injection.pre_attn, settings.injection.alpha) == (False, 0)
+        assert settings.latents.synchronise == 0
+        assert settings.noise.mode == mode
+
+
 def test_names_need_no_torch_and_no_numpy():
     code = (
         "import sys; import genrender.options.commands; print('torch' in sys.modules, 'numpy' in sys.modules)"

@@ -67,3 +67,11 @@ def test_a_blurred_copy_looks_steadier_and_sharpness_tells_on_it(ball, clips, er
     # And nothing that is sharp and steady is beaten by it in either.
     assert errors["baked"]["surface_error"]["1"] < errors["blurred"]["surface_error"]["1"]
     assert sharpness(clips["baked"], ball.gbuffers) > soft
+
+
+def test_sharpness_is_the_variance_of_the_laplacian(ball):
+    noise = np.random.default_rng(0).random((24, SIZE, SIZE, 3))
+    assert sharpness(np.full_like(noise, 0.5), ball.gbuffers) == pytest.approx(0)
+    # A Laplacian of independent values has 20 times their variance: 4^2 + 4 * 1.
+    of_luminance = (noise @ np.array([0.2126, 0.7152, 0.0722])).var()
+    assert sharpness(noise, ball.gbuffers) == pytest.approx(20e3 * of_luminance, rel=0.15)

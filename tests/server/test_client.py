@@ -64,6 +64,10 @@ def test_a_run_is_asked_for_listed_and_stopped(folder, capsys, monkeypatch, tmp_
     )
     assert "brings it back" in call(capsys, "jobs", "--folder", folder, "--delete", said["run"])[1]
     assert call(capsys, "jobs", "--folder", folder, "--restore", said["run"])[1].endswith("is stopped\n")
+    for name, state in (("delete", "deleted"), ("restore", "stopped")):
+        _, out, _ = call(capsys, "jobs", "--folder", folder, f"--{name}", said["run"], "--json")
+        told = json.loads(out)
+        assert (told["id"], told["state"]) == (said["run"], state)
 
 
 @pytest.mark.parametrize(
@@ -81,6 +85,8 @@ def test_a_run_is_asked_for_listed_and_stopped(folder, capsys, monkeypatch, tmp_
             "steps is 500, expected at most 200",
         ),
         (("jobs", "--cancel", "a", "--resume", "b"), "--cancel and --resume are given, expected one of them"),
+        (("jobs", "--out", "x.mp4"), "--out is where --fetch puts a video: give --fetch RUN, too"),
+        (("jobs", "--search", "fox", "--wait", "a"), "--search is of the list of runs, and --wait of one"),
         (("jobs", "--resume", "../x"), "there is no such address"),
         (("jobs", "--fetch", "nothing", "--out", "x.mp4"), "there is no run nothing"),
     ],

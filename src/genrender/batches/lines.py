@@ -8,6 +8,7 @@ Names and values are those of the command line, with underscores.
 """
 
 import hashlib
+import unicodedata
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -138,7 +139,7 @@ def read_tasks(file: Path, folder: Path, hooks: RunHooks) -> Read:
         MediaError: the file cannot be read.
     """
     tasks: dict[str, Task] = {}
-    outs: dict[Path, int] = {}
+    outs: dict[tuple[Path, str], int] = {}
     mistakes: list[tuple[int, str]] = []
     warnings: dict[str, list[int]] = {}
     lines = read_lines(file)
@@ -146,12 +147,13 @@ def read_tasks(file: Path, folder: Path, hooks: RunHooks) -> Read:
         hooks.report("jobs checked", done, len(lines))
         try:
             task = _task(values, number, folder, lambda text: warnings.setdefault(text, []).append(number))  # noqa: B023
-            if (other := tasks.get(task.name)) is not None:
+            if (other := tasks.get(_folded(task.name))) is not None:
                 raise ConfigError(_same_name(task, other))
             for out in task.results if task.job is None else filter(None, [task.job.out]):
-                if (before := outs.setdefault(out.resolve(), number)) != number:
+                place = (out.resolve().parent, _folded(out.name))
+                if (before := outs.setdefault(place, number)) != number:
                     raise ConfigError(f"it writes {out}, and so does line {before}; give another out")
-            tasks[task.name] = task
+            tasks[_folded(task.name)] = task
         except GenRenderError as error:
             mistakes.append((number, " ".join(str(error).splitlines())))
     hooks.report("jobs checked", len(lines), len(lines))
@@ -161,7 +163,17 @@ def read_tasks(file: Path, folder: Path, hooks: RunHooks) -> Read:
 def _same_name(task: Task, other: Task) -> str:
     if task.words == other.words:
         return f"it asks for the same as line {other.line}; leave one of them out"
+    if task.name != other.name:
+        return (
+            f"the job of line {other.line} is called {other.name!r}, which for Windows and macOS is the same "
+            f"name as {task.name!r}; give each another name"
+        )
     return f"the job of line {other.line} is called {task.name!r}, too; give each another name"
+
+
+def _folded(name: str) -> str:
+    """A file's name as systems compare it that know no case and one form of an accent."""
+    return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())
 
 
 def asked_values(values: Any) -> tuple[str | None, str, dict[str, Any]]:

@@ -33,6 +33,7 @@ def submit(options: Submit) -> None:
     say(f"scene  {scene}")
     if options.wait or options.out is not None:
         _follow(client, run["id"])
+        note(f"{run['id']} is finished")
         if options.out is not None:
             client.fetch(run_path(run["id"], "video.mp4"), options.out)
             say(f"video  {options.out}")
@@ -72,7 +73,6 @@ def sent_settings(client: Client, options: Render) -> dict[str, Any]:
 
 def jobs(options: Jobs) -> None:
     """Does what is asked for, or lists the runs."""
-    client = _client(options)
     chosen = {
         name: getattr(options, name)
         for name in ("cancel", "resume", "wait", "fetch", "delete", "restore")
@@ -80,6 +80,11 @@ def jobs(options: Jobs) -> None:
     }
     if len(chosen) > 1:
         raise ConfigError(f"{' and '.join(f'--{name}' for name in chosen)} are given, expected one of them")
+    if options.out is not None and options.fetch is None:
+        raise ConfigError("--out is where --fetch puts a video: give --fetch RUN, too, or leave it out")
+    if options.search is not None and chosen:
+        raise ConfigError(f"--search is of the list of runs, and --{min(chosen)} of one; leave one out")
+    client = _client(options)
     for name, run in chosen.items():
         _do(client, name, run, options)
         return
@@ -99,18 +104,19 @@ def _do(client: Client, name: str, run: str, options: Jobs) -> None:
     if name == "fetch":
         out = options.out or Path(f"{run}.mp4")
         client.fetch(run_path(run, "video.mp4"), out)
-        say(f"video  {out}")
+        words = f"video  {out}"
     elif name == "wait":
         _follow(client, run)
+        words = f"{run} is finished"
     elif name == "delete":
         client.ask("DELETE", run_path(run))
-        say(f"{run} is deleted; genrender jobs --restore {run} brings it back for a day")
+        words = f"{run} is deleted; genrender jobs --restore {run} brings it back for a day"
     else:
-        told = client.ask("POST", run_path(run, name), {})
-        if options.json:
-            say_json(told)
-        else:
-            say(f"{run} is {told['state']}")
+        words = f"{run} is {client.ask('POST', run_path(run, name), {})['state']}"
+    if options.json:
+        say_json(client.ask("GET", run_path(run)))
+    else:
+        say(words)
 
 
 def _follow(client: Client, run: str) -> None:
@@ -130,7 +136,6 @@ def _follow(client: Client, run: str) -> None:
             or f"it is {told.get('state', 'unknown')}: genrender jobs --resume {run} goes on"
         )
         raise ConfigError(f"the run {run} did not finish: {why}")
-    note(f"{run} is finished")
 
 
 def _client(options: Submit | Jobs) -> Client:

@@ -2,6 +2,7 @@
 
 from dataclasses import asdict, fields
 
+from genrender.backbones.loading import default_device
 from genrender.backbones.sources import POCKET_FOLDER
 from genrender.cli.console import say
 from genrender.errors import ConfigError
@@ -22,6 +23,7 @@ def train(options: Train, command: list[str]) -> None:
     given = {name: value for name, value in asdict(options).items() if value is not None}
     for name in ("model", "out", "debug", "report", "background"):
         given.pop(name, None)
+    given["device"] = options.device or str(default_device())
     if options.background:
         words = [word for word in command[1:] if word != "--background"]  # the first is the program
         process, log = start_in_background(words, options.work_dir)

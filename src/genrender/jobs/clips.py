@@ -18,7 +18,7 @@ from genrender.runs.hooks import SILENT, RunHooks
 from genrender.scene.cameras.path import CameraPath
 from genrender.scene.load import load_scene
 from genrender.scene.moments import DEFAULT_ASPECT, rate_as_text, shape_as_text
-from genrender.scene.scene import Scene
+from genrender.scene.scene import ALL_ANIMATIONS, Scene
 from genrender.scene.uv.unwrap import unwrap
 from genrender.shots.clip import Shot, ShotConfig, plan_shot
 from genrender.shots.exr_shot import ExrShot
@@ -161,7 +161,8 @@ def with_all_uvs(shot: Shot, hooks: RunHooks = SILENT) -> Shot:
     """The shot with texture coordinates on every object; tells what is new, why, and what is left out."""
     note_left_out(shot.scene, hooks)
     note_clip(shot, hooks)
-    if playing := shot.scene.describe_animation(shot.animation):
+    nobody_chose = (shot.config.animation or ALL_ANIMATIONS).lower() == ALL_ANIMATIONS
+    if nobody_chose and (playing := shot.scene.describe_animation(shot.animation)):
         hooks.note(playing)
     unwrapped = unwrap(shot.scene, shot.config.uv)
     lacking = {index: reason for index, reason in unwrapped.made.items() if reason.endswith("has none")}

@@ -171,9 +171,7 @@ else:
 
 # Ours with one setting changed, for benchmarks; the command line reaches them all by its own options.
 VARIANTS: dict[str, Method] = {
-    "half-alpha": Method(
-        "ours as it was: half of all the blended features, texels given to one pixel each", MethodConfig()
-    ),
+    "half-alpha": Method("half of all the blended features, texels given to one pixel each", MethodConfig()),
     "partition": Method(
         "ours, with texels given to one pixel each", replace(OURS, noise=NoiseConfig("partition"))
     ),

@@ -84,7 +84,7 @@ class Render(Made):
 
     Attributes:
         out: where the video goes as well; the run folder always holds it.
-        run_dir: run folder: settings, frames, video and contact sheet. An earlier run in it gives way.
+        run_dir: run folder: settings, frames, video and contact sheet. An earlier run in it is replaced.
         repeat: how often the video shows the clip; the frames are written once.
     """
 
@@ -227,7 +227,7 @@ class Gbuffers:
 
     Attributes:
         out: folder for frame_0000.exr, frame_0000.png and so on; made where it is missing. Frames of an
-            earlier clip in it give way, other files stay.
+            earlier clip in it are replaced, other files stay.
         times: the frames' times in seconds, separated by commas, instead of --frames and --fps.
     """
 
@@ -342,8 +342,8 @@ class Verify:
     Attributes:
         scene: a glTF, USD, Alembic, OBJ or PLY file, or a sequence such as frames/wave_*.obj.
         out: folder for the pictures; made where it is missing.
-        size: picture size in pixels, multiples of 8: WIDTHxHEIGHT, or a side: the longer one where a camera
-            of the file has a shape.
+        size: picture size in pixels, multiples of 8: WIDTHxHEIGHT, or one number for a square, or for the
+            longer side of the picture that a camera of the file takes.
     """
 
     scene: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="SCENE")]

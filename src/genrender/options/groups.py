@@ -53,10 +53,12 @@ ProgressAs = Annotated[
     Literal["bars", "json", "percent", "openjd"],
     tyro.conf.arg(
         help="bars for people; on stdout lines of JSON for programs (docs/programs.md), or percent for "
-        "farms: `Progress: 42%%`, or as Open Job Description has it (docs/farm.md)"
+        "farms: `Progress: 42%`, or as Open Job Description has it (docs/farm.md)"
     ),
 ]
-Seed = Annotated[int, tyro.conf.arg(metavar="S", help="of everything that is drawn by chance")]
+Seed = Annotated[
+    int, tyro.conf.arg(metavar="S", help="where chance begins: the same number gives the same again")
+]
 Steps = Annotated[int | None, option("N", "the preset's", "diffusion steps")]
 ModelName = Annotated[
     str,
@@ -105,7 +107,8 @@ Start = Annotated[
     ),
 ]
 ABOUT_SIZE = (
-    "picture size in pixels, WIDTHxHEIGHT, or a side: the longer one where a camera of the file has a shape"
+    "picture size in pixels: WIDTHxHEIGHT, or one number for a square, or for the longer side of the picture "
+    "that a camera of the file takes"
 )
 BackdropGeometry = Annotated[
     Literal["none", "ground", "dome", "both"],
@@ -213,7 +216,8 @@ class Model:
     """What paints, and how long it takes.
 
     Attributes:
-        preset: settings to start from; other options override them.
+        preset: settings to start from, which other options override: fast and preview take fewer steps, paper
+            is the method as published.
     """
 
     model: ModelName = "pocket"
@@ -255,7 +259,7 @@ class Sampling:
     """How the model is sampled.
 
     Attributes:
-        guidance: weight of classifier-free guidance; 1 or less does without.
+        guidance: how strictly the prompt is followed (classifier-free guidance); 1 or less does without.
         guidance_rescale: 0..1, takes back the contrast that strong guidance adds.
         guess_mode: only control networks steer; the prompt may be vague.
         clip_skip: how many of the text encoder's last layers are left out.
@@ -363,10 +367,10 @@ class Consistency:
     """How frames are made to agree; the presets' settings are a good start.
 
     Attributes:
-        noise: where the initial noise comes from.
-        engine: how surface points are found again in other frames.
+        noise: where the initial noise comes from, see docs/settings.md.
+        engine: how surface points are found again in other frames: in the objects' textures, or projected.
         alpha: weight of the blended surface features, 0..1.
-        unify: how keyframes that show the same surface point are combined.
+        unify: how keyframes that show the same surface point are combined, see docs/settings.md.
         keyframes: number of keyframes of each step.
         set: any setting of the method, for instance injection.alpha_end=0.4; may be given several times. A
             wrong name lists them all.
@@ -379,7 +383,7 @@ class Consistency:
     engine: Annotated[Engine | None, option("texture|reproject", "the preset's")] = None
     alpha: Annotated[float | None, option("A", "the preset's")] = None
     unify: Annotated[UnifyRule | None, option("fill|mean|paper|rising", "the preset's")] = None
-    keyframes: Annotated[int | None, option("K", "an eighth of the frames, at least 3 and at most 8")] = None
+    keyframes: Annotated[int | None, option("K", "an eighth of the frames, 3 to 8; 2 with preview")] = None
     set: Annotated[tyro.conf.UseAppendAction[tuple[str, ...]], option("STAGE.NAME=VALUE", "none")] = ()
     lock: Annotated[float | None, option("L", "the preset's; 0 with --prompt-at or another --method")] = None
 

@@ -7,7 +7,16 @@ from typing import Annotated
 import tyro
 
 from genrender.options.commands import Render
-from genrender.options.groups import STUDIO, Connection, Debug, Devices, Json, StudioFolder, Token, option
+from genrender.options.groups import (
+    STUDIO,
+    Connection,
+    Debug,
+    Devices,
+    Json,
+    StudioFolder,
+    Token,
+    option,
+)
 
 
 @dataclass(frozen=True)
@@ -21,10 +30,10 @@ class Serve:
         source: model, LoRA or the like that jobs may name beside pocket: file, folder or hub id; may be given
             several times.
         device: one worker for each; may be given several times.
-        max_upload_mb: megabytes of an upload.
-        max_frames: frames of a run.
-        max_size: pixels of the longer side of a run's pictures.
-        max_steps: diffusion steps of a run.
+        max_upload_mb: megabytes of an upload, at most.
+        max_frames: frames of a run, at most.
+        max_size: pixels of the longer side of a run's pictures, at most.
+        max_steps: diffusion steps of a run, at most.
     """
 
     folder: StudioFolder = STUDIO
@@ -43,14 +52,20 @@ class Serve:
 
 @dataclass(frozen=True)
 class Submit(Render):
-    """Have a server render a scene. The options are those of `genrender render`.
+    """Have a server render a scene.
+
+    The options are those of `genrender render`, but for what is of this machine, such as --run-dir, --device,
+    --workers and --progress.
 
     Attributes:
         scene: a scene, which is sent to the server, or the id of one that it has.
-        out: where the video goes once it is there; with it the command waits for the end.
         wait: follow the run until it ends.
     """
 
+    out: Annotated[
+        Path | None,
+        option("VIDEO.mp4", "it stays there", "where the video goes; with it the command waits for the end"),
+    ] = None
     wait: bool = False
     connection: Connection = field(default_factory=Connection)
 
@@ -65,7 +80,7 @@ class Jobs:
         resume: put a stopped run into the queue again.
         wait: follow a run until it ends.
         fetch: get the video of a run, to --out.
-        delete: of a run; for a day --restore brings it back.
+        delete: delete a run; for a day --restore brings it back.
         restore: bring a deleted run back.
         out: where the video goes.
     """

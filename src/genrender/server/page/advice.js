@@ -3,7 +3,7 @@
 import { api } from "./api.js";
 import { el, fill } from "./dom.js";
 import { busy } from "./notices.js";
-import { runs } from "./runs.js";
+import { makeAgain } from "./runs.js";
 import { titleOf } from "./settings_form.js";
 import { figure, sentence } from "./wording.js";
 
@@ -31,13 +31,7 @@ function symptomView(run, symptom) {
       {
         type: "button",
         title: "Makes the video again with this changed; this one stays",
-        onClick: () =>
-          busy(button, "Asking…", async () => {
-            const made = runs.note(
-              await api.submit({ scene: null, settings: change.settings, from: run.id }),
-            );
-            location.hash = `#run/${made.id}`;
-          }),
+        onClick: () => busy(button, "Asking…", () => makeAgain(run, change.settings)),
       },
       el("span", {}, change.about),
       el("small", { class: "quiet" }, wordsOf(change.settings)),

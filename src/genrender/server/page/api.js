@@ -1,14 +1,14 @@
 // What the page asks the server, as docs/http_api.md says. Addresses are relative, so that a proxy may put a path before them.
 
 /** The server's own words about what is wrong, or ours where it did not answer. */
-export class Failure extends Error {
+class Failure extends Error {
   constructor(words, status) {
     super(words);
     this.status = status;
   }
 }
 
-export const NOT_THERE =
+const NOT_THERE =
   "The server does not answer. Is `genrender serve` still running? Nothing is lost; the page goes on when it is back.";
 
 async function failureOf(answer) {

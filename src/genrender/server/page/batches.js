@@ -8,7 +8,7 @@ import { count } from "./wording.js";
 const WORDS = { running: "going on", waiting: "waiting", failed: "failed", stopped: "stopped" };
 
 /** One line about a batch, such as "12 of 20 finished, 1 failed". */
-export function batchWords(batch) {
+function batchWords(batch) {
   const finished = batch.counts.finished ?? 0;
   if (finished === batch.total) return `${count(batch.total, "run")}, all finished`;
   const others = Object.entries(WORDS)

@@ -18,7 +18,7 @@ export function withView(setting, view) {
 }
 
 /** The setting without the view of a moment; the last one that is left stands still. */
-export function withoutView(setting, time) {
+function withoutView(setting, time) {
   const kept = setting.filter((one) => !isAt(time)(one));
   return kept.length ? kept : setting[0];
 }

@@ -1,10 +1,10 @@
 // A run in the gallery: a picture that moves under the pointer, and what can be done with it.
 
 import { api } from "./api.js";
-import { el, fill } from "./dom.js";
+import { el, fill, prefersStill } from "./dom.js";
 import { busy, complain, notice } from "./notices.js";
 import { nameOf } from "./run_parts.js";
-import { isActive, runs } from "./runs.js";
+import { isActive, runs, shareOf } from "./runs.js";
 import { stateWords, timeWords } from "./wording.js";
 
 /** A still picture of a run, or null while there is none. */
@@ -15,7 +15,7 @@ function posterOf(run) {
 }
 
 /** Deletes a run, and offers to bring it back. */
-export async function removeRun(run) {
+async function removeRun(run) {
   await api.remove(run.id);
   notice(`“${nameOf(run)}” is deleted.`, {
     action: [
@@ -59,7 +59,7 @@ export function runCard(run, { isChosen, onChoose, onGone }) {
   let video = null;
 
   function moving(isOn) {
-    if (isOn && now.has_video && !video && !window.matchMedia("(prefers-reduced-motion: reduce)").matches) {
+    if (isOn && now.has_video && !video && !prefersStill()) {
       video = el("video", {
         src: api.file(now.id, "video.mp4"),
         muted: true,
@@ -118,7 +118,7 @@ export function runCard(run, { isChosen, onChoose, onGone }) {
         : [stateWords(now), timeWords(now)].filter(Boolean).join(" · ");
     state.classList.toggle("wrong", now.state === "failed");
     bar.hidden = !isActive(now);
-    bar.value = now.progress?.total ? now.progress.done / now.progress.total : 0;
+    bar.value = shareOf(now);
     fill(
       buttons,
       now.has_video && !isActive(now) && el("label", { class: "check small" }, pick, "Compare"),

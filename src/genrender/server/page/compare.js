@@ -1,6 +1,6 @@
 // Two sequences of frames, seen at the same moment: one wiped over the other, or side by side.
 
-import { el, fill, segments } from "./dom.js";
+import { el, segments } from "./dom.js";
 import { Frames } from "./frames.js";
 import { transport } from "./transport.js";
 
@@ -81,7 +81,8 @@ export function comparison(left, right, fps, how = "wipe") {
     stage.setPointerCapture(event.pointerId);
     follow(event);
     stage.addEventListener("pointermove", follow);
-    stage.addEventListener("pointerup", () => stage.removeEventListener("pointermove", follow), {
+    // However the drag ends, also where the browser takes it away.
+    stage.addEventListener("lostpointercapture", () => stage.removeEventListener("pointermove", follow), {
       once: true,
     });
   });

@@ -123,6 +123,9 @@ export function segments(label, options, value, onChange) {
   return set;
 }
 
+/** Whether whoever looks has asked their system for things that stand still. */
+export const prefersStill = () => window.matchMedia("(prefers-reduced-motion: reduce)").matches;
+
 /** Runs a function a little after the last call. */
 export function later(run, wait_ms) {
   let timer = 0;

@@ -3,7 +3,7 @@
 import { api } from "./api.js";
 import { choice, el, field, fill, icon } from "./dom.js";
 import { busy } from "./notices.js";
-import { isActive, runs } from "./runs.js";
+import { isActive, runs, shareOf } from "./runs.js";
 import { sentence, stateWords, timeWords } from "./wording.js";
 
 const KINDS = [
@@ -111,7 +111,7 @@ export function extrasPanel(run, sources) {
     asking.hidden = isBusy;
     for (const one of [state, stop, bar]) one.hidden = !isBusy;
     state.textContent = isBusy ? [stateWords(now), timeWords(now)].filter(Boolean).join(", ") : "";
-    bar.value = now.progress?.total ? now.progress.done / now.progress.total : 0;
+    bar.value = shareOf(now);
     wrong.textContent = now.error ? sentence(now.error) : "";
     const made = JSON.stringify(now.also);
     if (made === before) return;

@@ -1,7 +1,7 @@
 // One line in the head of the page: what is running, wherever one is.
 
 import { el, fill } from "./dom.js";
-import { runs } from "./runs.js";
+import { runs, shareOf } from "./runs.js";
 import { timeWords } from "./wording.js";
 
 export function showNow(place) {
@@ -19,8 +19,7 @@ export function showNow(place) {
     const running = active.find((run) => run.state === "running") ?? active[0];
     if (!runs.isConnected()) return fill(place, away);
     if (!running) return fill(place);
-    const { progress } = running;
-    const share = progress && progress.total ? progress.done / progress.total : 0;
+    const share = shareOf(running);
     const others = active.length - 1;
     words.textContent = [
       running.state === "waiting" ? "Waiting" : `${Math.round(100 * share)} %`,

@@ -1,7 +1,7 @@
 // Which objects are merged, left out and described, kept in the settings `merge`, `ignore` and `prompt_for`.
 
 /** A name as a pattern that means this name only. */
-export const literal = (name) => name.replace(/[[*?]/g, (sign) => `[${sign}]`);
+const literal = (name) => name.replace(/[[*?]/g, (sign) => `[${sign}]`);
 
 const split = (text) => {
   const at = text.indexOf("=");

@@ -8,7 +8,7 @@ import { ago, bytes } from "./wording.js";
 const ACCEPTED = ".glb,.gltf,.bin,.usd,.usda,.usdc,.usdz,.obj,.mtl,.ply,.abc,.zip,.exr,.png,.jpg,.jpeg";
 
 /** Why files are not worth sending, or null. */
-export function tooMuch(files, limits) {
+function tooMuch(files, limits) {
   const size = files.reduce((sum, file) => sum + file.size, 0);
   if (files.length > limits.upload_files)
     return `${files.length} files were given, expected at most ${limits.upload_files}; put them into a zip`;

@@ -16,7 +16,7 @@ const dot = (a, b) => a.reduce((sum, value, i) => sum + value * b[i], 0);
 const degrees = (radians) => (radians * 180) / Math.PI;
 
 /** Half the height of what a camera sees at its target, in scene units. */
-export function halfHeight(camera) {
+function halfHeight(camera) {
   const away = Math.hypot(...minus(camera.eye, camera.target));
   return camera.ymag ?? away * Math.tan((camera.yfov_deg * Math.PI) / 360);
 }

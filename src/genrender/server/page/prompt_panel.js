@@ -3,6 +3,7 @@
 import { choice, el, field, fill, iconButton, segments } from "./dom.js";
 import { draft } from "./draft.js";
 import { promptBox } from "./prompt_box.js";
+import { otherSeed } from "./runs.js";
 
 // What the presets are for; the numbers come from the server.
 const PRESETS = { balanced: "Balanced", fast: "Fast", preview: "Sketch", paper: "Paper" };
@@ -49,7 +50,7 @@ export function promptPanel(known, steps) {
     draft.set({ seed: seed.value === "" || seed.value === "0" ? null : Number(seed.value) }),
   );
   const dice = iconButton("dice", "Another seed", () => {
-    draft.set({ seed: 1 + Math.floor(Math.random() * 99999) });
+    draft.set({ seed: otherSeed() });
     seed.value = draft.get("seed");
   });
   const seedField = field("Seed", seed);

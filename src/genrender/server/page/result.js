@@ -3,13 +3,12 @@
 import { advicePanel } from "./advice.js";
 import { api } from "./api.js";
 import { comparison } from "./compare.js";
-import { complain, busy } from "./notices.js";
-import { draft } from "./draft.js";
-import { el, field, fill, icon } from "./dom.js";
+import { busy, complain } from "./notices.js";
+import { el, field, fill, icon, prefersStill } from "./dom.js";
 import { extrasPanel } from "./extras.js";
 import { metricsPanel } from "./metrics.js";
-import { factsOf, nameOf, runTitle } from "./run_parts.js";
-import { runs } from "./runs.js";
+import { factsOf, nameOf, runTitle, settingsButton } from "./run_parts.js";
+import { makeAgain, otherSeed } from "./runs.js";
 import { ago } from "./wording.js";
 
 const PASSES = [
@@ -36,12 +35,11 @@ const side = (title, run, folder) => ({
 
 /** The video, which loops and steps by frames with the arrow keys. */
 function videoView(run) {
-  const isStill = window.matchMedia("(prefers-reduced-motion: reduce)").matches;
   const video = el("video", {
     src: api.file(run.id, "video.mp4"),
     loop: true,
     muted: true,
-    autoplay: !isStill,
+    autoplay: !prefersStill(),
     controls: true,
     playsInline: true,
     preload: "auto",
@@ -69,49 +67,27 @@ function actions(run) {
       type: "button",
       class: "main",
       onClick: () =>
-        busy(again, "Asking…", async () => {
-          const seed = 1 + Math.floor(Math.random() * 99999);
-          const made = runs.note(await api.submit({ scene: null, settings: { seed }, from: run.id }));
-          location.hash = `#run/${made.id}`;
-        }),
+        busy(again, "Asking…", () => makeAgain(run, { seed: otherSeed() })),
     },
     icon("dice"),
     "Again with another seed",
   );
-  const prepare = async (change) => {
-    try {
-      draft.replace(change(await api.settingsOf(run.id)));
-      location.hash = "#make";
-    } catch (error) {
-      complain(error);
-    }
-  };
-  const button = (label, about, change) =>
-    el("button", { type: "button", title: about, onClick: () => prepare(change) }, label);
   return el(
     "div",
     { class: "actions" },
     again,
-    button("Change its settings", "Opens the page with everything as it was here", (found) => found),
-    button(
-      "Use this look in another shot",
-      "Another camera, clip or length; every object keeps its look",
-      ({ scene, settings }) => ({ scene, settings: { ...settings, appearance_from: run.id } }),
-    ),
-    button("Same settings, other scene", "Choose a file; words and settings stay", ({ settings }) => ({
-      scene: null,
-      settings: withoutShot(settings),
-    })),
+    settingsButton(run),
+    settingsButton(run, {
+      label: "Use this look in another shot",
+      about: "Another camera, clip or length; every object keeps its look",
+      change: ({ scene, settings }) => ({ scene, settings: { ...settings, appearance_from: run.id } }),
+    }),
+    settingsButton(run, {
+      label: "Same settings, other scene",
+      about: "Choose a file; words and settings stay",
+      change: ({ settings }) => ({ settings }),
+    }),
   );
-}
-
-/** Settings without those that name parts of the scene. */
-function withoutShot(settings) {
-  const kept = { ...settings };
-  for (const name of ["animation", "start", "end", "merge", "ignore", "prompt_for", "appearance_from"])
-    delete kept[name];
-  if (typeof kept.camera === "object" || kept.camera?.startsWith("scene:")) delete kept.camera;
-  return kept;
 }
 
 /**

@@ -1,13 +1,12 @@
 // One run: waiting, going on, interrupted, or its result.
 
 import { api } from "./api.js";
-import { el, fill } from "./dom.js";
-import { draft } from "./draft.js";
+import { el, fill, prefersStill } from "./dom.js";
 import { Frames } from "./frames.js";
-import { busy, complain } from "./notices.js";
+import { busy } from "./notices.js";
 import { resultView } from "./result.js";
-import { isActive, runs } from "./runs.js";
-import { factsOf, runTitle } from "./run_parts.js";
+import { isActive, makeAgain, runs, shareOf } from "./runs.js";
+import { factsOf, nameOf, runTitle, settingsButton } from "./run_parts.js";
 import { sheetView } from "./sheet.js";
 import { transport } from "./transport.js";
 import { stateWords, timeWords } from "./wording.js";
@@ -31,7 +30,7 @@ export function runPage(main, known, path) {
       const view = VIEWS[now] ? VIEWS[now](run, other, known.sources) : workView(run);
       fill(main, view);
       close = () => view.close?.();
-      document.title = `${run.name || run.prompt} – genrender`;
+      document.title = `${nameOf(run)} – genrender`;
       view.update?.(run);
     } else main.firstElementChild.update?.(run);
   }
@@ -107,7 +106,7 @@ function workView(run) {
     state.classList.toggle("wrong", now.state === "failed");
     time.textContent = timeWords(now) || "\u00a0";
     const { progress } = now;
-    const share = progress?.total ? progress.done / progress.total : 0;
+    const share = shareOf(now);
     bar.hidden = !isActive(now);
     if (now.state === "running" && !progress) bar.removeAttribute("value");
     else bar.value = share;
@@ -147,7 +146,7 @@ function workView(run) {
             el(
               "li",
               { class: "row between" },
-              el("a", { href: `#run/${one.id}`, class: "one-line" }, one.name || one.prompt),
+              el("a", { href: `#run/${one.id}`, class: "one-line" }, nameOf(one)),
               el("span", { class: "quiet" }, stateWords(one)),
             ),
           ),
@@ -167,6 +166,8 @@ function workView(run) {
     bar.classList.toggle("unseen", n > 0);
   }
 
+  const note = async (asked) => runs.note(await asked);
+
   function showButtons(now) {
     const act = (words, label, work, main = false) => {
       const button = el(
@@ -174,7 +175,7 @@ function workView(run) {
         {
           type: "button",
           class: main ? "main" : "",
-          onClick: () => busy(button, words, async () => runs.note(await work())),
+          onClick: () => busy(button, words, work),
         },
         label,
       );
@@ -182,44 +183,20 @@ function workView(run) {
     };
     fill(
       buttons,
-      now.state === "waiting" && act("Taking it out…", "Take it out of the queue", () => api.cancel(now.id)),
-      now.state === "running" && act("Stopping after this step…", "Stop", () => api.cancel(now.id)),
-      now.state === "deleted" && act("Bringing it back…", "Bring it back", () => api.restore(now.id), true),
+      now.state === "waiting" && act("Taking it out…", "Take it out of the queue", () => note(api.cancel(now.id))),
+      now.state === "running" && act("Stopping after this step…", "Stop", () => note(api.cancel(now.id))),
+      now.state === "deleted" && act("Bringing it back…", "Bring it back", () => note(api.restore(now.id)), true),
       now.can_resume &&
         act(
           "Asking…",
           now.keeps_steps ? "Go on from the last step" : "Begin it again",
-          () => api.resume(now.id),
+          () => note(api.resume(now.id)),
           true,
         ),
       !isActive(now) &&
         !now.can_resume &&
-        act(
-          "Asking…",
-          "Make it again",
-          async () => {
-            const made = await api.submit({ scene: null, settings: {}, from: now.id });
-            location.hash = `#run/${made.id}`;
-            return made;
-          },
-          true,
-        ),
-      !isActive(now) &&
-        el(
-          "button",
-          {
-            type: "button",
-            onClick: async () => {
-              try {
-                draft.replace(await api.settingsOf(now.id));
-                location.hash = "#make";
-              } catch (error) {
-                complain(error);
-              }
-            },
-          },
-          "Change its settings",
-        ),
+        act("Asking…", "Make it again", () => makeAgain(now), true),
+      !isActive(now) && settingsButton(now),
       now.state === "running" &&
         el("p", { class: "quiet small" }, "What is stopped can go on later, to the same frames."),
     );
@@ -292,7 +269,7 @@ function givenView(run) {
     clock = transport({ n: now.n_frames, fps: now.fps, show });
     fill(whole, el("div", { class: "stage" }, canvas), clock);
     await clock.go(0);
-    if (!window.matchMedia("(prefers-reduced-motion: reduce)").matches) clock.play();
+    if (!prefersStill()) clock.play();
   };
   whole.close = () => {
     clock?.pause();

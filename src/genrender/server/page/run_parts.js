@@ -2,13 +2,40 @@
 
 import { api } from "./api.js";
 import { titleOfCamera } from "./camera_move.js";
+import { draft } from "./draft.js";
 import { el, fill, newId } from "./dom.js";
-import { busy } from "./notices.js";
+import { busy, complain } from "./notices.js";
 import { runs } from "./runs.js";
 import { titleOf } from "./settings_form.js";
 import { ago, count } from "./wording.js";
 
 export const nameOf = (run) => run.name || run.prompt || run.id;
+
+/**
+ * A button that opens the page to work in with a run's scene and settings.
+ *
+ * @param {object} run
+ * @param {{label?: string, about?: string, change?: (found: object) => object}} given other words than its own, and
+ *   what becomes of what was found
+ */
+export function settingsButton(
+  run,
+  {
+    label = "Change its settings",
+    about = "Opens the page with everything as it was here",
+    change = (found) => found,
+  } = {},
+) {
+  async function open() {
+    try {
+      draft.replace(change(await api.settingsOf(run.id)));
+      location.hash = "#make";
+    } catch (error) {
+      complain(error);
+    }
+  }
+  return el("button", { type: "button", title: about, onClick: open }, label);
+}
 
 /** The run's name, which a click lets one change. */
 export function runTitle(run) {

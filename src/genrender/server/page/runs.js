@@ -8,6 +8,17 @@ let isConnected = true;
 
 export const isActive = (run) => run.state === "waiting" || run.state === "running";
 
+/** How much of what a run is at is done, 0 to 1. */
+export const shareOf = ({ progress }) => (progress?.total ? progress.done / progress.total : 0);
+
+export const otherSeed = () => 1 + Math.floor(Math.random() * 99999);
+
+/** Asks for a run with some settings changed, and shows it. */
+export async function makeAgain(run, settings = {}) {
+  const made = runs.note(await api.submit({ scene: null, settings, from: run.id }));
+  location.hash = `#run/${made.id}`;
+}
+
 export const runs = {
   get: (id) => known.get(id),
   active: () =>

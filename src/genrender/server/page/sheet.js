@@ -4,7 +4,7 @@ import { api } from "./api.js";
 import { el, icon } from "./dom.js";
 import { busy } from "./notices.js";
 import { factsOf, runTitle } from "./run_parts.js";
-import { runs } from "./runs.js";
+import { makeAgain } from "./runs.js";
 
 /** How many seeds one sheet has. */
 const N_SEEDS = 4;
@@ -13,7 +13,7 @@ const N_SEEDS = 4;
 export const seedsFrom = (first) => `${first}-${first + N_SEEDS - 1}`;
 
 /** "0-3" or "1,5,9-12" as numbers. */
-export function seedsOf(text) {
+function seedsOf(text) {
   return [
     ...new Set(
       text.split(",").flatMap((word) => {
@@ -32,11 +32,7 @@ export function sheetView(run) {
       "button",
       {
         type: "button",
-        onClick: () =>
-          busy(button, "Asking…", async () => {
-            const made = runs.note(await api.submit({ scene: null, settings: { seed }, from: run.id }));
-            location.hash = `#run/${made.id}`;
-          }),
+        onClick: () => busy(button, "Asking…", () => makeAgain(run, { seed })),
       },
       `Seed ${seed}`,
     );
@@ -47,11 +43,7 @@ export function sheetView(run) {
     {
       type: "button",
       onClick: () =>
-        busy(more, "Asking…", async () => {
-          const next = seedsFrom(Math.max(...seeds) + 1);
-          const made = await api.submit({ scene: null, settings: { seeds: next }, from: run.id });
-          location.hash = `#run/${runs.note(made).id}`;
-        }),
+        busy(more, "Asking…", () => makeAgain(run, { seeds: seedsFrom(Math.max(...seeds) + 1) })),
     },
     icon("dice"),
     "Other seeds",

@@ -4,7 +4,7 @@ import { el, fill, icon, iconButton } from "./dom.js";
 
 /**
  * @param {object} given n frames, fps, show(frame) that returns a promise once the frame is on the screen,
- *   name(frame) for its label, onFrame(frame)
+ *   name(frame) for its label
  * @returns an element with `go(frame)`, `play()`, `pause()`, `set({n, fps})`, `frame` and `keys(event)`
  */
 export function transport({ n, fps, show, name = (frame) => `frame ${frame}` }) {

@@ -6,7 +6,7 @@ const WORD = /[\p{L}\p{N}]+(?:'[\p{L}\p{N}]+)?/gu;
 const verdicts = new Map();
 
 /** Words of a text with their places. */
-export function wordsIn(text) {
+function wordsIn(text) {
   return [...text.matchAll(WORD)].map((match) => ({
     word: match[0],
     start: match.index,

@@ -1,6 +1,6 @@
 """Makes docs/pictures/passes.jpg: what `genrender passes` writes of one moment, side by side.
 
-python benchmarks/pictures_of_passes.py
+python tools/passes_picture.py
 """
 
 from pathlib import Path
