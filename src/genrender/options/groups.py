@@ -57,7 +57,7 @@ ProgressAs = Annotated[
     ),
 ]
 Seed = Annotated[
-    int, tyro.conf.arg(metavar="S", help="where chance begins: the same number gives the same again")
+    int, tyro.conf.arg(metavar="S", help="another number gives another video, the same number the same")
 ]
 Steps = Annotated[int | None, option("N", "the preset's", "diffusion steps")]
 ModelName = Annotated[
@@ -106,10 +106,7 @@ Start = Annotated[
         "what the first frame shows: a frame number of the file, or seconds such as 0.5s",
     ),
 ]
-ABOUT_SIZE = (
-    "picture size in pixels: WIDTHxHEIGHT, or one number for a square, or for the longer side of the picture "
-    "that a camera of the file takes"
-)
+ABOUT_SIZE = "in pixels: WIDTHxHEIGHT, or one number: a square, or the longer side with a camera of the file"
 BackdropGeometry = Annotated[
     Literal["none", "ground", "dome", "both"],
     tyro.conf.arg(help="geometry behind the scene, with object index 16382 (ground) and 16383 (dome)"),
@@ -216,8 +213,7 @@ class Model:
     """What paints, and how long it takes.
 
     Attributes:
-        preset: settings to start from, which other options override: fast and preview take fewer steps, paper
-            is the method as published.
+        preset: settings to start from; fast and preview take fewer steps, paper is as published.
     """
 
     model: ModelName = "pocket"

@@ -52,10 +52,7 @@ class Serve:
 
 @dataclass(frozen=True)
 class Submit(Render):
-    """Have a server render a scene.
-
-    The options are those of `genrender render`, but for what is of this machine, such as --run-dir, --device,
-    --workers and --progress.
+    """Have a server render a scene. Options are those of `genrender render`, but for this machine's own.
 
     Attributes:
         scene: a scene, which is sent to the server, or the id of one that it has.
@@ -64,7 +61,7 @@ class Submit(Render):
 
     out: Annotated[
         Path | None,
-        option("VIDEO.mp4", "it stays there", "where the video goes; with it the command waits for the end"),
+        option("VIDEO.mp4", "none", "where the video goes; the command then waits for the end"),
     ] = None
     wait: bool = False
     connection: Connection = field(default_factory=Connection)
