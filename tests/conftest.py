@@ -7,6 +7,7 @@ from typing import Any
 import pretend_gpu
 import pytest
 import torch
+from warm import make_workers_warm
 
 pytest_plugins = ["pipelines"]
 
@@ -25,6 +26,12 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 def _same_chance() -> None:
     """Weights and pictures that a test draws are the same whatever ran before it, and in which process."""
     torch.manual_seed(0)
+
+
+@pytest.fixture
+def warm_workers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Workers of this machine are copies of a process that has loaded the libraries."""
+    make_workers_warm(monkeypatch)
 
 
 @pytest.fixture(scope="module", params=_GPUS or [pretend_gpu.NAME])

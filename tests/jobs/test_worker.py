@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 from jobs.tiny_jobs import tiny_job
+from warm import WarmProcess
 
 from genrender.errors import ConfigError
 from genrender.jobs.make import make
@@ -41,7 +42,10 @@ def test_runs_of_one_process_are_those_of_single_ones(tmp_path):
 
 
 def test_frames_are_enlarged_on_the_device_that_is_told(tmp_path):
-    with Worker() as worker, pytest.raises(ConfigError, match="cannot compute on device 'meta'"):
+    with (
+        Worker(start=WarmProcess) as worker,
+        pytest.raises(ConfigError, match="cannot compute on device 'meta'"),
+    ):
         worker.finish(tmp_path, None, "somebody/larger", "meta")
 
 
@@ -71,7 +75,7 @@ def test_what_is_cancelled_before_its_first_step_ends_its_process_and_leaves_not
         # Once only: the answer is not asked for again.
         is_cancelled=lambda: begun in told and next(answers, False),
     )
-    with Worker() as worker:
+    with Worker(start=WarmProcess) as worker:
         with pytest.raises(Cancelled):
             worker.make(job, RunFolder(tmp_path / "run"), hooks)
         assert worker._process is None
@@ -87,7 +91,7 @@ def test_what_is_stopped_later_can_be_resumed_and_says_so(tmp_path, error):
         if done == ("diffusion", 2, 8):
             raise error
 
-    with Worker() as worker:
+    with Worker(start=WarmProcess) as worker:
         with pytest.raises(error):
             worker.make(replace(tiny_job(), steps=8), folder, RunHooks(notes.append, progress=stop))
         assert worker._process is None
