@@ -230,6 +230,8 @@ def photograph(browser: Any, address: str, folder: Path) -> None:
     page.get_by_role("button", name="try background").wait_for()
     page.get_by_label("Frames", exact=True).fill("12")
     page.locator(".start-bar .estimate", has_text="about").wait_for()
+    page.mouse.move(1200, 400)
+    page.mouse.wheel(0, -1000)  # filling in a field has scrolled the page
     camera.take("making")
     page.get_by_role("button", name="try background").click()
     page.wait_for_timeout(1000)

@@ -47,6 +47,7 @@ from genrender.options.groups import (
     VerifiedView,
     View,
     option,
+    several,
 )
 
 
@@ -118,7 +119,7 @@ class Join:
         out: the video.
     """
 
-    run_dirs: Annotated[tyro.conf.Positional[tuple[Path, ...]], tyro.conf.arg(metavar="RUN_DIR...")]
+    run_dirs: Annotated[tyro.conf.Positional[tuple[Path, ...]], several("RUN_DIR...")]
     out: Annotated[Path, tyro.conf.arg(metavar="VIDEO.mp4")]
     debug: Debug = False
 
@@ -173,7 +174,7 @@ class Study:
     """
 
     name: Annotated[tyro.conf.Positional[StudyName], tyro.conf.arg(metavar="NAME")]
-    shots: Annotated[tyro.conf.Positional[tuple[str, ...]], tyro.conf.arg(metavar="SCENE=TEXT")]
+    shots: Annotated[tyro.conf.Positional[tuple[str, ...]], several("SCENE=TEXT...")]
     seeds: Annotated[str, tyro.conf.arg(metavar="S,S,...")] = "0,1"
     frames: Annotated[int, tyro.conf.arg(metavar="N")] = 16
     start: Start = None
@@ -323,7 +324,7 @@ class Inspect:
         model: pocket, a single file, a folder in diffusers' layout, or a hub id.
     """
 
-    scene: Annotated[tyro.conf.Positional[Path | None], tyro.conf.arg(metavar="SCENE")] = None
+    scene: Annotated[tyro.conf.Positional[Path | None], option("SCENE", "none, with --model")] = None
     exr_map: ExrMapFile = None
     model: Annotated[str | None, option("MODEL", "none")] = None
     picture: Annotated[Path | None, option("FILE.png", "none")] = None

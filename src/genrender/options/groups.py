@@ -14,6 +14,11 @@ from genrender.methods.table import MethodName
 from genrender.scene.choices import ObjectsBy, UvMode
 
 
+def several(metavar: str) -> Any:
+    """How words that stand without an option appear in the help, of which there is at least one."""
+    return tyro.conf.arg(metavar=metavar, help_behavior_hint="(required)")
+
+
 def option(metavar: str, default: str, about: str | None = None) -> Any:
     """How an option appears in the help where its type and its default value do not say enough."""
     return tyro.conf.arg(metavar=metavar, help=about, help_behavior_hint=f"(default: {default})")
@@ -57,7 +62,7 @@ ProgressAs = Annotated[
     ),
 ]
 Seed = Annotated[
-    int, tyro.conf.arg(metavar="S", help="another number gives another video, the same number the same")
+    int, tyro.conf.arg(metavar="S", help="another number gives another result, the same number the same")
 ]
 Steps = Annotated[int | None, option("N", "the preset's", "diffusion steps")]
 ModelName = Annotated[
