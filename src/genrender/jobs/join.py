@@ -37,9 +37,11 @@ def join(folders: Sequence[Path], out: Path, hooks: RunHooks = SILENT) -> range:
         The frames' numbers in the clip.
 
     Raises:
-        ConfigError: they are parts of different clips, or frames are missing or there twice.
+        ConfigError: there are none, they are parts of different clips, or frames are missing or there twice.
         MediaError: a folder is no finished run, or the video cannot be written.
     """
+    if not folders:
+        raise ConfigError("no run folder is given, expected those of parts, or the folder that holds them")
     if out.suffix.lower() != ".mp4":
         raise MediaError(f"cannot write {out}: expected the name of an MP4 file, for instance {out.stem}.mp4")
     check_writable(out.parent)
