@@ -1,12 +1,11 @@
 """What farms count on: percent on stdout, an end that was asked for, and the same command again."""
 
 import re
-import signal
-import subprocess
 import sys
 
 import pytest
 from cli.conftest import frames
+from warm import WarmProcess
 
 from genrender.cli.percent_lines import PercentLines
 from genrender.runs.folder import RunFolder
@@ -20,17 +19,15 @@ def words(scene, model):
 
 @pytest.mark.skipif(sys.platform == "win32", reason="needs signals")
 def test_a_task_that_is_pre_empted_goes_on_when_it_is_given_again(call, words, tmp_path):
-    command = [sys.executable, "-m", "genrender", *words, "run", "--progress", "percent"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None
-        assert process.stderr is not None
-        for line in process.stdout:
-            if line == "Progress: 30%\n":
-                break
-        process.send_signal(signal.SIGTERM)
-        assert "100%" not in process.stdout.read()
-        told = process.stderr.read().splitlines()
-    assert process.returncode == 143
+    said = tmp_path / "said.txt"
+    process = WarmProcess(["-m", "genrender", *words, "run", "--progress", "percent"], stderr=said)
+    for line in process.answers():
+        if line == "Progress: 30%\n":
+            break
+    process.terminate()
+    assert "100%" not in "".join(process.answers())
+    assert process.wait() == 143
+    told = said.read_text().splitlines()
     assert told[-2:] == [
         "genrender: go on from the last step with: genrender resume run",
         "genrender: terminated",
