@@ -107,6 +107,7 @@ def test_whoever_is_killed_the_run_is_that_of_one_process(whole, tmp_path):
     assert set(psutil.Process().children(recursive=True)) <= before
 
 
+@pytest.mark.usefixtures("warm_workers")
 def test_a_run_that_is_stopped_ends_its_workers_and_goes_on_with_the_same_scene_alone(tmp_path):
     scene, folder, notes = tmp_path / "scene.glb", tmp_path / "run", []
     shutil.copy(JOB.clip.scene, scene)
