@@ -104,6 +104,7 @@ WRONG = {
     "[1]": "it is no JSON object, expected one such as",
     '{"command": "train"}': 'command is "train", expected render or compare or study',
     '{"job": "../x", "scene": "x.glb", "prompt": "x"}': 'job is "../x", expected a name that can be a folder',
+    '{"job": "läufer blau", "scene": "x.glb", "prompt": "x"}': 'job is "läufer blau", expected a name',
     '{"scene": "x.glb"}': "prompt is missing",
     '{"scene": "x.glb", "promt": "x"}': "there is no option 'promt', perhaps prompt",
     '{"scene": "x.glb", "prompt": "x"}': "scene file not found: x.glb",

@@ -195,7 +195,7 @@ def asked_values(values: Any) -> tuple[str | None, str, dict[str, Any]]:
     ):
         raise ConfigError(
             f"job is {_short(name)}, expected a name that can be a folder's: up to {MAX_JOB_NAME} letters, "
-            "digits, hyphens"
+            "digits, hyphens, no blanks"
         )
     for option, why in OF_BATCH.items():
         if option in named:
@@ -206,7 +206,9 @@ def asked_values(values: Any) -> tuple[str | None, str, dict[str, Any]]:
 
 
 def _short(value: Any) -> str:
-    return shown(json_text(value, indent=None), SHOWN_LENGTH)
+    """A value as it stands in the file; letters beyond ASCII stay letters."""
+    text = f'"{value}"' if isinstance(value, str) else json_text(value, indent=None)
+    return shown(text, SHOWN_LENGTH)
 
 
 def _task(values: Any, number: int, folder: Path, warn: Callable[[str], None]) -> Task:
