@@ -203,17 +203,18 @@ def small_shards(monkeypatch):
 @pytest.mark.usefixtures("small_shards")
 def test_the_whole_training_ends_with_a_folder_that_paints(tmp_path, monkeypatch):
     # What the report takes for its figures is made in the same way, be it two hundred renders or some.
-    monkeypatch.setattr("genrender.train.report.N_RENDERS", 24)
+    monkeypatch.setattr("genrender.train.report.N_RENDERS", 40)
     monkeypatch.setattr("genrender.train.report.N_RETRIEVAL_PAIRS", 8)
     work = tmp_path / "work"
     few = {"vae_steps": 2, "clip_steps": 2, "judge_steps": 2, "steps": 2}
-    config = PocketTraining(work, tmp_path / "model", shards=2, batch=2, workers=1, **few)
+    # Of the shipped size; the test on a GPU and test_warm_start go through the stages at 256 pixels.
+    config = PocketTraining(work, tmp_path / "model", "small", shards=2, batch=2, workers=1, **few)
     for stage in ("data", "vae", "clip", "judge", "diffusion", "export"):
         train_pocket(replace(config, stage=stage))
     pipe = load_pipeline(str(tmp_path / "model"))
-    gbuffers = [rotating_sphere(256, 0.0), rotating_sphere(256, 10.0)]
+    gbuffers = [rotating_sphere(128, 0.0), rotating_sphere(128, 10.0)]
     result = pipe("a red ball", gbuffers, num_inference_steps=2)
-    assert result.frames.shape == (2, 256, 256, 3)
+    assert result.frames.shape == (2, 128, 128, 3)
     assert np.isfinite(result.frames).all()
 
     glb = tmp_path / "ball.glb"
@@ -226,7 +227,7 @@ def test_the_whole_training_ends_with_a_folder_that_paints(tmp_path, monkeypatch
         assert 0 <= figures[name] <= 1
     for name in ("shared_keys_spread_ratio", "injected_surface_error_ratio", "injected_sharpness_ratio"):
         assert figures[name] > 0
-    assert read_png(tmp_path / "report" / "shapes.png").shape[1] == 256
+    assert read_png(tmp_path / "report" / "shapes.png").shape[1] == 128
 
     # The weights of a finished model start another training, whose parts are all there from the beginning.
     another = replace(config, work_dir=tmp_path / "more", init=tmp_path / "model", stage="diffusion")
