@@ -2,11 +2,12 @@
 
 import importlib.util
 import json
-import subprocess
 import sys
+from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import numpy as np
 import pytest
@@ -204,16 +205,36 @@ def test_example_05_shows_that_the_method_is_steadier(tmp_path: Path, capsys: py
 # Benchmarks
 
 
+@pytest.fixture
+def measured(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., Any]:
+    """What a benchmark's `main` reports for some words; it still begins the processes that measure."""
+
+    def report(benchmark: ModuleType, *words: str) -> Any:
+        capsys.readouterr()
+        with monkeypatch.context() as asked:
+            asked.setattr(sys, "argv", [str(benchmark.__file__), *words])
+            benchmark.main()
+        return json.loads(capsys.readouterr().out)
+
+    return report
+
+
 @pytest.mark.slow
-def test_speed_and_the_share_of_surface_work_are_measured(tiny_model: str):
+def test_speed_and_the_share_of_surface_work_are_measured(
+    tiny_model: str, measured: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+):
     words = ["--model", tiny_model, "--frames", "3", "--size", "64", "--steps", "1", "--json"]
-    reports = []
-    for script in (["speed.py", "--chunk", "2"], ["surface_share.py", "--engines", "texture", "reproject"]):
-        command = [sys.executable, f"benchmarks/{script[0]}", *script[1:], *words]
-        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
-        assert done.returncode == 0, done.stderr
-        reports.append(json.loads(done.stdout))
-    speed, share = reports
+    benchmark = load_script(ROOT / "benchmarks" / "speed.py")
+    in_own_process = benchmark.in_own_process
+
+    def measure(name: str) -> Any:
+        """One method by a process of its own, as all of them are; the others need not import once more."""
+        return in_own_process(name) if name == "plain" else measured(benchmark, *sys.argv[1:], "--only", name)
+
+    monkeypatch.setattr(benchmark, "in_own_process", measure)
+    speed = measured(benchmark, "--chunk", "2", *words)
+    share_of = load_script(ROOT / "benchmarks" / "surface_share.py")
+    share = measured(share_of, "--engines", "texture", "reproject", *words)
     seconds = {name: row["seconds_per_frame"] for name, row in speed["methods"].items()}
     assert min(seconds.values()) > 0
     assert speed["ratio"] == pytest.approx(seconds["generative"] / seconds["plain"])
