@@ -37,6 +37,7 @@ class SurfaceLockNode(io.ComfyNode):
                     default=0,
                     min=0,
                     max=2**63 - 1,
+                    control_after_generate=True,
                     tooltip="Of the first view, from which the others are found",
                 ),
             ],

@@ -34,7 +34,12 @@ class SurfaceInjectionNode(io.ComfyNode):
                 io.Model.Input("model"),
                 CLIP.Input("clip"),
                 io.Int.Input(
-                    "seed", default=0, min=0, max=2**63 - 1, tooltip="Of keyframes and of noise at steps"
+                    "seed",
+                    default=0,
+                    min=0,
+                    max=2**63 - 1,
+                    control_after_generate=True,
+                    tooltip="Of keyframes and of noise at steps",
                 ),
                 io.Int.Input(
                     "chunk",

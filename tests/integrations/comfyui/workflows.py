@@ -126,6 +126,14 @@ def is_widget(type_: str, options: Mapping[str, Any]) -> bool:
     return type_.split(",")[0] in WIDGETS and not options.get("forceInput")
 
 
+def is_controlled(name: str, options: Mapping[str, Any]) -> bool:
+    """Whether the page has a widget behind this one that says what becomes of the value after a run.
+
+    It goes by the name, too (its function that makes widgets, frontend 1.47), and so has to what is stored.
+    """
+    return name in ("seed", "noise_seed") or bool(options.get("control_after_generate"))
+
+
 def page_of(graph: Graph) -> dict[str, Any]:
     """A graph as the page stores it."""
     numbers = {name: number for number, name in enumerate(graph, start=1)}
@@ -144,7 +152,7 @@ def page_of(graph: Graph) -> dict[str, Any]:
                 usual = options.get("default", choices[0])
                 usual = usual["key"] if isinstance(usual, dict) else usual
                 widgets.append(usual if value is None or isinstance(value, tuple) else value)
-                if options.get("control_after_generate"):
+                if is_controlled(input_, options):
                     widgets.append("fixed")
             if isinstance(value, tuple):
                 slot["link"] = len(links) + 1
@@ -194,8 +202,8 @@ def prompt_of(page: Mapping[str, Any]) -> dict[str, Any]:
         for name, type_, options in inputs_of(node["type"]):
             if is_widget(type_, options):
                 inputs[name] = next(values)
-                if options.get("control_after_generate"):
-                    next(values)
+                if is_controlled(name, options):
+                    assert next(values) == "fixed"
             link = slots.get(name, {}).get("link")
             if link is not None:
                 inputs[name] = source[link]
