@@ -1,8 +1,6 @@
 """What compositors take: alpha, linear EXR, cryptomattes, ProRes, upscaled frames, a sheet of seeds."""
 
 import signal
-import subprocess
-import sys
 import time
 from fractions import Fraction
 from pathlib import Path
@@ -14,6 +12,7 @@ import pytest
 import torch
 from PIL import Image
 from transformers import Swin2SRConfig, Swin2SRForImageSuperResolution
+from warm import WarmProcess
 
 import genrender.jobs.finish
 from genrender.gbuffer.exr.cryptomatte import crypto_names, manifest
@@ -245,13 +244,13 @@ def kept(run: Path, kind: str) -> list[Path]:
 
 def killed(words: list[str], until) -> None:
     """A process that gets SIGKILL as soon as something is there."""
-    process = subprocess.Popen([sys.executable, "-m", "genrender", *words], stderr=subprocess.PIPE)
+    said = Path("said.txt")
+    process = WarmProcess(["-m", "genrender", *words], stderr=said)
     deadline = time.monotonic() + 120
-    while not until() and process.poll() is None and time.monotonic() < deadline:
+    while not until() and process.is_alive and time.monotonic() < deadline:
         time.sleep(0.001)
-    process.send_signal(signal.SIGKILL)
-    _, err = process.communicate()
-    assert process.returncode == -signal.SIGKILL, err.decode()
+    process.kill()
+    assert process.wait() == -signal.SIGKILL, said.read_text()
 
 
 @pytest.mark.slow
