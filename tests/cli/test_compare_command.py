@@ -86,6 +86,7 @@ def test_bad_input_is_told_in_one_line_before_anything_is_made(words, message, c
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("warm_workers")
 def test_runs_are_measured_and_kept(capsys, tmp_path):
     """Two methods; the second call makes nothing anew, and another seed makes everything anew."""
     folder = tmp_path / "runs"
