@@ -75,7 +75,13 @@ def make_workers_warm(patch: pytest.MonkeyPatch) -> None:
     from genrender.jobs.worker import Worker
 
     loaded()  # so that it is there before a test counts processes
-    patch.setattr(Worker.__init__, "__defaults__", (False, WarmProcess))
+    begin = Worker.__init__
+    # Not its defaults: what checks shapes has wrapped it.
+    patch.setattr(
+        Worker,
+        "__init__",
+        lambda self, debug=False, start=WarmProcess: begin(self, debug, start),
+    )
     for module in ("genrender.batches.run", "genrender.jobs.in_parts"):
         patch.setattr(f"{module}.LocalProcess", WarmProcess)
 
