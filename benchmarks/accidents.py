@@ -33,6 +33,9 @@ from trials import CLIP, COMMANDS, NEEDED, Bench, Forked, differ, finish, is_cle
 
 from genrender.storage.run_files import UNFINISHED_DIR
 
+# No command on these toy clips needs half of it.
+MOST_MB = 2000
+
 # Those that begin processes of their own take many times longer, and get fewer tries.
 LOTS = ("render", "only", "join", "finish") * 4 + ("batch", "compare", "workers")
 READERS = ("resume run", "join run --out a.mp4", "finish run --also alpha", "diagnose run", "evaluate run")
@@ -193,20 +196,23 @@ def main() -> None:
 
     counts: dict[str, Counter[str]] = defaultdict(Counter)
     failures: list[str] = []
-    slowest_s = 0.0
+    slowest_s = peak_mb = 0.0
     with tempfile.TemporaryDirectory() as scratch:
         bench = Bench(Path(scratch), NEEDED if args.accident == "kills" else NEEDED[:1])
         for seed in range(args.seed, args.seed + args.tries):
             began_s = time.monotonic()
             rng = random.Random(f"{args.accident} {seed}")
             kind, said, wrong = ACCIDENTS[args.accident](bench, rng, args.only[seed % len(args.only)])
+            took_mb = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
+            if took_mb > max(peak_mb, MOST_MB):
+                wrong = wrong or f"{took_mb:.0f} MB"
+            peak_mb = max(peak_mb, took_mb)
             counts[kind]["failed" if wrong else said] += 1
             slowest_s = max(slowest_s, time.monotonic() - began_s)
             if wrong:
                 failures.append(f"{kind} {seed}: {wrong}")
                 print(failures[-1], file=sys.stderr, flush=True)
     if args.json:
-        peak_mb = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
         told = {"counts": counts, "failures": failures, "slowest_s": slowest_s, "peak_mb": peak_mb}
         print(json.dumps(told))
     else:

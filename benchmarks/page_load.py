@@ -61,7 +61,15 @@ async def read(address: str, path: str, pause_s: float, ends_s: float, answers: 
         while time.monotonic() < ends_s:
             begun_s = time.monotonic()
             writer.write(request)
-            head = await reader.readuntil(b"\r\n\r\n")
+            try:
+                head = await reader.readuntil(b"\r\n\r\n")
+            except asyncio.IncompleteReadError as error:
+                if error.partial:
+                    raise
+                # Who says nothing for seconds, on a machine that stood still, is left by the server.
+                writer.close()
+                reader, writer = await asyncio.open_connection(parts.hostname, parts.port)
+                continue
             length = next(line for line in head.lower().split(b"\r\n") if line.startswith(b"content-length:"))
             await reader.readexactly(int(length.split(b":")[1]))
             answers.seconds.append(time.monotonic() - begun_s)

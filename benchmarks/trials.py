@@ -2,10 +2,12 @@
 
 import json
 import os
+import resource
 import shutil
 import subprocess
 import sys
 import time
+import traceback
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +26,8 @@ NEEDED = (
 )
 RESULTS = ("*.png", "*.mp4", "*.exr")
 PATIENCE_S = 600.0
+# That a command may write to: one that takes all there is would end others, too.
+MEMORY_BYTES = 6 * 10**9
 
 
 @dataclass(frozen=True)
@@ -64,9 +68,13 @@ class Forked:
                 said = os.open(self.log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
                 os.dup2(said, 1)
                 os.dup2(said, 2)
+                resource.setrlimit(resource.RLIMIT_DATA, (MEMORY_BYTES, MEMORY_BYTES))
                 from genrender.cli import main
 
                 code = main(words.split())
+            except BaseException:  # as an interpreter tells of it
+                traceback.print_exc()
+                raise
             finally:
                 sys.stdout.flush()
                 os._exit(code)

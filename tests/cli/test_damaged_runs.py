@@ -73,6 +73,19 @@ def test_damage_is_mended_or_refused(call, words, tmp_path, monkeypatch):
         assert 2 in codes[name], name
 
 
+def test_a_frame_that_is_no_file_is_told(call, words, tmp_path):
+    """Found by benchmarks/reliability.py: links to a folder and to what never ends."""
+    assert call(*words, "--run-dir", "run").code == 0
+    frame = RunFolder(tmp_path / "run").frame_files()[1]
+    for target in ("..", "/dev/zero"):
+        frame.unlink()
+        frame.symlink_to(target)
+        result = call("finish", "run", "--also", "alpha")
+        assert result.code == 2
+        assert f"cannot read run/frames/{frame.name}: it is no ordinary file" in result.err
+        assert not (tmp_path / "run" / "finishing").exists()
+
+
 def state_of(folder: Path) -> dict[str, int]:
     return {str(path): path.stat().st_mtime_ns for path in [folder, *folder.rglob("*")]}
 

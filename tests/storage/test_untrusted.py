@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from genrender.errors import ConfigError, MediaError
 from genrender.scene.load import scene_label
+from genrender.storage.checked_file import DamagedFile, read_checked
 from genrender.storage.json_kinds import Range, misfit
 from genrender.storage.untrusted import (
     MAX_FILE_NAME_BYTES,
@@ -67,6 +68,8 @@ def test_what_may_never_end_is_not_read(tmp_path, kind):
         path.symlink_to(kind)
     with pytest.raises(OSError, match="no ordinary file"):
         read_bytes(path, MediaError, 100, "")
+    with pytest.raises(DamagedFile):
+        read_checked(path)
 
 
 @pytest.mark.parametrize(

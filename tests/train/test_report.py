@@ -10,7 +10,7 @@ from genrender.errors import ConfigError
 from genrender.scene.backdrop_ids import GROUND_ID
 from genrender.scene.formats.gltf.write import GltfScene, MeshNode, write_glb
 from genrender.scene.procedural.primitives import sphere
-from genrender.train.report import inner_edges, nearest_color, silhouette_iou
+from genrender.train.report import inner_edges, nearest_color, relate_inner_edges, silhouette_iou
 from genrender.train.shots import BOX, CHARACTER, all_colors_right, typical_clip
 from genrender.train.subjects import parse_character, world_subjects
 from genrender.train.vocabulary import COLORS, LOOKS, vocabulary
@@ -45,6 +45,15 @@ def test_a_character_is_a_file_and_a_noun():
     for text in ("fox.glb", "=fox", "fox.glb="):
         with pytest.raises(ConfigError, match="FILE=NOUN"):
             parse_character(text)
+
+
+def test_inner_edges_are_told_relative_to_renders_or_not_at_all():
+    figures = {"shapes_inner_edges": 3.0, "shapes_iou": 0.9, "renders_inner_edges": 4.0}
+    relate_inner_edges(figures, ["shapes", "characters"])
+    assert figures == {"shapes_inner_edges": 0.75, "shapes_iou": 0.9, "renders_inner_edges": 4.0}
+    without = {"shapes_inner_edges": 3.0, "shapes_iou": 0.9}
+    relate_inner_edges(without, ["shapes", "characters"])
+    assert without == {"shapes_iou": 0.9}
 
 
 def test_inner_edges_are_seen_where_brightness_changes_with_the_depth():

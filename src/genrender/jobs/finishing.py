@@ -29,7 +29,7 @@ from genrender.storage.run_files import (
     REQUEST_FILE,
     UPSCALED_DIR,
 )
-from genrender.storage.untrusted import json_text, read_json
+from genrender.storage.untrusted import json_text, ordinary_size, read_json
 
 
 @dataclass(frozen=True)
@@ -208,8 +208,18 @@ def _read_kept(folder: Path) -> _Kept | None:
 
 
 def _frames_digest(folder: RunFolder) -> str:
-    """Of all that the files depend on beside the scene."""
+    """Of all that the files depend on beside the scene.
+
+    Raises:
+        MediaError: one of them cannot be read.
+    """
     digest = hashlib.sha256()
     for file in (folder.config_file, *folder.frame_files()):
-        digest.update(file.read_bytes())
+        try:
+            ordinary_size(file)
+            digest.update(file.read_bytes())
+        except OSError as error:
+            raise MediaError(
+                f"cannot read {file}: {error.strerror}; expected what genrender writes: render the run again"
+            ) from error
     return digest.hexdigest()[:16]

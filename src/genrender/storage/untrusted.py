@@ -55,18 +55,28 @@ def read_bytes(path: Path, error: ErrorKind, max_bytes: int, remedy: str) -> byt
         GenRenderError: of the kind `error`: it has more than `max_bytes`; `remedy` says what to do then.
         OSError: it cannot be read, or is no ordinary file.
     """
+    n_bytes = ordinary_size(path)
+    check_size(path.name, n_bytes, error, max_bytes, remedy)
+    with path.open("rb") as file:
+        data = file.read(n_bytes + 1)
+        # It may be growing; files of the system say that they are empty.
+        while len(data) > n_bytes and (more := file.read(2**20)):
+            data += more
+            check_size(path.name, len(data), error, max_bytes, remedy)
+    return data
+
+
+def ordinary_size(path: Path) -> int:
+    """How many bytes a file has; devices and pipes, which may never end, and folders have none.
+
+    Raises:
+        OSError: it cannot be looked at, or is no ordinary file.
+    """
     status = path.stat()
     if not stat.S_ISREG(status.st_mode):
         is_folder = stat.S_ISDIR(status.st_mode)
         raise OSError(errno.EISDIR if is_folder else errno.EINVAL, "it is no ordinary file")
-    check_size(path.name, status.st_size, error, max_bytes, remedy)
-    with path.open("rb") as file:
-        data = file.read(status.st_size + 1)
-        # It may be growing; files of the system say that they are empty.
-        while len(data) > status.st_size and (more := file.read(2**20)):
-            data += more
-            check_size(path.name, len(data), error, max_bytes, remedy)
-    return data
+    return status.st_size
 
 
 def check_size(where: str, n_bytes: int, error: ErrorKind, max_bytes: int, remedy: str) -> None:

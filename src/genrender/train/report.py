@@ -85,6 +85,17 @@ def silhouette_iou(picture: Float[np.ndarray, "H W 3"], mask: Bool[np.ndarray, "
     return float((found & mask).sum() / max((found | mask).sum(), 1))
 
 
+def relate_inner_edges(figures: dict[str, float], groups: Sequence[str]) -> None:
+    """Each group's inner edges relative to those of real renders; none where the renders hold none."""
+    in_renders = figures.get("renders_inner_edges")
+    for name in [f"{group}_inner_edges" for group in groups]:
+        if name in figures:
+            if in_renders:
+                figures[name] /= in_renders
+            else:
+                del figures[name]
+
+
 def inner_edges(picture: Float[np.ndarray, "H W 3"], depth: UInt8[np.ndarray, "H W"]) -> float:
     """Brightness gradient at edges of the depth inside the silhouette, over that elsewhere inside it.
 
@@ -220,9 +231,7 @@ def report(model: Path, out: Path, config: ReportConfig, device: str = "cpu") ->
     images = [image / 255 for image, _ in renders]
     judged = judge_pictures(images, [subject for _, subject in renders], scorer, judge)
     figures |= {f"renders_{name}": value for name, value in judged.items()}
-    for group in subjects:
-        if f"{group}_inner_edges" in figures:
-            figures[f"{group}_inner_edges"] /= figures["renders_inner_edges"]
+    relate_inner_edges(figures, list(subjects))
     if judge is not None:
         seen = score(judge, held_out_samples(size), N_RENDERS)
         figures |= {f"judge_right_{name}": value for name, value in seen.items()}
