@@ -123,7 +123,7 @@ def fill_one(bench: Bench, rng: random.Random, _: str) -> Told:
     expected = bench.expected("render")[0]
     folder = bench.fresh()
     (folder / "run").mkdir()
-    n_kb = rng.randrange(4, 3000)
+    n_kb = rng.randrange(4, 1000)
 
     def mount(*options: str) -> None:
         subprocess.run(["mount", *options, str(folder / "run")], check=True)
