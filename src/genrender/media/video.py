@@ -8,6 +8,7 @@ from pathlib import Path
 import av
 import av.error
 import numpy as np
+from av.container import InputContainer
 from av.video.codeccontext import VideoCodecContext
 from av.video.reformatter import ColorRange, Colorspace
 from jaxtyping import UInt8
@@ -123,13 +124,14 @@ def read_comment(path: str | os.PathLike[str]) -> str | None:
         MediaError: it is no video.
     """
     try:
-        with av.open(str(path), metadata_errors="replace") as container:
-            return container.metadata.get("comment")
+        with _open(path) as container:
+            comment = container.metadata.get("comment")
     except av.error.FFmpegError as error:
         raise MediaError(
             f"cannot read {path}: it is no video, or it is damaged ({error.strerror}); export or render it "
             "again"
         ) from error
+    return None if comment is None else comment.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
 
 
 def read_video(path: str | os.PathLike[str]) -> tuple[UInt8[np.ndarray, "F H W 3"], float]:
@@ -141,7 +143,7 @@ def read_video(path: str | os.PathLike[str]) -> tuple[UInt8[np.ndarray, "F H W 3
     if not Path(path).is_file():
         raise MediaError(f"cannot read {path}: there is no such file, expected a video")
     try:
-        with av.open(str(path), metadata_errors="replace") as container:
+        with _open(path) as container:
             if not container.streams.video:
                 raise MediaError(f"cannot read {path}: it holds no pictures, expected a video")
             stream = container.streams.video[0]
@@ -155,6 +157,13 @@ def read_video(path: str | os.PathLike[str]) -> tuple[UInt8[np.ndarray, "F H W 3
     if not frames or rate is None:
         raise MediaError(f"cannot read {path}: the video has no frames, expected at least 1")
     return np.stack(frames), float(rate)
+
+
+def _open(path: str | os.PathLike[str]) -> InputContainer:
+    """A video, whatever bytes its words are: before version 19 PyAV refused what is no text unless asked not to."""
+    if int(av.__version__.split(".")[0]) < 19:
+        return av.open(str(path), metadata_errors="replace")
+    return av.open(str(path))
 
 
 def _to_rgb(frame: av.VideoFrame) -> UInt8[np.ndarray, "H W 3"]:
