@@ -160,7 +160,7 @@ def read_video(path: str | os.PathLike[str]) -> tuple[UInt8[np.ndarray, "F H W 3
 
 
 def _open(path: str | os.PathLike[str]) -> InputContainer:
-    """A video, whatever bytes its words are: before version 19 PyAV refused what is no text unless asked not to."""
+    """A video, whatever its words are: PyAV before 19 refused those that are no text, unless asked not to."""
     if int(av.__version__.split(".")[0]) < 19:
         return av.open(str(path), metadata_errors="replace")
     return av.open(str(path))
