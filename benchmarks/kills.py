@@ -2,11 +2,11 @@
 
     python benchmarks/kills.py [--frames 5000] [--every 60] [--workers 2] [--size 64] [--steps 2] [--json]
 
-makes the clip twice, both times by `genrender render --workers`, which gets all other options as they are.
-Every `--every` seconds of the first one, when its keyframes are there, a worker that is drawn by lot is
-killed. Tells how many were, whether all frames are the same to the bit, what each took, and how the memory of
-the command's process and of its largest worker went from tenth to tenth of the time. A clip that is there in
-`--folder` already is not made again.
+makes the clip twice, both times by `genrender render --workers`, which gets all other options as they are
+(`--guidance 1 --chunk 32`, say). Every `--every` seconds of the first one, when its keyframes are there,
+a worker that is drawn by lot is killed. Tells how many were, whether all frames are the same to the bit, what
+each took, and how the memory of the command's process and of its largest worker went from tenth to tenth of
+the time. A clip that is there in `--folder` already is not made again.
 """
 
 import argparse
