@@ -246,6 +246,10 @@ def work(files: list[Path], jobs: list[tuple[int, int]], folder: Path, pipe: Con
     for file in files:  # whole: what they import, and the threads that are begun, are no file's fault
         with suppress(GenRenderError):
             show(file)
+    with suppress(ImportError):  # OpenUSD is an extra
+        from genrender.scene.formats.usd import trial
+
+        trial._reader().end()  # the next one has the bound of this process, as on a page
     bound_memory(BYTES)
     warnings.simplefilter("error")
     pipe.send("ready")

@@ -16,6 +16,7 @@ from pxr import Tf, Usd
 
 from genrender.errors import SceneError
 from genrender.storage.helper import Helper, ReaderEndedError, is_reader
+from genrender.storage.limits import available_memory
 
 # The largest stages take minutes to open.
 PATIENCE_S = 600.0
@@ -33,8 +34,8 @@ def check_opens(path: Path) -> None:
         _reader().call("open_stage", PATIENCE_S, path=str(path.absolute()))
     except ReaderEndedError:
         raise SceneError(
-            f"{path.name}: cannot be read as USD: the library ends, or takes longer than "
-            f"{PATIENCE_S / 60:.0f} min, while it opens the file; export it again"
+            f"{path.name}: cannot be read as USD: the library ends, takes longer than {PATIENCE_S / 60:.0f} "
+            "min or more than half of the memory that is free, while it opens the file; export it again"
         ) from None
 
 
@@ -47,7 +48,11 @@ def open_stage(path: str) -> tuple[None, bytes]:
 
 @cache
 def _reader() -> Helper:
-    """One process for all the stages of this one; it goes when nothing is read for long."""
-    reader = Helper("genrender.scene.formats.usd.trial")
+    """One process for all the stages of this one; it goes when nothing is read for long.
+
+    A damaged stage of two kilobytes has taken ten gigabytes. What it opens is opened here once more, so half
+    of what there is must do.
+    """
+    reader = Helper("genrender.scene.formats.usd.trial", available_memory() // 2)
     atexit.register(reader.end)
     return reader
