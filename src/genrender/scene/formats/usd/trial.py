@@ -50,7 +50,7 @@ def open_stage(path: str) -> tuple[None, bytes]:
 def _reader() -> Helper:
     """One process for all the stages of this one; it goes when nothing is read for long.
 
-    A damaged stage of two kilobytes has taken seven gigabytes. What it opens is opened here once more, so half
+    A damaged stage of two kilobytes has taken seven GB. What it opens is opened here once more, so half
     of what there is must do.
     """
     reader = Helper("genrender.scene.formats.usd.trial", available_memory() // 2)
