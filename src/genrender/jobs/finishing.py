@@ -29,7 +29,7 @@ from genrender.storage.run_files import (
     REQUEST_FILE,
     UPSCALED_DIR,
 )
-from genrender.storage.untrusted import json_text, ordinary_size, read_json
+from genrender.storage.untrusted import json_text, ordinary_bytes, read_json
 
 
 @dataclass(frozen=True)
@@ -216,8 +216,7 @@ def _frames_digest(folder: RunFolder) -> str:
     digest = hashlib.sha256()
     for file in (folder.config_file, *folder.frame_files()):
         try:
-            ordinary_size(file)
-            digest.update(file.read_bytes())
+            digest.update(ordinary_bytes(file))
         except OSError as error:
             raise MediaError(
                 f"cannot read {file}: {error.strerror}; expected what genrender writes: render the run again"

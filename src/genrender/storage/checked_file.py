@@ -5,7 +5,7 @@ from pathlib import Path
 
 from genrender.errors import MediaError
 from genrender.storage.atomic import atomic_write
-from genrender.storage.untrusted import ordinary_size
+from genrender.storage.untrusted import ordinary_bytes
 
 CHECKSUM_BYTES = 4
 # Where the sum begins: not at zero, lest a file of zeros pass.
@@ -42,8 +42,7 @@ def read_checked(path: Path) -> bytes:
         DamagedFile: it is missing, or not as it was written.
     """
     try:
-        ordinary_size(path)
-        content = path.read_bytes()
+        content = ordinary_bytes(path)
     except OSError as error:
         raise DamagedFile(path) from error
     data = memoryview(content)[:-CHECKSUM_BYTES]

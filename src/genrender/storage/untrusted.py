@@ -79,6 +79,16 @@ def ordinary_size(path: Path) -> int:
     return status.st_size
 
 
+def ordinary_bytes(path: Path) -> bytes:
+    """All bytes of a file of our own, which may be large.
+
+    Raises:
+        OSError: it cannot be read, or is no ordinary file.
+    """
+    ordinary_size(path)
+    return path.read_bytes()
+
+
 def check_size(where: str, n_bytes: int, error: ErrorKind, max_bytes: int, remedy: str) -> None:
     """Raises the error for more bytes than there may be."""
     if n_bytes > max_bytes:
