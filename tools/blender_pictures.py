@@ -50,6 +50,7 @@ def steps(package: Path, engine: Path) -> Iterator[float]:
         bpy.ops.view3d.view_camera()
     turn(bpy.context.object)
     scene.frame_start, scene.frame_end = 1, 24
+    scene.frame_set(1)  # keys are read when the frame is set
     scene.render.resolution_x = scene.render.resolution_y = 512
     scene.genrender.prompt, scene.genrender.preset, scene.genrender.size = PROMPT, "fast", 128
     folder = Path(tempfile.mkdtemp())

@@ -4,14 +4,13 @@ from pathlib import Path
 
 import bpy
 
+from .genrender_passes import SURFACES
 from .job import Request, frame_files
 
 MATERIAL = "genrender"
 # What is said of pictures that were loaded here.
 OWN = "genrender"
 NO_CAMERA = "the scene has no camera any more, through which the video could be seen"
-# What can have materials.
-SURFACES = ("MESH", "CURVE", "SURFACE", "FONT", "META")
 
 
 def _video(folder: Path) -> tuple[Request, list[Path]]:

@@ -8,7 +8,8 @@ their own, and the charts stay on the surface while it moves. All of it happens 
 from collections.abc import Sequence
 
 import bpy
-from genrender_passes.objects import SURFACES, changing_faces, evaluated_now, reachable
+from genrender_passes import SURFACES
+from genrender_passes.objects import changing_faces, evaluated_now, reachable
 from genrender_passes.overlap import bad_share
 from genrender_passes.told import tell
 

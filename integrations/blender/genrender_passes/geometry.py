@@ -7,7 +7,8 @@ from typing import Any
 
 import addon_utils
 import bpy
-from genrender_passes.objects import SURFACES, changing_faces, key, reachable
+from genrender_passes import SURFACES
+from genrender_passes.objects import changing_faces, key, reachable
 from genrender_passes.told import PassError, tell
 
 NAMES = {"usd": "USD", "glb": "glTF"}

@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import bpy
+from genrender_passes import SURFACES
 from genrender_passes.told import PassError, tell
 
-SURFACES = ("MESH", "CURVE", "SURFACE", "FONT", "META")
 # What has no surface that texture coordinates could lie on.
 NO_SURFACE = {
     "CURVES": "hair",
