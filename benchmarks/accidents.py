@@ -25,6 +25,7 @@ import tempfile
 import time
 from collections import Counter, defaultdict
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from damage import damaged_bytes
@@ -37,7 +38,14 @@ from genrender.storage.run_files import UNFINISHED_DIR
 MOST_MB = 2000
 
 # Those that begin processes of their own take many times longer, and get fewer tries.
-LOTS = ("render", "only", "join", "finish") * 4 + ("batch", "compare", "workers")
+LOTS = ("render", "only", "join", "finish") * 4 + (
+    "batch",
+    "compare",
+    "workers",
+    "study",
+    "pictures",
+    "training",
+)
 READERS = ("resume run", "join run --out a.mp4", "finish run --also alpha", "diagnose run", "evaluate run")
 SECOND = (
     "resume run",
@@ -123,7 +131,7 @@ def fill_one(bench: Bench, rng: random.Random, _: str) -> Told:
     expected = bench.expected("render")[0]
     folder = bench.fresh()
     (folder / "run").mkdir()
-    n_kb = rng.randrange(4, 1000)
+    n_kb = rng.randrange(4, 400)  # it needs some 300
 
     def mount(*options: str) -> None:
         subprocess.run(["mount", *options, str(folder / "run")], check=True)
@@ -192,7 +200,15 @@ def main() -> None:
     import genrender.cli.finish
     import genrender.cli.join
     import genrender.cli.render
-    import genrender.cli.resume  # noqa: F401 (what is imported here, forked processes have)
+    import genrender.cli.resume
+    import genrender.cli.study
+    import genrender.cli.train
+    import genrender.train.data
+    import genrender.train.pocket
+
+    # A training at toy size, which keeps every step.
+    genrender.train.data.SHARD_SIZE = 8
+    genrender.train.pocket.LoopConfig = partial(genrender.train.pocket.LoopConfig, checkpoint_s=0.0)
 
     counts: dict[str, Counter[str]] = defaultdict(Counter)
     failures: list[str] = []

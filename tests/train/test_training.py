@@ -3,6 +3,9 @@
 import json
 import multiprocessing
 import shutil
+import subprocess
+import sys
+import time
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import nullcontext
 from dataclasses import replace
@@ -10,6 +13,7 @@ from unittest.mock import patch
 
 import numpy as np
 import pretend_gpu
+import psutil
 import pytest
 import torch
 from scenes import rotating_sphere
@@ -380,3 +384,20 @@ def test_the_look_loss_asks_only_for_the_look():
     nothing, unknown = look_loss(logits, [[], [], []])
     assert nothing == 0
     assert np.isnan(unknown)
+
+
+def test_no_process_outlives_a_killed_training(tmp_path):
+    """Those that make pictures for it."""
+    words = [sys.executable, "-m", "genrender", "train", "pocket", "--work-dir", str(tmp_path)]
+    training = psutil.Popen([*words, "--stage", "data", "--shards", "4"], stderr=subprocess.DEVNULL)
+    try:
+        while not (others := training.children(recursive=True)):
+            assert training.poll() is None
+            time.sleep(0.05)
+    finally:
+        training.kill()
+        training.wait()
+    _, alive = psutil.wait_procs(others, timeout=60)
+    for process in alive:
+        process.kill()
+    assert not alive

@@ -1,11 +1,15 @@
 """Training pictures on disk, in shards of a fixed size, each of which its index alone determines."""
 
 import json
+import multiprocessing
+import os
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import partial
+from multiprocessing.connection import wait
 from pathlib import Path
+from threading import Thread
 
 import numpy as np
 from jaxtyping import UInt8
@@ -54,11 +58,23 @@ def write_shard(folder: Path, size: int, latent_side: int, index: int) -> None:
         part.write_text(json.dumps([sample.caption for sample in samples]), encoding="utf-8")
 
 
+def _end_with_parent() -> None:
+    """Has this process end as soon as its parent does: the pool of one that is killed would wait for ever."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+
+    def watch() -> None:
+        wait([parent.sentinel])
+        os._exit(1)
+
+    Thread(target=watch, daemon=True).start()
+
+
 def write_shards(folder: Path, n_shards: int, size: int, latent_side: int, workers: int = 1) -> None:
     """Make the first `n_shards` shards in `folder`, several at a time."""
     folder.mkdir(parents=True, exist_ok=True)
     work = partial(write_shard, folder, size, latent_side)
-    with ProcessPoolExecutor(workers) as pool:
+    with ProcessPoolExecutor(workers, initializer=_end_with_parent) as pool:
         for _ in track(
             pool.map(work, range(n_shards)), description="pictures", total=n_shards, console=PROGRESS
         ):
