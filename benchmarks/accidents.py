@@ -5,9 +5,10 @@
 `kills`: a command is killed (SIGKILL) at a moment that is drawn by lot, and given again (a render: resumed);
 what it makes must be to the byte what it makes undisturbed. `folders`: a file of a finished or an unfinished
 run is damaged, removed or replaced, and commands read the folder: all is well, or one line with exit code 2;
-what is resumed ends with the frames of the whole run. `disks`: a render on a disk that is too small, drawn by
-lot (a tmpfs: needs root), ends with one line; with more room it ends with the same frames. `pairs`: a second
-command on the folder of one that is at work is refused with one line, and disturbs it in nothing.
+what is resumed ends with the frames of the whole run. `disks`: the disk of a render (a tmpfs: needs root) is
+filled at a moment and up to a rest that are drawn by lot; the render ends with one line, and with the frames
+of the whole run once there is room again. `pairs`: a second command on the folder of one that is at work is
+refused with one line, and disturbs it in nothing.
 
 All with networks at toy sizes, in processes forked from one that has imported everything. Prints counts, or
 JSON; the exit code is 1 if anything failed.
@@ -128,27 +129,34 @@ def _of_run(found: dict[str, bytes]) -> dict[str, bytes]:
 
 
 def fill_one(bench: Bench, rng: random.Random, _: str) -> Told:
-    expected = bench.expected("render")[0]
+    expected, seconds = bench.expected("render")
     folder = bench.fresh()
     (folder / "run").mkdir()
-    n_kb = rng.randrange(4, 400)  # it needs some 300
-
-    def mount(*options: str) -> None:
-        subprocess.run(["mount", *options, str(folder / "run")], check=True)
-
-    mount("-t", "tmpfs", "-o", f"size={n_kb}k", "none")
+    filler = folder / "run" / "filler"
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=8m", "none", str(folder / "run")], check=True)
     words = COMMANDS["render"].words.replace("--run-dir run", "--run-dir run/run")
     try:
-        code, errors = finish(words, folder)
-        wrong = "" if is_clean(code, errors) else f"{n_kb} kB: code {code}: {errors}"
-        said = "it fitted" if code == 0 else "refused, then the same"
+        running = Forked(words, folder)
+        said = "had ended before"
+        if running.ends(rng.uniform(0, seconds)) is None:
+            os.kill(running.pid, signal.SIGSTOP)
+            free = shutil.disk_usage(folder / "run").free
+            filler.write_bytes(b"." * max(0, free - 1024 * rng.randrange(0, 128)))
+            os.kill(running.pid, signal.SIGCONT)
+            said = "what was left sufficed"
+        if (code := running.ends()) is None:
+            running.kill()
+            code = 124
+        errors = running.errors()
+        wrong = "" if is_clean(code, errors) else f"code {code}: {errors}"
         if code and not wrong:
-            mount("-o", "remount,size=64m")
+            said = "stopped in one line, then the same"
+            filler.unlink(missing_ok=True)
             begun = (folder / "run" / "run" / UNFINISHED_DIR).exists()
             code, errors = finish("resume run/run" if begun else words, folder)
             if code == 2 and begun:
                 code, errors = finish(words, folder)
-            wrong = f"{n_kb} kB, again: code {code}: {errors}" if code else ""
+            wrong = f"again: code {code}: {errors}" if code else ""
         inner = {name.replace("run/run/", "run/"): data for name, data in results(folder).items()}
         wrong = wrong or differ(_of_run(inner), _of_run(expected))
     finally:

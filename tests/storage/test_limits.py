@@ -69,8 +69,9 @@ def test_a_container_has_no_more_memory_than_its_limit(monkeypatch, tmp_path):
 
 
 def test_bytes_are_told_as_people_read_them():
-    assert [bytes_as_text(n) for n in (1, 999_000_000, 1_000_000_000, 12_340_000_000)] == [
-        "1 MB",
+    assert [bytes_as_text(n) for n in (1, 640_000, 999_000_000, 1_000_000_000, 12_340_000_000)] == [
+        "1 kB",
+        "640 kB",
         "999 MB",
         "1.0 GB",
         "12.3 GB",

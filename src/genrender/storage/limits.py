@@ -191,5 +191,7 @@ def duration_as_text(seconds: float) -> str:
 
 
 def bytes_as_text(n_bytes: int) -> str:
-    """Bytes as people read them: "3.2 GB", "450 MB"."""
-    return f"{n_bytes / 1e9:.1f} GB" if n_bytes >= 1e9 else f"{max(1, round(n_bytes / 1e6))} MB"
+    """Bytes as people read them: "3.2 GB", "450 MB", "12 kB"."""
+    if n_bytes >= 1e9:
+        return f"{n_bytes / 1e9:.1f} GB"
+    return f"{round(n_bytes / 1e6)} MB" if n_bytes >= 1e6 else f"{max(1, round(n_bytes / 1e3))} kB"
