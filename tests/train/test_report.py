@@ -71,7 +71,7 @@ def test_inner_edges_are_seen_where_brightness_changes_with_the_depth():
 
 def test_a_typical_shot_shows_all_three_and_all_three_colours_count(tmp_path):
     write_glb(tmp_path / "ball.glb", GltfScene((MeshNode("ball", sphere(0.5, 12)),)))
-    clip = typical_clip(tmp_path / "ball.glb", 64, 3)
+    clip = typical_clip(tmp_path / "ball.glb", 64)
     asked = {CHARACTER: "red", BOX: "blue", GROUND_ID: "green"}
     for gbuffer in clip.gbuffers:
         assert set(asked) <= set(np.unique(gbuffer.object_id))

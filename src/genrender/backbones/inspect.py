@@ -32,17 +32,16 @@ _FITS = {
 }
 
 
-def inspect_model(name: str, allow_pickle: bool = False) -> dict[str, Any]:
+def inspect_model(name: str) -> dict[str, Any]:
     """Family, networks, sizes, memory and vocabulary of a model on this machine, ready for JSON.
 
     Args:
         name: `pocket`, a folder, a single file, or a hub id that was fetched before.
-        allow_pickle: whether pickles may be read.
 
     Raises:
         ModelError: there is no such model, it cannot be driven, or it is not on this machine.
     """
-    source = find_model(name, allow_pickle=allow_pickle)
+    source = find_model(name)
     if not source.is_local:
         folder = cached_folder(source.location, source.revision)
         if folder is None:

@@ -14,6 +14,8 @@ from genrender.surface.texels import texel_ids
 
 # Keyframes go through the UNet at once and attend to each other, so their number bounds memory.
 MAX_DEFAULT_KEYFRAMES = 8
+# Patches along the side of an atlas, by which coverage is counted.
+PATCHES_SIDE = 32
 
 
 def default_n_keyframes(n_frames: int) -> int:
@@ -122,9 +124,9 @@ def _by_coverage(seen: Bool[np.ndarray, "F S"], n_keyframes: int, first: int) ->
     return sorted(chosen)
 
 
-def seen_surface(gbuffers: Sequence[GBuffer], side: int = 32) -> Bool[np.ndarray, "F S"]:
-    """Which of the clip's patches of surface each frame shows; a patch is a texel of `side` to an atlas."""
-    texels = [np.unique(texel_ids(gbuffer, side)) for gbuffer in gbuffers]
+def seen_surface(gbuffers: Sequence[GBuffer]) -> Bool[np.ndarray, "F S"]:
+    """Which of the clip's patches of surface each frame shows, `PATCHES_SIDE` along the side of an atlas."""
+    texels = [np.unique(texel_ids(gbuffer, PATCHES_SIDE)) for gbuffer in gbuffers]
     patches = np.unique(np.concatenate(texels))
     patches = patches[patches >= 0]
     return np.stack([np.isin(patches, texel) for texel in texels])

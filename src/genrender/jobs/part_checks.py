@@ -26,6 +26,8 @@ from genrender.storage.run_files import APPEARANCE_FILE
 KEYFRAMES = "keyframes"
 # Beyond that parts of a clip are too short for what each costs.
 MAX_WORKERS = 1000
+# Names in a message.
+N_LISTED = 8
 # Settings of a range that keyframes do not depend on.
 _OF_RANGES = ("chunk_size", "lock", "repeat", "background_color")
 
@@ -185,8 +187,8 @@ def note_partners(path: Path, theirs: Collection[str], ours: Collection[str], ho
         )
 
 
-def listed(names: Iterable[str], n_shown: int = 8) -> str:
+def listed(names: Iterable[str]) -> str:
     """Names one after the other, the first few of many; a backdrop's begin with a zero that is not shown."""
     every = [name.removeprefix("\0") for name in names]
-    more = f" and {len(every) - n_shown} more" if len(every) > n_shown else ""
-    return ", ".join(every[:n_shown]) + more
+    more = f" and {len(every) - N_LISTED} more" if len(every) > N_LISTED else ""
+    return ", ".join(every[:N_LISTED]) + more

@@ -276,12 +276,10 @@ def check_path(name: str, path: Path, error: ErrorKind) -> None:
             )
 
 
-def file_name(text: str, room: int = 64) -> str:
+def file_name(text: str) -> str:
     """A text as part of a file's or folder's name, on every system: without separators, stars and the like.
 
-    Args:
-        text: any.
-        room: bytes of the 255 that are left for what else the name holds.
+    It leaves 64 of the bytes that a name may have for what else stands in it.
 
     Example:
         >>> file_name('wave_*: "up/down"')
@@ -292,7 +290,7 @@ def file_name(text: str, room: int = 64) -> str:
     plain = re.sub(r'[\s<>:"/\\|?*\[\]]+', "_", "".join(c for c in valid_text(text) if c.isprintable()))
     plain = re.sub(r"_+", "_", plain).strip("_. ")
     plain = DEVICE_NAME.sub(r"\1_\2", plain)
-    return plain.encode()[: MAX_FILE_NAME_BYTES - room].decode("utf-8", "ignore")
+    return plain.encode()[: MAX_FILE_NAME_BYTES - 64].decode("utf-8", "ignore")
 
 
 # Numbers

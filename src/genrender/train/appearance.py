@@ -26,6 +26,9 @@ from genrender.pipeline import GenerativeRenderingPipeline
 from genrender.shots.clip import Clip
 from genrender.train.data import PROGRESS
 
+# Besides the one whose keys and values are shared.
+N_SEEDS = 5
+
 
 class SharedKeys:
     """Attention processor: a guidance branch's pictures all attend to the first one's keys and values."""
@@ -85,8 +88,7 @@ def spread_ratio(
     pipeline: GenerativeRenderingPipeline,
     prompts: Sequence[tuple[UInt8[np.ndarray, "H W"], str]],
     guidance_scale: float,
-    n_seeds: int = 5,
-    n_steps: int = 20,
+    n_steps: int,
 ) -> float:
     """Colour spread over seeds with one seed's keys and values, relative to that without; 1: no effect.
 
@@ -94,12 +96,11 @@ def spread_ratio(
         pipeline: the model.
         prompts: depth control images, each with a prompt that names no colour.
         guidance_scale: weight of classifier-free guidance.
-        n_seeds: seeds besides the one whose keys and values are shared.
         n_steps: diffusion steps.
     """
     alone, shared = [], []
     for index, (depth, prompt) in enumerate(prompts):
-        seeds = [1000 * index + seed for seed in range(n_seeds + 1)]
+        seeds = [1000 * index + seed for seed in range(1 + N_SEEDS)]
         arguments = (pipeline, depth, prompt, guidance_scale, seeds, n_steps)
         alone.append(color_spread(paint_seeds(*arguments)[1:], depth > 0))
         with shared_keys(pipeline.unet, 2 if guidance_scale > 1 else 1):
@@ -111,8 +112,7 @@ def injection_effect(
     pipeline: GenerativeRenderingPipeline,
     clips: Sequence[tuple[Clip, str]],
     guidance_scale: float,
-    n_steps: int = 20,
-    seed: int = 0,
+    n_steps: int,
 ) -> dict[str, float]:
     """What the injections change in clips whose noise lives on the surface, prompts leaving the look open.
 
@@ -121,7 +121,6 @@ def injection_effect(
         clips: each with what it shows.
         guidance_scale: weight of classifier-free guidance.
         n_steps: diffusion steps.
-        seed: of both runs.
 
     Returns:
         With injections over without, means over the clips: `injected_surface_error_ratio`, between
@@ -138,7 +137,6 @@ def injection_effect(
                 config=method,
                 num_inference_steps=n_steps,
                 guidance_scale=guidance_scale,
-                seed=seed,
             ).frames
             errors.append(surface_error(frames, clip.tracker))
             sharp.append(sharpness(frames, clip.gbuffers))

@@ -247,7 +247,7 @@ def report(model: Path, out: Path, config: ReportConfig, device: str = "cpu") ->
         pipeline,
         [(subject.depth, subject.open_prompt) for subject in subjects["shapes"][: config.n_open_prompts]],
         guidance_scale,
-        n_steps=config.n_steps,
+        config.n_steps,
     )
     if clips:
         figures |= injection_effect(pipeline, clips, guidance_scale, config.n_steps)

@@ -24,7 +24,7 @@ CHARACTER, BOX = 1, 2  # object ids
 TYPICAL_FRAMES = 4
 
 
-def typical_clip(path: Path, size: int, n_frames: int = TYPICAL_FRAMES) -> Clip:
+def typical_clip(path: Path, size: int) -> Clip:
     """The file's first animation, all of it one object, beside a box on a ground; the camera comes nearer.
 
     Raises:
@@ -33,7 +33,7 @@ def typical_clip(path: Path, size: int, n_frames: int = TYPICAL_FRAMES) -> Clip:
     scene = with_objects(load_scene(path), ObjectRule(merge=(("*", "Character"),)))
     animation = 0 if scene.animations else None
     start_s, end_s = (scene.animations[0].start_s, scene.animations[0].end_s) if scene.animations else (0, 1)
-    times_s = tuple(np.linspace(start_s, max(end_s, start_s + 1e-3), n_frames, endpoint=False).tolist())
+    times_s = tuple(np.linspace(start_s, max(end_s, start_s + 1e-3), TYPICAL_FRAMES, endpoint=False).tolist())
     lower, upper = (corner.astype(np.float64) for corner in as_clip(scene, animation, times_s).bounds())
     side = 0.5 * float(upper[1] - lower[1])
     beside = np.array([upper[0] + 0.9 * side, lower[1] + 0.5 * side, (lower[2] + upper[2]) / 2])
@@ -60,8 +60,8 @@ def typical_colors_right(
     clips: Sequence[tuple[Clip, str]],
     color_of: Callable[[Float[np.ndarray, "N 3"]], str],
     guidance_scale: float,
-    n_steps: int = 20,
-    n_per_clip: int = 2,
+    n_steps: int,
+    n_per_clip: int,
 ) -> tuple[float, list[Float32[np.ndarray, "H W 3"]]]:
     """In how many frames character, box and ground all have the colour that the prompt of each names.
 

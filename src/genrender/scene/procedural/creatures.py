@@ -230,8 +230,9 @@ def fish(length: float = 0.9, height: float = 0.2) -> Creature:
     return build([*bones, *_mirrored(side)])
 
 
-def snake(joints: int = 7, length: float = 1.3) -> Creature:
+def snake(length: float = 1.3) -> Creature:
     """A chain of segments on the ground with a thicker head."""
+    joints = 7
     step = length / joints
     bones = []
     for i in range(joints):

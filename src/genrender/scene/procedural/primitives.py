@@ -89,7 +89,6 @@ def capsule(
     start_radius: float,
     end_radius: float,
     segments: int = 16,
-    rings: int = 8,
 ) -> MeshPart:
     """A tapered tube with round ends from `start` to `end`; the picture of a limb."""
     base = np.asarray(start, np.float64)
@@ -98,8 +97,7 @@ def capsule(
     quarter = np.linspace(0, np.pi / 2, 5)
     top = [(end_radius * np.sin(a), length + end_radius * np.cos(a)) for a in quarter]
     middle = [
-        (end_radius + (start_radius - end_radius) * s, length * (1 - s))
-        for s in np.linspace(0, 1, rings + 1)[1:-1]
+        (end_radius + (start_radius - end_radius) * s, length * (1 - s)) for s in np.linspace(0, 1, 9)[1:-1]
     ]
     bottom = [(start_radius * np.cos(a), -start_radius * np.sin(a)) for a in quarter]
     part = lathe(top + middle + bottom, segments)

@@ -127,10 +127,9 @@ def surface_area(corners: Float[np.ndarray, "T 3 3"]) -> Float64[np.ndarray, "T"
     return np.linalg.norm(np.cross(edges[:, 0], edges[:, 1]), axis=1) / 2
 
 
-def largest_free_square(
-    uvs: Float[np.ndarray, "T 3 2"], side: int = 128
-) -> tuple[Float64[np.ndarray, "2"], float]:
-    """Upper left corner and side of the largest square of [0, 1]^2 that no triangle touches, to a texel."""
+def largest_free_square(uvs: Float[np.ndarray, "T 3 2"]) -> tuple[Float64[np.ndarray, "2"], float]:
+    """Upper left corner and side of the largest square of [0, 1]^2 that no triangle touches, to 1/128."""
+    side = 128
     fine = texel_coverage(uvs, 4 * side) > 0
     is_taken = fine.reshape(side, 4, side, 4).any(axis=(1, 3))
     padded = np.pad(is_taken, 1, mode="wrap")
