@@ -1,6 +1,7 @@
 """A served folder: who holds it, what is found again after a crash, and when what was deleted goes."""
 
 import os
+import re
 import time
 from pathlib import Path
 
@@ -92,6 +93,8 @@ def test_ids_are_plain_and_new():
     assert all(set(id) <= set("abcdefghijklmnopqrstuvwxyz0123456789-") for id in made)
     assert len(set(made)) == 5
     assert max(map(len, made)) < 80
+    # A batch asks for many runs of one scene in a second, and each id is chosen without a look at the others.
+    assert re.fullmatch(r"fox-glb-\d{8}-\d{6}-[0-9a-f]{8}", made[0])
 
 
 def test_a_folder_that_cannot_be_written_is_told(tmp_path):

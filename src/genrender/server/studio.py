@@ -16,7 +16,6 @@ import secrets
 import shutil
 import socket
 import time
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -250,12 +249,10 @@ def _who(file: Path) -> str:
     return f" by process {pid} on {host} at {address} since {since}"
 
 
-def new_id(label: str, taken: Sequence[str] = ()) -> str:
-    """A name for a folder: a label in plain letters, date and time, and four digits of chance."""
+def new_id(label: str) -> str:
+    """A name for a folder: a label in plain letters, date and time, and eight digits of chance."""
     plain = "".join(c if c.isascii() and c.isalnum() else "-" for c in label.lower()).strip("-")[:40] or "run"
-    while (made := f"{plain}-{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(2)}") in taken:
-        pass
-    return made
+    return f"{plain}-{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(4)}"
 
 
 def facts_of(limits: StudioConfig) -> dict[str, int]:
