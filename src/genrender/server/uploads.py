@@ -70,7 +70,10 @@ def unpack(archive: Path, folder: Path, limits: UploadLimits) -> None:
             raise MediaError(f"the zip holds {len(entries):,} files, expected at most {limits.files:,}")
         left = limits.bytes
         for entry in entries:
-            place = folder / kept_name(entry.filename)
+            name = kept_name(entry.filename)
+            place = folder / name
+            if place.exists():
+                raise MediaError(f"the zip holds {name} twice: leave one of them out")
             place.parent.mkdir(parents=True, exist_ok=True)
             # What an archive says of its sizes is not believed.
             with packed.open(entry) as source, place.open("xb") as target:
