@@ -181,10 +181,18 @@ class _StopAfterOne(Hooks):
         return True
 
 
+class _Watch(Hooks):
+    begun_at = -1
+
+    def on_begin(self, step: int, n_steps: int, denoiser: Denoiser) -> None:  # noqa: ARG002
+        self.begun_at = step
+
+
 def test_a_long_clip_that_was_stopped_goes_on_to_the_same_bits(pipeline, tmp_path: Path):
-    whole = sampled(pipeline, FULL, LONG)
+    whole, watch = sampled(pipeline, FULL, LONG), _Watch()
     sampled(pipeline, FULL, LONG, store=RunStore(tmp_path), hooks=_StopAfterOne())
-    assert torch.equal(sampled(pipeline, FULL, LONG, store=RunStore(tmp_path)), whole)
+    assert torch.equal(sampled(pipeline, FULL, LONG, store=RunStore(tmp_path), hooks=watch), whole)
+    assert watch.begun_at == 1
 
 
 def test_temporal_layers_are_left_alone(pipeline):

@@ -21,6 +21,7 @@ def test_every_engine_can_blend():
     rendered, valid = engine.blend([0], [0], FeatureMap(8, 8), "fill")(torch.ones(1, 2, 8, 8))
     assert rendered.shape == (1, 2, 8, 8)
     assert valid.any()
+    torch.testing.assert_close(rendered, valid[:, None].expand_as(rendered).float())
     assert issubclass(ReprojectCorrespondence, SurfaceEngine)  # see test_reproject.py
 
 

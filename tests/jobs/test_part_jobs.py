@@ -74,7 +74,9 @@ def test_a_part_of_keyframes_alone_is_those_keyframes(tmp_path):
     job = replace(tiny_job(), lock=0.0)
     look = made(replace(job, only="keyframes"), tmp_path / "look")
     part = made(replace(job, keyframes_from=look), tmp_path / "part")
-    for picture in RunFolder(part).frame_files():
+    pictures = RunFolder(part).frame_files()
+    assert len(pictures) == 3
+    for picture in pictures:
         assert picture.read_bytes() == (look / "frames" / picture.name).read_bytes()
 
 

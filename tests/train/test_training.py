@@ -73,12 +73,14 @@ class Stopped(Exception):
 
 def test_a_resumed_run_ends_with_the_weights_of_an_uninterrupted_one(tmp_path):
     config = LoopConfig(steps=8, batch=4, warmup=2, checkpoint_s=0.0)
+    begun: list[int] = []
 
     def run(checkpoint, stop_at=None):
         torch.manual_seed(0)
         model = torch.nn.Sequential(torch.nn.Linear(3, 8), torch.nn.SiLU(), torch.nn.Linear(8, 1))
 
         def loss_at(model, step):
+            begun.append(step)
             if step == stop_at:
                 raise Stopped
             dtype = next(model.parameters()).dtype
@@ -92,6 +94,8 @@ def test_a_resumed_run_ends_with_the_weights_of_an_uninterrupted_one(tmp_path):
     with pytest.raises(Stopped):
         run(tmp_path / "part.pt", stop_at=5)
     resumed = run(tmp_path / "part.pt")
+    # It goes on where it was stopped; begun anew it would end with the same weights.
+    assert begun == [*range(8), *range(6), *range(5, 8)]
     for name, value in whole.items():
         assert torch.equal(value, resumed[name]), name
 
