@@ -3,11 +3,10 @@
 import os
 import subprocess
 import sys
-import threading
 from collections.abc import Callable, Sequence
 
 from genrender.errors import ConfigError
-from genrender.jobs.worker import PATIENCE_S, WorkerLost
+from genrender.jobs.worker import WorkerLost, end_soon
 from genrender.runs.hooks import Cancelled
 
 _SAID_BY = "genrender: "
@@ -71,7 +70,4 @@ class Child:
         process = self._process
         if process is not None:
             self._is_interrupted = True
-            process.terminate()
-            impatience = threading.Timer(PATIENCE_S, process.kill)
-            impatience.daemon = True
-            impatience.start()
+            end_soon(process)

@@ -17,6 +17,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from subprocess import Popen
 from types import FrameType, TracebackType
 from typing import Any
 
@@ -43,6 +44,15 @@ _ARGUMENTS = ("-P", "-W", "ignore", "-m", "genrender.jobs.worker")
 
 class WorkerLost(ConfigError):
     """The process that made a run has ended before it was done: another attempt may succeed."""
+
+
+def end_soon(process: Process | Popen[str]) -> threading.Timer:
+    """Asks a process to tidy up and end, and ends it after `PATIENCE_S` unless the timer is cancelled."""
+    process.terminate()
+    impatience = threading.Timer(PATIENCE_S, process.kill)
+    impatience.daemon = True
+    impatience.start()
+    return impatience
 
 
 @dataclass(frozen=True)
@@ -95,9 +105,7 @@ class Worker:
         process = self._process
         if process is None:
             return
-        process.terminate()
-        impatience = threading.Timer(PATIENCE_S, process.kill)
-        impatience.start()
+        impatience = end_soon(process)
         try:
             for line in process.answers():
                 kind, *told = json.loads(line)
@@ -164,10 +172,7 @@ class Worker:
         process = self._process
         if process is not None:
             self._is_interrupted = True
-            process.terminate()
-            impatience = threading.Timer(PATIENCE_S, process.kill)
-            impatience.daemon = True
-            impatience.start()
+            end_soon(process)
 
     def _ask(self, asked: Mapping[str, Any], hooks: RunHooks) -> Any:
         """What the process answers at the end."""
