@@ -30,3 +30,9 @@ class MediaError(GenRenderError, OSError):
 
 class Terminated(KeyboardInterrupt):
     """This process is to end (SIGTERM): farms and service managers ask so. It does what Ctrl-C does."""
+
+
+def first_line(error: BaseException) -> str:
+    """What an error of a library says first; its kind where it says nothing."""
+    said = (line.strip() for line in str(error).splitlines())
+    return next(filter(None, said), type(error).__name__)

@@ -9,7 +9,7 @@ from safetensors.torch import load_file
 
 from genrender.backbones.hub import hub_file
 from genrender.backbones.sources import HUB_NAME, WEIGHT_SUFFIXES
-from genrender.errors import ModelError
+from genrender.errors import ModelError, first_line
 
 
 def find_file(what: str, source: str, names: Iterable[str], allow_pickle: bool = False) -> Path:
@@ -72,8 +72,7 @@ def read_weights(what: str, path: Path) -> dict[str, Any]:
         weights = torch.load(path, map_location="cpu", weights_only=True)
     # What damaged files make the libraries raise knows no limits.
     except Exception as error:
-        reason = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
-        raise ModelError(f"{what} {path}: cannot be read ({reason.strip()}): get it anew") from error
+        raise ModelError(f"{what} {path}: cannot be read ({first_line(error)}): get it anew") from error
     if isinstance(weights, dict) and isinstance(weights.get("state_dict"), dict):
         weights = weights["state_dict"]
     if not isinstance(weights, dict) or not all(isinstance(name, str) for name in weights):

@@ -19,7 +19,7 @@ from genrender.backbones.protocol import Conditions
 from genrender.backbones.recipe import ImagePrompt
 from genrender.backbones.sources import HUB_NAME
 from genrender.backbones.weight_files import Reading, variants
-from genrender.errors import ConfigError, ModelError
+from genrender.errors import ConfigError, ModelError, first_line
 from genrender.storage.quiet import silent_library
 from genrender.storage.untrusted import read_json
 
@@ -156,7 +156,7 @@ def load_ip_adapters(pipeline: Any, files: Sequence[IpAdapterFile]) -> None:
             )
     except (KeyError, ValueError, RuntimeError) as error:  # of which diffusers has none of its own
         names = ", ".join(str(file.path) for file in files)
-        reason = str(error).splitlines()[0].split(". ")[0]
+        reason = first_line(error).split(". ")[0]
         raise ModelError(
             f"IP-Adapter {names}: its weights do not fit the model's layers ({reason}): get it anew, or "
             "choose one made for this model"

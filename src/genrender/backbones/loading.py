@@ -25,7 +25,7 @@ from genrender.backbones.recipe import Control, Recipe
 from genrender.backbones.single_file import read_header
 from genrender.backbones.sources import HUB_NAME, ModelSource, find_files, find_model
 from genrender.backbones.weight_files import Reading, choose_weights, pickle_refused
-from genrender.errors import ConfigError, ModelError
+from genrender.errors import ConfigError, ModelError, first_line
 from genrender.storage.untrusted import LIBRARY_ERRORS
 
 logger = logging.get_logger(__name__)
@@ -46,7 +46,7 @@ def check_device(device: str) -> None:
         # Some devices take numbers, but give none back.
         (torch.zeros(1, device=device) + 1).item()
     except (*LIBRARY_ERRORS, ImportError) as error:
-        reason = str(error).splitlines()[0].split(". ")[0].rstrip(".")
+        reason = first_line(error).split(". ")[0].rstrip(".")
         raise ConfigError(f"cannot compute on device {device!r} ({reason}); try --device cpu") from error
 
 
@@ -97,9 +97,8 @@ def _told(what: str, source: ModelSource) -> Iterator[None]:
     # What damaged files make the libraries raise knows no limits: TypeError, ZeroDivisionError, errors of
     # their own that derive from Exception alone.
     except Exception as error:
-        reason = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
         raise ModelError(
-            f"{what}: cannot be loaded from {source.location} ({reason.strip()}): get it anew, or choose "
+            f"{what}: cannot be loaded from {source.location} ({first_line(error)}): get it anew, or choose "
             "another"
         ) from error
 

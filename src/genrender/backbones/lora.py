@@ -20,7 +20,7 @@ from genrender.backbones.adapter_files import find_file, read_weights
 from genrender.backbones.layer_names import Layer, LayerNames
 from genrender.backbones.lora_formulas import merged
 from genrender.backbones.recipe import Lora
-from genrender.errors import ModelError
+from genrender.errors import ModelError, first_line
 from genrender.storage.quiet import silent_library
 
 NAMES = ("pytorch_lora_weights.safetensors", "adapter_model.safetensors", "pytorch_lora_weights.bin")
@@ -215,9 +215,8 @@ def _load_beside(pipeline: Any, layers: Mapping[str, Layer], file: LoraFile, nam
                 pipeline.load_lora_weights(_for_peft(layers, file), adapter_name=name)
     # diffusers and peft have no error of their own for files that they cannot place.
     except Exception as error:
-        reason = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
         raise ModelError(
-            f"LoRA {path}: diffusers cannot load it ({reason.strip()}): get it anew, or leave it out"
+            f"LoRA {path}: diffusers cannot load it ({first_line(error)}): get it anew, or leave it out"
         ) from error
     adapted = {
         id(module.base_layer)

@@ -10,7 +10,7 @@ from genrender.backbones.hub import hub_file
 from genrender.backbones.single_file import file_family, file_settings, read_header
 from genrender.backbones.sources import AVAILABLE, ModelSource
 from genrender.backbones.weight_files import Reading, choose_weights
-from genrender.errors import ModelError
+from genrender.errors import ModelError, first_line
 from genrender.storage.untrusted import read_json
 
 # Parts without weights: settings and words.
@@ -60,8 +60,7 @@ def _read_object(source: ModelSource, path: Path, name: str, what: str) -> dict[
     try:
         found = read_json(path, fault, what)
     except OSError as error:
-        reason = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
-        raise fault(f"cannot read {name} ({reason.strip()}): get the model anew") from error
+        raise fault(f"cannot read {name} ({first_line(error)}): get the model anew") from error
     if not isinstance(found, dict):
         raise fault(f"{name}: expected {what}")
     return found

@@ -17,7 +17,7 @@ import genrender
 from genrender.backbones.families import EXPECTED, FAMILIES, SD2, SDXL, Family, family_of
 from genrender.backbones.sources import WEIGHT_SUFFIXES
 from genrender.backbones.weight_files import pickle_refused
-from genrender.errors import ModelError
+from genrender.errors import ModelError, first_line
 from genrender.storage.untrusted import read_json
 
 # What a ControlNet-Union has and a ControlNet has not: a row for every kind of picture.
@@ -97,7 +97,7 @@ def _read_header(path: Path, allow_pickle: bool, state: tuple[int, int]) -> Head
             dtypes = {name: str(part.get_dtype()) for name, part in slices.items()}
             return Header(path, shapes, dtypes, file.metadata() or {})
     except (SafetensorError, OSError) as error:
-        reason = str(error).splitlines()[0]
+        reason = first_line(error)
         raise ModelError(f"{path}: it is no whole safetensors file ({reason}): get it anew") from error
 
 
@@ -107,7 +107,7 @@ def _pickle_header(path: Path) -> Header:
     try:
         weights = torch.load(path, map_location="meta", weights_only=True)
     except Exception as error:  # what a damaged or hostile pickle makes it raise knows no limits
-        reason = next(iter(str(error).splitlines()), type(error).__name__)
+        reason = first_line(error)
         raise ModelError(f"{path}: it holds more than weights, or is damaged ({reason})") from error
     while "state_dict" in weights:
         weights = weights["state_dict"]

@@ -13,7 +13,7 @@ from contextlib import contextmanager, suppress
 from typing import Any
 
 from genrender.distributed.process import LocalProcess, Start
-from genrender.errors import ConfigError
+from genrender.errors import ConfigError, first_line
 
 # The actor answers while it waits for the process's next line: a question, a signal.
 _AT_ONCE = 4
@@ -114,7 +114,7 @@ def cluster(address: str, n_processes: int, needs_gpu: bool) -> Iterator[Start]:
     try:
         ray.init(address, log_to_driver=False, logging_level=logging.ERROR, **_of_new(address))
     except (ConnectionError, ValueError, RuntimeError, subprocess.SubprocessError) as error:
-        reason = str(error).splitlines()[0].rstrip(".")
+        reason = first_line(error).rstrip(".")
         raise ConfigError(
             f"no Ray cluster at {address!r} ({reason}); begin one with `ray start --head`, or leave --ray out"
         ) from error

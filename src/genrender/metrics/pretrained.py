@@ -8,7 +8,7 @@ import torch
 import transformers.utils.logging
 
 from genrender.backbones.hub import hub_folder
-from genrender.errors import ModelError
+from genrender.errors import ModelError, first_line
 
 # Of a hub model's files weights that can run no code, settings and words.
 _NEEDED = ("*.safetensors", "*.json", "*.txt", "*.model")
@@ -36,9 +36,8 @@ def load_pretrained(what: str, source: str | Path, model: Any, *companions: Any)
         )
         return network, *(each.from_pretrained(folder, local_files_only=True) for each in companions)
     except (OSError, ValueError) as error:
-        reason = str(error).splitlines()[0]
         raise ModelError(
-            f"no {what} {source} ({reason}); give a folder or a hub id that holds one"
+            f"no {what} {source} ({first_line(error)}); give a folder or a hub id that holds one"
         ) from error
     finally:
         transformers.utils.logging.enable_progress_bar()

@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from genrender.errors import GenRenderError
+from genrender.errors import GenRenderError, first_line
 
 ErrorKind = Callable[[str], GenRenderError]
 
@@ -329,5 +329,5 @@ def library_errors(
     except GenRenderError:
         raise
     except kinds as reason:
-        first = next(iter(str(reason).splitlines()), "") or type(reason).__name__
-        raise error(f"{where}: its library cannot read it ({shown(first, 120)}); {remedy}") from reason
+        told = shown(first_line(reason), 120)
+        raise error(f"{where}: its library cannot read it ({told}); {remedy}") from reason
