@@ -53,7 +53,7 @@ def test_between_windows_weights_change_by_small_steps():
     assert steps.max() <= 0.25
 
 
-def test_no_more_than_a_window_is_kept():
+def test_what_is_done_comes_out_before_the_next_window_runs():
     alive = []
 
     def work(frames):
@@ -61,5 +61,5 @@ def test_no_more_than_a_window_is_kept():
         return torch.zeros(len(frames), 1)
 
     for number, (done, _) in enumerate(run_windows(frame_windows(100, 16), work), start=1):
-        assert len(alive) == number  # what is done comes out before the next window runs
+        assert len(alive) == number
         assert max(done) <= alive[-1][-1]
