@@ -45,6 +45,28 @@ def test_every_word_of_the_vocabulary_is_one_token(tmp_path):
     assert len(tokenizer("xylophone").input_ids) > 3
 
 
+def test_words_have_the_same_numbers_whenever_they_are_numbered(tmp_path):
+    """Each stage of a training, and each that goes on, would else take a word for another."""
+    written = set()
+    for number in range(12):
+        write_tokenizer(tmp_path / str(number), vocabulary())
+        written.add((tmp_path / str(number) / "vocab.json").read_text())
+    assert len(written) == 1
+
+
+def test_numbers_of_words_that_networks_were_trained_with_stay(tmp_path):
+    write_tokenizer(tmp_path, vocabulary())
+    known = json.loads((tmp_path / "vocab.json").read_text())
+    known["cat</w>"], known["car</w>"] = known["car</w>"], known["cat</w>"]
+    (tmp_path / "vocab.json").write_text(json.dumps(known))
+    assert write_tokenizer(tmp_path, vocabulary()).get_vocab()["cat</w>"] == known["cat</w>"]
+    # But one that lacks a word, or was not written to its end, is none to keep.
+    assert write_tokenizer(tmp_path, [*vocabulary(), "abacus"]).get_vocab()["abacus</w>"]
+    (tmp_path / "vocab.json").write_text("{")
+    (tmp_path / "tokenizer_config.json").unlink()
+    assert len(write_tokenizer(tmp_path, vocabulary())("cat").input_ids) == 3
+
+
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_weights_of_any_precision_have_a_short_name(dtype):
     model = torch.nn.Sequential(torch.nn.Linear(3, 2), torch.nn.BatchNorm1d(2)).to(
