@@ -20,6 +20,7 @@ from rich.progress import track
 from torch import Tensor, nn
 from transformers import CLIPTextModel, CLIPTokenizer
 
+from genrender.train.captions import read_caption
 from genrender.train.data import PROGRESS, complete_shards, read_shard
 from genrender.train.loop import LoopConfig, save_checkpoint, train, working_copy
 from genrender.train.models import Denoiser, PocketSize, make_scheduler
@@ -31,6 +32,8 @@ CONTROL_DROPOUT = 0.07
 CLEANER_REGION = 0.3
 # Objects cover a fifth of an average picture, but most of what a caption says is about them.
 FOREGROUND_WEIGHT = 4.0
+# Patterns are learned last: of a single object in a named one more pictures are drawn than there are.
+PATTERNED_SHARE = 0.5
 
 
 @dataclass(frozen=True)
@@ -42,6 +45,7 @@ class LatentSet:
         depth: depth control image, memory-mapped per shard.
         object_id: instance per latent pixel, 0 is background.
         token_ids: caption.
+        patterned: whether the caption names the pattern and the colours of a single object.
         scaling_factor: what the autoencoder's latents were multiplied with.
     """
 
@@ -49,6 +53,7 @@ class LatentSet:
     depth: list[UInt8[np.ndarray, "M H W"]]
     object_id: UInt8[Tensor, "N h w"]
     token_ids: Int64[Tensor, "N L"]
+    patterned: Bool[np.ndarray, "N"]
     scaling_factor: float
 
     def depth_of(self, picked: Sequence[int]) -> UInt8[Tensor, "n H W"]:
@@ -70,7 +75,7 @@ def encode_pictures(folder: Path, vae: AutoencoderTiny, tokenizer: CLIPTokenizer
     """Encode every complete shard in `folder`; latents are kept beside it under the encoder's hash."""
     encoder_hash = weights_hash(cast(Any, vae).encoder)
     encoder = cast(Any, working_copy(cast(nn.Module, vae)))
-    latents, depth, object_id, token_ids = [], [], [], []
+    latents, depth, object_id, token_ids, patterned = [], [], [], [], []
     for index in track(complete_shards(folder), description="latents", console=PROGRESS):
         shard = read_shard(folder, index)
         cache = folder / f"{index:05d}.latents-{encoder_hash}.pt"
@@ -87,6 +92,7 @@ def encode_pictures(folder: Path, vae: AutoencoderTiny, tokenizer: CLIPTokenizer
         depth.append(shard.depth)
         object_id.append(torch.from_numpy(np.array(shard.object_id)))
         token_ids.append(tokenize(tokenizer, list(shard.captions)))
+        patterned += [names_one_pattern(text) for text in shard.captions]
     stacked = torch.cat(latents, dim=1)
     scaling_factor = float(1 / stacked[:, :2048].float().std())
     return LatentSet(
@@ -94,8 +100,27 @@ def encode_pictures(folder: Path, vae: AutoencoderTiny, tokenizer: CLIPTokenizer
         depth,
         torch.cat(object_id),
         torch.cat(token_ids),
+        np.array(patterned),
         scaling_factor,
     )
+
+
+def names_one_pattern(caption: str) -> bool:
+    """Whether a caption names one object, its pattern and both colours of it."""
+    groups, _ = read_caption(caption)
+    return len(groups) == 1 and groups[0].count == 1 and len(groups[0].colors) == 2
+
+
+def draw_pictures(
+    rng: np.random.Generator, patterned: Bool[np.ndarray, "N"], n: int
+) -> Int64[np.ndarray, "n"]:
+    """Indices of pictures; of those with one patterned object `PATTERNED_SHARE`, where there are any."""
+    picked = rng.integers(len(patterned), size=n)
+    of_one = np.flatnonzero(patterned)
+    if len(of_one):
+        is_of_one = rng.random(n) < PATTERNED_SHARE
+        picked[is_of_one] = rng.choice(of_one, int(is_of_one.sum()))
+    return picked
 
 
 def cleaner_region(rng: np.random.Generator, object_id: UInt8[np.ndarray, "h w"]) -> Bool[np.ndarray, "h w"]:
@@ -113,11 +138,11 @@ def cleaner_region(rng: np.random.Generator, object_id: UInt8[np.ndarray, "h w"]
 def spread_timesteps(rng: np.random.Generator, n: int) -> Int64[np.ndarray, "n"]:
     """Timesteps from 0 to 999, one from each n-th of their distribution, so that batches resemble each other.
 
-    From 150 to 899 they are drawn twice as often as below: there a picture's patterns form, which prompt and
-    depth determine from the noisiest steps on. Below only details are left.
+    Three of four lie from 300 to 799, where a picture's patterns form: above not even their place is decided,
+    below only details are left.
     """
     quantile = (rng.permutation(n) + rng.random(n)) / n
-    return np.interp(quantile, [0.0, 0.075, 0.925, 1.0], [0, 150, 900, 1000]).astype(np.int64)
+    return np.interp(quantile, [0.0, 0.125, 0.875, 1.0], [0, 300, 800, 1000]).astype(np.int64)
 
 
 def train_denoiser(
@@ -138,12 +163,11 @@ def train_denoiser(
     cast(nn.Module, text_encoder).to(device)
     alphas = make_scheduler().alphas_cumprod.to(device)
     empty = tokenize(tokenizer, [""])[0]
-    n_pictures = len(data.token_ids)
 
     def loss_at(model: nn.Module, step: int) -> tuple[Tensor, dict[str, float]]:
         rng = np.random.default_rng((23, step))
         generator = torch.Generator().manual_seed(step)
-        picked = torch.from_numpy(rng.integers(n_pictures, size=config.batch))
+        picked = torch.from_numpy(draw_pictures(rng, data.patterned, config.batch))
         mirrored = torch.from_numpy(rng.integers(2, size=config.batch))
         clean = data.latents[mirrored, picked].float()
         depth, object_id = data.depth_of(picked.tolist()), data.object_id[picked]
