@@ -121,8 +121,8 @@ def pickle_refused(where: str, name: str) -> ModelError:
     safe = re.sub(r"\.\w+$", "", name).replace("pytorch_model", "model", name.startswith("pytorch_model"))
     return ModelError(
         f"{where}: its weights are a pickle ({name}), which can run code when it is read, expected "
-        f"safetensors: convert them there with `{conversion(name, safe)}`, or read them as they are with "
-        "--allow-pickle"
+        f"safetensors: convert them there with `{conversion(name, safe)}`, or let `genrender render "
+        "--allow-pickle` read them as they are"
     )
 
 

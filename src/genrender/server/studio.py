@@ -50,7 +50,7 @@ _OF_THE_COMMAND_LINE = (
     ),
     ("--exr-map", "a file exr_map.json among the passes"),
     (", or pass --allow-pickle if you trust where it is from", ""),
-    (", or read them as they are with --allow-pickle", ""),
+    (", or let `genrender render --allow-pickle` read them as they are", ""),
     ("try --device cpu", "begin the server with another device"),
 )
 # Of the memory that is free, what one reader of files may take.
