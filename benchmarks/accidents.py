@@ -26,12 +26,22 @@ import tempfile
 import time
 from collections import Counter, defaultdict
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 
 from damage import damaged_bytes
 from shared import new_parser
-from trials import CLIP, COMMANDS, NEEDED, Bench, Forked, differ, finish, is_clean, results
+from trials import (
+    CLIP,
+    COMMANDS,
+    NEEDED,
+    Bench,
+    Forked,
+    differ,
+    finish,
+    is_clean,
+    make_trainings_small,
+    results,
+)
 
 from genrender.storage.run_files import UNFINISHED_DIR
 
@@ -44,8 +54,8 @@ LOTS = ("render", "only", "join", "finish") * 4 + (
     "compare",
     "workers",
     "study",
-    "pictures",
-    "training",
+    "train",
+    "motion",
 )
 READERS = ("resume run", "join run --out a.mp4", "finish run --also alpha", "diagnose run", "evaluate run")
 SECOND = (
@@ -140,6 +150,7 @@ def fill_one(bench: Bench, rng: random.Random, _: str) -> Told:
         said = "had ended before"
         if running.ends(rng.uniform(0, seconds)) is None:
             os.kill(running.pid, signal.SIGSTOP)
+            os.waitpid(running.pid, os.WUNTRACED)  # it writes no more
             free = shutil.disk_usage(folder / "run").free
             filler.write_bytes(b"." * max(0, free - 1024 * rng.randrange(0, 128)))
             os.kill(running.pid, signal.SIGCONT)
@@ -209,15 +220,9 @@ def main() -> None:
     import genrender.cli.join
     import genrender.cli.render
     import genrender.cli.resume
-    import genrender.cli.study
-    import genrender.cli.train
-    import genrender.train.data
-    import genrender.train.pocket
+    import genrender.cli.study  # noqa: F401 (what is imported here, forked processes have)
 
-    # A training at toy size, which keeps every step.
-    genrender.train.data.SHARD_SIZE = 8
-    genrender.train.pocket.LoopConfig = partial(genrender.train.pocket.LoopConfig, checkpoint_s=0.0)
-
+    make_trainings_small()
     counts: dict[str, Counter[str]] = defaultdict(Counter)
     failures: list[str] = []
     slowest_s = peak_mb = 0.0

@@ -1,5 +1,7 @@
 """What `accidents.py` tries things with: toy scenes and networks, and commands in processes of their own."""
 
+import csv
+import hashlib
 import io
 import json
 import os
@@ -11,7 +13,9 @@ import time
 import traceback
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import psutil
 
@@ -19,16 +23,16 @@ TESTS = str(Path(__file__).resolve().parents[1] / "tests")
 
 CLIP = "card.glb --prompt fox --model model --animation Rise --frames 4 --steps 3 --size 64 --preset preview"
 LINES = ({"job": "one", "seed": 1}, {"job": "two", "seed": 2})
-STUDY = "study alpha card.glb=fox --model model --frames 2 --steps 1 --size 64 --seeds 0"
-TRAINING = "train pocket --work-dir work --size small --init pocket --batch 2"
+STUDY = "study texture-resolution card.glb=fox --model model --frames 2 --steps 1 --size 64 --seeds 0"
+FEW = "--size small --shards 4 --batch 2 --vae-steps 4 --clip-steps 4 --judge-steps 4 --steps 6"
 NEEDED = (
     f"render {CLIP} --run-dir whole",
     f"render {CLIP} --only keyframes --run-dir look",
     f"render {CLIP} --only 0-1 --keyframes-from look --run-dir part-0",
     f"render {CLIP} --only 2-3 --keyframes-from look --run-dir part-2",
-    f"{TRAINING} --stage data --shards 2",
+    f"train pocket --work-dir base {FEW}",
 )
-RESULTS = ("*.png", "*.mp4", "*.exr", "*.npy", "*.pt", "*.safetensors")
+RESULTS = ("*.png", "*.mp4", "*.exr", "*.csv", "*.npy", "*.npz", "*.pt", "*.safetensors", "vocab.json")
 PATIENCE_S = 600.0
 # That a command may write to: one that takes all there is would end others, too.
 MEMORY_BYTES = 6 * 10**9
@@ -56,8 +60,8 @@ COMMANDS = {
     "compare": Command(f"compare {CLIP} --methods generative,per-frame --run-dir run"),
     "workers": Command(f"render {CLIP} --workers 1 --run-dir run --resume"),
     "study": Command(f"{STUDY} --out out --run-dir runs"),
-    "pictures": Command(f"{TRAINING} --stage data --shards 6"),
-    "training": Command(f"{TRAINING} --stage diffusion --steps 6"),
+    "train": Command(f"train pocket --work-dir run {FEW}"),
+    "motion": Command("train motion --work-dir run --init base/model --steps 6"),
 }
 
 
@@ -128,9 +132,39 @@ def is_clean(code: int, errors: Sequence[str]) -> bool:
 
 
 def results(folder: Path) -> dict[str, bytes]:
-    """What commands have made: pictures, videos, EXR files and weights."""
+    """What commands have made: pictures, videos, EXR files, tables, and all that trainings keep."""
     files = [file for pattern in RESULTS for file in folder.rglob(pattern)]
-    return {str(file.relative_to(folder)): file.read_bytes() for file in sorted(files)}
+    found = {str(file.relative_to(folder)): file.read_bytes() for file in sorted(files)}
+    read = {".csv": _untimed, ".pt": _checkpoint}
+    return {name: read.get(Path(name).suffix, bytes)(data) for name, data in found.items()}
+
+
+def _untimed(table: bytes) -> bytes:
+    """A table without what the runs took, which is never the same."""
+    from genrender.runs.record import Cost
+
+    rows = list(csv.DictReader(table.decode().splitlines()))
+    for row in rows:
+        for name in Cost.__dataclass_fields__:
+            row.pop(name, None)
+    return json.dumps(rows).encode()
+
+
+def _checkpoint(data: bytes) -> bytes:
+    """All that a checkpoint holds, to the bit. Its bytes tell also which of its objects are one in memory,
+    and after loading others are.
+    """
+    import torch
+
+    def told(value: Any) -> Any:
+        if isinstance(value, torch.Tensor):
+            numbers = value.reshape(-1).view(torch.uint8).numpy().tobytes()
+            return [str(value.dtype), list(value.shape), hashlib.sha256(numbers).hexdigest()]
+        if isinstance(value, dict):
+            return {str(key): told(part) for key, part in value.items()}
+        return [told(part) for part in value] if isinstance(value, list | tuple) else value
+
+    return json.dumps(told(torch.load(io.BytesIO(data), weights_only=True)), sort_keys=True).encode()
 
 
 class Bench:
@@ -181,35 +215,28 @@ class Bench:
 
 def differ(found: dict[str, bytes], expected: dict[str, bytes]) -> str:
     """Which files are not the same, in short."""
-    names = sorted(
-        name
-        for name in found.keys() | expected.keys()
-        if not (name in found and name in expected and is_same(name, found[name], expected[name]))
-    )
+    names = sorted(name for name in found.keys() | expected.keys() if found.get(name) != expected.get(name))
     return f"{len(names)} files differ: {names[:3]}" if names else ""
 
 
-def is_same(name: str, one: bytes, other: bytes) -> bool:
-    """The same bytes; or checkpoints after the same steps, whose moments a lost one would change by half.
+def make_trainings_small() -> None:
+    """Trainings in processes that are forked from this one take seconds and keep every step.
 
-    Two trainings that nobody disturbs are not the same to the bit: sums on a CPU depend on where in memory
-    numbers lie, which changes weights by some 1e-6.
+    There is no option for any of this. The report of a pocket, which takes longest, keeps no state.
     """
-    if one == other:
-        return True
-    if not name.endswith(".pt"):
-        return False
-    import numpy as np
-    import torch
+    import genrender.cli.train
+    import genrender.train.data
+    import genrender.train.motion
+    import genrender.train.vae
+    from genrender.train import pocket
+    from genrender.train.loop import LoopConfig
+    from genrender.train.models import SIZES, PocketSize
 
-    states = [torch.load(io.BytesIO(data), weights_only=True) for data in (one, other)]
-    if any(states[0][count] != states[1][count] for count in ("step", "seen")):
-        return False
-    if ("optimizer" in states[0]) != ("optimizer" in states[1]):
-        return False
-    moments = [
-        [moment["exp_avg"].numpy() for moment in state.get("optimizer", {"state": {}})["state"].values()]
-        for state in states
-    ]
-    apart = sum(float(np.square(a - b).sum()) for a, b in zip(*moments, strict=True))
-    return apart <= 0.05**2 * sum(float(np.square(b).sum()) for b in moments[1])
+    def config(*args: Any, **others: Any) -> LoopConfig:
+        return LoopConfig(*args, **others | {"checkpoint_s": 0.0})
+
+    SIZES["small"] = PocketSize(64, 4, 4, (32, 32), (1, 1), (2, 2), (False, True))
+    genrender.train.data.SHARD_SIZE = genrender.train.vae.SHARD_SIZE = 8
+    pocket.STAGES = tuple(stage for stage in pocket.STAGES if stage != "report")
+    pocket.LoopConfig = genrender.train.motion.LoopConfig = config
+    genrender.cli.train.MotionTraining = partial(genrender.train.motion.MotionTraining, clips=3, n_frames=2)

@@ -130,6 +130,34 @@ def test_a_resumed_run_ends_with_the_weights_of_an_uninterrupted_one(tmp_path):
         assert torch.equal(value, resumed[name]), name
 
 
+@pytest.mark.parametrize("in_bfloat16", [False, True])
+def test_a_resumed_run_goes_on_with_the_statistics_of_its_normalisation(tmp_path, monkeypatch, in_bfloat16):
+    monkeypatch.setattr("genrender.train.loop.computes_in_bfloat16", lambda _device: in_bfloat16)
+    config = LoopConfig(steps=6, batch=4, warmup=2, checkpoint_s=0.0)
+
+    def run(checkpoint, stop_at=None):
+        torch.manual_seed(0)
+        model = torch.nn.Sequential(torch.nn.Linear(3, 8), torch.nn.BatchNorm1d(8))
+
+        def loss_at(model, step):
+            if step == stop_at:
+                raise Stopped
+            x = 5 + torch.randn(4, 3, generator=torch.Generator().manual_seed(step))
+            return model(x.to(model[0].weight.dtype)).square().mean(), {}
+
+        train(model, loss_at, config, checkpoint, "test")
+        return torch.load(checkpoint, weights_only=True)
+
+    whole = run(tmp_path / "whole.pt")
+    with pytest.raises(Stopped):
+        run(tmp_path / "part.pt", stop_at=3)
+    resumed = run(tmp_path / "part.pt")
+    for part in ("model", "averaged"):
+        assert whole[part]["1.num_batches_tracked"] == config.steps
+        for name, value in whole[part].items():
+            assert torch.equal(value, resumed[part][name]), (part, name)
+
+
 def test_small_steps_add_up_in_the_masters_though_weights_are_computed_in_bfloat16(tmp_path):
     """At 1, bfloat16 knows no number nearer than 1/256; a thousand steps of 1e-5 must not be lost."""
     model = torch.nn.Linear(1, 1, bias=False)

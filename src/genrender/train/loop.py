@@ -148,8 +148,12 @@ def train(
                     mean.lerp_(master, share)
                     if weight is not master:
                         weight.copy_(master)
-                for mean, current in zip(averaged.buffers(), working.buffers(), strict=True):
+                # Statistics, which only the copy gathers that computes: they are kept with the masters, too.
+                buffers = zip(averaged.buffers(), model.buffers(), working.buffers(), strict=True)
+                for mean, own, current in buffers:
                     mean.copy_(current)
+                    if own is not current:
+                        own.copy_(current)
             for name, value in figures.items():
                 smooth[name] = value if name not in smooth else 0.98 * smooth[name] + 0.02 * value
             speed = (step + 1 - first) * config.batch / (time.monotonic() - started_at)
