@@ -36,7 +36,7 @@ def random_pictures(n: int) -> LatentSet:
     depth = rng.integers(256, size=(n, size.image, size.image), dtype=np.uint8)
     object_id = torch.from_numpy(rng.integers(3, size=(n, side, side), dtype=np.uint8))
     token_ids = torch.from_numpy(rng.integers(500, size=(n, 32)))
-    return LatentSet(latents.half(), [depth], object_id, token_ids, 1.0)
+    return LatentSet(latents.half(), [depth], object_id, token_ids, np.zeros(n, bool), 1.0)
 
 
 def pictures_per_second(data: LatentSet, batch: int, n_steps: int, in_float32: bool) -> float:

@@ -82,6 +82,7 @@ def _tell(results: Path) -> None:
     counts: dict[str, dict[str, Counter[str]]] = defaultdict(lambda: defaultdict(Counter))
     most: dict[str, tuple[float, float]] = defaultdict(lambda: (0.0, 0.0))
     failures = [(line["part"], text) for line in _lines(results) for text in line.get("failures", ())]
+    soaks = [line for line in _lines(results) if line["part"] == "soak"]
     for line in _lines(results):
         for kind, found in line.get("counts", {}).items():
             counts[line["part"]][kind].update(found)
@@ -96,9 +97,16 @@ def _tell(results: Path) -> None:
         for kind, found in sorted(kinds.items()):
             told = ", ".join(f"{number} {what}" for what, number in found.most_common())
             print(f"    {kind}: {sum(found.values())}: {told}")
+    for line in soaks:
+        most_mb = max(sample["server_mb"] for sample in line["soak_samples"])
+        print(
+            f"soak: {line['soak_s']:.0f} s, {line['soak_answers']['answers']} answers, "
+            f"{line['soak_finished']} of {line['soak_jobs']} jobs, the server took at most {most_mb:.0f} MB"
+        )
+        failures += [("soak", text) for text in line["soak_answers"]["failures"]]
     for part, text in failures:
         print(f"FAILED {part}: {text}")
-    if not counts:
+    if not counts and not soaks:
         print(f"nothing has been tried yet: {results}")
 
 
