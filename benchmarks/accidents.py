@@ -148,14 +148,16 @@ def fill_one(bench: Bench, rng: random.Random, _: str) -> Told:
     try:
         running = Forked(words, folder)
         said = "had ended before"
-        if running.ends(rng.uniform(0, seconds)) is None:
+        if (code := running.ends(rng.uniform(0, seconds))) is None:
             os.kill(running.pid, signal.SIGSTOP)
-            os.waitpid(running.pid, os.WUNTRACED)  # it writes no more
+            # It writes no more, or has ended; which of them, `ends` will ask.
+            os.waitid(os.P_PID, running.pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT)
             free = shutil.disk_usage(folder / "run").free
             filler.write_bytes(b"." * max(0, free - 1024 * rng.randrange(0, 128)))
             os.kill(running.pid, signal.SIGCONT)
             said = "what was left sufficed"
-        if (code := running.ends()) is None:
+            code = running.ends()
+        if code is None:
             running.kill()
             code = 124
         errors = running.errors()
