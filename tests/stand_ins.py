@@ -138,6 +138,9 @@ def _scene() -> GltfBuilder:
 
 def _models(folder: Path) -> None:
     save_sd(folder / "sd")
+    # Models that people have tell the size of their pictures.
+    told = folder / "sd" / "unet" / "config.json"
+    told.write_text(json.dumps(json.loads(told.read_text()) | {"sample_size": 32}))
     save_sdxl(folder / "sdxl")
     tiny_union(tiny_unet(**SDXL_UNET)).save_pretrained(folder / "union")
     plain = load_networks(Recipe(str(folder / "sd"), device="cpu", precision="float32"))

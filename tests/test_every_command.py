@@ -55,6 +55,10 @@ SMALL = {
     "benchmarks/fuzz_scenes.py": ["--mutations", "20"],
     "benchmarks/fuzz_commands.py": ["--tries", "20"],
     "benchmarks/memory.py": ["--frames", "2", "4"],
+    "benchmarks/reliability.py": ["--tries", "1"],
+    "benchmarks/kills.py": ["--frames", "12", "--every", "5"],
+    "benchmarks/workers.py": ["--frames", "12"],
+    "benchmarks/fixed_keyframes.py": ["--frames", "12"],
 }
 
 
