@@ -95,6 +95,8 @@ def make_all(folder: Path) -> None:
     assert genrender(["gbuffers", str(biped), "--out", str(passes), "--size", "64", "--times", times]) == 0
     for number, file in enumerate(sorted(passes.glob("*.exr")), 1):
         shutil.copy(file, folder / "renders" / f"shot_{number:04d}.exr")
+    line = {"scene": "fox.glb", "prompt": "a red fox", "frames": 3, "steps": 1, "size": "64"}
+    (folder / "JOBS.jsonl").write_text(json.dumps(line))
     (folder / "map.json").write_text(json.dumps({"depth": "Depth.Z"}))
     _models(folder)
 

@@ -28,6 +28,9 @@ NOT_RUN = {
     "genrender train": "trains for days: tests/train runs every stage at a toy size",
     "hf": "needs a network and weights that others own",
     "pip": "needs a network",
+    ".venv/bin/python -m pip": "needs a network",
+    "genrender batch JOBS.jsonl --server": "needs a page that goes on: tests/page/test_page_batches.py sends "
+    "batches to one",
     "python -m venv": "makes the environment that these tests run in",
     ".": "is the shell's",
     "blender": "needs Blender, a program of its own",
@@ -121,8 +124,8 @@ def run(command, page, served) -> None:
         served.enter_context(ServedPage(Path("genrender-studio"), *words[1:]))
         return
     in_small = [] if page.stem in AS_THEY_STAND else SMALL.get(words[0], [])
-    # Parts name frames of the whole clip.
-    in_small = in_small[2:] if "--only" in words else in_small
+    # Parts and prompts at a time name frames of the whole clip.
+    in_small = in_small[2:] if {"--only", "--prompt-at"} & set(words) else in_small
     if command.words[0] == "genrender":
         assert genrender([*words, *in_small]) == 0, command.text
     else:
