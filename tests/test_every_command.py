@@ -29,6 +29,7 @@ NOT_RUN = {
     "hf": "needs a network and weights that others own",
     "pip": "needs a network",
     ".venv/bin/python -m pip": "needs a network",
+    "python -m pip": "makes a wheel of the project: `make release` does",
     "genrender batch JOBS.jsonl --server": "needs a page that goes on: tests/page/test_page_batches.py sends "
     "batches to one",
     "python -m venv": "makes the environment that these tests run in",
