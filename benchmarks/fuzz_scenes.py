@@ -241,15 +241,13 @@ def show(path: Path) -> None:
 def work(files: list[Path], jobs: list[tuple[int, int]], folder: Path, pipe: Connection) -> None:
     """In a process of its own: tries jobs (index of the file, seed) and reports each."""
     from genrender.errors import GenRenderError
+    from genrender.scene.formats.apart import end_idle
     from genrender.storage.limits import bound_memory
 
     for file in files:  # whole: what they import, and the threads that are begun, are no file's fault
         with suppress(GenRenderError):
             show(file)
-    with suppress(ImportError):  # OpenUSD is an extra
-        from genrender.scene.formats.usd import trial
-
-        trial._reader().end()  # the next one has the bound of this process, as on a page
+    end_idle()  # the next readers have the bound of this process, as on a page
     bound_memory(BYTES)
     warnings.simplefilter("error")
     pipe.send("ready")

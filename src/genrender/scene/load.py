@@ -6,10 +6,12 @@ from dataclasses import replace
 from pathlib import Path
 
 from genrender.errors import SceneError
+from genrender.scene.formats.apart import files_apart, load_apart
 from genrender.scene.formats.folders import Folders
 from genrender.scene.formats.sequence import find_sequence, load_sequence, load_single
 from genrender.scene.formats.table import BY_SUFFIX, CONVERTED
 from genrender.scene.scene import Scene
+from genrender.storage.helper import is_reader
 from genrender.storage.untrusted import file_name
 
 
@@ -42,8 +44,13 @@ def load_scene(path: str | Path, allowed_folders: Sequence[str | Path] = ()) -> 
             f"{path.name}: unknown scene format {path.suffix!r}, expected {', '.join(BY_SUFFIX)}"
         )
     kind = BY_SUFFIX[suffix]
-    with kind.needing_library(path):
-        scene = load_single(path) if kind.read_scene is None else kind.read_scene(folders)
+    if kind.read_scene is None:
+        scene = load_single(path)
+    elif kind.is_apart and not is_reader():
+        scene = load_apart(folders)
+    else:
+        with kind.needing_library(path):
+            scene = kind.read_scene(folders)
     return replace(scene, allowed_folders=folders.allowed)
 
 
@@ -55,6 +62,8 @@ def scene_files(path: Path, allowed_folders: Sequence[Path] = ()) -> list[Path]:
     kind = BY_SUFFIX.get(path.suffix.lower())
     if kind is None or kind.files is None:
         return [path]
+    if kind.is_apart and not is_reader():
+        return files_apart(Folders.of(path, allowed_folders))
     with kind.needing_library(path):
         return kind.files(Folders.of(path, allowed_folders))
 

@@ -50,6 +50,9 @@ class Helper:
     Args:
         tasks: the module whose functions answer.
         memory_bytes: that the process may take; None: no bound.
+
+    Attributes:
+        is_kept: it does not end when nobody asks: it holds what later calls need.
     """
 
     def __init__(self, tasks: str, memory_bytes: int | None = None) -> None:
@@ -58,6 +61,7 @@ class Helper:
         self._process: subprocess.Popen[bytes] | None = None
         self._turn = threading.Lock()
         self._idle: threading.Timer | None = None
+        self.is_kept = False
 
     def call(self, task: str, timeout_s: float, **arguments: Any) -> tuple[Any, bytes]:
         """What a function answers: plain values, and bytes such as those of a picture.
@@ -72,9 +76,14 @@ class Helper:
             try:
                 return self._answer(task, timeout_s, arguments)
             finally:
-                self._idle = threading.Timer(IDLE_S, self._end_idle)
-                self._idle.daemon = True
-                self._idle.start()
+                if not self.is_kept:
+                    self.rest()
+
+    def rest(self) -> None:
+        """Its process ends if nobody asks for long."""
+        self._idle = threading.Timer(IDLE_S, self._end_idle)
+        self._idle.daemon = True
+        self._idle.start()
 
     def _end_idle(self) -> None:
         with self._turn:

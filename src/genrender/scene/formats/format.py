@@ -23,6 +23,7 @@ class Format:
         files: lists the files that a scene is read from, or that may lie beside it; None: its own file alone.
         library: the module that it needs and that not every installation has.
         extra: the extra of this package that brings that library.
+        is_apart: damaged files can end the process that uses the library, so it is one of its own.
     """
 
     name: str
@@ -32,6 +33,7 @@ class Format:
     files: Callable[[Folders], list[Path]] | None = None
     library: str | None = None
     extra: str | None = None
+    is_apart: bool = False
 
     @contextmanager
     def needing_library(self, path: Path) -> Iterator[None]:

@@ -39,8 +39,11 @@ USD = Format(
     files=_usd_layers,
     library="pxr",
     extra="usd",
+    is_apart=True,
 )
-ALEMBIC = Format("Alembic", (".abc",), read_scene=_load_alembic, library="alembic3d", extra="alembic")
+ALEMBIC = Format(
+    "Alembic", (".abc",), read_scene=_load_alembic, library="alembic3d", extra="alembic", is_apart=True
+)
 
 FORMATS = (GLTF, USD, ALEMBIC, OBJ, PLY)
 BY_SUFFIX = {suffix: kind for kind in FORMATS for suffix in kind.suffixes}

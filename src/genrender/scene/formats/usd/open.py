@@ -14,7 +14,6 @@ from pxr import Ar, Sdf, Tf, Usd, UsdUtils
 from genrender.errors import SceneError
 from genrender.scene.formats.folders import Folders
 from genrender.scene.formats.left_out import LeftOut, PartError
-from genrender.scene.formats.usd.trial import check_opens
 
 # Prototypes are often mere "over" prims, so that nothing but the instancer shows them.
 EVERYTHING = Usd.TraverseInstanceProxies(Usd.PrimIsActive & Usd.PrimIsLoaded & ~Usd.PrimIsAbstract)
@@ -98,7 +97,6 @@ def open_stage(folders: Folders, left_out: LeftOut) -> Usd.Stage:
         Tf.ErrorException: likewise.
     """
     path = folders.scene
-    check_opens(path)
     stage = Usd.Stage.Open(str(path))
     # Layers that another scene of this process still holds may have changed on disk.
     stage.Reload()
