@@ -31,7 +31,7 @@ from typing import Any
 import numpy as np
 from absurd_words import COMMANDS, DEFAULTS, PLACES, SCENE, TEXTS
 from damage import JUNK, places
-from fuzz_scenes import OBJ
+from scene_samples import OBJ
 from shared import new_parser
 
 from genrender.storage.limits import bound_memory

@@ -64,6 +64,8 @@ WORDS = {
     "owner/name": "inkwash.safetensors",
     "madebyollin/taesd": "taesd",
 }
+# Likewise, on one page alone.
+OF_PAGES = {"farm": {"512": "192"}}  # as many as the parts have that the page shows
 PARTS = {
     "lllyasviel/control_v11f1p_sd15_depth": "sd/controlnet",
     "xinsir/controlnet-union-sdxl-1.0": "union",
@@ -71,8 +73,9 @@ PARTS = {
 }
 
 
-def stand_in(word: str) -> str:
-    """A word of a command with the files that are here."""
+def stand_in(word: str, page: str) -> str:
+    """A word of a command of a page with the files that are here."""
+    word = OF_PAGES.get(page, {}).get(word, word)
     for told, made_here in PARTS.items():
         word = word.replace(told, made_here)
     return WORDS.get(word, word)
@@ -98,6 +101,9 @@ def make_all(folder: Path) -> None:
     line = {"scene": "fox.glb", "prompt": "a red fox", "frames": 3, "steps": 1, "size": "64"}
     (folder / "JOBS.jsonl").write_text(json.dumps(line))
     (folder / "map.json").write_text(json.dumps({"depth": "Depth.Z"}))
+    eyes = ([3, 1, 3], [-3, 1, 3])
+    path = [{"time": time, "eye": eye, "target": [0, 0.5, 0]} for time, eye in enumerate(eyes)]
+    (folder / "orbit.json").write_text(json.dumps(path))
     _models(folder)
 
 

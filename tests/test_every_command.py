@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 from contextlib import ExitStack
+from glob import glob
 from pathlib import Path
 
 import pytest
@@ -72,15 +73,19 @@ def why_not(command) -> str | None:
     return next((why for start, why in NOT_RUN.items() if f"{text} ".startswith(f"{start} ")), None)
 
 
-def whole(command) -> list[str]:
+def whole(command, page: str) -> list[str]:
     """Its words with what stands in for the reader's files, without what may be left out."""
     words, is_optional = [], False
     for word in command.words[1:]:
         is_optional |= word.startswith("[")
         if not is_optional:
             # A sentence of the reader's; after others it is more of the same.
-            words += [] if word == "..." and words[-1] != "--prompt" else [stand_in(word)]
+            words += [] if word == "..." and words[-1] != "--prompt" else [stand_in(word, page)]
         is_optional &= not word.endswith("]")
+    if words[:1] == [
+        "join"
+    ]:  # names parts as the shell does; other patterns are quoted, and go on as they are
+        words = [name for word in words for name in sorted(glob(word)) or [word]]
     return words
 
 
@@ -120,7 +125,7 @@ def test_commands_of_a_page_run(page, files, tmp_path, monkeypatch):
 
 def run(command, page, served) -> None:
     """Runs one command; a page that it serves answers, at a free port, until those after it are done."""
-    words = whole(command)
+    words = whole(command, page.stem)
     if command.words[:2] == ("genrender", "serve"):
         served.enter_context(ServedPage(Path("genrender-studio"), *words[1:]))
         return

@@ -172,3 +172,19 @@ def test_what_cannot_be_read_is_said(write, tmp_path):
     with pytest.raises(SceneError, match=r"library cannot read it .*export it as Alembic") as caught:
         load_scene(tmp_path / "b.abc")
     assert "\n" not in str(caught.value)
+
+
+def test_what_cannot_be_read_later_is_said_as_well(write, tmp_path, capfd):
+    """Samples of the second moment, pointed at nothing: the first one is sound."""
+    path = write(lambda top: add_card(top, [mesh_sample(SQUARE + z, [(3, 2, 1, 0)]) for z in (0, 7)]))
+    data = bytearray(path.read_bytes())
+    second = data.index(np.float32(SQUARE + 7).tobytes())
+    data[second - 16 - 8 : second - 16] = b"\xff" * 8  # the length of the data, before its key
+    (tmp_path / "b.abc").write_bytes(data)
+    scene = load_scene(tmp_path / "b.abc")
+    np.testing.assert_array_equal(scene.evaluate(0.0, 0), load_scene(path).evaluate(0.0, 0))
+    with pytest.raises(
+        SceneError, match=r"^b.abc: its library cannot read it .*; export it as Alembic again$"
+    ):
+        scene.evaluate(1 / 24, 0)
+    assert capfd.readouterr().err == ""

@@ -6,6 +6,7 @@
 import math
 import re
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -80,15 +81,27 @@ class AlembicMotion:
     end_s: float
 
     def evaluate(self, time_s: float, animation: int | None) -> Float64[np.ndarray, "V 3"]:
-        """World-space vertices; those of a hidden mesh lie all at its first one, where no ray meets them."""
-        now_s = self._time(time_s, animation)
+        """World-space vertices; those of a hidden mesh lie all at its first one, where no ray meets them.
+
+        Raises:
+            SceneError: a mesh has another number of points than at the start, or cannot be read.
+        """
+        with _alembic_calls(self.path):
+            return self._evaluate(self._time(time_s, animation))
+
+    def _evaluate(self, now_s: float) -> Float64[np.ndarray, "V 3"]:
         verts = np.empty((sum(self.n_verts), 3))
         start = 0
         for node, n in zip(self.meshes, self.n_verts, strict=True):
             end = start + n
-            transform = node.world(now_s)
+            transform, points = node.world(now_s), _points(node, now_s)
+            if len(points) != n:
+                raise SceneError(
+                    f"{self.path.name}: mesh {_name(node)!r} has {len(points)} points at {now_s:g} s, but "
+                    f"{n} at the start; bake it with one topology"
+                )
             with np.errstate(over="ignore", invalid="ignore"):
-                verts[start:end] = _points(node, now_s) @ transform[:3, :3].T + transform[:3, 3]
+                verts[start:end] = points @ transform[:3, :3].T + transform[:3, 3]
             if AbcGeom.IsAncestorInvisible(node.entity, Abc.ISampleSelector(now_s)):
                 verts[start:end] = verts[start]
             start = end
@@ -96,7 +109,8 @@ class AlembicMotion:
 
     def mesh_verts(self) -> Float64[np.ndarray, "V 3"]:
         """As `Motion.mesh_verts`."""
-        return np.concatenate([_points(node, self.start_s) for node in self.meshes])
+        with _alembic_calls(self.path):
+            return np.concatenate([_points(node, self.start_s) for node in self.meshes])
 
     def camera(self, camera: SceneCamera, time_s: float, animation: int | None) -> Camera:
         """A camera with its lens as it is at that time.
@@ -105,13 +119,14 @@ class AlembicMotion:
         their settings, which is seldom of the picture's shape.
         """
         node, now_s = self.cameras[camera.node], self._time(time_s, animation)
-        width, height, focal, right, up, near, far = _between(node.schema, now_s, _lens)
+        with _alembic_calls(self.path):
+            width, height, focal, right, up, near, far = _between(node.schema, now_s, _lens)
+            pose = rigid(node.world(now_s))
         half_width = max(width, height) / 2
         yfov_deg = float(np.rad2deg(2 * np.arctan2(half_width / DEFAULT_ASPECT, focal)))
         shift = (float(right / focal), float(up / focal)) if focal > 0 else (0.0, 0.0)
         if not 0 <= near < far:
             near, far = 0.0, np.inf
-        pose = rigid(node.world(now_s))
         return Camera(pose, yfov_deg, None, float(near), float(far), shift, DEFAULT_ASPECT)
 
     def _time(self, time_s: float, animation: int | None) -> float:
@@ -128,10 +143,21 @@ def load_alembic(path: Path) -> Scene:
     Raises:
         SceneError: the archive cannot be opened, or shows nothing.
     """
-    # Everything that the library's binding says is a RuntimeError.
-    errors = library_errors(path.name, SceneError, "export it as Alembic again", RuntimeError)
-    with silent_library(), errors:
+    with _alembic_calls(path):
         return _load(path)
+
+
+@contextmanager
+def _alembic_calls(path: Path) -> Iterator[None]:
+    """What the library does with a file: its own lines stay off the screen, its errors become ours.
+
+    Raises:
+        SceneError: the library, or its Python binding, does not understand what the file holds.
+    """
+    # Everything that the binding says is a RuntimeError, but for names that are no Unicode.
+    kinds = (RuntimeError, UnicodeDecodeError)
+    with silent_library(), library_errors(path.name, SceneError, "export it as Alembic again", kinds):
+        yield
 
 
 def _load(path: Path) -> Scene:
@@ -276,14 +302,18 @@ def _points(node: AlembicNode, time_s: float) -> Float64[np.ndarray, "V 3"]:
 
 
 def _between(schema: Any, time_s: float, read: Callable[[Any], np.ndarray]) -> np.ndarray:
-    """What is read from the samples before and after a time, mixed by how near they are."""
+    """What is read from the samples before and after a time, mixed by how near they are.
+
+    Where they differ in length, the one before holds.
+    """
     n, sampling = schema.getNumSamples(), schema.getTimeSampling()
     first_s = sampling.getSampleTime(sampling.getFloorIndex(time_s, n))
     last_s = sampling.getSampleTime(sampling.getCeilIndex(time_s, n))
     value = read(_sample(schema, first_s))
     # Times come in whole frames, but for a rounding error.
     share = round((time_s - first_s) / (last_s - first_s), 6) if last_s > first_s else 0
-    return value if share == 0 else value + share * (read(_sample(schema, last_s)) - value)
+    after = value if share == 0 else read(_sample(schema, last_s))
+    return value + share * (after - value) if after.shape == value.shape else value
 
 
 def _sample(schema: Any, time_s: float) -> Any:
