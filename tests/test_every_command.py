@@ -33,6 +33,11 @@ NOT_RUN = {
     "python -m pip": "makes a wheel of the project: `make release` does",
     "genrender batch JOBS.jsonl --server": "needs a page that goes on: tests/page/test_page_batches.py sends "
     "batches to one",
+    "genrender render SCENE --prompt TEXT --frames 512 --workers 16": "needs a Ray cluster: "
+    "tests/distributed begin one",
+    "openjd": "is a program of its own: tests/integrations/test_farm_files.py runs it on this job",
+    "python integrations/farm/opencue_job.py": "needs opencue-pyoutline: "
+    "tests/integrations/test_farm_files.py makes its job where that is installed",
     "python -m venv": "makes the environment that these tests run in",
     ".": "is the shell's",
     "blender": "needs Blender, a program of its own",
