@@ -83,7 +83,7 @@ def load_apart(folders: Folders) -> Scene:
     with _told_of(folders.scene, "while it opens the file", reader):
         told, data = reader.call("load", PATIENCE_S, **_asked(folders))
     motion = ApartMotion(folders.scene, reader)
-    weakref.finalize(motion, _give_back, reader)
+    weakref.finalize(motion, _give_back, reader).atexit = False  # then all readers end
     rest = _unpacked(told["arrays"], data)
     return Scene(
         path=folders.scene,
@@ -99,7 +99,11 @@ def load_apart(folders: Folders) -> Scene:
 
 
 def files_apart(folders: Folders) -> list[Path]:
-    """The files that a scene is read from, as its format lists them in another process."""
+    """The files that a scene is read from, as its format lists them in another process.
+
+    Raises:
+        SceneError: as `load_apart`.
+    """
     reader = _reader(folders.scene)
     with _told_of(folders.scene, "while it opens the file", reader):
         names, _ = reader.call("files", PATIENCE_S, **_asked(folders))
