@@ -149,7 +149,10 @@ def diffusers_layout(path: Path, with_facts: bool, use_dora: bool = False) -> Pa
         for name, parameter in part.named_parameters():
             if "lora_" in name:
                 parameter.data = torch.rand_like(parameter) + (0.5 if "magnitude" in name else 0.0)
-        layers[f"{network}_lora_layers"] = get_peft_model_state_dict(part)
+        layers[f"{network}_lora_layers"] = get_peft_model_state_dict(
+            part,
+            save_embedding_layers=False,  # PEFT asks a hub for the vocabulary otherwise
+        )
         facts[f"{network}_lora_adapter_metadata"] = config.to_dict() | {"target_modules": targets}
     pipe.save_lora_weights(path.parent, **layers, **(facts if with_facts else {}), weight_name=path.name)
     return path

@@ -109,7 +109,6 @@ class Bars:
             TextColumn("{task.fields[memory]}"),
             console=console,
             speed_estimate_period=SPEED_PERIOD_S,
-            disable=not self._is_terminal,
         )
         self._tasks: dict[str, TaskID] = {}
         self._begun: dict[str, tuple[float, int]] = {}
@@ -125,16 +124,17 @@ class Bars:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._is_over.set()
-        if self._is_shown:
+        if self._is_shown and self._is_terminal:
             self._progress.stop()
-            if not self._is_terminal:
-                self._writer.join()
+        elif self._is_shown:
+            self._writer.join()
 
     def _show(self) -> None:
         """Not before there is something to show: libraries draw bars of their own while they download."""
         self._is_shown = True
-        self._progress.start()
-        if not self._is_terminal:
+        if self._is_terminal:
+            self._progress.start()
+        else:
             self._writer.start()
 
     def __call__(self, work: str, done: int, total: int) -> None:
