@@ -115,11 +115,13 @@ def test_references_of_what_is_referred_to(places):
 @pytest.mark.parametrize("uri", ["../out/card.usda", "{outside}/card.usda"])
 def test_packages_bring_along_what_they_hold(places, uri):
     pytest.importorskip("pxr.Usd", reason="usd-core is not installed")
-    from pxr import Sdf
+    from pxr import Sdf, Usd
 
     inside, outside = places
     (outside / "root.usda").write_text(ARCS["reference"].format(uri.format(outside=outside)))
-    package = Sdf.ZipFileWriter.CreateNew(str(inside / "scene.usdz"))
+    # It was Usd's before OpenUSD 26.
+    writer = Sdf.ZipFileWriter if hasattr(Sdf, "ZipFileWriter") else Usd.ZipFileWriter
+    package = writer.CreateNew(str(inside / "scene.usdz"))
     package.AddFile(str(outside / "root.usda"), "root.usda")
     package.Save()
     with pytest.raises(SceneError, match=OUTSIDE):

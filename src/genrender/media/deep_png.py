@@ -5,6 +5,7 @@ from fractions import Fraction
 
 import av
 import numpy as np
+from av.video.codeccontext import VideoCodecContext
 from jaxtyping import UInt16
 
 from genrender.storage.atomic import atomic_write
@@ -22,7 +23,7 @@ def write_gray16(path: str | os.PathLike[str], picture: UInt16[np.ndarray, "H W"
     """
     frame = av.VideoFrame.from_ndarray(np.repeat(picture[..., None], 3, axis=2), format=_FORM)
     encoder = av.CodecContext.create("png", "w")
-    assert isinstance(encoder, av.VideoCodecContext)
+    assert isinstance(encoder, VideoCodecContext)
     encoder.width, encoder.height, encoder.pix_fmt = frame.width, frame.height, _FORM
     encoder.time_base = Fraction(1)
     with atomic_write(path) as part:
