@@ -111,9 +111,7 @@ def test_names_that_are_no_text(exr, text):
     data = exr.read_bytes()
     assert data.count(text) == 1
     exr.write_bytes(data.replace(text, b"\x91" + text[1:]))
-    with pytest.raises(
-        GenRenderError, match="its header is damaged|cannot read it .* damaged: render it again"
-    ):
+    with pytest.raises(GenRenderError, match=r"its header is damaged|cannot read it .* is damaged:"):
         read_exr(exr)
 
 
