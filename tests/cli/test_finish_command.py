@@ -200,6 +200,11 @@ def test_a_sheet_of_seeds_makes_no_run(call, words, tmp_path):
     assert _holds(sheet, frame)
 
 
+def test_a_sheet_of_seeds_shows_a_few_frames_of_a_long_clip(call, words, tmp_path):
+    assert call(*words, "--frames", "30", "--seeds", "3").code == 0
+    assert 4 * 192 < read_png(tmp_path / "run-seeds.png").shape[1] < 6 * 192
+
+
 def _holds(sheet, picture) -> bool:
     height, width = picture.shape[:2]
     starts = np.argwhere((sheet[: -height + 1, : -width + 1] == picture[0, 0]).all(axis=2))

@@ -80,3 +80,14 @@ def test_an_enlarged_picture_keeps_flat_colours_and_shape():
     assert large.shape == (12, 20, 3)
     assert (large == (10, 200, 90)).all()
     assert enlarged(picture, 1) is picture
+
+
+def test_frames_have_the_numbers_that_they_are_given():
+    """What changes is written above the second picture, whose number it is."""
+    rows = {"a": [plain(9), plain(99)]}
+    counted, named = contact_sheet(rows), contact_sheet(rows, numbers=[0, 17])
+    changed = np.argwhere((counted != named).any(axis=-1))
+    second = np.argwhere((counted == 99).all(axis=-1))
+    assert changed[:, 0].max() < second[:, 0].min()
+    assert changed[:, 1].min() >= second[:, 1].min()
+    np.testing.assert_array_equal(contact_sheet(rows, numbers=[0, 1]), counted)

@@ -13,7 +13,6 @@ from genrender.jobs.plan import Plan
 from genrender.media.images import contact_sheet, spread
 from genrender.runs.folder import RunFolder
 from genrender.runs.hooks import SILENT, RunHooks
-from genrender.storage.lazy_frames import PerFrame
 
 N_FRAMES = 4
 
@@ -34,8 +33,7 @@ def seed_sheet(
         raise ConfigError(
             "--seeds shows a few frames of a whole clip: leave out --only, --keyframes-from and --prompt-at"
         )
-    n_frames = plan.shot.n_frames
-    chosen = spread(n_frames, N_FRAMES)
+    chosen = spread(plan.shot.n_frames, N_FRAMES)
     rows = {}
     with tempfile.TemporaryDirectory(prefix="genrender-") as scratch:
         for seed in dict.fromkeys(seeds):
@@ -44,6 +42,5 @@ def seed_sheet(
             job = replace(plan.job, seed=seed, out=None, also=None, upscale=None)
             config = replace(plan.config, seed=seed)
             make(replace(plan, job=job, config=config, shot=plan.shot.only(chosen), folder=folder), hooks)
-            pictures = dict(zip(chosen, folder.frames(), strict=True))
-            rows[f"seed {seed}"] = PerFrame(pictures.__getitem__, n_frames)
-    return contact_sheet(rows, max_columns=N_FRAMES)
+            rows[f"seed {seed}"] = list(folder.frames())
+    return contact_sheet(rows, max_columns=N_FRAMES, numbers=chosen)

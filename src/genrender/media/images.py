@@ -105,6 +105,7 @@ def contact_sheet(
     rows: Mapping[str, Sequence[np.ndarray] | UInt8[np.ndarray, "F H W 3"]],
     max_columns: int = 8,
     cell_px: int = 192,
+    numbers: Sequence[int] | None = None,
 ) -> UInt8[np.ndarray, "sheet_height sheet_width 3"]:
     """The same frames of several pictures of a clip below each other, with labels.
 
@@ -113,6 +114,7 @@ def contact_sheet(
             that are shown are looked at, so a sequence may load them lazily.
         max_columns: frames shown at most.
         cell_px: longer side of each picture on the sheet.
+        numbers: what the frames are called; None: counted from 0.
 
     Raises:
         MediaError: there is no row, a row has no frames, or rows differ in the number of frames.
@@ -138,7 +140,8 @@ def contact_sheet(
     draw = ImageDraw.Draw(sheet)
     for column, frame in enumerate(columns):
         x = left + column * (cell_width + gap)
-        draw.text((x + cell_width / 2, top - text_height / 2), str(frame), FAINT, font, anchor="mm")
+        name = str(numbers[frame] if numbers else frame)
+        draw.text((x + cell_width / 2, top - text_height / 2), name, FAINT, font, anchor="mm")
         for row, (label, frames) in enumerate(rows.items()):
             y = top + row * (cell_height + gap)
             if column == 0:
