@@ -1,5 +1,8 @@
 """Small scenes of the kinds that the assets lack, for benchmarks that damage files."""
 
+# pyright: reportAttributeAccessIssue=false, reportMissingImports=false
+# (usd-core and alembic3d fill their modules while they are imported: a type checker sees them empty)
+
 import json
 import struct
 import sys
@@ -108,7 +111,7 @@ def make_samples(folder: Path) -> list[Path]:
     try:
         from pxr import Usd
 
-        Usd.Stage.Open(str(folder / "sample.usda")).Export(str(folder / "sample.usdc"))  # pyright: ignore
+        Usd.Stage.Open(str(folder / "sample.usda")).Export(str(folder / "sample.usdc"))
         made += ["sample.usda", "sample.usdc"]
     except ModuleNotFoundError:
         print("usd-core is not installed: USD is left out", file=sys.stderr)
@@ -181,7 +184,6 @@ def _write_cryptomatte(path: Path) -> None:
 
 def _write_alembic(path: Path) -> None:
     """A triangle that moves and changes its shape, seen by a camera."""
-    # pyright: reportAttributeAccessIssue=false, reportMissingImports=false
     import imath
     from alembic3d import Abc, AbcCoreAbstract, AbcGeom
 

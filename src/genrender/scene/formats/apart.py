@@ -84,7 +84,7 @@ def load_apart(folders: Folders) -> Scene:
         told, data = reader.call("load", PATIENCE_S, **_asked(folders))
     motion = ApartMotion(folders.scene, reader)
     weakref.finalize(motion, _give_back, reader).atexit = False  # then all readers end
-    rest = _unpacked(told["arrays"], data)
+    rest: dict[str, Any] = _unpacked(told["arrays"], data)
     return Scene(
         path=folders.scene,
         objects=tuple(SceneObject(**thing) for thing in told["objects"]),
@@ -179,9 +179,7 @@ def _camera(values: Mapping[str, Any]) -> SceneCamera:
 
 
 def _animation(values: Mapping[str, Any]) -> Animation:
-    return Animation(
-        **{key: tuple(value) if isinstance(value, list) else value for key, value in values.items()}
-    )
+    return Animation(**{**values, "together": tuple(values["together"]), "left": tuple(values["left"])})
 
 
 def _unpacked(layout: list[Any], data: bytes) -> dict[str, np.ndarray]:
