@@ -70,6 +70,13 @@ SECOND = (
 Told = tuple[str, str, str]
 
 
+def go_on(words: str, again: str, folder: Path, run: str) -> tuple[int, str]:
+    """Resumes a run that was begun, or begins anew where nothing of it was kept, or `again` is empty."""
+    is_begun = bool(again) and (folder / run / UNFINISHED_DIR).exists()
+    code, errors = finish(again if is_begun else words, folder)
+    return finish(words, folder) if code == 2 and is_begun else (code, errors)
+
+
 def kill_one(bench: Bench, rng: random.Random, name: str) -> Told:
     expected, seconds = bench.expected(name)
     folder = bench.fresh()
@@ -79,11 +86,7 @@ def kill_one(bench: Bench, rng: random.Random, name: str) -> Told:
         wrong = differ(results(folder), expected) or ("" if code == 0 else f"code {code}: {running.errors()}")
         return name, "finished before", wrong
     running.kill()
-    begun = (folder / "run" / UNFINISHED_DIR).exists()
-    words = COMMANDS[name].again if begun and COMMANDS[name].again else COMMANDS[name].words
-    code, errors = finish(words, folder)
-    if code == 2 and words == COMMANDS[name].again:  # nothing of it was kept yet
-        code, errors = finish(COMMANDS[name].words, folder)
+    code, errors = go_on(COMMANDS[name].words, COMMANDS[name].again, folder, "run")
     wrong = f"code {code}: {errors}" if code else differ(results(folder), expected)
     left = [path.name for path in folder.rglob(".*.part*")] if not wrong else []
     shutil.rmtree(folder)
@@ -165,10 +168,7 @@ def fill_one(bench: Bench, rng: random.Random, _: str) -> Told:
         if code and not wrong:
             said = "stopped in one line, then the same"
             filler.unlink(missing_ok=True)
-            begun = (folder / "run" / "run" / UNFINISHED_DIR).exists()
-            code, errors = finish("resume run/run" if begun else words, folder)
-            if code == 2 and begun:
-                code, errors = finish(words, folder)
+            code, errors = go_on(words, "resume run/run", folder, "run/run")
             wrong = f"again: code {code}: {errors}" if code else ""
         inner = {name.replace("run/run/", "run/"): data for name, data in results(folder).items()}
         wrong = wrong or differ(_of_run(inner), _of_run(expected))
