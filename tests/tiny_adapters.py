@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from peft import LoraConfig, inject_adapter_in_model
 from safetensors.torch import save_file
 from torch import Tensor
 from transformers import CLIPVisionConfig, CLIPVisionModelWithProjection
@@ -23,6 +24,16 @@ UNET_LAYERS = (LINEAR, CROSS, FEED_FORWARD, PROJECTION, CONVOLUTION)
 TEXT_LAYERS = ("encoder.layers.0.self_attn.q_proj", "encoder.layers.1.mlp.fc1")
 
 Parts = dict[str, Tensor]
+
+
+def add_lora(network: Any, config: LoraConfig) -> None:
+    """A random LoRA in a network, as transformers and diffusers add it.
+
+    transformers 5.24 refuses to, before a PEFT 0.22 that there is not yet.
+    """
+    inject_adapter_in_model(config, network, "default")
+    network.peft_config = {"default": config}
+    network._hf_peft_config_loaded = True
 
 
 def text_layer(encoder: Any, name: str) -> torch.nn.Module:

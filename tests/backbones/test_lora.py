@@ -25,6 +25,7 @@ from tiny_adapters import (
     SCALE,
     TEXT_LAYERS,
     UNET_LAYERS,
+    add_lora,
     dora,
     dora_of_inputs,
     kohya_names,
@@ -145,7 +146,7 @@ def diffusers_layout(path: Path, with_facts: bool, use_dora: bool = False) -> Pa
     for network, targets in (("unet", [LINEAR, CROSS]), ("text_encoder", ["q_proj", "out_proj", "fc2"])):
         part, alpha = getattr(pipe, network), 8.0 if with_facts else float(RANK)
         config = LoraConfig(r=RANK, lora_alpha=alpha, target_modules=targets, use_dora=use_dora)
-        part.add_adapter(config)
+        add_lora(part, config)
         for name, parameter in part.named_parameters():
             if "lora_" in name:
                 parameter.data = torch.rand_like(parameter) + (0.5 if "magnitude" in name else 0.0)

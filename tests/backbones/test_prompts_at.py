@@ -6,7 +6,7 @@ import pytest
 import torch
 from diffusers import StableDiffusionControlNetPipeline
 from peft import LoraConfig
-from tiny_adapters import IMAGE_WIDTH, ip_layers, ip_projection
+from tiny_adapters import IMAGE_WIDTH, add_lora, ip_layers, ip_projection
 from tiny_models import TEXT_WIDTH, sliding_card, tiny_components
 from tiny_sdxl import sdxl_pipeline
 from torch import Tensor
@@ -232,7 +232,7 @@ def with_loras(pipe: Any) -> Any:
     ):
         if network is not None:
             lora = LoraConfig(r=2, lora_alpha=8, target_modules=layers, init_lora_weights=False)
-            network.add_adapter(lora)
+            add_lora(network, lora)
     return pipe
 
 
