@@ -70,7 +70,7 @@ SECOND = (
 Told = tuple[str, str, str]
 
 
-def go_on(words: str, again: str, folder: Path, run: str) -> tuple[int, str]:
+def go_on(words: str, again: str, folder: Path, run: str) -> tuple[int, list[str]]:
     """Resumes a run that was begun, or begins anew where nothing of it was kept, or `again` is empty."""
     is_begun = bool(again) and (folder / run / UNFINISHED_DIR).exists()
     code, errors = finish(again if is_begun else words, folder)
