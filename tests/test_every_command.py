@@ -87,9 +87,8 @@ def whole(command, page: str) -> list[str]:
             # A sentence of the reader's; after others it is more of the same.
             words += [] if word == "..." and words[-1] != "--prompt" else [stand_in(word, page)]
         is_optional &= not word.endswith("]")
-    if words[:1] == [
-        "join"
-    ]:  # names parts as the shell does; other patterns are quoted, and go on as they are
+    # It names parts as the shell does; other patterns are quoted, and go on as they are.
+    if words[:1] == ["join"]:
         words = [name for word in words for name in sorted(glob(word)) or [word]]
     return words
 
