@@ -26,11 +26,14 @@ class Server:
 
     def __init__(self, folder: Path) -> None:
         words = ("serve", "--folder", str(folder), "--port", "0", "--device", "cpu")
+        # Python keeps back what it writes into a pipe, unless it is told otherwise.
+        environment = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
         self.process = subprocess.Popen(
             [sys.executable, "-m", "genrender", *words],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
+            env=environment,
         )
         assert self.process.stdout is not None
         said = self.process.stdout.readline().split()

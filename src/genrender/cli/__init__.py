@@ -95,8 +95,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
     for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):  # what the terminal's encoding lacks is spelled out
-            stream.reconfigure(errors="backslashreplace")
+        if isinstance(stream, io.TextIOWrapper):
+            # What the terminal's encoding lacks is spelled out. Lines are written when they are whole, into
+            # pipes as well: a log has the page's address while the page is open.
+            stream.reconfigure(errors="backslashreplace", line_buffering=True)
     try:
         code = _answer(words)
         sys.stdout.flush()
