@@ -90,6 +90,15 @@ def test_a_file_that_ends_the_process_which_opens_it_is_refused(tmp_path):
     assert len(load_scene(tmp_path / "a.usdc").tris) == 2
 
 
+def test_a_reader_that_ends_while_it_opens_a_file_is_told_so(tmp_path, monkeypatch):
+    monkeypatch.setattr(apart, "PATIENCE_S", 0.0)  # the file is given up at once, and its reader ended
+    path = write(tmp_path / "a.usdc")
+    with pytest.raises(SceneError, match=r"the library ends, .* while it opens the file; export it again"):
+        load_scene(path)
+    monkeypatch.undo()
+    assert len(load_scene(path).tris) == 2
+
+
 def test_a_library_that_ends_costs_its_own_scene_only(tmp_path):
     lost, other = (load_scene(write(tmp_path / name)) for name in ("a.usdc", "b.usdc"))
     os.kill(lost.motion.reader._process.pid, signal.SIGKILL)
